@@ -1,0 +1,3 @@
+"""Volumetric autoencoders for CT."""
+
+__version__ = "0.1.0"

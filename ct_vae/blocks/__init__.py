@@ -1,0 +1,1 @@
+"""Network units of any dimension, on MONAI layer factories."""

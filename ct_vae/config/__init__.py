@@ -1,0 +1,1 @@
+"""Pydantic models of the one JSON file; never imports torch."""

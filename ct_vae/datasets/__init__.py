@@ -1,0 +1,1 @@
+"""Cases, patches and phantoms for training."""

@@ -1,0 +1,52 @@
+"""Errors that a user can cause, each with the exit code of the command line."""
+
+from __future__ import annotations
+
+
+class CtVaeError(Exception):
+    """Base of every error that this package raises on purpose.
+
+    Args:
+        cause: What is wrong, where, and with which values, as one line without a full stop.
+        hint: What to do next, as one line without a full stop; may be empty.
+    """
+
+    exit_code = 1
+
+    def __init__(self, cause: str, hint: str = "") -> None:
+        super().__init__(cause, hint)
+        self.cause = " ".join(cause.split())
+        self.hint = " ".join(hint.split())
+
+    def __str__(self) -> str:
+        return f"{self.cause}; {self.hint}" if self.hint else self.cause
+
+
+class ConfigError(CtVaeError):
+    """A configuration, option or combination of settings that cannot be run."""
+
+    exit_code = 2
+
+
+class NoInputError(CtVaeError):
+    """Nothing that could be worked on was found."""
+
+    exit_code = 3
+
+
+class InputError(CtVaeError):
+    """An input that is corrupt, or that is refused because its result would be wrong."""
+
+    exit_code = 4
+
+
+class WeightsError(CtVaeError):
+    """A model folder or weights file that is corrupt, incomplete or of another architecture."""
+
+    exit_code = 4
+
+
+class OutputError(CtVaeError):
+    """A result that could not be written; nothing half-written has been left."""
+
+    exit_code = 7

@@ -1,0 +1,1 @@
+"""Errors in Hounsfield units: windows, masks, metrics, pictures."""

@@ -1,0 +1,1 @@
+"""Files in and out: volumes, latents, discovery, atomic writes; never imports torch."""

@@ -1,0 +1,1 @@
+"""Autoencoders put together from blocks, their building and their weights."""

@@ -1,0 +1,1 @@
+"""Volume to tensor and the way back to the source grid."""
