@@ -71,7 +71,7 @@ class Grid:
     @property
     def direction(self) -> FloatArray:
         """Unit vectors of the index axes in RAS+, as the columns of a ``(3, 3)`` matrix."""
-        unit: FloatArray = self.affine[:3, :3] / np.asarray(self.spacing_mm)
+        unit: FloatArray = self.affine[:3, :3] / np.asarray(self.spacing_mm, dtype=np.float64)
         return unit
 
     @property
@@ -93,8 +93,8 @@ class Grid:
     def to_index(self, positions_mm: ArrayLike) -> FloatArray:
         """Map RAS+ positions ``(..., 3)`` in mm to fractional indices."""
         points = np.asarray(positions_mm, dtype=np.float64) - self.affine[:3, 3]
-        inverse: FloatArray = np.linalg.inv(self.affine[:3, :3])
-        return points @ inverse.T
+        index: FloatArray = points @ np.linalg.inv(self.affine[:3, :3]).T
+        return index
 
     def corners_mm(self) -> FloatArray:
         """Positions of the eight corner voxels in RAS+ mm, ``(8, 3)``."""
@@ -162,6 +162,13 @@ class Grid:
     def reorient_array(self, array: NDArray[np.generic], axcodes: str) -> NDArray[np.generic]:
         """Move an array whose first three axes are this grid's as `reorient` moves the grid."""
         moved: NDArray[np.generic] = apply_orientation(array, self._orientation_to(axcodes))
+        return moved
+
+    def restore_array(self, array: NDArray[np.generic], axcodes: str) -> NDArray[np.generic]:
+        """Undo `reorient_array`: move an array on the reoriented grid back to this grid."""
+        identity = axcodes2ornt("RAS")
+        back = ornt_transform(identity, self._orientation_to(axcodes))
+        moved: NDArray[np.generic] = apply_orientation(array, back)
         return moved
 
     def orthonormal(self) -> Grid:

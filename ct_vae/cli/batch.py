@@ -1,0 +1,37 @@
+"""The loop that encode, decode, reconstruct and evaluate share: progress, failures, exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from ct_vae.io.discover import Case
+
+
+def work_through(
+    cases: Sequence[Case], work: Callable[[Case], str], stage: str, folder: Path
+) -> int:
+    """Do every case and say so; ``work`` returns the line that tells what became of its case."""
+    from ct_vae.inference.batch import run_batch
+
+    place = 0
+
+    def one(case: Case) -> None:
+        nonlocal place
+        place += 1
+        typer.echo(f"[{place}/{len(cases)}] {work(case)}", err=True)
+
+    return run_batch(cases, one, stage, folder, lambda line: typer.echo(line, err=True))
+
+
+def output_folder(output: Path) -> Path:
+    """The folder for results, refused when it looks like the name of a file."""
+    from ct_vae.errors import ConfigError
+
+    if output.is_file() or output.name.endswith((".nii", ".nii.gz", ".mha", ".nrrd")):
+        raise ConfigError(f"-o {output} names a file", "-o takes a folder")
+    return output

@@ -1,0 +1,46 @@
+"""The program ``ct-vae``: its commands and its exit codes."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from ct_vae.cli.config import app as config_app
+from ct_vae.cli.decode import decode
+from ct_vae.cli.encode import encode
+from ct_vae.cli.evaluate import evaluate
+from ct_vae.cli.info import info
+from ct_vae.cli.phantom import phantom
+from ct_vae.cli.reconstruct import reconstruct
+from ct_vae.cli.train import train
+from ct_vae.errors import CtVaeError
+
+app = typer.Typer(
+    name="ct-vae",
+    help="Train volumetric autoencoders for CT, encode volumes to latents, decode them back.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for command in (train, encode, decode, reconstruct, evaluate, phantom, info):
+    app.command()(command)
+app.add_typer(config_app, name="config")
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: bool = typer.Option(False, "--version", help="Print the version.")) -> None:
+    if version:
+        from ct_vae import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit()
+
+
+def run() -> None:
+    """Run the command line; an error that the user can mend is one line, without a traceback."""
+    try:
+        app()
+    except CtVaeError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)

@@ -1,0 +1,85 @@
+"""Options and arguments that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from ct_vae.inference.codec import Codec
+    from ct_vae.io.volumes import ReadOptions
+
+Model = Annotated[Path, typer.Argument(help="Model folder or run folder.", metavar="MODEL")]
+Inputs = Annotated[
+    list[str],
+    typer.Argument(help="Volumes: files, folders, or quoted glob patterns.", metavar="INPUT..."),
+]
+Latents = Annotated[
+    list[str],
+    typer.Argument(help="Latents: files, folders, or quoted glob patterns.", metavar="LATENT..."),
+]
+Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")]
+Device = Annotated[
+    str | None, typer.Option(help="cpu or cuda:N; a GPU is taken if there is one.")
+]
+TilingMethod = Annotated[
+    Literal["auto", "whole", "blend"] | None,
+    typer.Option(help="Whole volume, blended tiles, or what the memory allows."),
+]
+Tile = Annotated[int | None, typer.Option(min=1, help="Side of a tile in voxels.")]
+Overlap = Annotated[
+    float | None, typer.Option(min=0, max=0.99, help="Share of a tile shared with the next.")
+]
+MaxMemory = Annotated[
+    float | None, typer.Option("--max-memory-gb", min=0.01, help="Memory for one pass.")
+]
+Frame = Annotated[int | None, typer.Option(min=0, help="Which time point of a 4-D file.")]
+Nan = Annotated[
+    Literal["refuse", "air"], typer.Option(help="What becomes of voxels that are not numbers.")
+]
+HuOffset = Annotated[float, typer.Option(help="Added to every voxel, such as -1024.")]
+AssumeRas = Annotated[
+    bool, typer.Option("--assume-ras", help="Take files without orientation as RAS+.")
+]
+Force = Annotated[
+    bool, typer.Option("--force", help="Take volumes that do not look like CT in HU.")
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Do again what is done already.")
+]
+
+
+def load_codec_with(
+    model: Path,
+    device: str | None,
+    method: Literal["auto", "whole", "blend"] | None,
+    tile: int | None,
+    overlap: float | None,
+    max_memory_gb: float | None,
+) -> Codec:
+    """Load a model; options that were given override those of its configuration."""
+    from dataclasses import replace
+
+    from ct_vae.inference.codec import load_codec
+
+    codec = load_codec(model, device)
+    given = {
+        "method": method,
+        "tile": tile,
+        "overlap": overlap,
+        "max_memory_gb": max_memory_gb,
+    }
+    changes = {name: value for name, value in given.items() if value is not None}
+    codec.tiling = replace(codec.tiling, **changes)
+    return codec
+
+
+def read_options(
+    frame: int | None, nan: Literal["refuse", "air"], hu_offset: float, assume_ras: bool, force: bool
+) -> ReadOptions:
+    """Bundle the options about reading volumes."""
+    from ct_vae.io.volumes import ReadOptions
+
+    return ReadOptions(frame, nan, hu_offset, assume_ras, force)

@@ -1,0 +1,40 @@
+"""``ct-vae reconstruct``: through the model and back in one go."""
+
+from __future__ import annotations
+
+import typer
+
+from ct_vae.cli import options
+from ct_vae.cli.batch import output_folder, work_through
+
+
+def reconstruct(  # noqa: PLR0913 - one parameter per option
+    model: options.Model,
+    inputs: options.Inputs,
+    output: options.Output,
+    device: options.Device = None,
+    tiling: options.TilingMethod = None,
+    tile: options.Tile = None,
+    overlap: options.Overlap = None,
+    max_memory_gb: options.MaxMemory = None,
+    frame: options.Frame = None,
+    nan: options.Nan = "refuse",
+    hu_offset: options.HuOffset = 0.0,
+    assume_ras: options.AssumeRas = False,
+    force: options.Force = False,
+) -> None:
+    """Encode and decode volumes and write only the reconstruction, not for diagnosis."""
+    from ct_vae.io import read_volume, write_volume
+    from ct_vae.io.discover import Case, discover
+
+    folder = output_folder(output)
+    reading = options.read_options(frame, nan, hu_offset, assume_ras, force)
+    cases = discover(inputs)
+    codec = options.load_codec_with(model, device, tiling, tile, overlap, max_memory_gb)
+
+    def work(case: Case) -> str:
+        target = folder / f"{case.key}_reconstruction.nii.gz"
+        write_volume(codec.reconstruct(read_volume(case.path, reading)), target)
+        return str(target)
+
+    raise typer.Exit(work_through(cases, work, "reconstruct", folder))

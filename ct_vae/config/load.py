@@ -1,0 +1,160 @@
+"""Reading a configuration file, with messages that name the JSON path and the likely key."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import types
+import typing
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from ct_vae.config.run import RunConfig
+from ct_vae.errors import ConfigError
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """Read and check a run configuration.
+
+    Args:
+        path: JSON file.
+        overrides: Assignments such as ``training.lr=2e-4``; the value is JSON, or else a string.
+
+    Raises:
+        ConfigError: If the file cannot be read, or with every key that is wrong.
+    """
+    tree = read_json(path)
+    for assignment in overrides:
+        _assign(tree, assignment)
+    return parse_config(tree, str(path))
+
+
+def parse_config(tree: dict[str, Any], where: str) -> RunConfig:
+    """Check a configuration that has been read already; ``where`` names it in messages."""
+    try:
+        # Strict mode takes lists for tuples only when the source is JSON.
+        return RunConfig.model_validate_json(json.dumps(tree))
+    except ValidationError as error:
+        raise ConfigError(describe(error, RunConfig, where), "see 'ct-vae config schema'") from None
+
+
+def read_json(path: str | Path) -> dict[str, Any]:
+    """Read a JSON object, refusing doubled keys, NaN and infinities.
+
+    Raises:
+        ConfigError: With line and column of what is wrong.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        tree = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file", "check the path") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 at byte {error.start}") from None
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise ConfigError(f"{path}: not JSON: {error.msg} at {where}") from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: {error}") from None
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path}: expected a JSON object, got {type(tree).__name__}")
+    return tree
+
+
+def describe(error: ValidationError, root: type[BaseModel], where: str) -> str:
+    """Every problem of a failed validation on one line, each with its JSON path."""
+    found = [_problem(item, root) for item in error.errors(include_url=False)]
+    if len(found) == 1:
+        return f"{where}: {found[0]}"
+    return f"{where}: {len(found)} problems: " + " | ".join(found)
+
+
+def _problem(item: Any, root: type[BaseModel]) -> str:
+    loc: tuple[str | int, ...] = item["loc"]
+    path = json_path(loc)
+    if item["type"] == "extra_forbidden":
+        return f"{path} is not a known key{_suggestion(loc, root)}"
+    message = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "value_error":
+        return f"{path}: {message}" if path else message
+    return f"{path}: {message}, got {json.dumps(item['input'], default=str)[:80]}"
+
+
+def json_path(loc: Sequence[str | int]) -> str:
+    """Write a location as ``training.betas[1]``."""
+    path = ""
+    for part in loc:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return path.removeprefix(".")
+
+
+def _suggestion(loc: tuple[str | int, ...], root: type[BaseModel]) -> str:
+    here = _section_at(root, loc[:-1])
+    key = str(loc[-1])
+    close = difflib.get_close_matches(key, _keys(here), n=1) if here else []
+    if close:
+        return f", did you mean {json_path([*loc[:-1], close[0]])}?"
+    for name, field in root.model_fields.items():
+        section = _as_section(field.annotation)
+        if section and key in _keys(section):
+            return f", it belongs into section {name!r}"
+    return f", known here: {', '.join(_keys(here))}" if here else ""
+
+
+def _section_at(root: type[BaseModel], loc: Sequence[str | int]) -> type[BaseModel] | None:
+    here: type[BaseModel] | None = root
+    for part in loc:
+        if here is None or part not in here.model_fields:
+            return None
+        here = _as_section(here.model_fields[str(part)].annotation)
+    return here
+
+
+def _as_section(annotation: Any) -> type[BaseModel] | None:
+    options = (annotation,)
+    if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
+        options = typing.get_args(annotation)
+    for option in options:
+        if isinstance(option, type) and issubclass(option, BaseModel):
+            return option
+    return None
+
+
+def _keys(section: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in section.model_fields.items()]
+
+
+def _assign(tree: dict[str, Any], assignment: str) -> None:
+    path, equals, text = assignment.partition("=")
+    keys = path.split(".")
+    if not equals or not all(keys):
+        raise ConfigError(f"--set {assignment!r} is not of the form section.key=value")
+    here = tree
+    for key in keys[:-1]:
+        here = here.setdefault(key, {})
+        if not isinstance(here, dict):
+            raise ConfigError(f"--set {assignment!r}: {key} holds a value, not a section")
+    try:
+        here[keys[-1]] = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+    except json.JSONDecodeError:
+        here[keys[-1]] = text
+    except ValueError as error:
+        raise ConfigError(f"--set {assignment!r}: {error}") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    tree = dict(pairs)
+    if len(tree) < len(pairs):
+        names = [name for name, _ in pairs]
+        double = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"key {double!r} stands twice")
+    return tree
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a number that a configuration may hold")

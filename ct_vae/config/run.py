@@ -1,0 +1,58 @@
+"""The whole configuration of a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from ct_vae.config.base import Section
+from ct_vae.config.data import DataConfig
+from ct_vae.config.inference import InferenceConfig
+from ct_vae.config.model import ModelConfig
+from ct_vae.config.preprocess import PreprocessConfig
+from ct_vae.config.training import TrainingConfig
+
+
+class RunConfig(Section):
+    """One JSON file: data only, without expressions or imports by name."""
+
+    schema_: str | None = Field(default=None, alias="$schema")
+    """Location of the JSON Schema, for editors."""
+
+    notes: str | list[str] | None = None
+    """Free text for readers of the file."""
+
+    model: ModelConfig = ModelConfig()
+    preprocess: PreprocessConfig = PreprocessConfig()
+    data: DataConfig = DataConfig()
+    training: TrainingConfig = TrainingConfig()
+    inference: InferenceConfig = InferenceConfig()
+
+    @model_validator(mode="after")
+    def _check(self) -> RunConfig:
+        reg = self.training.reg_type
+        if reg is not None and reg != self.model.reg_type:
+            raise ValueError(
+                f"training.reg_type {reg!r} contradicts model.latent_type "
+                f"{self.model.latent_type!r}, which needs {self.model.reg_type!r}"
+            )
+        self._check_patch()
+        return self
+
+    def _check_patch(self) -> None:
+        patch, factor = self.training.patch_size, self.model.factor
+        if len(patch) != self.model.spatial_dims:
+            raise ValueError(
+                f"training.patch_size {list(patch)} needs {self.model.spatial_dims} sides, "
+                "as many as model.spatial_dims"
+            )
+        if any(side % f for side, f in zip(patch, factor, strict=True)):
+            raise ValueError(
+                f"training.patch_size {list(patch)} must be multiples of the model's factor "
+                f"{list(factor)}"
+            )
+
+    def as_json(self) -> dict[str, Any]:
+        """Every key with its value, as the JSON file would hold it."""
+        return self.model_dump(mode="json", by_alias=True, exclude={"schema_"})

@@ -1,0 +1,213 @@
+"""Volumes to latents and back with one model: the door that everything else goes through."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ct_vae.errors import ConfigError, InputError
+from ct_vae.inference.device import memory_budget, peak_memory_mb, pick_device
+from ct_vae.inference.network import VolumeNetwork
+from ct_vae.inference.tiling import Method, Tiling, run_tiled
+from ct_vae.io.volumes import volume_sha256
+from ct_vae.latent import (
+    GridRecord,
+    Latent,
+    LatentRecord,
+    LatentStatistics,
+    ModelRecord,
+    RunRecord,
+    SourceRecord,
+    TilingRecord,
+)
+from ct_vae.models.autoencoder_kl import AutoencoderKL
+from ct_vae.models.model_folder import load_model_folder
+from ct_vae.models.posterior import DiagonalGaussian
+from ct_vae.preprocess.build import build_preprocessor
+from ct_vae.preprocess.pipeline import ModelInput, Preprocessor, restore
+from ct_vae.volume import Volume
+
+# Float32 feature maps at full resolution that are alive at once in the widest level, measured.
+_LIVE_MAPS = 5
+
+
+class Codec:
+    """Encodes CT volumes with one model and decodes what it has encoded.
+
+    Args:
+        model: Its mode is set to evaluation; it stays on its device.
+        preprocessor: From HU to model units, the same as in training.
+        identity: Name and digest of the weights, written into every latent.
+        tiling: How volumes are cut unless a call says otherwise.
+    """
+
+    def __init__(
+        self,
+        model: AutoencoderKL,
+        preprocessor: Preprocessor,
+        identity: ModelRecord,
+        tiling: Tiling | None = None,
+    ) -> None:
+        self.network = VolumeNetwork(model.eval())
+        self.preprocessor = preprocessor
+        self.identity = identity
+        self.tiling = tiling or Tiling()
+
+    @torch.inference_mode()
+    def encode(
+        self,
+        volume: Volume,
+        tiling: Method | None = None,
+        sample: bool = False,
+        seed: int | None = None,
+    ) -> Latent:
+        """Encode a volume to posterior means, or to one sample.
+
+        Args:
+            volume: In HU.
+            tiling: Overrides the codec's own method.
+            sample: Draw from the posterior instead of taking its mean.
+            seed: Of the draw; needed with ``sample``.
+
+        Returns:
+            ``(C, X, Y, Z)`` float32, unscaled, with its grid and record.
+
+        Raises:
+            ConfigError: If sampling has no seed, or if the memory does not hold one tile.
+        """
+        started = time.perf_counter()
+        if sample != (seed is not None):
+            raise ConfigError("a sample needs a seed and a mean takes none", "give both or neither")
+        prepared = self.preprocessor(volume, self.network.factor)
+        plan = self._plan(tiling, prepared.tensor.shape[2:])
+        moments = run_tiled(self._on_device(self.network.moments), prepared.tensor, plan, (1, 1, 1))
+        posterior = DiagonalGaussian(moments)
+        latent = posterior.mode() if seed is None else _draw(posterior, seed)
+        array = latent[0].float().numpy()
+        record = self._record(volume, prepared, plan, array, seed)
+        run = self._run(time.perf_counter() - started)
+        return Latent(array, record.latent_grid(), record.model_copy(update={"run": run}))
+
+    @torch.inference_mode()
+    def decode(self, latent: Latent, tiling: Method | None = None) -> Volume:
+        """Decode a latent to float32 HU on the grid of its source.
+
+        Raises:
+            InputError: If another model made the latent, or if its record is inconsistent.
+            ConfigError: If the memory does not hold one tile.
+        """
+        record = latent.record
+        if record.model.sha256 != self.identity.sha256:
+            raise InputError(
+                f"the latent was made by model {record.model.name!r} "
+                f"({record.model.sha256[:12]}), not by {self.identity.name!r} "
+                f"({self.identity.sha256[:12]})",
+                "decode it with the model that encoded it",
+            )
+        channels, *_ = latent.array.shape
+        if channels != self.network.model.latent_channels:
+            raise InputError(
+                f"the latent has {channels} channels, the model {self.network.model.latent_channels}"
+            )
+        plan = self._plan(tiling, record.padded_grid().shape)
+        values = torch.from_numpy(np.ascontiguousarray(latent.array, dtype=np.float32))[None]
+        decoder = self._on_device(self.network.decode)
+        units = run_tiled(decoder, values, plan, self.network.factor)
+        return restore(units[0, 0].float(), record.preprocess, record.source.grid.grid())
+
+    def reconstruct(self, volume: Volume, tiling: Method | None = None) -> Volume:
+        """Encode and decode."""
+        return self.decode(self.encode(volume, tiling), tiling)
+
+    def _plan(self, method: Method | None, sides: tuple[int, ...]) -> TilingRecord:
+        tiling = self.tiling if method is None else replace(self.tiling, method=method)
+        per_voxel = 4.0 * _LIVE_MAPS * self.network.model.full_resolution_width
+        budget = memory_budget(self.network.device, tiling.max_memory_gb)
+        return tiling.plan(sides, self.network.factor, per_voxel, budget)
+
+    def _on_device(
+        self, operator: Callable[[torch.Tensor], torch.Tensor]
+    ) -> Callable[[torch.Tensor], torch.Tensor]:
+        return lambda tile: operator(tile.to(self.network.device)).cpu()
+
+    def _record(
+        self,
+        volume: Volume,
+        prepared: ModelInput,
+        plan: TilingRecord,
+        array: np.ndarray,
+        seed: int | None,
+    ) -> LatentRecord:
+        model = self.network.model
+        return LatentRecord(
+            model=self.identity,
+            source=SourceRecord(
+                sha256=volume_sha256(volume),
+                grid=GridRecord.of(volume.grid),
+                dtype=str(volume.source.get("dtype", volume.voxels.dtype)),
+                format=str(volume.source.get("format", "memory")),
+            ),
+            preprocess=prepared.record,
+            factor=self.network.factor,
+            kind="mean" if seed is None else "sample",
+            seed=seed,
+            spatial_dims=2 if model.spatial_dims == 2 else 3,
+            image_channels=model.in_channels,
+            tiling=plan,
+            scaling_factor=model.scaling_factor,
+            statistics=LatentStatistics(
+                mean=tuple(array.mean((1, 2, 3), dtype=np.float64).tolist()),
+                std=tuple(array.std((1, 2, 3), dtype=np.float64).tolist()),
+            ),
+            warnings=volume.warnings,
+        )
+
+    def _run(self, seconds: float) -> RunRecord:
+        packages = ("ct_vae", "torch", "monai", "nibabel")
+        return RunRecord(
+            versions={name: version(name) for name in packages}
+            | {"python": platform.python_version()},
+            device=self.network.device.type,
+            seconds=round(seconds, 3),
+            peak_memory_mb=round(peak_memory_mb(self.network.device), 1),
+        )
+
+
+def load_codec(
+    model_folder: str | Path, device: str | None = None, tiling: Tiling | None = None
+) -> Codec:
+    """Load a trained model for encoding and decoding.
+
+    Args:
+        model_folder: A model folder or run folder.
+        device: Such as ``cpu`` or ``cuda:0``; ``None`` takes a GPU if there is one.
+        tiling: How volumes are cut; ``None`` means as the model's configuration says.
+
+    Raises:
+        WeightsError: If the folder is incomplete, damaged or of a newer format.
+        ConfigError: If the device does not exist.
+    """
+    where = pick_device(device)
+    loaded = load_model_folder(Path(model_folder))
+    steps, defaults = loaded.config.preprocess, loaded.config.inference
+    if tiling is None:
+        tiling = Tiling(
+            defaults.tiling, defaults.tile, defaults.overlap, defaults.max_memory_gb
+        )
+    identity = ModelRecord(
+        name=loaded.config.name,
+        sha256=loaded.sha256,
+        latent_type=loaded.config.model.latent_type,
+    )
+    return Codec(loaded.model.to(where), build_preprocessor(steps), identity, tiling)
+
+
+def _draw(posterior: DiagonalGaussian, seed: int) -> torch.Tensor:
+    return posterior.sample(torch.Generator().manual_seed(seed))

@@ -1,0 +1,82 @@
+"""Which device runs a model, and how much memory it has to spare."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+from pathlib import Path
+
+import torch
+
+from ct_vae.errors import ConfigError
+
+_FREE_SHARE = 0.6
+
+
+def pick_device(name: str | None) -> torch.device:
+    """The named device, or else the first CUDA device, or else the CPU.
+
+    Raises:
+        ConfigError: If the named device does not exist here; another is never taken instead.
+    """
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ConfigError(f"device {name!r} is not a device name", "use cpu or cuda:0") from None
+    if device.type == "cpu":
+        return device
+    count = torch.cuda.device_count() if device.type == "cuda" else 0
+    if (device.index or 0) >= count:
+        raise ConfigError(
+            f"device {name!r} does not exist, this installation of torch sees {count} CUDA devices",
+            "choose another --device or check 'nvidia-smi' and the build of torch",
+        )
+    return device
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that can still be taken: of the GPU, or of machine and control group."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    free = [_machine_free()]
+    group = Path("/sys/fs/cgroup")
+    limit, used = _number(group / "memory.max"), _number(group / "memory.current")
+    if limit is not None and used is not None:
+        free.append(max(0, limit - used))
+    return min(free)
+
+
+def memory_budget(device: torch.device, max_memory_gb: float | None) -> int:
+    """Bytes that one pass may take: the given number, or three fifths of what is free."""
+    if max_memory_gb is not None:
+        return int(max_memory_gb * 2**30)
+    return int(_FREE_SHARE * free_bytes(device))
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Most memory that this process has held: on the GPU, or resident on the CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def _machine_free() -> int:
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+
+
+def _number(path: Path) -> int | None:
+    try:
+        text = path.read_text().strip()
+    except OSError:
+        return None
+    return int(text) if text.isdigit() else None

@@ -1,0 +1,62 @@
+"""Any autoencoder of the family, seen as one for single-channel volumes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from ct_vae.errors import ConfigError
+from ct_vae.models.autoencoder_kl import AutoencoderKL
+
+Triple = tuple[int, int, int]
+_SLICES_AT_ONCE = 8
+
+
+class VolumeNetwork:
+    """Takes ``(1, 1, X, Y, Z)`` in model units, whatever the model was made for.
+
+    A 2-D model meets the volume slice by slice along the last axis, with factor ``(f, f, 1)``. A
+    model with several image channels gets the grey value in each, and its outputs are averaged.
+
+    Args:
+        model: In evaluation mode.
+
+    Raises:
+        ConfigError: If the model is neither 2-D nor 3-D.
+    """
+
+    def __init__(self, model: AutoencoderKL) -> None:
+        if model.spatial_dims not in (2, 3):
+            raise ConfigError(f"a {model.spatial_dims}-D model cannot encode volumes")
+        self.model = model
+        self._flat = model.spatial_dims == 2
+
+    @property
+    def factor(self) -> Triple:
+        """Voxels per latent voxel and axis."""
+        f = tuple(self.model.factor)
+        return (f[0], f[1], 1) if self._flat else (f[0], f[1], f[2])
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model's weights lie."""
+        return next(self.model.parameters()).device
+
+    def moments(self, image: torch.Tensor) -> torch.Tensor:
+        """Mean and log-variance ``(1, 2 C, x, y, z)`` of an image ``(1, 1, X, Y, Z)``."""
+        repeated = image.expand(-1, self.model.in_channels, -1, -1, -1)
+        return self._apply(self.model.moments, repeated)
+
+    def decode(self, latent: torch.Tensor) -> torch.Tensor:
+        """Image ``(1, 1, X, Y, Z)`` of an unscaled latent ``(1, C, x, y, z)``."""
+        return self._apply(self.model.decode, latent).mean(1, keepdim=True)
+
+    def _apply(
+        self, operator: Callable[[torch.Tensor], torch.Tensor], volume: torch.Tensor
+    ) -> torch.Tensor:
+        if not self._flat:
+            return operator(volume)
+        slices = volume[0].movedim(-1, 0)
+        done = [operator(part.contiguous()) for part in slices.split(_SLICES_AT_ONCE)]
+        return torch.cat(done).movedim(0, -1)[None]

@@ -1,0 +1,13 @@
+"""From configuration to preprocessing."""
+
+from __future__ import annotations
+
+from ct_vae.config.preprocess import PreprocessConfig
+from ct_vae.preprocess.pipeline import Preprocessor
+
+
+def build_preprocessor(config: PreprocessConfig) -> Preprocessor:
+    """The preprocessing that a configuration describes."""
+    return Preprocessor(
+        config.axcodes, config.spacing_mm, config.window_hu, config.model_range
+    )

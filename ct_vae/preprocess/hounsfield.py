@@ -1,0 +1,54 @@
+"""The linear map between Hounsfield units and model units, clipped at its window."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from monai.transforms import ScaleIntensityRange
+
+from ct_vae.errors import ConfigError
+
+Interval = tuple[float, float]
+
+
+class HounsfieldScale:
+    """Maps `window_hu` linearly to `model_range` and back; both ways clip.
+
+    Args:
+        window_hu: Lowest and highest HU that the model represents.
+        model_range: Their model units.
+
+    Raises:
+        ConfigError: If an interval does not run from low to high.
+    """
+
+    def __init__(self, window_hu: Interval, model_range: Interval) -> None:
+        for name, (low, high) in (("window_hu", window_hu), ("model_range", model_range)):
+            if not low < high:
+                raise ConfigError(f"{name} runs from low to high, got {low}, {high}")
+        self.window_hu = window_hu
+        self.model_range = model_range
+        self._forward = ScaleIntensityRange(*window_hu, *model_range, clip=True)
+        self._backward = ScaleIntensityRange(*model_range, *window_hu, clip=True)
+
+    @property
+    def hu_per_unit(self) -> float:
+        """HU that one model unit spans."""
+        low, high = self.window_hu
+        return (high - low) / (self.model_range[1] - self.model_range[0])
+
+    def to_model(self, hu: torch.Tensor) -> torch.Tensor:
+        """Map HU of any shape to float32 model units."""
+        return cast(torch.Tensor, self._forward(hu))
+
+    def to_hu(self, units: torch.Tensor) -> torch.Tensor:
+        """Map model units of any shape to float32 HU."""
+        return cast(torch.Tensor, self._backward(units))
+
+    def outside(self, hu: torch.Tensor) -> tuple[float, float]:
+        """Shares of values below and above the window."""
+        low, high = self.window_hu
+        below = torch.count_nonzero(hu < low).item()
+        above = torch.count_nonzero(hu > high).item()
+        return below / hu.numel(), above / hu.numel()

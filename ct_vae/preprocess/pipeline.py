@@ -1,0 +1,150 @@
+"""A volume becomes model input; model output returns to the source grid by record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from monai.transforms import DivisiblePad, Orientation, Spacing, SpatialResample
+
+from ct_vae.errors import InputError
+from ct_vae.grid import Grid
+from ct_vae.latent import GridRecord, PreprocessRecord
+from ct_vae.preprocess.hounsfield import HounsfieldScale, Interval
+from ct_vae.volume import AIR_HU, Volume
+
+# MONAI and this package compute the same affine in different orders of operations.
+_SAME_PLACE_MM = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class ModelInput:
+    """What the network sees, and how it came about.
+
+    Attributes:
+        tensor: ``(1, 1, X, Y, Z)`` float32 in model units; sides are multiples of the factor.
+        record: The steps, from which `Preprocessor.restore` finds back.
+    """
+
+    tensor: torch.Tensor
+    record: PreprocessRecord
+
+
+class Preprocessor:
+    """Orientation, optional resampling, HU to model units, padding with air; and the way back.
+
+    Args:
+        axcodes: Anatomical directions of the model's index axes.
+        spacing_mm: Spacing to resample to, trilinear, in the order of ``axcodes``; ``None`` keeps
+            the source's own, and only then is the way back exact.
+        window_hu: HU at the ends of ``model_range``.
+        model_range: Model units at the ends of ``window_hu``.
+    """
+
+    def __init__(
+        self,
+        axcodes: str = "RAS",
+        spacing_mm: tuple[float, float, float] | None = None,
+        window_hu: Interval = (-1000.0, 1000.0),
+        model_range: Interval = (-1.0, 1.0),
+    ) -> None:
+        self.axcodes = axcodes
+        self.spacing_mm = spacing_mm
+        self.scale = HounsfieldScale(window_hu, model_range)
+        # MONAI moves voxels along the same nibabel orientations as Grid.reorient does.
+        self._orient = Orientation(
+            axcodes=axcodes, labels=(("L", "R"), ("P", "A"), ("I", "S")), lazy=False
+        )
+
+    def orient(self, volume: Volume) -> Volume:
+        """Reorient and, when a spacing is set, resample; still in HU."""
+        moved = self._orient(_with_place(volume.voxels, volume.grid))
+        grid = volume.grid.reorient(self.axcodes)
+        if self.spacing_mm is not None:
+            resample = Spacing(self.spacing_mm, mode="bilinear", padding_mode="border")
+            moved = resample(moved.to(torch.float32))
+            grid = Grid(tuple(moved.shape[1:]), np.asarray(moved.affine, dtype=np.float64))
+        voxels = moved.as_tensor()[0].numpy()
+        return Volume(voxels, grid, source=volume.source, warnings=volume.warnings)
+
+    def __call__(self, volume: Volume, factor: Sequence[int]) -> ModelInput:
+        """Prepare a volume for a model with ``factor`` voxels per latent voxel and axis."""
+        oriented = self.orient(volume)
+        hu = torch.from_numpy(np.ascontiguousarray(oriented.voxels))[None]
+        below, above = self.scale.outside(hu)
+        units = self.scale.to_model(hu)
+        air = self.scale.to_model(torch.tensor(float(AIR_HU))).item()
+        padded = DivisiblePad(tuple(factor), mode="constant", method="end", value=air)(units)
+        record = PreprocessRecord(
+            axcodes=self.axcodes,
+            resampled=self.spacing_mm is not None,
+            oriented=GridRecord.of(oriented.grid),
+            window_hu=self.scale.window_hu,
+            model_range=self.scale.model_range,
+            clipped_below=below,
+            clipped_above=above,
+            outside_fov=_share(volume.outside_fov),
+            pad_low=(0, 0, 0),
+            pad_high=_difference(padded.shape[1:], oriented.grid.shape),
+        )
+        return ModelInput(_plain(padded)[None], record)
+
+
+def restore(units: torch.Tensor, record: PreprocessRecord, source: Grid) -> Volume:
+    """Bring model output back to HU on the source grid, by the record alone.
+
+    Args:
+        units: ``(X, Y, Z)`` model units on the padded grid of ``record``.
+        record: The steps that led from the source to the model input.
+        source: The source's grid.
+
+    Returns:
+        Float32 HU on ``source``; exact in place when nothing was resampled.
+
+    Raises:
+        InputError: If sizes or places do not fit together.
+    """
+    oriented = record.oriented.grid()
+    window = tuple(
+        slice(low, low + n) for low, n in zip(record.pad_low, oriented.shape, strict=True)
+    )
+    expected = oriented.pad(record.pad_low, record.pad_high).shape
+    if tuple(units.shape) != expected:
+        raise InputError(f"the decoded volume has sides {tuple(units.shape)}, not {expected}")
+    hu = HounsfieldScale(record.window_hu, record.model_range).to_hu(units[window])
+    aligned = source.reorient(record.axcodes)
+    if record.resampled:
+        hu = _resample(hu, oriented, aligned)
+    elif aligned.distance_mm(oriented) > _SAME_PLACE_MM:
+        raise InputError(
+            f"the record's grids lie {aligned.distance_mm(oriented):.3g} mm apart",
+            "the record is damaged; encode the source again",
+        )
+    voxels = source.restore_array(_plain(hu).numpy(), record.axcodes)
+    return Volume(np.ascontiguousarray(voxels, dtype=np.float32), source)
+
+
+def _resample(hu: torch.Tensor, here: Grid, there: Grid) -> torch.Tensor:
+    move = SpatialResample(mode="bilinear", padding_mode="border")
+    moved = move(_with_place(hu.numpy(), here), dst_affine=there.affine, spatial_size=there.shape)
+    return cast(torch.Tensor, moved[0])
+
+
+def _with_place(voxels: np.ndarray, grid: Grid) -> MetaTensor:
+    return MetaTensor(torch.from_numpy(voxels)[None], affine=torch.tensor(grid.affine))
+
+
+def _plain(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.as_tensor() if isinstance(tensor, MetaTensor) else tensor
+
+
+def _share(mask: np.ndarray | None) -> float:
+    return 0.0 if mask is None else float(np.count_nonzero(mask) / mask.size)
+
+
+def _difference(a: Sequence[int], b: Sequence[int]) -> tuple[int, int, int]:
+    return int(a[0]) - int(b[0]), int(a[1]) - int(b[1]), int(a[2]) - int(b[2])

@@ -1,0 +1,33 @@
+"""Optimiser and learning rate, both driven by the number of samples seen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+
+from ct_vae.config.training import TrainingConfig
+
+_COSINE_FLOOR = 0.01
+
+
+def build_optimiser(
+    parameters: Iterable[torch.nn.Parameter], config: TrainingConfig
+) -> torch.optim.AdamW:
+    """AdamW (Loshchilov and Hutter 2019) as configured."""
+    return torch.optim.AdamW(
+        parameters, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay
+    )
+
+
+def learning_rate(config: TrainingConfig, samples_seen: int) -> float:
+    """Learning rate after ``samples_seen`` samples: linear warm-up, then the schedule."""
+    warmup = config.warmup_samples
+    if samples_seen < warmup:
+        return config.lr * (samples_seen + config.batch_size) / (warmup + config.batch_size)
+    if config.schedule == "constant":
+        return config.lr
+    done = min(1.0, (samples_seen - warmup) / max(1, config.samples - warmup))
+    share = (1 + math.cos(math.pi * done)) / 2
+    return config.lr * (_COSINE_FLOOR + (1 - _COSINE_FLOOR) * share)

@@ -1,0 +1,25 @@
+"""What of a configuration may go into a run folder: no path and no name of a patient."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+
+def redacted(tree: dict[str, Any]) -> dict[str, Any]:
+    """A copy in which paths are replaced by their number and a digest.
+
+    The digest tells whether two runs name the same paths without telling the paths.
+    """
+    data = dict(tree["data"])
+    for key in ("datalist", "train", "val"):
+        if data.get(key):
+            data[key] = _digest(data[key])
+    return {**tree, "data": data, "training": {**tree["training"], "output_dir": None}}
+
+
+def _digest(paths: str | list[str]) -> str:
+    count = 1 if isinstance(paths, str) else len(paths)
+    digest = hashlib.sha256(json.dumps(paths).encode()).hexdigest()
+    return f"{count} path(s), sha256 {digest[:16]}"

@@ -1,0 +1,26 @@
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# Machines that run the suite are shared and slow at times; a slow example is not a wrong one.
+settings.register_profile("ct_vae", deadline=None, max_examples=50, derandomize=True)
+settings.load_profile("ct_vae")
+
+_REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of real CT; tests that need it are skipped where it is absent."""
+    folder = Path(os.environ.get("CT_VAE_TEST_DATA", _REPOSITORY.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"real CT is not at {folder}; set CT_VAE_TEST_DATA")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """Root of the checkout."""
+    return _REPOSITORY
