@@ -31,9 +31,7 @@ def test_refine_undoes_coarsen(grid, factor):
 def test_a_coarse_point_is_the_mean_of_its_block(grid, factor, data):
     fine = grid.refine(factor)
     coarse_index = [data.draw(st.integers(0, n - 1)) for n in grid.shape]
-    block = [
-        range(c * f, (c + 1) * f) for c, f in zip(coarse_index, factor, strict=True)
-    ]
+    block = [range(c * f, (c + 1) * f) for c, f in zip(coarse_index, factor, strict=True)]
     members = np.stack(np.meshgrid(*block, indexing="ij"), axis=-1).reshape(-1, 3)
     mean = fine.to_world(members).mean(axis=0)
     np.testing.assert_allclose(fine.coarsen(factor).to_world(coarse_index), mean, atol=1e-6)

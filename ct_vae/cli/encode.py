@@ -37,10 +37,9 @@ def encode(  # noqa: PLR0913 - one parameter per option
 
     A latent that is already there, verified and of the same volume and model, is kept.
     """
-    from ct_vae.io import read_volume, write_latent
+    from ct_vae.io import read_volume, volume_sha256, write_latent
     from ct_vae.io.discover import Case, discover
     from ct_vae.io.latent import is_done
-    from ct_vae.io.volumes import volume_sha256
 
     folder = output_folder(output)
     reading = options.read_options(frame, nan, hu_offset, assume_ras, force)

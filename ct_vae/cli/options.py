@@ -9,7 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from ct_vae.inference.codec import Codec
-    from ct_vae.io.volumes import ReadOptions
+    from ct_vae.io import ReadOptions
 
 Model = Annotated[Path, typer.Argument(help="Model folder or run folder.", metavar="MODEL")]
 Inputs = Annotated[
@@ -21,9 +21,7 @@ Latents = Annotated[
     typer.Argument(help="Latents: files, folders, or quoted glob patterns.", metavar="LATENT..."),
 ]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")]
-Device = Annotated[
-    str | None, typer.Option(help="cpu or cuda:N; a GPU is taken if there is one.")
-]
+Device = Annotated[str | None, typer.Option(help="cpu or cuda:N; a GPU is taken if there is one.")]
 TilingMethod = Annotated[
     Literal["auto", "whole", "blend"] | None,
     typer.Option(help="Whole volume, blended tiles, or what the memory allows."),
@@ -46,9 +44,7 @@ AssumeRas = Annotated[
 Force = Annotated[
     bool, typer.Option("--force", help="Take volumes that do not look like CT in HU.")
 ]
-Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Do again what is done already.")
-]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Do again what is done already.")]
 
 
 def load_codec_with(
@@ -60,26 +56,28 @@ def load_codec_with(
     max_memory_gb: float | None,
 ) -> Codec:
     """Load a model; options that were given override those of its configuration."""
-    from dataclasses import replace
-
     from ct_vae.inference.codec import load_codec
+    from ct_vae.inference.tiling import Tiling
 
     codec = load_codec(model, device)
-    given = {
-        "method": method,
-        "tile": tile,
-        "overlap": overlap,
-        "max_memory_gb": max_memory_gb,
-    }
-    changes = {name: value for name, value in given.items() if value is not None}
-    codec.tiling = replace(codec.tiling, **changes)
+    own = codec.tiling
+    codec.tiling = Tiling(
+        own.method if method is None else method,
+        own.tile if tile is None else tile,
+        own.overlap if overlap is None else overlap,
+        own.max_memory_gb if max_memory_gb is None else max_memory_gb,
+    )
     return codec
 
 
 def read_options(
-    frame: int | None, nan: Literal["refuse", "air"], hu_offset: float, assume_ras: bool, force: bool
+    frame: int | None,
+    nan: Literal["refuse", "air"],
+    hu_offset: float,
+    assume_ras: bool,
+    force: bool,
 ) -> ReadOptions:
     """Bundle the options about reading volumes."""
-    from ct_vae.io.volumes import ReadOptions
+    from ct_vae.io import ReadOptions
 
     return ReadOptions(frame, nan, hu_offset, assume_ras, force)

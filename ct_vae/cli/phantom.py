@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from ct_vae.cli import options
 
 
+class Anatomy(StrEnum):
+    """Bodies that can be generated, as choices of the command line."""
+
+    THORAX = "thorax"
+    ABDOMEN = "abdomen"
+    HEAD = "head"
+
+
 def phantom(
     output: options.Output,
     anatomy: Annotated[
-        list[Literal["thorax", "abdomen", "head"]],
+        list[Anatomy],
         typer.Option(help="Which body; may be given several times, all three by default."),
-    ] = ["thorax", "abdomen", "head"],  # noqa: B006 - typer reads it and never changes it
+    ] = list(Anatomy),  # noqa: B006 - typer reads it and never changes it
     count: Annotated[int, typer.Option(min=1, help="Number of volumes.")] = 3,
     seed: Annotated[int, typer.Option(min=0, help="Of the first; each has the next one.")] = 0,
-    spacing_mm: Annotated[
-        tuple[float, float, float], typer.Option(help="Voxel spacing in mm.")
-    ] = (2.0, 2.0, 2.0),
+    spacing_mm: Annotated[tuple[float, float, float], typer.Option(help="Voxel spacing in mm.")] = (
+        2.0,
+        2.0,
+        2.0,
+    ),
 ) -> None:
     """Write phantom CTs with true HU; the same seed gives the same body."""
     from ct_vae.cli.batch import output_folder
@@ -32,7 +43,7 @@ def phantom(
     folder: Path = output_folder(output)
     if min(spacing_mm) <= 0:
         raise ConfigError(f"--spacing-mm {spacing_mm} must be positive")
-    settings = PhantomConfig(anatomies=tuple(anatomy), spacing_mm=spacing_mm)
+    settings = PhantomConfig(anatomies=tuple(a.value for a in anatomy), spacing_mm=spacing_mm)
     for case in phantom_cases(settings, count, seed):
         target = folder / f"{case.key}.nii.gz"
         write_volume(case.load(), target)

@@ -85,9 +85,7 @@ def build_split(config: DataConfig) -> Split:
     return Split(train, val)
 
 
-def phantom_cases(
-    config: PhantomConfig, count: int, first_seed: int
-) -> list[PhantomCase]:
+def phantom_cases(config: PhantomConfig, count: int, first_seed: int) -> list[PhantomCase]:
     """Generated cases with consecutive seeds, cycling through the anatomies."""
     names = config.anatomies
     return [

@@ -52,6 +52,11 @@ class PatchDataset(Dataset[torch.Tensor]):
         self._seed = seed
         self._foreground_share = foreground_share
 
+    @property
+    def case_count(self) -> int:
+        """Number of volumes that patches are cut from."""
+        return len(self._voxels)
+
     def __len__(self) -> int:
         return self._length
 
@@ -79,11 +84,12 @@ def cut(
 ) -> NDArray[np.int16]:
     """The box ``corner <= i < corner + sides``; what lies outside the array is air."""
     patch = np.full(sides, AIR_HU, np.int16)
-    low = np.maximum(corner, 0)
-    high = np.minimum(corner + sides, voxels.shape)
+    low = np.clip(corner, 0, voxels.shape)
+    high = np.clip(corner + sides, low, voxels.shape)
     inside = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
     target = tuple(slice(a, b) for a, b in zip(low - corner, high - corner, strict=True))
-    patch[target] = voxels[inside]
+    if (low < high).all():
+        patch[target] = voxels[inside]
     return patch
 
 

@@ -16,7 +16,7 @@ from ct_vae.errors import ConfigError, InputError
 from ct_vae.inference.device import memory_budget, peak_memory_mb, pick_device
 from ct_vae.inference.network import VolumeNetwork
 from ct_vae.inference.tiling import Method, Tiling, run_tiled
-from ct_vae.io.volumes import volume_sha256
+from ct_vae.io import volume_sha256
 from ct_vae.latent import (
     GridRecord,
     Latent,
@@ -198,9 +198,7 @@ def load_codec(
     loaded = load_model_folder(Path(model_folder))
     steps, defaults = loaded.config.preprocess, loaded.config.inference
     if tiling is None:
-        tiling = Tiling(
-            defaults.tiling, defaults.tile, defaults.overlap, defaults.max_memory_gb
-        )
+        tiling = Tiling(defaults.tiling, defaults.tile, defaults.overlap, defaults.max_memory_gb)
     identity = ModelRecord(
         name=loaded.config.name,
         sha256=loaded.sha256,

@@ -58,5 +58,6 @@ class VolumeNetwork:
         if not self._flat:
             return operator(volume)
         slices = volume[0].movedim(-1, 0)
-        done = [operator(part.contiguous()) for part in slices.split(_SLICES_AT_ONCE)]
+        parts = torch.split(slices, _SLICES_AT_ONCE)
+        done = [operator(part.contiguous()) for part in parts]
         return torch.cat(done).movedim(0, -1)[None]

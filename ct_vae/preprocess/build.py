@@ -8,6 +8,4 @@ from ct_vae.preprocess.pipeline import Preprocessor
 
 def build_preprocessor(config: PreprocessConfig) -> Preprocessor:
     """The preprocessing that a configuration describes."""
-    return Preprocessor(
-        config.axcodes, config.spacing_mm, config.window_hu, config.model_range
-    )
+    return Preprocessor(config.axcodes, config.spacing_mm, config.window_hu, config.model_range)

@@ -135,7 +135,9 @@ def _resample(hu: torch.Tensor, here: Grid, there: Grid) -> torch.Tensor:
 
 
 def _with_place(voxels: np.ndarray, grid: Grid) -> MetaTensor:
-    return MetaTensor(torch.from_numpy(voxels)[None], affine=torch.tensor(grid.affine))
+    # torch takes no arrays with negative strides, which flipped volumes have.
+    plain = torch.from_numpy(np.ascontiguousarray(voxels))
+    return MetaTensor(plain[None], affine=torch.tensor(grid.affine))
 
 
 def _plain(tensor: torch.Tensor) -> torch.Tensor:

@@ -19,7 +19,7 @@ def measure_latent(model: AutoencoderKL, batches: Iterable[torch.Tensor]) -> Lat
     """
     count, total, squares = 0, torch.zeros(1), torch.zeros(1)
     for batch in batches:
-        mean = model.encode(batch).mode().double().cpu()
+        mean = model.posterior(batch).mode().double().cpu()
         axes = [0, *range(2, mean.ndim)]
         count += mean.numel() // mean.shape[1]
         total = total + mean.sum(axes)

@@ -16,7 +16,11 @@ def redacted(tree: dict[str, Any]) -> dict[str, Any]:
     for key in ("datalist", "train", "val"):
         if data.get(key):
             data[key] = _digest(data[key])
-    return {**tree, "data": data, "training": {**tree["training"], "output_dir": None}}
+    model = dict(tree["model"])
+    if model.get("ckpt_path"):
+        model["ckpt_path"] = _digest(model["ckpt_path"])
+    training = {**tree["training"], "output_dir": None}
+    return {**tree, "model": model, "data": data, "training": training}
 
 
 def _digest(paths: str | list[str]) -> str:

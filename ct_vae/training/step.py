@@ -68,11 +68,11 @@ class TrainStep:
         """
         for group in self._optimiser.param_groups:
             group["lr"] = lr
-        posterior = self._model.encode(batch)
+        posterior = self._model.posterior(batch)
         latent = posterior.mean + posterior.std * self._noise(posterior, samples_seen)
         terms = self._objective(self._model.decode(latent), batch, posterior)
         self._optimiser.zero_grad(set_to_none=True)
-        terms.total.backward()
+        torch.autograd.backward(terms.total)
         norm = torch.nn.utils.clip_grad_norm_(self._model.parameters(), self._grad_clip)
         if not (torch.isfinite(terms.total) and torch.isfinite(norm)):
             self._skip(terms, samples_seen)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -22,7 +22,8 @@ from ct_vae.errors import InputError
 from ct_vae.inference.device import pick_device
 from ct_vae.io.atomic import write_json
 from ct_vae.losses.objective import Objective
-from ct_vae.models.build import build_model
+from ct_vae.models.autoencoder_kl import AutoencoderKL
+from ct_vae.models.build import build_untrained
 from ct_vae.models.model_folder import save_model_folder
 from ct_vae.preprocess.build import build_preprocessor
 from ct_vae.training.ema import build_ema
@@ -96,10 +97,7 @@ class Run:
         self._validation = validation
         self._device = device
         self._preprocessor = build_preprocessor(config.preprocess)
-        # The initial weights follow from the seed, without touching the caller's random state.
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.training.seed)
-            self._model = build_model(config.model).to(device)
+        self._model = _initial_model(config).to(device)
         self._ema = build_ema(self._model, config.training.ema_decay)
         optimiser = build_optimiser(self._model.parameters(), config.training)
         objective = Objective(config.training.recon_type, config.training.kl_weight)
@@ -161,7 +159,7 @@ class Run:
         }
 
     def _save(self, log: RunLog, progress: Progress) -> None:
-        model = self._ema.module.eval()
+        model = self._averaged.eval()
         first = islice(self._batches(0), _STATISTICS_BATCHES)
         latent = measure_latent(model, first)
         model.scaling_factor = latent.scaling_factor
@@ -173,10 +171,15 @@ class Run:
             progress.note(self.samples_seen, metrics)
         self._write_model(latent, metrics)
 
+    @property
+    def _averaged(self) -> AutoencoderKL:
+        return cast(AutoencoderKL, self._ema.module)
+
     def _write_model(self, latent: LatentConfig, metrics: dict[str, float]) -> None:
         config = ModelFolderConfig(
             name=self.name,
-            model=self.config.model,
+            # Where the weights came from is a path, and no part of the architecture.
+            model=self.config.model.model_copy(update={"ckpt_path": None}),
             preprocess=self.config.preprocess,
             inference=self.config.inference,
             latent=latent,
@@ -186,7 +189,7 @@ class Run:
         cases = (self._case_count(), len(self._validation))
         card = model_card(config, parameters, cases, metrics)
         run = {"ct_vae_run": json.dumps(redacted(self.config.as_json()))}
-        save_model_folder(self.folder, self._ema.module, config, card, run)
+        save_model_folder(self.folder, self._averaged, config, card, run)
 
     def _case_count(self) -> int:
         if isinstance(self._data, PatchDataset):
@@ -208,6 +211,13 @@ def stack_images(items: Sequence[Any]) -> torch.Tensor:
     if len(shapes) > 1:
         raise InputError(f"one batch holds images of different shapes: {sorted(shapes)}")
     return torch.stack([torch.as_tensor(image) for image in images])
+
+
+def _initial_model(config: RunConfig) -> AutoencoderKL:
+    """The model before the first step: a function of the seed, unless it begins from weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.training.seed)
+        return build_untrained(config.model)
 
 
 def _patches(config: RunConfig, split: Split) -> PatchDataset:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ct_vae.evaluation.masks import body_mask
+from ct_vae.evaluation.metrics import evaluate_pair
 from ct_vae.inference.codec import Codec
 from ct_vae.latent import ModelRecord
 from ct_vae.models.autoencoder_kl import AutoencoderKL
@@ -14,16 +14,21 @@ from ct_vae.preprocess.pipeline import Preprocessor
 from ct_vae.volume import Volume
 
 # The weights have no digest before they are saved, and these latents never leave memory.
-_UNSAVED = "0" * 64
+_UNSAVED = ModelRecord(name="training", sha256="0" * 64, latent_type="kl")
 
 
 def validate(
     model: AutoencoderKL, preprocessor: Preprocessor, volumes: Sequence[Volume]
 ) -> dict[str, float]:
-    """Reconstruct volumes and average the errors over them; empty without volumes."""
-    if not volumes:
-        return {}
-    identity = ModelRecord(name="training", sha256=_UNSAVED, latent_type="kl")
-    codec = Codec(model, preprocessor, identity)
-    errors = np.array([_rmse_hu(codec.reconstruct(volume), volume) for volume in volumes])
-    return {"val_rmse_hu": float(errors[:, 0].mean()), "val_body_rmse_hu": float(errors[:, 1].mean())}
+    """Reconstruct volumes and average RMSE in HU inside the body over them.
+
+    Returns:
+        One value for each default window; empty without volumes.
+    """
+    codec = Codec(model, preprocessor, _UNSAVED)
+    errors: dict[str, list[float]] = {}
+    for i, volume in enumerate(volumes):
+        for row in evaluate_pair(volume, codec.reconstruct(volume), case=str(i)):
+            if row.mask == "body" and row.rmse is not None:
+                errors.setdefault(f"val_rmse_hu_{row.window}", []).append(row.rmse)
+    return {name: float(np.mean(values)) for name, values in errors.items()}

@@ -1,0 +1,43 @@
+"""Self-attention over all positions of a feature map."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from ct_vae.blocks.conv import ConvND
+from ct_vae.blocks.norm import group_norm
+
+
+class SpatialSelfAttention(nn.Module):
+    """One head over all positions, scaled by one over the root of the channels, with a residual.
+
+    PyTorch's scaled dot product works in blocks, so that no matrix of all pairs is held.
+
+    Args:
+        spatial_dims: 1, 2 or 3.
+        channels: Channels of input and output ``(B, channels, *spatial)``.
+        norm_groups: Groups of the normalisation; ``None`` means the largest divisor up to 32.
+    """
+
+    def __init__(self, spatial_dims: int, channels: int, norm_groups: int | None = None) -> None:
+        super().__init__()
+        self.norm = group_norm(spatial_dims, channels, norm_groups)
+        self.q = ConvND(spatial_dims, channels, channels, kernel=1)
+        self.k = ConvND(spatial_dims, channels, channels, kernel=1)
+        self.v = ConvND(spatial_dims, channels, channels, kernel=1)
+        self.proj_out = ConvND(spatial_dims, channels, channels, kernel=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Let every position of ``(B, channels, *spatial)`` look at every other."""
+        h = self.norm(x)
+        q, k, v = (self._tokens(layer(h)) for layer in (self.q, self.k, self.v))
+        attended = functional.scaled_dot_product_attention(q, k, v)
+        result: torch.Tensor = x + self.proj_out(attended[:, 0].mT.reshape(x.shape))
+        return result
+
+    @staticmethod
+    def _tokens(x: torch.Tensor) -> torch.Tensor:
+        # (B, heads, positions, channels), contiguous: the blocked kernels ask for it.
+        return x.flatten(2).mT.unsqueeze(1).contiguous()

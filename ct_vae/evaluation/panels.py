@@ -1,0 +1,155 @@
+"""Pictures that set an original beside its reconstruction and the signed error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ct_vae.errors import InputError
+from ct_vae.evaluation.masks import Mask, body_mask
+from ct_vae.evaluation.windows import WINDOWS, Window
+from ct_vae.io.atomic import atomic_write
+from ct_vae.volume import Volume
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
+
+DEFAULT_WINDOWS = (WINDOWS["lung"], WINDOWS["soft_tissue"])
+_PLANES = ("axial", "coronal", "sagittal")
+_INCHES = 3.0
+
+# A picture (rows upward, columns rightward) and the height of its pixels over their width.
+Plane = tuple[NDArray[np.floating], float]
+
+
+def write_panel(
+    reference: Volume,
+    reconstruction: Volume,
+    path: str | Path,
+    windows: Sequence[Window] = DEFAULT_WINDOWS,
+    *,
+    body: Mask | None = None,
+    error_hu: float = 200.0,
+    title: str = "",
+) -> None:
+    """Write a PNG: for each window original over reconstruction, then the signed error in HU.
+
+    Columns are the axial, coronal and sagittal slices through the middle of the body, in
+    radiological convention: the patient's right on the image's left, front up in axial slices,
+    head up in the others, front on the left in sagittal ones. The picture carries no name but
+    ``title``.
+
+    Args:
+        reference: The original.
+        reconstruction: What is judged, with the same number of voxels per axis.
+        path: The file to write.
+        windows: One pair of rows each.
+        body: Where the middle is; by default the original's body.
+        error_hu: End of the error's colour scale.
+        title: A line above the pictures, such as the model's name.
+
+    Raises:
+        InputError: If the shapes differ.
+        OutputError: If the file cannot be written.
+    """
+    if reference.grid.shape != reconstruction.grid.shape:
+        raise InputError(
+            f"the original has {reference.grid.shape} voxels, the reconstruction "
+            f"{reconstruction.grid.shape}",
+            "decode onto the source grid before comparing",
+        )
+    original = reference.voxels.astype(np.float32)
+    result = reconstruction.voxels.astype(np.float32)
+    middle = _middle(reference, body or body_mask(reference))
+    figure, axes = _figure(len(windows), [_planes(original, reference, middle)], title)
+    grey = [
+        (window, name, voxels)
+        for window in windows
+        for name, voxels in (("original", original), ("reconstruction", result))
+    ]
+    for row, (window, name, voxels) in zip(axes, grey, strict=False):
+        _draw(row, _planes(voxels, reference, middle), "gray", window.low, window.high)
+        row[0].set_ylabel(f"{name}\n{window.name} {window.width:g}/{window.level:g} HU")
+    last = _draw(
+        axes[-1], _planes(result - original, reference, middle), "RdBu_r", -error_hu, error_hu
+    )
+    axes[-1][0].set_ylabel("reconstruction\n- original")
+    bar = figure.colorbar(last, ax=list(axes[-1]), location="bottom", shrink=0.6, extend="both")
+    bar.set_label("error in HU")
+    with atomic_write(path) as file:
+        figure.savefig(file, format="png", dpi=110)
+
+
+def _figure(
+    windows: int, planes: Sequence[Iterator[Plane]], title: str
+) -> tuple[Figure, NDArray[np.object_]]:
+    from matplotlib.figure import Figure
+
+    pictures = list(planes[0])
+    widths = [image.shape[1] / (aspect * image.shape[0]) for image, aspect in pictures]
+    rows = 2 * windows + 1
+    figure = Figure(
+        figsize=(_INCHES * min(sum(widths), 8) + 0.8, _INCHES * rows + 0.9), layout="constrained"
+    )
+    axes = figure.subplots(rows, 3, squeeze=False, width_ratios=widths)
+    for axis, name in zip(axes[0], _PLANES, strict=True):
+        axis.set_title(name)
+    figure.suptitle(title)
+    return figure, axes
+
+
+def _draw(
+    row: NDArray[np.object_], planes: Iterator[Plane], colours: str, low: float, high: float
+) -> AxesImage:
+    for axis, (image, aspect) in zip(row, planes, strict=True):
+        last = _show(axis, image, aspect, colours, (low, high))
+    return last
+
+
+def _show(
+    axis: Axes,
+    image: NDArray[np.floating],
+    aspect: float,
+    colours: str,
+    limits: tuple[float, float],
+) -> AxesImage:
+    axis.set_xticks([])
+    axis.set_yticks([])
+    return axis.imshow(
+        image,
+        colours,
+        aspect=aspect,
+        vmin=limits[0],
+        vmax=limits[1],
+        origin="lower",
+        interpolation="nearest",
+    )
+
+
+def _middle(reference: Volume, body: Mask) -> tuple[int, int, int]:
+    """Middle of the body's box in RAS indices; of the volume when the body is empty."""
+    voxels = reference.grid.reorient_array(body.voxels, "RAS")
+    where = [np.flatnonzero(voxels.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
+    x, y, z = (
+        int(found[0] + found[-1]) // 2 if found.size else n // 2
+        for found, n in zip(where, voxels.shape, strict=True)
+    )
+    return x, y, z
+
+
+def _planes(
+    voxels: NDArray[np.floating], reference: Volume, middle: tuple[int, int, int]
+) -> Iterator[Plane]:
+    """The three slices in display order."""
+    ras = reference.grid.reorient_array(voxels, "RAS").astype(np.float32)
+    across, deep, tall = reference.grid.reorient("RAS").spacing_mm
+    x, y, z = middle
+    yield ras[::-1, :, z].T, deep / across
+    yield ras[::-1, y, :].T, tall / across
+    yield ras[x, ::-1, :].T, tall / deep

@@ -1,0 +1,245 @@
+"""Files that appear under their final name only when every byte of them is on the disk."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import io
+import json
+import os
+import re
+import secrets
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, cast
+
+from ct_vae.errors import InputError, OutputError
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+_LONGEST_NAME = 255
+_BUFFER_BYTES = 1 << 20
+# What some network file systems answer when asked to sync a folder; the rename itself has worked.
+_NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES}
+
+_HINTS = {
+    errno.ENOSPC: "the disk is full: free some space or choose another output folder",
+    errno.EDQUOT: "the quota is used up: free some space or choose another output folder",
+    errno.EFBIG: "the file is larger than this file system or account allows",
+    errno.EACCES: "give yourself write permission there or choose another output folder",
+    errno.EPERM: "give yourself write permission there or choose another output folder",
+    errno.EROFS: "the file system is read-only: choose another output folder",
+    errno.ENOTDIR: "a part of the path is a file: choose another output folder",
+    errno.EEXIST: "a part of the path is a file: choose another output folder",
+    errno.EISDIR: "a folder has this name: choose another name",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EIO: "the disk reported a fault: check it, then run the same command again",
+    errno.ESTALE: "the network share went away: mount it again, then run the same command again",
+}
+
+
+@contextmanager
+def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
+    """Give a binary file that takes the name ``path`` when the block ends without an exception.
+
+    The bytes go to a locked temporary file in the same folder, which is made if missing. When the
+    block or a disk operation fails, the temporary file is removed and an older file at ``path`` is
+    left as it was.
+
+    Raises:
+        OutputError: If the file cannot be written in full.
+    """
+    with _staged(Path(path)) as stage:
+        yield stage.file
+        stage.seal()
+        stage.publish()
+
+
+def write_together(contents: Sequence[tuple[Path, bytes]]) -> None:
+    """Write several files; each gets its name, in this order, once all are safely on the disk.
+
+    Raises:
+        OutputError: If a file cannot be written in full.
+    """
+    with ExitStack() as stack:
+        stages = [stack.enter_context(_staged(path)) for path, _ in contents]
+        for stage, (_, content) in zip(stages, contents, strict=True):
+            stage.file.write(content)
+            stage.seal()
+        for stage in stages:
+            stage.publish()
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write UTF-8 text atomically.
+
+    Raises:
+        OutputError: If the file cannot be written in full.
+    """
+    with atomic_write(path) as file:
+        file.write(text.encode())
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write JSON atomically: keys in their own order, two spaces of indent, no NaN.
+
+    Raises:
+        OutputError: If the file cannot be written in full.
+    """
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def sha256_file(path: str | Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal.
+
+    Raises:
+        InputError: If the file cannot be read.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+class _RawFile(io.RawIOBase):
+    """A file descriptor whose every write goes through `os.write`, and fails as OutputError."""
+
+    def __init__(self, descriptor: int, target: Path) -> None:
+        self.descriptor = descriptor
+        self.target = target
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self.descriptor
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        try:
+            return os.write(self.descriptor, data)
+        except OSError as error:
+            _fail(self.target, error)
+
+    def close(self) -> None:
+        if not self.closed:
+            super().close()
+            os.close(self.descriptor)
+
+
+class _Stage:
+    """A temporary file on its way to its final name."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+        try:
+            _check_target(target)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _remove_stale(target)
+            self.temporary, descriptor = _create_locked(target)
+        except OSError as error:
+            _fail(target, error)
+        raw = _RawFile(descriptor, target)
+        self.file = cast("BinaryIO", io.BufferedWriter(raw, _BUFFER_BYTES))
+
+    def seal(self) -> None:
+        """Bring every byte to the disk."""
+        self.file.flush()
+        try:
+            os.fsync(self.file.fileno())
+        except OSError as error:
+            _fail(self.target, error)
+
+    def publish(self) -> None:
+        """Give the file its final name."""
+        try:
+            os.replace(self.temporary, self.target)  # noqa: PTH105 - the tests' point of injection
+            _sync_folder(self.target.parent)
+        except OSError as error:
+            _fail(self.target, error)
+
+    def discard(self) -> None:
+        """Close the file and remove it if it never got its final name."""
+        with contextlib.suppress(OutputError, OSError):
+            self.file.close()
+        with contextlib.suppress(OSError):
+            self.temporary.unlink()
+
+
+@contextmanager
+def _staged(target: Path) -> Iterator[_Stage]:
+    stage = _Stage(target)
+    try:
+        yield stage
+    finally:
+        stage.discard()
+
+
+def _check_target(target: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        mode = target.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, "it is a device or a pipe, not a regular file")
+
+
+def _create_locked(target: Path) -> tuple[Path, int]:
+    """Make and lock a new temporary file, which no cleaner has taken for a stale one."""
+    while True:
+        temporary = target.parent / f"{_prefix(target)}{secrets.token_hex(4)}.tmp"
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        # Some network file systems have no locks; there, nobody else's temporary file is removed.
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        # A cleaner may have removed the file in the moment before it was locked.
+        if os.fstat(descriptor).st_nlink > 0:
+            return temporary, descriptor
+        os.close(descriptor)
+
+
+def _remove_stale(target: Path) -> None:
+    """Remove temporary files of the same target whose writer was killed."""
+    pattern = re.compile(re.escape(_prefix(target)) + r"[0-9a-f]{8}\.tmp")
+    for name in os.listdir(target.parent):  # noqa: PTH208 - a folder may hold very many files
+        if pattern.fullmatch(name):
+            _remove_if_unlocked(target.parent / name)
+
+
+def _remove_if_unlocked(temporary: Path) -> None:
+    # Another process may finish, remove or own the file: then it is not ours to clean.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(temporary, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            temporary.unlink()
+        finally:
+            os.close(descriptor)
+
+
+def _prefix(target: Path) -> str:
+    name = f".{target.name}."
+    if len(os.fsencode(name)) + len("01234567.tmp") <= _LONGEST_NAME:
+        return name
+    return f".{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:32]}."
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_SYNC:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _fail(target: Path, error: OSError) -> NoReturn:
+    hint = _HINTS.get(error.errno or 0, "check the output folder, then run the same command again")
+    raise OutputError(f"cannot write {target}: {error.strerror or error}", hint) from error

@@ -1,0 +1,188 @@
+"""Latents in NIfTI files: 4-D with channels last, or 3-D codes, and a JSON record beside them."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ct_vae.errors import ConfigError, CtVaeError, InputError
+from ct_vae.grid import Grid
+from ct_vae.io.atomic import sha256_file, write_together
+from ct_vae.io.latent_record import (
+    load_record,
+    record_bytes,
+    record_extension,
+    record_in_extensions,
+    record_path,
+)
+from ct_vae.io.nifti import NiftiFile, compressed, load_nifti, new_header, write_parts
+from ct_vae.io.nifti_affine import nifti_grid
+from ct_vae.io.quantise import check_finite, dequantise, quantise
+from ct_vae.io.reading import reading
+from ct_vae.latent import Latent, LatentRecord, QuantisationRecord
+
+LatentDtype = Literal["int16", "float32"]
+
+_INTENT_LABEL = 1002
+_ENCODE_AGAIN = "one of the two was edited, or a write was cut off: encode the source again"
+
+
+def write_latent(latent: Latent, path: str | Path, dtype: LatentDtype = "int16") -> Latent:
+    """Write a latent and its record, both atomically and the record last.
+
+    Args:
+        latent: What to write.
+        path: Ends with ``.nii.gz`` or ``.nii``; the record gets the same stem and ``.json``.
+        dtype: ``"int16"`` with slope and intercept, or ``"float32"`` bit for bit. Codes are
+            stored as uint16, or int32 if one is above 65 535, whatever is asked for.
+
+    Returns:
+        The latent as `read_latent` will give it.
+
+    Raises:
+        ConfigError: If the path or dtype is none of those.
+        InputError: If values are not finite, or codes negative or above int32.
+        OutputError: If the files cannot be written in full.
+    """
+    if dtype not in ("int16", "float32"):
+        raise ConfigError(f"latents are stored as int16 or float32, not {dtype!r}")
+    beside = record_path(path)
+    stored, values, how = _store(latent, dtype)
+    record = latent.record.model_copy(update={"quantisation": how})
+    content = _nifti_bytes(stored, how, record, latent.grid, path)
+    digest = hashlib.sha256(content).hexdigest()
+    record = record.model_copy(update={"file_sha256": digest})
+    write_together([(Path(path), content), (beside, record_bytes(record))])
+    return Latent(values, record.latent_grid(), record)
+
+
+def read_latent(path: str | Path) -> Latent:
+    """Read a latent with its record; without the JSON file, by the copy in the header.
+
+    Raises:
+        NoInputError: If there is no such file.
+        ConfigError: If the path has not the suffix of a latent file.
+        InputError: If file or record is damaged, of a newer version, or not of the other.
+    """
+    beside = record_path(path)
+    with reading(path):
+        record = load_record(beside)
+        if record is not None and Path(path).is_file():
+            _check_digest(Path(path), record)
+        file = load_nifti(Path(path))
+        if record is None:
+            record = _copied_record(file, beside.name)
+        return _assemble(file, record)
+
+
+def is_done(path: str | Path, source_sha256: str, model_sha256: str) -> bool:
+    """Whether a complete latent of this very source and model lies at ``path``.
+
+    True only if the record can be read, names both, and gives the file's checksum.
+    """
+    try:
+        record = load_record(record_path(path))
+        return (
+            record is not None
+            and record.source.sha256 == source_sha256
+            and record.model.sha256 == model_sha256
+            and record.file_sha256 == sha256_file(path)
+        )
+    except CtVaeError:
+        return False
+
+
+def _store(
+    latent: Latent, dtype: LatentDtype
+) -> tuple[NDArray[Any], NDArray[Any], QuantisationRecord]:
+    """The array to store, the array that a reader gets, and how they differ."""
+    if latent.record.kind == "codes":
+        codes = _smallest_codes(latent.array)
+        name: Literal["uint16", "int32"] = "uint16" if codes.dtype == np.uint16 else "int32"
+        return codes, codes, QuantisationRecord(dtype=name)
+    array = latent.array.astype(np.float32, copy=False)
+    if dtype == "float32":
+        check_finite(array)
+        return array, array, QuantisationRecord(dtype="float32")
+    quantised = quantise(array)
+    values = quantised.values()
+    error = values.astype(np.float64) - array
+    how = QuantisationRecord(
+        dtype="int16",
+        slope=quantised.slope,
+        inter=quantised.inter,
+        max_abs_error=float(np.abs(error).max()),
+        rmse=float(np.sqrt(np.mean(error**2))),
+    )
+    return quantised.stored, values, how
+
+
+def _smallest_codes(codes: NDArray[Any]) -> NDArray[Any]:
+    low, high = int(codes.min()), int(codes.max())
+    if low < 0 or high > np.iinfo(np.int32).max:
+        raise InputError(f"codes run from {low} to {high}; they must be 0 to 2147483647")
+    return codes.astype(np.uint16 if high <= np.iinfo(np.uint16).max else np.int32)
+
+
+def _nifti_bytes(
+    stored: NDArray[Any],
+    how: QuantisationRecord,
+    record: LatentRecord,
+    grid: Grid,
+    path: str | Path,
+) -> bytes:
+    channels = stored if stored.ndim == 4 else stored[np.newaxis]
+    little = stored.dtype.newbyteorder("<")
+    shape = (*grid.shape, len(channels)) if stored.ndim == 4 else grid.shape
+    header = new_header(grid, shape, little)
+    header.set_slope_inter(how.slope, how.inter)
+    if record.kind == "codes":
+        header["intent_code"] = _INTENT_LABEL
+    buffer = io.BytesIO()
+    with compressed(buffer, path) as out:
+        # The first index runs fastest, so one channel after the other puts channels last.
+        data = (channel.astype(little).tobytes(order="F") for channel in channels)
+        write_parts(out, header, record_extension(record), data)
+    return buffer.getvalue()
+
+
+def _check_digest(path: Path, record: LatentRecord) -> None:
+    found = sha256_file(path)
+    if record.file_sha256 != found:
+        told = (record.file_sha256 or "nothing")[:12]
+        raise InputError(
+            f"does not belong to its record: checksum {found[:12]}, the record says {told}",
+            _ENCODE_AGAIN,
+        )
+
+
+def _copied_record(file: NiftiFile, missing: str) -> LatentRecord:
+    record = record_in_extensions(file.extensions)
+    if record is None:
+        raise InputError(
+            f"is not a latent of this package: no {missing} beside it, no record in its header"
+        )
+    note = f"{missing} was missing; the copy in the header was used"
+    return record.model_copy(update={"warnings": (*record.warnings, note)})
+
+
+def _assemble(file: NiftiFile, record: LatentRecord) -> Latent:
+    header, stored = file.header, file.stored
+    x, y, z = header.shape[:3]
+    placed, _, _ = nifti_grid(header.fields, (x, y, z), assume_ras=False)
+    how = record.quantisation
+    scaling = (header.slope, header.inter)
+    if how is None or header.dtype.name != how.dtype or scaling != (how.slope, how.inter):
+        raise InputError("is not stored as its record says", _ENCODE_AGAIN)
+    array = stored if stored.ndim == 3 else np.moveaxis(stored, 3, 0)
+    values = array.astype(header.dtype.newbyteorder("="), order="C")
+    if how.dtype == "int16":
+        values = dequantise(values, *scaling)
+    # The header's float32 affine is checked against the record, which has it in full.
+    checked = Latent(values, placed, record)
+    return Latent(checked.array, record.latent_grid(), record)

@@ -1,0 +1,119 @@
+"""The JSON record of a latent: beside its file, and in short inside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pydantic_core
+from pydantic import ValidationError
+
+from ct_vae.errors import ConfigError, InputError
+from ct_vae.latent import RECORD_FORMAT, RECORD_VERSION, LatentRecord
+
+SUFFIXES = (".nii.gz", ".nii")
+# A comment, by the NIfTI registry of extension codes.
+_COMMENT_CODE = 6
+_LARGEST_RECORD = 1 << 24
+
+
+def record_path(path: str | Path) -> Path:
+    """Where the record of a latent file lies: ``x_latent.nii.gz`` has ``x_latent.json``.
+
+    Raises:
+        ConfigError: If the path has not the suffix of a NIfTI file.
+    """
+    path = Path(path)
+    for suffix in SUFFIXES:
+        if path.name.lower().endswith(suffix) and len(path.name) > len(suffix):
+            return path.with_name(path.name[: -len(suffix)] + ".json")
+    raise ConfigError(f"{path}: a latent file is named .nii.gz or .nii")
+
+
+def record_bytes(record: LatentRecord) -> bytes:
+    """The record as JSON text."""
+    return record.model_dump_json(indent=2).encode() + b"\n"
+
+
+def load_record(path: Path) -> LatentRecord | None:
+    """The record at a path, or ``None`` if there is no such file.
+
+    Raises:
+        InputError: If it is not a record that this version reads.
+    """
+    try:
+        with path.open("rb") as file:
+            text = file.read(_LARGEST_RECORD + 1)
+        return parse_record(text)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise InputError(f"its record {path.name} cannot be read: {error.strerror}") from error
+    except InputError as error:
+        raise InputError(f"its record {path.name} {error.cause}", error.hint) from error
+
+
+def parse_record(text: bytes) -> LatentRecord:
+    """Read a record strictly.
+
+    Raises:
+        InputError: If it is malformed, or of a newer version.
+    """
+    if len(text) > _LARGEST_RECORD:
+        raise InputError(f"is larger than {_LARGEST_RECORD} bytes")
+    try:
+        loose = pydantic_core.from_json(text)
+    except ValueError as error:
+        raise InputError(f"is not valid JSON: {error}", "restore it or encode again") from error
+    if not isinstance(loose, dict) or loose.get("format") != RECORD_FORMAT:
+        raise InputError(f"is not the record of a latent: its format is not {RECORD_FORMAT!r}")
+    version = loose.get("format_version")
+    if isinstance(version, int) and version > RECORD_VERSION:
+        raise InputError(
+            f"has format version {version}, this package reads up to {RECORD_VERSION}",
+            "install a newer ct_vae",
+        )
+    try:
+        return LatentRecord.model_validate_json(text)
+    except ValidationError as error:
+        raise InputError(_first(error), "restore it or encode again") from error
+
+
+def record_extension(record: LatentRecord) -> bytes:
+    """A NIfTI header extension, with its four-byte announcement, that holds a short record."""
+    text = record.model_dump_json(exclude={"run", "file_sha256"}).encode()
+    size = -(-(8 + len(text)) // 16) * 16
+    head = size.to_bytes(4, "little") + _COMMENT_CODE.to_bytes(4, "little")
+    return b"\1\0\0\0" + head + text.ljust(size - 8, b"\0")
+
+
+def record_in_extensions(extensions: bytes) -> LatentRecord | None:
+    """The short record among the header extensions of a little-endian file, if there is one.
+
+    Raises:
+        InputError: If there is one that this version cannot read.
+    """
+    position = 4
+    while extensions[:1] != b"\0" and position + 8 <= len(extensions):
+        size = int.from_bytes(extensions[position : position + 4], "little")
+        code = int.from_bytes(extensions[position + 4 : position + 8], "little")
+        text = extensions[position + 8 : position + size].rstrip(b"\0")
+        if code == _COMMENT_CODE and f'"{RECORD_FORMAT}"'.encode() in text[:100]:
+            return _parse_copy(text)
+        if size < 16:
+            break
+        position += size
+    return None
+
+
+def _parse_copy(text: bytes) -> LatentRecord:
+    try:
+        return parse_record(text)
+    except InputError as error:
+        raise InputError(f"the record in its header {error.cause}", error.hint) from error
+
+
+def _first(error: ValidationError) -> str:
+    problems = error.errors(include_url=False, include_input=False)
+    place = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in problems[0]["loc"])
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return f"is malformed at ${place}: {problems[0]['msg']}{more}"

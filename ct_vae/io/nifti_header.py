@@ -1,0 +1,167 @@
+"""What a NIfTI header declares, checked before anything is allocated for it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from nibabel.nifti1 import Nifti1Header
+from nibabel.nifti2 import Nifti2Header
+
+from ct_vae.errors import InputError
+from ct_vae.io.reading import refuse_foreign
+
+MAX_VOXELS = 2**31
+# Header, 4 bytes that announce extensions, and the extensions lie before the voxels.
+MAX_OFFSET = 1 << 26
+
+_CLASSES = {348: Nifti1Header, 540: Nifti2Header}
+_MAGIC = {348: b"n+1\x00", 540: b"n+2\x00\r\n\x1a\n"}
+_PAIR_MAGIC = (b"ni1\x00", b"ni2\x00")
+_DTYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4"}
+_REFUSED = {
+    1: "one bit per voxel",
+    32: "complex numbers",
+    128: "RGB colours",
+    1024: "64-bit integers",
+    1280: "64-bit integers",
+    1536: "128-bit floats",
+    1792: "complex numbers",
+    2048: "complex numbers",
+    2304: "RGBA colours",
+}
+_UNITS = {1: ("metres", 1000), 3: ("micrometres", 0.001)}
+
+
+@dataclass(frozen=True)
+class NiftiHeader:
+    """The facts of a header that can be trusted.
+
+    Attributes:
+        fields: nibabel's header, for the geometry.
+        size: Bytes of the header itself.
+        shape: All declared sides, at least three.
+        dtype: Of the stored values, in the file's byte order.
+        offset: Where the voxels start, in bytes from the start.
+        slope: Value per stored unit; 1 when the header asks for no scaling.
+        inter: Value of a stored 0.
+    """
+
+    fields: Any
+    size: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[np.generic]
+    offset: int
+    slope: float
+    inter: float
+
+
+def parse_header(head: bytes) -> NiftiHeader:
+    """Read and check a single-file NIfTI-1 or NIfTI-2 header of either byte order.
+
+    Args:
+        head: The first 540 bytes of the decompressed file, or fewer if there are no more.
+
+    Raises:
+        InputError: If it is no such header, or declares what cannot be a volume.
+    """
+    size, order = _kind(head)
+    fields = _CLASSES[size](head[:size], order, check=False)
+    shape = _shape(fields)
+    slope, inter = _scaling(fields)
+    dtype = _dtype(fields).newbyteorder(order)
+    _check_units(int(fields["xyzt_units"]))
+    return NiftiHeader(fields, size, shape, dtype, _offset(fields, size), slope, inter)
+
+
+def _kind(head: bytes) -> tuple[int, Literal["<", ">"]]:
+    sizes: dict[int, Literal["<", ">"]] = {
+        int.from_bytes(head[:4], "little"): "<",
+        int.from_bytes(head[:4], "big"): ">",
+    }
+    size = next((size for size in sizes if size in _CLASSES), 0)
+    if not size:
+        refuse_foreign(head)
+        raise InputError(f"is not a NIfTI file: it begins with {head[:8]!r}")
+    if len(head) < size:
+        raise InputError(f"is truncated: its header has {len(head)} of {size} bytes")
+    magic = head[344:348] if size == 348 else head[4:12]
+    if magic[:4] in _PAIR_MAGIC:
+        raise InputError(
+            "is one half of a .hdr/.img pair", "convert it to one .nii.gz, as nib-convert does"
+        )
+    if magic != _MAGIC[size]:
+        raise InputError(
+            f"is not a NIfTI file: its magic is {magic!r}",
+            "if it is an ANALYZE file, convert it to .nii.gz",
+        )
+    return size, sizes[size]
+
+
+def _shape(fields: Any) -> tuple[int, ...]:
+    dim = [int(n) for n in fields["dim"]]
+    if not 1 <= dim[0] <= 7:
+        raise InputError(f"its header declares {dim[0]} dimensions, NIfTI has 1 to 7")
+    shape = tuple(dim[1 : dim[0] + 1])
+    if min(shape) < 1:
+        raise InputError(f"its header declares the shape {shape}; every side must be positive")
+    if len(shape) < 3:
+        raise InputError(f"is not a volume: its shape {shape} has {len(shape)} dimensions")
+    if math.prod(shape) > MAX_VOXELS:
+        raise InputError(
+            f"its header declares the shape {shape}, {math.prod(shape)} voxels; "
+            f"the limit is {MAX_VOXELS} (2^31)",
+            "crop or downsample the volume, or suspect the header",
+        )
+    return shape
+
+
+def _dtype(fields: Any) -> np.dtype[np.generic]:
+    code, bits = int(fields["datatype"]), int(fields["bitpix"])
+    if code in _REFUSED:
+        raise InputError(
+            f"its voxels are {_REFUSED[code]} (NIfTI datatype {code}), not CT numbers",
+            "convert them to 16-bit integers or 32-bit floats in HU",
+        )
+    if code not in _DTYPES:
+        raise InputError(f"its header declares the unknown datatype {code}")
+    dtype = np.dtype(_DTYPES[code])
+    if bits != dtype.itemsize * 8:
+        raise InputError(f"its header declares {bits} bits per voxel, but {dtype.name} voxels")
+    return dtype
+
+
+def _offset(fields: Any, size: int) -> int:
+    offset = float(fields["vox_offset"])
+    # NaN fails the comparison as well.
+    if not (size + 4 <= offset <= MAX_OFFSET and offset == int(offset)):
+        raise InputError(
+            f"its header puts the voxels at byte {offset:g}; "
+            f"only {size + 4} to {MAX_OFFSET} is possible"
+        )
+    return int(offset)
+
+
+def _scaling(fields: Any) -> tuple[float, float]:
+    slope, inter = float(fields["scl_slope"]), float(fields["scl_inter"])
+    # The standard: a slope of zero means that no scaling is wanted; many writers leave NaN.
+    if slope == 0 or math.isnan(slope):
+        return 1.0, 0.0
+    if not (math.isfinite(slope) and math.isfinite(inter)):
+        raise InputError(f"its header scales by slope {slope} and intercept {inter}")
+    return slope, inter
+
+
+def _check_units(xyzt_units: int) -> None:
+    code = xyzt_units & 0x07
+    if code in _UNITS:
+        name, factor = _UNITS[code]
+        raise InputError(
+            f"its header says that lengths are in {name}",
+            f"multiply its affine and pixdim by {factor:g} and set the unit to mm; "
+            "if they are in mm already, set only the unit (xyzt_units = 2)",
+        )
+    if code not in (0, 2):
+        raise InputError(f"its header names the unknown unit of length {code}")

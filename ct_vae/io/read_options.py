@@ -1,0 +1,39 @@
+"""What a user may allow or correct while a volume is read."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from ct_vae.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """Consents and corrections for the readers; the defaults allow nothing.
+
+    Attributes:
+        frame: Which time point of a 4-D file to read, from 0.
+        nan: ``"air"`` turns voxels that are not finite into air instead of refusing them.
+        hu_offset: Added to every value before anything is judged, in HU.
+        assume_ras: Take the axes of a file without orientation as running to R, A, S.
+        force: Read a volume although its values do not look like HU.
+
+    Raises:
+        ConfigError: If a value is out of its range.
+    """
+
+    frame: int | None = None
+    nan: Literal["refuse", "air"] = "refuse"
+    hu_offset: float = 0.0
+    assume_ras: bool = False
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        if self.frame is not None and self.frame < 0:
+            raise ConfigError(f"frames are counted from 0, got {self.frame}")
+        if self.nan not in ("refuse", "air"):
+            raise ConfigError(f"nan is 'refuse' or 'air', got {self.nan!r}")
+        if not math.isfinite(self.hu_offset):
+            raise ConfigError(f"hu_offset is a finite number, got {self.hu_offset}")

@@ -1,0 +1,77 @@
+"""CT volumes from and to files of every supported format."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from ct_vae.errors import ConfigError
+from ct_vae.io.itk import is_metaimage, is_nrrd, read_itk
+from ct_vae.io.itk_writer import write_metaimage, write_nrrd
+from ct_vae.io.nifti import read_nifti, write_nifti
+from ct_vae.io.read_options import ReadOptions
+from ct_vae.io.reading import check_regular, reading
+from ct_vae.volume import Volume
+
+_SLAB_VOXELS = 1 << 20
+_WRITERS: dict[str, Callable[[Volume, str | Path], None]] = {
+    ".nii.gz": write_nifti,
+    ".nii": write_nifti,
+    ".mha": write_metaimage,
+    ".nrrd": write_nrrd,
+}
+
+
+def read_volume(path: str | Path, options: ReadOptions | None = None) -> Volume:
+    """Read a CT volume in HU; what the file is follows from its content, not its name.
+
+    Args:
+        path: A NIfTI, MetaImage (.mha) or NRRD file.
+        options: Consents and corrections; the default refuses whatever is not plainly right.
+
+    Raises:
+        NoInputError: If there is no such file.
+        InputError: If it is damaged, or refused because its result would be wrong.
+    """
+    with reading(path):
+        check_regular(Path(path))
+        with Path(path).open("rb") as file:
+            head = file.read(512)
+    if is_metaimage(head) or is_nrrd(head):
+        return read_itk(path, options)
+    return read_nifti(path, options)
+
+
+def write_volume(volume: Volume, path: str | Path) -> None:
+    """Write a volume as int16 HU, atomically, in the format that the name asks for.
+
+    Raises:
+        ConfigError: If the suffix is none of .nii.gz, .nii, .mha, .nrrd.
+        InputError: If a voxel is not finite or beyond int16.
+        OutputError: If the file cannot be written in full.
+    """
+    name = Path(path).name.lower()
+    for suffix, write in _WRITERS.items():
+        if name.endswith(suffix):
+            return write(volume, path)
+    raise ConfigError(f"{path}: volumes are written as {', '.join(_WRITERS)}")
+
+
+def volume_sha256(volume: Volume) -> str:
+    """SHA-256 over shape, affine and voxel values: equal for equal int16 and float32 volumes.
+
+    Values are taken as little-endian float32, first axis fastest, and the affine as float64.
+    """
+    digest = hashlib.sha256(repr(volume.grid.shape).encode())
+    # Adding zero makes -0.0 and 0.0 the same bytes.
+    digest.update((volume.grid.affine.astype("<f8") + 0.0).tobytes())
+    voxels = volume.voxels
+    step = max(1, _SLAB_VOXELS // max(1, voxels[:, :, 0].size))
+    for start in range(0, voxels.shape[2], step):
+        slab = voxels[:, :, start : start + step].astype("<f4")
+        slab += np.float32(0)
+        digest.update(slab.tobytes(order="F"))
+    return digest.hexdigest()

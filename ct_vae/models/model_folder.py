@@ -1,0 +1,137 @@
+"""A model on disk: weights, their configuration, a card, and checksums over all of them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors.torch import save
+
+from ct_vae.config.model_folder import ModelFolderConfig, parse_model_folder
+from ct_vae.errors import WeightsError
+from ct_vae.io.atomic import atomic_write, sha256_file, write_text
+from ct_vae.models.autoencoder_kl import AutoencoderKL
+from ct_vae.models.build import build_model
+from ct_vae.models.weights import WEIGHTS, load_metadata
+
+CONFIG = "config.json"
+CARD = "MODEL_CARD.md"
+SUMS = "SHA256SUMS"
+_INSIDE = "ct_vae"
+_SUM_LINE = re.compile(r"([0-9a-f]{64})  (\S+)")
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModel:
+    """A model read from a folder.
+
+    Attributes:
+        model: In evaluation mode, on the CPU.
+        config: Its architecture, preprocessing and latent statistics.
+        sha256: Digest of its weights file, the model's identity in latent records.
+    """
+
+    model: AutoencoderKL
+    config: ModelFolderConfig
+    sha256: str
+
+
+def save_model_folder(
+    folder: Path,
+    model: AutoencoderKL,
+    config: ModelFolderConfig,
+    card: str,
+    metadata: Mapping[str, str],
+) -> None:
+    """Write or replace a model folder so that it can be read whenever the writing stops.
+
+    A kill between two renames leaves files of two saves side by side. Therefore the weights file
+    holds the configuration as well and is the one that counts, and the checksums that are written
+    first accept the old and the new files.
+
+    Args:
+        folder: Made if missing.
+        model: Whose weights are written.
+        config: Its configuration.
+        card: Text for people, in Markdown.
+        metadata: Further texts for the weights file.
+
+    Raises:
+        OutputError: If a file cannot be written; the older model is left whole.
+    """
+    text = config.model_dump_json(indent=2) + "\n"
+    state = {
+        name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
+    }
+    weights = save(state, {"format": "pt", _INSIDE: text, **metadata})
+    new = {CONFIG: text.encode(), CARD: card.encode(), WEIGHTS: weights}
+    sums = "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in new.items())
+    write_text(folder / SUMS, sums + _sums_of_present(folder))
+    for name, data in new.items():
+        with atomic_write(folder / name) as file:
+            file.write(data)
+    write_text(folder / SUMS, sums)
+
+
+def load_model_folder(folder: Path) -> LoadedModel:
+    """Read a model folder or run folder.
+
+    Raises:
+        WeightsError: If a file is missing or differs from its checksum, or if the weights are of
+            another architecture or a newer format. Nothing is loaded in part.
+    """
+    weights = folder / WEIGHTS
+    if not weights.is_file():
+        raise WeightsError(
+            f"{folder}: not a model folder, {WEIGHTS} is missing",
+            "give the folder of a training run that has saved",
+        )
+    sha256 = _verify(folder)
+    metadata = load_metadata(weights)
+    if _INSIDE not in metadata:
+        raise WeightsError(f"{weights}: holds no configuration of this package")
+    config = parse_model_folder(metadata[_INSIDE], f"{weights}, configuration inside")
+    model = build_model(config.model, weights)
+    model.scaling_factor = config.latent.scaling_factor
+    return LoadedModel(model.eval(), config, sha256)
+
+
+def _sums_of_present(folder: Path) -> str:
+    present = [name for name in (CONFIG, CARD, WEIGHTS) if (folder / name).is_file()]
+    return "".join(f"{sha256_file(folder / name)}  {name}\n" for name in present)
+
+
+def _verify(folder: Path) -> str:
+    """Check every file against the sums; gives the digest of the weights."""
+    accepted = _read_sums(folder)
+    digests = {}
+    for name in (CONFIG, CARD, WEIGHTS):
+        file = folder / name
+        if not file.is_file():
+            raise WeightsError(f"{file}: is missing", "copy the whole model folder")
+        digests[name] = sha256_file(file)
+        if digests[name] not in accepted.get(name, ()):
+            raise WeightsError(
+                f"{file}: its sha256 {digests[name][:12]}... is not the one in {SUMS}",
+                "the file was damaged or edited: copy the folder again or train anew",
+            )
+    return digests[WEIGHTS]
+
+
+def _read_sums(folder: Path) -> dict[str, list[str]]:
+    try:
+        lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        raise WeightsError(
+            f"{folder / SUMS}: is missing or unreadable", "copy the whole model folder"
+        ) from None
+    accepted: dict[str, list[str]] = {}
+    for line in lines:
+        match = _SUM_LINE.fullmatch(line)
+        if match is None:
+            raise WeightsError(f"{folder / SUMS}: not a line of checksums: {line[:80]!r}")
+        accepted.setdefault(match[2], []).append(match[1])
+    return accepted

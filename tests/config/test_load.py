@@ -1,0 +1,123 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ct_vae.config.load import load_config, parse_config
+from ct_vae.config.run import RunConfig
+from ct_vae.errors import ConfigError
+
+
+def write(tmp_path, text):
+    path = tmp_path / "config.json"
+    path.write_text(text)
+    return path
+
+
+def test_an_empty_object_is_the_default_run(tmp_path):
+    assert load_config(write(tmp_path, "{}")) == RunConfig()
+
+
+def test_what_show_prints_can_be_read_again(tmp_path):
+    config = RunConfig()
+    assert load_config(write(tmp_path, json.dumps(config.as_json()))) == config
+
+
+@pytest.mark.parametrize(
+    ("tree", "words"),
+    [
+        ({"trainign": {}}, r"trainign is not a known key, did you mean training\?"),
+        (
+            {"training": {"lrr": 1}},
+            r"training\.lrr is not a known key, did you mean training\.lr\?",
+        ),
+        ({"model": {"lr": 1}}, "model.lr is not a known key, it belongs into section 'training'"),
+        ({"data": {"phantoms": {"sed": 1}}}, r"did you mean data\.phantoms\.seed\?"),
+        ({"training": {"lr": "fast"}}, 'training.lr: .*valid number, got "fast"'),
+        ({"training": {"seed": 1.0}}, "training.seed: .*integer"),
+        ({"training": {"betas": [0.9, 2]}}, r"training\.betas\[1\]: .*less than or equal to 1"),
+        ({"training": {"patch_size": [63, 64, 64]}}, "multiples of the model's factor"),
+        ({"training": {"patch_size": [64, 64]}}, "needs 3 sides"),
+        ({"training": {"recon_type": "l3"}}, "'l1' or 'mse'"),
+        ({"preprocess": {"window_hu": [100, -100]}}, "low to high"),
+        ({"preprocess": {"axcodes": "RAL"}}, "one of R/L, A/P and S/I"),
+        ({"preprocess": {"spacing_mm": [1, 0, 1]}}, "must be positive"),
+        ({"data": {"datalist": "a", "train": ["b"]}}, "one source of cases"),
+        ({"data": {"val": ["b"]}}, "needs train"),
+        ({"training": {"batch_size": 9, "samples": 8}}, "exceeds samples"),
+    ],
+)
+def test_each_mistake_is_named_with_its_place(tree, words):
+    with pytest.raises(ConfigError, match=words):
+        parse_config(tree, "config.json")
+
+
+def test_all_mistakes_are_told_at_once_on_one_line():
+    with pytest.raises(ConfigError) as caught:
+        parse_config({"training": {"lrr": 1}, "model": {"base_ch": -1}}, "config.json")
+    assert "2 problems" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "line 1, column 2"),
+        ("[]", "expected a JSON object"),
+        ('{"notes": "a", "notes": "b"}', "'notes' stands twice"),
+        ('{"training": {"lr": NaN}}', "NaN"),
+        ('{"training": {"lr": Infinity}}', "Infinity"),
+        ('{"training": {"lr": 1e999}}', "lr"),
+        ("", "not JSON"),
+    ],
+)
+def test_what_is_not_the_json_of_a_configuration_is_refused(tmp_path, text, words):
+    with pytest.raises(ConfigError, match=words):
+        load_config(write(tmp_path, text))
+
+
+def test_files_that_cannot_be_read_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match="no such file"):
+        load_config(tmp_path / "absent.json")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(tmp_path)
+    (tmp_path / "latin").write_bytes(b'{"notes": "\xe9"}')
+    with pytest.raises(ConfigError, match="not UTF-8 at byte 11"):
+        load_config(tmp_path / "latin")
+
+
+def test_overrides_win_and_take_json_or_text(tmp_path):
+    path = write(tmp_path, '{"training": {"lr": 1e-4, "seed": 3}}')
+    sets = ["training.lr=2e-4", "training.output_dir=runs/x", "training.betas=[0.5,0.9]"]
+    config = load_config(path, sets)
+    assert (config.training.lr, config.training.seed) == (2e-4, 3)
+    assert config.training.output_dir == "runs/x"
+    assert config.training.betas == (0.5, 0.9)
+
+
+@pytest.mark.parametrize(
+    "text", ["training.lr", "=1", "training..lr=1", "training.lr.x=1", "a=NaN"]
+)
+def test_malformed_overrides_are_refused(tmp_path, text):
+    path = write(tmp_path, '{"training": {"lr": 1e-4}}')
+    with pytest.raises(ConfigError, match="--set"):
+        load_config(path, [text])
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=8,
+)
+sections = st.sampled_from(["model", "training", "data", "preprocess", "inference", "notes"])
+keys = st.sampled_from(["lr", "patch_size", "base_ch", "ch_mult", "phantoms", "window_hu", "x"])
+
+
+@given(st.dictionaries(sections, json_values | st.dictionaries(keys, json_values), max_size=3))
+def test_any_json_is_a_configuration_or_a_configuration_error(tree):
+    try:
+        parse_config(json.loads(json.dumps(tree).replace("NaN", "0").replace("Infinity", "1")), "x")
+    except ConfigError as error:
+        assert error.exit_code == 2
+        assert "\n" not in str(error)

@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from ct_vae.errors import InputError
+from ct_vae.evaluation.masks import body_mask
+from ct_vae.evaluation.panels import _middle, _planes, write_panel
+from ct_vae.evaluation.windows import Window
+from ct_vae.grid import Grid
+from ct_vae.volume import Volume
+from tests._asserts import assert_only_files
+from tests.evaluation._cases import noisy, random_volume, volume_of
+
+
+def marked(axcodes: str) -> Volume:
+    """A body with one bright corner at the patient's right, front and top."""
+    voxels = np.zeros((10, 12, 14), np.int16)
+    voxels[6:, 8:, 9:] = 1000
+    volume = volume_of(voxels, (1.0, 2.0, 3.0))
+    return Volume(volume.grid.reorient_array(volume.voxels, axcodes), volume.grid.reorient(axcodes))
+
+
+@pytest.mark.parametrize("axcodes", ["RAS", "LPS", "PIR"])
+def test_planes_follow_the_radiological_convention(axcodes):
+    volume = marked(axcodes)
+    axial, coronal, sagittal = _planes(volume.voxels, volume, (8, 10, 12))
+    # Rows run upward; the bright corner is right, so on the image's left, and up.
+    for (image, aspect), shape, ratio in (
+        (axial, (12, 10), 2.0),
+        (coronal, (14, 10), 3.0),
+        (sagittal, (14, 12), 1.5),
+    ):
+        assert image.shape == shape
+        assert aspect == pytest.approx(ratio)
+        assert image[-1, 0] == 1000
+        assert image[0, 0] == image[-1, -1] == image[0, -1] == 0
+
+
+def test_slices_go_through_the_middle_of_the_body():
+    voxels = np.full((40, 40, 20), -1000, np.int16)
+    voxels[2:13, 20:35, 4:9] = 50
+    volume = volume_of(voxels)
+    assert _middle(volume, body_mask(volume)) == (7, 27, 6)
+
+
+@pytest.mark.parametrize("windows", [1, 2, 3])
+def test_the_picture_is_written_whole(tmp_path, windows):
+    volume = random_volume(shape=(24, 20, 16))
+    chosen = [Window(f"w{n}", 400, 40 * n) for n in range(windows)]
+    write_panel(volume, noisy(volume), tmp_path / "panel.png", chosen, title="a model")
+    height, width, _ = imread(tmp_path / "panel.png").shape
+    assert height > 250 * windows
+    assert width > 400
+    assert_only_files(tmp_path, {"panel.png"})
+
+
+def test_a_flat_volume_has_a_picture_too(tmp_path):
+    volume = random_volume(shape=(24, 20, 1))
+    write_panel(volume, volume, tmp_path / "panel.png")
+    assert imread(tmp_path / "panel.png").size
+
+
+def test_other_shapes_are_refused(tmp_path):
+    with pytest.raises(InputError, match=r"\(9, 12, 7\)"):
+        write_panel(random_volume(), random_volume(shape=(9, 12, 8)), tmp_path / "panel.png")
+    assert_only_files(tmp_path, set())
+
+
+def test_oblique_grids_are_shown_along_their_nearest_axes(tmp_path):
+    volume = random_volume(shape=(24, 20, 16))
+    affine = volume.grid.affine.copy()
+    affine[:2, :2] = 2 * np.array([[0.95, -0.31], [0.31, 0.95]])
+    tilted = Volume(volume.voxels, Grid(volume.grid.shape, affine))
+    write_panel(tilted, tilted, tmp_path / "panel.png")
+    assert_only_files(tmp_path, {"panel.png"})

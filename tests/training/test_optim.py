@@ -1,0 +1,45 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ct_vae.config.training import TrainingConfig
+from ct_vae.training.optim import learning_rate
+
+
+def config(**changes):
+    return TrainingConfig(
+        **{"samples": 1000, "warmup_samples": 100, "lr": 1.0, "batch_size": 10, **changes}
+    )
+
+
+@given(st.integers(0, 1200), st.sampled_from(["constant", "cosine"]), st.integers(0, 500))
+def test_the_rate_is_positive_and_never_above_lr(seen, schedule, warmup):
+    rate = learning_rate(config(schedule=schedule, warmup_samples=warmup), seen)
+    assert 0 < rate <= 1
+
+
+def test_warm_up_rises_in_a_line_from_the_first_step():
+    rates = [learning_rate(config(), seen) for seen in range(0, 100, 10)]
+    steps = {round(b - a, 12) for a, b in zip(rates, rates[1:], strict=False)}
+    assert len(steps) == 1
+    assert rates[0] == pytest.approx(10 / 110)
+
+
+def test_cosine_ends_at_a_hundredth_and_is_halfway_in_the_middle():
+    assert learning_rate(config(), 100) == 1
+    assert learning_rate(config(), 550) == pytest.approx(0.505)
+    assert learning_rate(config(), 1000) == pytest.approx(0.01)
+    assert learning_rate(config(), 325) == pytest.approx(
+        0.01 + 0.99 * (1 + math.cos(math.pi / 4)) / 2
+    )
+
+
+def test_constant_stays():
+    rates = {learning_rate(config(schedule="constant"), seen) for seen in (100, 500, 1000)}
+    assert rates == {1.0}
+
+
+def test_a_run_without_warm_up_begins_at_lr():
+    assert learning_rate(config(warmup_samples=0), 0) == 1
