@@ -1,6 +1,10 @@
 import os
 from pathlib import Path
 
+# Two workers share two cores: threads of one would wait for those of the other. Torch reads this
+# when it is imported, and so do the processes that tests start.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 import pytest
 from hypothesis import settings
 

@@ -3,11 +3,11 @@ import pytest
 import SimpleITK as sitk
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from tests._asserts import assert_same_place
-from tests._strategies import ALL_AXCODES, affines, axcodes, factors, grids
 
 from ct_vae.errors import InputError
 from ct_vae.grid import Grid
+from tests._asserts import assert_same_place
+from tests._strategies import ALL_AXCODES, affines, axcodes, factors, grids
 
 
 def banal_world(affine, index):

@@ -8,7 +8,7 @@ from ct_vae.cli import options
 from ct_vae.cli.batch import output_folder, work_through
 
 
-def decode(  # noqa: PLR0913 - one parameter per option
+def decode(  # noqa: PLR0913, PLR0917 - one parameter per option
     model: options.Model,
     latents: options.Latents,
     output: options.Output,

@@ -10,7 +10,7 @@ from ct_vae.cli import options
 from ct_vae.cli.batch import output_folder, work_through
 
 
-def encode(  # noqa: PLR0913 - one parameter per option
+def encode(  # noqa: PLR0913, PLR0917 - one parameter per option
     model: options.Model,
     inputs: options.Inputs,
     output: options.Output,
@@ -37,7 +37,7 @@ def encode(  # noqa: PLR0913 - one parameter per option
 
     A latent that is already there, verified and of the same volume and model, is kept.
     """
-    from ct_vae.io import read_volume, volume_sha256, write_latent
+    from ct_vae.io import read_latent, read_volume, volume_sha256, write_latent
     from ct_vae.io.discover import Case, discover
     from ct_vae.io.latent import is_done
 
@@ -50,7 +50,10 @@ def encode(  # noqa: PLR0913 - one parameter per option
         volume = read_volume(case.path, reading)
         target = folder / f"{case.key}_latent.nii.gz"
         if not overwrite and is_done(target, volume_sha256(volume), codec.identity.sha256):
-            return f"{target} is done already"
+            record = read_latent(target).record
+            stored = record.quantisation.dtype if record.quantisation else None
+            if stored == dtype and codec.repeats(record, seed):
+                return f"{target} is done already"
         latent = codec.encode(volume, sample=sample, seed=seed)
         run = write_latent(latent, target, dtype).record.run
         return f"{target} ({run.seconds if run else 0:.1f} s)"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ct_vae.evaluation.metrics import MetricRow
 
 
-def evaluate(  # noqa: PLR0913 - one parameter per option
+def evaluate(  # noqa: PLR0913, PLR0917 - one parameter per option
     model: options.Model,
     inputs: options.Inputs,
     output: options.Output,

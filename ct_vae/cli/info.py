@@ -23,9 +23,11 @@ def info(
         return
     for name, value in facts.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):
-            typer.echo(f"{name}:")
-            for row in value:
-                typer.echo("  " + ", ".join(f"{k} {v}" for k, v in row.items()))
+            rows = [", ".join(f"{k} {v}" for k, v in row.items()) for row in value]
+            typer.echo("\n  ".join([f"{name}:", *rows]))
+        elif isinstance(value, dict):
+            rows = [f"{k}: {json.dumps(v)}" for k, v in value.items()]
+            typer.echo("\n  ".join([f"{name}:", *rows]))
         else:
             typer.echo(f"{name}: {value}")
 
@@ -94,7 +96,7 @@ def _latent_facts(path: Path) -> dict[str, Any]:
         "shape": list(latent.array.shape),
         "spacing mm": list(latent.grid.spacing_mm),
         "axes": latent.grid.axcodes,
-        **latent.record.model_dump(mode="json"),
+        "record": latent.record.model_dump(mode="json"),
     }
 
 

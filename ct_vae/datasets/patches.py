@@ -72,11 +72,14 @@ class PatchDataset(Dataset[torch.Tensor]):
     def _corner(self, case: int, rng: np.random.Generator) -> NDArray[np.int64]:
         shape = np.asarray(self._voxels[case].shape)
         room = shape - self._sides
+        low, high = np.minimum(room, 0), np.maximum(room, 0)
         centres = self._centres[case]
         if len(centres) and rng.random() < self._foreground_share:
             corner = centres[int(rng.integers(len(centres)))] - self._sides // 2
-            return np.clip(corner, np.minimum(room, 0), np.maximum(room, 0))
-        return rng.integers(np.minimum(room, 0), np.maximum(room, 0) + 1)
+        else:
+            corner = rng.integers(low, high + 1)
+        clipped: NDArray[np.int64] = np.clip(corner, low, high)
+        return clipped
 
 
 def cut(

@@ -170,7 +170,6 @@ def _upper_organs(tissue: Tissue, trunk: Trunk, rng: np.random.Generator) -> lis
     high = rng.uniform(126, 142)
     right = Blob((56, 4, high - 110), (74, 84, 110), None, 2.2, 2)
     left = Blob((-62, 4, high - 122), (70, 84, 110), None, 2.2, 2)
-    kidney_bed = Blob((74, -52, -4), (36, 30, 70))
 
     def lungs(points: Array) -> Array:
         floor = np.float32(62) + np.float32(0.35) * points[1] - points[2]
@@ -179,21 +178,37 @@ def _upper_organs(tissue: Tissue, trunk: Trunk, rng: np.random.Generator) -> lis
             cavity.level(points), -right.level(points), -left.level(points), floor, middle, mm=5.0
         )
 
+    a, b, _ = cavity.radii
+    spleen = Blob((-94, -34, high - 62), (23, 42, 50), turn(x_deg=-18, z_deg=26))
+    layers = [Layer(Solid((-a, -b, 20.0), (a, b + 8, 200.0), lungs), tissue.lung)]
+    layers += _liver_layers(tissue, _liver(right, cavity, high), high, rng)
+    layers.append(Layer(spleen, mottle(rng, tissue.spleen, 3, 50.0), cavity))
+    return layers + _pancreas(tissue, high, rng) + stomach(tissue, cavity, high, rng)
+
+
+def _liver(dome: Blob, cavity: Blob, high: float) -> Solid:
+    """What the right dome holds above a slanted edge, hollowed by the kidney, and a left lobe."""
+    kidney_bed = Blob((74, -52, -4), (36, 30, 70))
     lobe = Blob((2, 46, high - 62), (72, 34, 42), turn(y_deg=-16))
     lower = Blob((84, 8, 24), (40, 62, 78), turn(y_deg=8))
 
-    def liver(points: Array) -> Array:
-        main = np.minimum(right.level(points) + 3, lower.level(points))
+    def level(points: Array) -> Array:
+        main = np.minimum(dome.level(points) + 3, lower.level(points))
         floor = np.float32(-6) + np.float32(0.55) * (np.float32(70) - points[0]) - points[2]
-        carved = smooth_max(main, floor, -kidney_bed.level(points), cavity.level(points), mm=14.0)
-        return np.minimum(carved, np.maximum(lobe.level(points), cavity.level(points)))
+        wall = cavity.level(points)
+        carved = smooth_max(main, floor, -kidney_bed.level(points), wall, mm=14.0)
+        both: Array = np.minimum(carved, np.maximum(lobe.level(points), wall))
+        return both
 
     a, b, _ = cavity.radii
-    organ = Solid((-80.0, -b, -60.0), (a, b + 8, 170.0), liver)
-    spleen = Blob((-94, -34, high - 62), (23, 42, 50), turn(x_deg=-18, z_deg=26))
-    root = (14.0, 14.0, high - 84)
-    trees = [
-        grow_tree(rng, root, direction, 32.0, 5.2, 7)
+    return Solid((-80.0, -b, -60.0), (a, b + 8, 170.0), level)
+
+
+def _liver_layers(
+    tissue: Tissue, organ: Solid, high: float, rng: np.random.Generator
+) -> list[Layer]:
+    portal = [
+        grow_tree(rng, (14.0, 14.0, high - 84), direction, 32.0, 5.2, 7)
         for direction in ((1, 0, -0.2), (0.8, 0.6, 0.7), (0.9, -0.7, 0.3), (-0.8, 1, 0.2))
     ]
     hepatic = [
@@ -202,30 +217,34 @@ def _upper_organs(tissue: Tissue, trunk: Trunk, rng: np.random.Generator) -> lis
     ]
     bile = Blob((44, 50, 26), (13, 17, 29), turn(x_deg=24))
     layers = [
-        Layer(Solid((-a, -b, 20.0), (a, b + 8, 200.0), lungs), tissue.lung),
         Layer(organ, mottle(rng, tissue.liver, 3, 60.0)),
-        Layer(Tubes.join(trees), tissue.blood + 8, organ),
-        Layer(Tubes.join(hepatic), tissue.blood, organ),
+        Layer(Tubes.join(portal).near(organ.level, 6.0), tissue.blood + 8, organ),
+        Layer(Tubes.join(hepatic).near(organ.level, 6.0), tissue.blood, organ),
         Layer(bile.grown(1.5), 55.0),
         Layer(bile, rng.uniform(4, 16)),
-        Layer(spleen, mottle(rng, tissue.spleen, 3, 50.0), cavity),
     ]
     for _ in range(int(rng.integers(0, 4))):
         place = (rng.uniform(40, 100), rng.uniform(-40, 50), rng.uniform(30, 110))
         size = rng.uniform(4, 13)
         layers.append(Layer(Blob(place, (size, size, size)), rng.uniform(5, 70), organ))
-    portal = Tubes.along([root, (6, 12, high - 96), (0, 14, 34)], [6.5, 6.5, 6])
-    layers.append(Layer(portal, tissue.blood + 8))
+    return layers
+
+
+def _pancreas(tissue: Tissue, high: float, rng: np.random.Generator) -> list[Layer]:
+    """The pancreas between the portal and the splenic vein."""
+    portal = Tubes.along([(14, 14, high - 84), (6, 12, high - 96), (0, 14, 34)], [6.5, 6.5, 6])
     pancreas = Tubes.along(
         [(30, 12, 16), (20, 18, 28), (0, 20, 38), (-24, 10, 46), (-50, -8, 54), (-70, -22, 62)],
         [12, 11, 8, 9, 9, 7],
     )
-    layers.append(Layer(pancreas, mottle(rng, 95.0, 8, 18.0)))
     splenic = Tubes.along(
         [(0, 10, 37), (-26, 0, 47), (-52, -18, 56), (-74, -30, 64)], [4.5, 4, 4, 3.5]
     )
-    layers.append(Layer(splenic, tissue.blood + 5))
-    return layers + stomach(tissue, cavity, high, rng)
+    return [
+        Layer(portal, tissue.blood + 8),
+        Layer(pancreas, mottle(rng, 95.0, 8, 18.0)),
+        Layer(splenic, tissue.blood + 5),
+    ]
 
 
 def _skeleton(tissue: Tissue, trunk: Trunk, rng: np.random.Generator) -> list[Layer]:

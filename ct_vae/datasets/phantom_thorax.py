@@ -162,17 +162,18 @@ def _mediastinum(tissue: Tissue, trunk: Trunk, rng: np.random.Generator) -> list
     vessels = Tubes.join([aorta, *pulmonary, cava, *branches])
     layers.append(Layer(vessels.grown(1.0), 40.0))
     layers.append(Layer(vessels, tissue.blood))
-    layers += _airway()
+    return layers + _airway() + _gullet_and_nodes(y, rng)
+
+
+def _gullet_and_nodes(y: float, rng: np.random.Generator) -> list[Layer]:
     gullet = Tubes.along(
         [(-4, y + 22, 160), (-5, y + 20, 60), (-6, y + 22, -40), (-16, y + 34, -110)],
         [6, 6.5, 7, 8],
     )
-    layers.append(Layer(gullet, 35.0))
-    layers.append(Layer(gullet.grown(-4.8), -600.0))
-    nodes = [(12, 2, 38), (-22, 0, 34), (2, -12, 4), (12, 20, 44), (-24, 22, 40)]
-    for node in nodes:
+    layers = [Layer(gullet, 35.0), Layer(gullet.grown(-4.8), -600.0)]
+    for node in ((12, 2, 38), (-22, 0, 34), (2, -12, 4), (12, 20, 44), (-24, 22, 40)):
         a, b, c = rng.uniform(2.5, 4.5, size=3).tolist()
-        layers.append(Layer(Blob((float(node[0]), node[1], node[2]), (a, b, c)), 45.0))
+        layers.append(Layer(Blob(node, (a, b, c)), 45.0))
     return layers
 
 

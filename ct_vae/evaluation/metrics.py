@@ -78,7 +78,7 @@ def evaluate_pair(
     Raises:
         InputError: If grids differ, a mask has another shape, or a value is not finite.
     """
-    _check_same_grid(reference, reconstruction)
+    check_same_grid(reference, reconstruction)
     if masks is None:
         masks = (body_mask(reference), field_of_view(reference))
     _check_masks(reference, masks)
@@ -97,6 +97,28 @@ def evaluate_pair(
         for w, window in enumerate(windows)
         for m, mask in enumerate(masks)
     ]
+
+
+def check_same_grid(reference: Volume, reconstruction: Volume) -> None:
+    """Refuse two volumes that cannot be compared voxel by voxel.
+
+    Raises:
+        InputError: If shapes differ or corners lie more than 0.01 mm apart.
+    """
+    a, b = reference.grid, reconstruction.grid
+    if a.shape != b.shape:
+        raise InputError(
+            f"the original has {a.shape} voxels, the reconstruction {b.shape}",
+            "decode onto the source grid before comparing",
+        )
+    apart = a.distance_mm(b)
+    if apart > _SAME_PLACE_MM:
+        raise InputError(
+            f"original and reconstruction lie up to {apart:.4g} mm apart "
+            f"(axes {a.axcodes} and {b.axcodes}, spacing {_mm(a.spacing_mm)} and "
+            f"{_mm(b.spacing_mm)})",
+            "decode onto the source grid before comparing",
+        )
 
 
 def _sums(error: NDArray[np.float64], mask: BoolArray) -> tuple[float, float, float, float]:
@@ -121,23 +143,6 @@ def _slabs(shape: Sequence[int], slab_voxels: int) -> Iterator[slice]:
     thick = max(1, slab_voxels // (shape[1] * shape[2]))
     for first in range(0, shape[0], thick):
         yield slice(first, first + thick)
-
-
-def _check_same_grid(reference: Volume, reconstruction: Volume) -> None:
-    a, b = reference.grid, reconstruction.grid
-    if a.shape != b.shape:
-        raise InputError(
-            f"the original has {a.shape} voxels, the reconstruction {b.shape}",
-            "decode onto the source grid before comparing",
-        )
-    apart = a.distance_mm(b)
-    if apart > _SAME_PLACE_MM:
-        raise InputError(
-            f"original and reconstruction lie up to {apart:.4g} mm apart "
-            f"(axes {a.axcodes} and {b.axcodes}, spacing {_mm(a.spacing_mm)} and "
-            f"{_mm(b.spacing_mm)})",
-            "decode onto the source grid before comparing",
-        )
 
 
 def _mm(spacing: Sequence[float]) -> str:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ct_vae.errors import InputError
 from ct_vae.evaluation.masks import Mask, body_mask
+from ct_vae.evaluation.metrics import check_same_grid
 from ct_vae.evaluation.windows import WINDOWS, Window
 from ct_vae.io.atomic import atomic_write
 from ct_vae.volume import Volume
@@ -47,7 +47,7 @@ def write_panel(
 
     Args:
         reference: The original.
-        reconstruction: What is judged, with the same number of voxels per axis.
+        reconstruction: What is judged, on the same grid.
         path: The file to write.
         windows: One pair of rows each.
         body: Where the middle is; by default the original's body.
@@ -55,15 +55,10 @@ def write_panel(
         title: A line above the pictures, such as the model's name.
 
     Raises:
-        InputError: If the shapes differ.
+        InputError: If the grids differ.
         OutputError: If the file cannot be written.
     """
-    if reference.grid.shape != reconstruction.grid.shape:
-        raise InputError(
-            f"the original has {reference.grid.shape} voxels, the reconstruction "
-            f"{reconstruction.grid.shape}",
-            "decode onto the source grid before comparing",
-        )
+    check_same_grid(reference, reconstruction)
     original = reference.voxels.astype(np.float32)
     result = reconstruction.voxels.astype(np.float32)
     middle = _middle(reference, body or body_mask(reference))

@@ -49,7 +49,7 @@ def run_batch(
     """
     failures: list[Failure] = []
     code = 0
-    (folder / FAILURES).unlink(missing_ok=True)
+    _forget(folder / FAILURES)
     for case in cases:
         try:
             work(case)
@@ -61,6 +61,16 @@ def run_batch(
             write_text(folder / FAILURES, _lines(failures))
             report(f"error: {error}")
     return SEVERAL_FAILED if failures and len(cases) > 1 else code
+
+
+def _forget(failures: Path) -> None:
+    """Remove the list of an earlier run, which would speak of cases that are done by now."""
+    try:
+        failures.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write into {failures.parent}: {error.strerror}", "choose another folder"
+        ) from error
 
 
 def _lines(failures: Iterable[Failure]) -> str:

@@ -114,7 +114,8 @@ class Codec:
         channels, *_ = latent.array.shape
         if channels != self.network.model.latent_channels:
             raise InputError(
-                f"the latent has {channels} channels, the model {self.network.model.latent_channels}"
+                f"the latent has {channels} channels, "
+                f"the model {self.network.model.latent_channels}"
             )
         plan = self._plan(tiling, record.padded_grid().shape)
         values = torch.from_numpy(np.ascontiguousarray(latent.array, dtype=np.float32))[None]
@@ -125,6 +126,12 @@ class Codec:
     def reconstruct(self, volume: Volume, tiling: Method | None = None) -> Volume:
         """Encode and decode."""
         return self.decode(self.encode(volume, tiling), tiling)
+
+    def repeats(self, record: LatentRecord, seed: int | None) -> bool:
+        """Whether encoding the source of ``record`` with this seed would do the same again."""
+        plan = self._plan(None, record.padded_grid().shape)
+        model = record.model.sha256 == self.identity.sha256
+        return model and record.seed == seed and record.tiling == plan
 
     def _plan(self, method: Method | None, sides: tuple[int, ...]) -> TilingRecord:
         tiling = self.tiling if method is None else replace(self.tiling, method=method)

@@ -8,4 +8,5 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 def build_ema(model: nn.Module, decay: float) -> AveragedModel:
     """A copy of ``model`` whose weights follow it with ``decay`` per step; 0 follows at once."""
-    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=False)
+    average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+    return AveragedModel(model, multi_avg_fn=average, use_buffers=False)

@@ -139,7 +139,12 @@ class Run:
             size = len(self._data)  # type: ignore[arg-type]
             order = SeededOrder(size, settings.samples, settings.seed, start)
         loader = DataLoader(
-            self._data, batch_size=settings.batch_size, sampler=order, collate_fn=stack_images
+            self._data,
+            batch_size=settings.batch_size,
+            sampler=order,
+            collate_fn=stack_images,
+            # Without one of its own it would draw from the caller's random state.
+            generator=torch.Generator(),
         )
         for batch in loader:
             yield self._preprocessor.scale.to_model(batch.to(self._device))

@@ -12,7 +12,8 @@ def correlated(conv: nn.Module, x: torch.Tensor) -> torch.Tensor:
     image = x.detach().double().numpy()
     result = [
         [
-            bias[o] + sum(correlate(item[i], weight[o, i], mode="constant") for i in range(len(item)))
+            bias[o]
+            + sum(correlate(item[i], weight[o, i], mode="constant") for i in range(len(item)))
             for o in range(len(weight))
         ]
         for item in image

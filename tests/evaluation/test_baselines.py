@@ -31,7 +31,7 @@ def cubic(volume, sides, sigma):
 
 @pytest.fixture(scope="module")
 def thorax():
-    return make_phantom("thorax", 9, 4.0)
+    return make_phantom("thorax", 9, 3.0, (110, 90, 40))
 
 
 def test_mean_is_the_best_constant_in_the_body(thorax):

@@ -1,4 +1,5 @@
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -258,6 +259,20 @@ def test_the_name_does_not_decide_what_a_file_is(tmp_path):
         other = tmp_path / f"{suffix} named otherwise.nii"
         (tmp_path / f"a.{suffix}").rename(other)
         np.testing.assert_array_equal(read_volume(other).voxels, ct_voxels())
+
+
+@pytest.mark.parametrize("wbits", [15, 31], ids=["zlib", "gzip"])
+def test_compressed_data_of_undeclared_size_must_end_with_their_checksum(tmp_path, wbits):
+    path = tmp_path / "a.mha"
+    engine = zlib.compressobj(wbits=wbits)
+    data = engine.compress(VALUES.tobytes()) + engine.flush()
+    header = header_of({"CompressedData": "True"}, META)
+    path.write_bytes(header + data)
+    np.testing.assert_array_equal(read_volume(path).voxels.ravel(order="F"), VALUES)
+    for wrong in (data[:-1], data[:-4], data[:-4] + b"\1\2\3\4", data + b"x", data + data):
+        path.write_bytes(header + wrong)
+        with pytest.raises(InputError, match=r"truncated|damaged|more than"):
+            read_volume(path)
 
 
 def test_one_time_point_is_all_there_is(tmp_path):

@@ -1,272 +1,288 @@
 import inspect
-import warnings
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from tests._asserts import assert_close
-from tests.models._models import image, make
 
-from ct_vae.blocks.attention import SpatialSelfAttention
-from ct_vae.blocks.resample import DownsampleND, UpsampleND
-from ct_vae.blocks.resblock import ResBlockND
-from ct_vae.errors import ConfigError, InputError
+from ct_vae.errors import ConfigError, InputError, WeightsError
 from ct_vae.models import LATENT_SCALE, AutoencoderKL, DiagonalGaussian, UntrainedWarning
+from ct_vae.models.weights import save_weights
+from tests._asserts import assert_close
+from tests.models._small import noise, small_model
 
-# The signature that people have code against (names, order and defaults).
-INTERFACE = {
-    "spatial_dims": 3,
-    "in_channels": 1,
-    "out_channels": 1,
-    "resolution": 256,
-    "base_ch": 128,
-    "ch_mult": (1, 2, 4, 4),
-    "down_channels": None,
-    "num_res_blocks": 2,
-    "attn_resolutions": (),
-    "mid_attn": True,
-    "z_channels": 4,
-    "double_z": True,
-    "embed_dim": 4,
-    "norm_groups": None,
-    "tanh_out": False,
-    "dropout": 0.0,
-    "codebook_size": 8192,
-    "ckpt_path": None,
-}
+DIMS = pytest.mark.parametrize("dims", [1, 2, 3])
 
 
-def test_names_and_defaults_are_the_interface():
-    parameters = inspect.signature(AutoencoderKL).parameters
-    assert {name: p.default for name, p in parameters.items()} == INTERFACE
+def test_names_and_defaults_of_the_constructor_are_fixed():
+    parameters = list(inspect.signature(AutoencoderKL).parameters.values())
+    assert {p.name: p.default for p in parameters} == {
+        "spatial_dims": 3,
+        "in_channels": 1,
+        "out_channels": 1,
+        "resolution": 256,
+        "base_ch": 128,
+        "ch_mult": (1, 2, 4, 4),
+        "down_channels": None,
+        "num_res_blocks": 2,
+        "attn_resolutions": (),
+        "mid_attn": True,
+        "z_channels": 4,
+        "double_z": True,
+        "embed_dim": 4,
+        "norm_groups": None,
+        "tanh_out": False,
+        "dropout": 0.0,
+        "codebook_size": 8192,
+        "ckpt_path": None,
+    }
 
 
-def test_the_2d_default_is_the_stable_diffusion_autoencoder():
+def test_two_dimensions_and_three_channels_make_the_stable_diffusion_autoencoder():
     with torch.device("meta"), pytest.warns(UntrainedWarning):
         model = AutoencoderKL(spatial_dims=2, in_channels=3, out_channels=3)
     assert sum(p.numel() for p in model.parameters()) == 83_653_863
-    assert model.factor == (8, 8)
-    rows = {s.name: (s.channels, s.factor, s.side, s.attention) for s in model.describe()}
-    assert rows["encoder.down.0"] == (128, 1, 256, False)
-    assert rows["encoder.down.3"] == (512, 8, 32, False)
-    assert rows["decoder.mid"] == (512, 8, 32, True)
-    assert rows["latent"] == (4, 8, 32, False)
 
 
-@pytest.mark.parametrize("dims", [1, 2, 3])
-@pytest.mark.parametrize(
-    "numbers",
-    [
-        {},
-        {"ch_mult": (1, 2)},
-        {"ch_mult": (1,)},
-        {"ch_mult": (2, 1, 4), "base_ch": 4},
-        {"down_channels": (4, 12, 8)},
-        {"num_res_blocks": 2, "attn_resolutions": (2,), "mid_attn": False},
-        {"z_channels": 3, "embed_dim": 5, "double_z": False},
-        {"in_channels": 2, "out_channels": 3, "tanh_out": True},
-    ],
-)
-def test_every_feature_map_has_the_written_shape(dims, numbers):
-    """Watched at the blocks themselves, against the rules written out by hand."""
-    model = make(spatial_dims=dims, **numbers)
-    x = image(dims, model.in_channels)
-    widths = list(model.shape.channels)
-    levels, count = len(widths), model.shape.num_res_blocks
-    seen = {}
-    hooks = [
-        module.register_forward_hook(lambda _m, _i, out, name=name: seen.update({name: out.shape}))
-        for name, module in model.named_modules()
-        if name
+@DIMS
+@pytest.mark.parametrize("blocks", [1, 3])
+def test_encode_divides_and_decode_multiplies_by_the_factor(dims, blocks):
+    model = small_model(spatial_dims=dims, in_channels=2, out_channels=3, embed_dim=5)
+    sides, latent_sides = (4 * blocks, 8, 4)[:dims], (2 * blocks, 4, 2)[:dims]
+    assert model.factor == (2,) * dims
+    moments = model.moments(noise(2, 2, *sides))
+    assert moments.shape == (2, 10, *latent_sides)
+    assert model.latent_channels == 5
+    assert model.decode(noise(2, 5, *latent_sides)).shape == (2, 3, *sides)
+
+
+def test_widths_come_from_multiples_or_as_they_are():
+    by_multiples = small_model(base_ch=8, ch_mult=(1, 3))
+    as_they_are = small_model(base_ch=77, down_channels=(8, 24))
+    assert [p.shape for p in by_multiples.parameters()] == [
+        p.shape for p in as_they_are.parameters()
     ]
-    reconstruction, posterior = model(x)
-    for hook in hooks:
-        hook.remove()
-
-    def sides(factor):
-        return tuple(n // factor for n in x.shape[2:])
-
-    for i, width in enumerate(widths):
-        for j in range(count):
-            assert seen[f"encoder.down.{i}.block.{j}"] == (1, width, *sides(2**i))
-        for j in range(count + 1):
-            assert seen[f"decoder.up.{i}.block.{j}"] == (1, width, *sides(2**i))
-        if i < levels - 1:
-            assert seen[f"encoder.down.{i}.downsample"] == (1, width, *sides(2 ** (i + 1)))
-        if i:
-            assert seen[f"decoder.up.{i}.upsample"] == (1, width, *sides(2 ** (i - 1)))
-    factor = 2 ** (levels - 1)
-    assert model.factor == (factor,) * dims
-    assert seen["encoder.mid"] == seen["decoder.mid"] == (1, widths[-1], *sides(factor))
-    assert posterior.mean.shape == (1, model.latent_channels, *sides(factor))
-    assert reconstruction.shape == (1, model.out_channels, *x.shape[2:])
 
 
-@pytest.mark.parametrize(
-    ("attn_resolutions", "mid_attn", "expected"),
-    [
-        ((), True, {"encoder.mid.attn_1", "decoder.mid.attn_1"}),
-        ((), False, set()),
-        (
-            (4,),
-            False,
-            {"encoder.down.2.attn.0", "decoder.up.2.attn.0", "decoder.up.2.attn.1"},
-        ),
-        (
-            (1, 2),
-            False,
-            {f"encoder.down.{i}.attn.0" for i in (0, 1)}
-            | {f"decoder.up.{i}.attn.{j}" for i in (0, 1) for j in (0, 1)},
-        ),
-    ],
-)
-def test_attention_sits_where_the_factors_say(attn_resolutions, mid_attn, expected):
-    model = make(attn_resolutions=attn_resolutions, mid_attn=mid_attn)
-    found = {n for n, m in model.named_modules() if isinstance(m, SpatialSelfAttention)}
-    assert found == expected
+def test_encode_gives_the_posterior_of_the_moments():
+    model, x = small_model(), noise(1, 1, 4, 4, 4)
+    posterior = model.encode(x)
+    assert isinstance(posterior, DiagonalGaussian)
+    mean, logvar = model.moments(x).chunk(2, dim=1)
+    torch.testing.assert_close(posterior.mean, mean, rtol=0, atol=0)
+    torch.testing.assert_close(posterior.logvar, logvar, rtol=0, atol=0)
+    torch.testing.assert_close(model.posterior(x).mean, mean, rtol=0, atol=0)
 
 
-def test_blocks_are_counted_as_written():
-    model = make(num_res_blocks=3, ch_mult=(1, 2, 4))
-    count = {
-        kind: sum(isinstance(m, kind) for m in model.modules())
-        for kind in (ResBlockND, DownsampleND, UpsampleND)
-    }
-    assert count == {ResBlockND: 3 * 3 + 2 + 3 * 4 + 2, DownsampleND: 2, UpsampleND: 2}
+def test_normalised_latents_are_scaled_means_or_samples():
+    model, x = small_model(), noise(1, 1, 4, 4, 4)
+    posterior = model.posterior(x)
+    assert model.scaling_factor == LATENT_SCALE == 0.18215
+    model.scaling_factor = 0.5
+    torch.testing.assert_close(model.encode(x, normalize=True), 0.5 * posterior.mean)
+    drawn = model.encode(x, normalize=True, sample=True, generator=torch.Generator().manual_seed(3))
+    expected = posterior.sample(torch.Generator().manual_seed(3))
+    torch.testing.assert_close(drawn, 0.5 * expected)
 
 
-@settings(max_examples=10)
-@given(st.tuples(*[st.integers(1, 6)] * 3))
-def test_any_multiple_of_the_factor_runs(blocks):
-    model = make(base_ch=4)
-    x = torch.zeros(1, 1, *[4 * n for n in blocks])
-    assert model.moments(x).shape == (1, 8, *blocks)
+def test_decode_undoes_the_scale_on_request():
+    model, z = small_model(), noise(1, 4, 2, 2, 2)
+    model.scaling_factor = 0.25
+    torch.testing.assert_close(model.decode(0.25 * z, denorm=True), model.decode(z))
+
+
+def test_forward_reconstructs_the_mean_or_a_sample():
+    model, x = small_model(), noise(1, 1, 4, 4, 4)
+    reconstruction, posterior = model(x, sample_posterior=False)
+    torch.testing.assert_close(reconstruction, model.decode(posterior.mean))
+    torch.manual_seed(5)
+    drawn, _ = model(x)
+    torch.manual_seed(5)
+    torch.testing.assert_close(drawn, model.decode(posterior.sample()))
+
+
+def test_the_doors_for_stage_two_are_unscaled():
+    model, x = small_model(), noise(1, 1, 4, 4, 4)
+    latent = model.encode_stage_2_inputs(x)
+    torch.testing.assert_close(latent, model.posterior(x).mean)
+    torch.testing.assert_close(model.decode_stage_2_outputs(latent), model.decode(latent))
+
+
+def test_a_single_z_goes_through_the_quantisation_convolution():
+    model = small_model(double_z=False, z_channels=3, embed_dim=4)
+    assert model.quant_conv.weight.shape[:2] == (8, 3)
+    assert model.post_quant_conv.weight.shape[:2] == (3, 4)
+    assert model(noise(1, 1, 4, 4, 4))[0].shape == (1, 1, 4, 4, 4)
+
+
+def test_tanh_bounds_the_output():
+    plain, bounded = small_model(), small_model(tanh_out=True)
+    z = 10 * noise(1, 4, 2, 2, 2)
+    torch.testing.assert_close(bounded.decode(z), plain.decode(z).tanh())
 
 
 @pytest.mark.parametrize(
     ("shape", "words"),
     [
-        ((1, 1, 16, 16, 18), "not multiples of the factor"),
-        ((1, 2, 16, 16, 16), "expected"),
-        ((1, 1, 16, 16), "expected"),
+        ((1, 1, 4, 5, 4), r"sides \(4, 5, 4\) are not multiples of the factor \(2, 2, 2\)"),
+        ((1, 1, 0, 4, 4), r"sides \(0, 4, 4\)"),
+        ((1, 2, 4, 4, 4), r"expected \(batch, 1, 3 sides\), got \(1, 2, 4, 4, 4\)"),
+        ((1, 1, 4, 4), "3 sides"),
+        ((1, 4, 4, 4), "3 sides"),
     ],
 )
-def test_other_images_are_refused(shape, words):
+def test_images_that_do_not_fit_are_refused(shape, words):
     with pytest.raises(InputError, match=words):
-        make().encode(torch.zeros(shape))
+        small_model().encode(torch.zeros(shape))
 
 
-def test_latents_with_other_channels_are_refused():
-    with pytest.raises(InputError, match="expected"):
-        make().decode(torch.zeros(1, 5, 2, 2, 2))
+@pytest.mark.parametrize("shape", [(1, 3, 2, 2, 2), (1, 4, 2, 2), (1, 4, 0, 2, 2)])
+def test_latents_that_do_not_fit_are_refused(shape):
+    with pytest.raises(InputError):
+        small_model().decode(torch.zeros(shape))
 
 
 @pytest.mark.parametrize(
-    "numbers", [{"spatial_dims": 4}, {"attn_resolutions": (3,)}, {"norm_groups": 3}]
+    ("numbers", "words"),
+    [
+        ({"spatial_dims": 4}, "spatial_dims is 1, 2 or 3, got 4"),
+        ({"base_ch": 0}, "positive widths"),
+        ({"ch_mult": ()}, "at least one level"),
+        ({"down_channels": ()}, "at least one level"),
+        ({"num_res_blocks": 0}, "num_res_blocks is at least 1"),
+        ({"in_channels": 0}, "in_channels is at least 1"),
+        ({"out_channels": -1}, "out_channels is at least 1"),
+        ({"z_channels": 0}, "z_channels is at least 1"),
+        ({"embed_dim": 0}, "embed_dim is at least 1"),
+        ({"norm_groups": 3}, "norm_groups 3 does not divide 8"),
+        ({"dropout": 1.0}, "dropout"),
+        ({"resolution": 15}, "resolution 15 is not a positive multiple of the factor 2"),
+        ({"attn_resolutions": (2, 4)}, r"attn_resolutions \[4\] do not occur"),
+    ],
 )
-def test_numbers_that_do_not_fit_together_are_refused(numbers):
-    with pytest.raises(ConfigError):
-        make(**numbers)
-
-
-def test_encode_gives_the_posterior_and_normalised_latents():
-    model = make()
-    x = image()
-    posterior = model.encode(x)
-    assert isinstance(posterior, DiagonalGaussian)
-    assert torch.equal(model.encode(x, normalize=True), posterior.mean * LATENT_SCALE)
-    draws = [torch.Generator().manual_seed(3) for _ in range(2)]
-    sample = model.encode(x, normalize=True, sample=True, generator=draws[0])
-    assert torch.equal(sample, posterior.sample(draws[1]) * LATENT_SCALE)
-
-
-def test_denorm_undoes_normalize():
-    model = make()
-    model.scaling_factor = 3.0
-    x = image()
-    normalised = model.encode(x, normalize=True)
-    plain = model.decode(model.encode(x).mode())
-    assert_close(model.decode(normalised, denorm=True), plain, 1e-6)
-    assert not torch.allclose(model.decode(normalised), plain)
-
-
-def test_forward_samples_unless_told_otherwise():
-    model = make()
-    x = image()
-    fixed, posterior = model(x, sample_posterior=False)
-    assert torch.equal(fixed, model.decode(posterior.mode()))
-    assert not torch.equal(model(x)[0], model(x)[0])
-
-
-def test_monai_doors_are_unscaled_means():
-    model = make()
-    x = image()
-    latent = model.encode_stage_2_inputs(x)
-    assert torch.equal(latent, model.encode(x).mode())
-    assert torch.equal(model.decode_stage_2_outputs(latent), model.decode(latent))
-    assert model.latent_channels == latent.shape[1]
-
-
-def test_tanh_bounds_the_output():
-    model = make(tanh_out=True)
-    out = model.decode(100 * torch.randn(1, 4, 3, 3, 3))
-    assert out.abs().max() <= 1
-    assert make().decode(100 * torch.randn(1, 4, 3, 3, 3)).abs().max() > 1
+def test_numbers_that_make_no_network_are_refused(numbers, words):
+    with pytest.raises(ConfigError, match=words):
+        small_model(**numbers)
 
 
 def test_the_codebook_size_changes_nothing():
-    assert make(codebook_size=2).state_dict().keys() == make().state_dict().keys()
+    assert small_model(codebook_size=3).state_dict().keys() == small_model().state_dict().keys()
 
 
-@pytest.mark.parametrize("dims", [1, 2, 3])
-def test_the_gradient_reaches_every_parameter(dims):
-    """All but the keys' bias: it adds the same to every score, and softmax drops it."""
-    model = make(spatial_dims=dims, attn_resolutions=(4,), dropout=0.1).train()
-    reconstruction, posterior = model(image(dims))
-    (reconstruction.square().mean() + posterior.kl().mean()).backward()
-    for name, parameter in model.named_parameters():
-        assert parameter.grad is not None, name
-        if not name.endswith(".k.bias"):
-            assert parameter.grad.abs().max() > 0, name
+@DIMS
+def test_gradient_reaches_every_parameter(dims):
+    model = small_model(spatial_dims=dims, attn_resolutions=(1, 2)).double().train()
+    x = noise(2, 1, *[8] * dims).double()
+    reconstruction, posterior = model(x)
+    ((reconstruction - x) ** 2 + 0.1 * posterior.kl().mean()).mean().backward()
+    # Adding one vector to every key shifts all scores of a query alike, which softmax ignores.
+    still = {name for name, p in model.named_parameters() if p.grad.norm() < 1e-12}
+    assert still == {n for n, _ in model.named_parameters() if n.endswith(".k.bias")}
 
 
-def test_double_precision_and_autocast_run():
-    model, x = make(attn_resolutions=(4,)), image()
-    single = model(x, sample_posterior=False)[0]
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        rough, posterior = model(x, sample_posterior=False)
-    assert posterior.kl().dtype == torch.float32
-    assert_close(rough, single, 0.05)
-    double = model.double()(x.double(), sample_posterior=False)[0]
-    assert double.dtype == torch.float64
+def test_evaluation_is_deterministic_and_training_drops_out():
+    model, x = small_model(dropout=0.5), noise(1, 1, 4, 4, 4)
+    torch.testing.assert_close(model.moments(x), model.moments(x), rtol=0, atol=0)
+    model.train()
+    assert not torch.equal(model.moments(x), model.moments(x))
+
+
+def test_an_image_does_not_depend_on_its_companions():
+    model, x = small_model(), noise(3, 1, 4, 4, 4)
+    assert_close(model.moments(x)[1:2], model.moments(x[1:2]), 1e-6)
+
+
+def test_double_precision_agrees_with_single():
+    model, x = small_model(), noise(1, 1, 8, 8, 8)
+    single, _ = model(x, sample_posterior=False)
+    double, posterior = model.double()(x.double(), sample_posterior=False)
+    assert double.dtype == posterior.mean.dtype == torch.float64
     assert_close(single, double, 1e-5)
 
 
-def test_evaluation_is_deterministic_and_leaves_the_model_alone():
-    model, x = make(dropout=0.3), image()
-    before = {k: v.clone() for k, v in model.state_dict().items()}
-    assert torch.equal(model(x, sample_posterior=False)[0], model(x, sample_posterior=False)[0])
-    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+def test_autocast_keeps_the_posterior_in_single_precision():
+    model, x = small_model(), noise(1, 1, 8, 8, 8)
+    reference, _ = model(x, sample_posterior=False)
+    with torch.autocast("cpu", torch.bfloat16):
+        reconstruction, posterior = model(x, sample_posterior=False)
+    assert posterior.mean.dtype == posterior.kl().dtype == torch.float32
+    assert_close(reconstruction, reference, 0.05)
 
 
-@pytest.mark.slow
-def test_encode_and_decode_compile_without_graph_breaks():
-    model, x = make(attn_resolutions=(4,)), image()
-    encode = torch.compile(lambda v: model.encode(v).mode(), backend="eager", fullgraph=True)
-    decode = torch.compile(model.decode, backend="eager", fullgraph=True)
-    torch.testing.assert_close(encode(x), model.encode(x).mode())
-    torch.testing.assert_close(decode(encode(x)), model.decode(model.encode(x).mode()))
+def test_a_whole_model_in_half_the_width_runs():
+    model, x = small_model(), noise(1, 1, 8, 8, 8)
+    reference, _ = model(x, sample_posterior=False)
+    narrow, posterior = model.bfloat16()(x.bfloat16(), sample_posterior=False)
+    assert (narrow.dtype, posterior.mean.dtype) == (torch.bfloat16, torch.float32)
+    assert_close(narrow, reference, 0.05)
 
 
-def test_a_model_without_weights_warns_and_one_with_weights_does_not(tmp_path):
-    from safetensors.torch import save_file
+@pytest.mark.parametrize("method", ["moments", "encode_stage_2_inputs", "decode", "forward"])
+def test_it_compiles_as_one_graph(method):
+    model = small_model(attn_resolutions=(1,))
+    x = noise(1, 4, 4, 4, 4) if method == "decode" else noise(1, 1, 4, 4, 4)
+    torch.compiler.reset()
+    plain = getattr(model, method)
+    compiled = torch.compile(plain, backend="eager", fullgraph=True)
+    torch.manual_seed(0)
+    expected = plain(x)
+    torch.manual_seed(0)
+    result = compiled(x)
+    pairs = [(result, expected)] if method != "forward" else [(result[0], expected[0])]
+    for a, b in pairs:
+        torch.testing.assert_close(a, b)
 
-    with pytest.warns(UntrainedWarning, match="from scratch"):
-        model = AutoencoderKL(base_ch=4, ch_mult=(1, 2), num_res_blocks=1)
-    save_file(model.state_dict(), tmp_path / "model.safetensors")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        for path in (tmp_path, tmp_path / "model.safetensors"):
-            again = AutoencoderKL(base_ch=4, ch_mult=(1, 2), num_res_blocks=1, ckpt_path=path)
-            assert all(torch.equal(v, again.state_dict()[k]) for k, v in model.state_dict().items())
+
+def test_encode_compiles_as_one_graph():
+    model, x = small_model(), noise(1, 1, 4, 4, 4)
+    torch.compiler.reset()
+    posterior = torch.compile(model.encode, backend="eager", fullgraph=True)(x)
+    torch.testing.assert_close(posterior.mean, model.posterior(x).mean)
+
+
+@pytest.mark.parametrize("dims", [1, 2])
+def test_a_network_inflated_at_the_centre_sees_what_the_flatter_one_sees(dims):
+    flat = small_model(spatial_dims=dims, attn_resolutions=(2,))
+    deep = small_model(spatial_dims=dims + 1, attn_resolutions=(2,))
+    deep.load_state_dict(
+        {name: _inflated(tensor, dims) for name, tensor in flat.state_dict().items()}
+    )
+    x, z = noise(1, 1, *(8, 4)[:dims]), noise(1, 4, *(4, 2)[:dims])
+    # Nothing changes along the new axis, so that norms and attention see the same statistics.
+    moments = deep.moments(x.unsqueeze(-1).expand(*x.shape, 6).contiguous())
+    image = deep.decode(z.unsqueeze(-1).expand(*z.shape, 3).contiguous())
+    for i in range(3):
+        assert_close(moments[..., i], flat.moments(x), 1e-5)
+    for i in range(6):
+        assert_close(image[..., i], flat.decode(z), 1e-5)
+
+
+def _inflated(tensor: torch.Tensor, dims: int) -> torch.Tensor:
+    if tensor.ndim != dims + 2:
+        return tensor
+    kernel = tensor.shape[-1]
+    centre = torch.zeros(kernel)
+    centre[kernel // 2] = 1
+    return tensor.unsqueeze(-1) * centre
+
+
+def test_without_weights_a_warning_says_so():
+    with pytest.warns(UntrainedWarning, match="from scratch") as caught:
+        AutoencoderKL(base_ch=8, ch_mult=(1,))
+    assert [warning.filename for warning in caught] == [__file__]
+
+
+@pytest.mark.parametrize("as_folder", [False, True])
+def test_weights_are_loaded_without_a_warning(tmp_path, as_folder):
+    model, x = small_model(seed=1), noise(1, 1, 4, 4, 4)
+    save_weights(tmp_path / "model.safetensors", model.state_dict(), {})
+    path = tmp_path if as_folder else str(tmp_path / "model.safetensors")
+    again = AutoencoderKL(
+        resolution=16, base_ch=8, ch_mult=(1, 2), num_res_blocks=1, norm_groups=2, ckpt_path=path
+    ).eval()
+    torch.testing.assert_close(again.moments(x), model.moments(x), rtol=0, atol=0)
+
+
+def test_weights_of_another_architecture_are_refused_with_their_path(tmp_path):
+    path = tmp_path / "wide.safetensors"
+    save_weights(path, small_model(base_ch=16).state_dict(), {})
+    with pytest.raises(WeightsError, match=r"wide\.safetensors.*of another shape"):
+        AutoencoderKL(base_ch=8, ch_mult=(1, 2), num_res_blocks=1, ckpt_path=path)

@@ -4,6 +4,7 @@ import re
 
 import pytest
 import torch
+
 from tests._asserts import assert_close
 from tests.models._models import image, make
 

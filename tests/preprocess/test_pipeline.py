@@ -3,13 +3,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tests._asserts import assert_same_place
-from tests._strategies import ALL_AXCODES, affines, axcodes, factors
 
 from ct_vae.errors import InputError
 from ct_vae.grid import Grid
 from ct_vae.preprocess.pipeline import Preprocessor, restore
 from ct_vae.volume import Volume
+from tests._asserts import assert_same_place
+from tests._strategies import ALL_AXCODES, affines, axcodes, factors
 
 SIDES = st.tuples(*[st.integers(1, 12)] * 3)
 

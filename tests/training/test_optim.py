@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -22,7 +23,7 @@ def test_the_rate_is_positive_and_never_above_lr(seen, schedule, warmup):
 
 def test_warm_up_rises_in_a_line_from_the_first_step():
     rates = [learning_rate(config(), seen) for seen in range(0, 100, 10)]
-    steps = {round(b - a, 12) for a, b in zip(rates, rates[1:], strict=False)}
+    steps = {round(b - a, 12) for a, b in pairwise(rates)}
     assert len(steps) == 1
     assert rates[0] == pytest.approx(10 / 110)
 

@@ -1,0 +1,52 @@
+import csv
+import json
+
+import pytest
+
+from ct_vae.datasets.phantom import make_phantom
+from ct_vae.io import write_volume
+from tests._small import ct_volume
+from tests.cli._run import call
+
+
+def test_errors_stand_beside_those_of_the_baselines(model_folder, tmp_path):
+    write_volume(make_phantom("thorax", 3, 8.0), tmp_path / "in" / "patient_name.nii.gz")
+    write_volume(ct_volume((16, 16, 12)), tmp_path / "in" / "z.nii.gz")
+    out = tmp_path / "out"
+    code, text = call("evaluate", model_folder, tmp_path / "in", "-o", out)
+    assert code == 0
+    assert {p.name for p in out.iterdir()} == {
+        "metrics.csv",
+        "summary.json",
+        "case_0001.png",
+        "case_0002.png",
+    }
+    with (out / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["what"] for row in rows} == {"reconstruction", "resample", "mean"}
+    assert {(row["window"], float(row["data_range"])) for row in rows} == {
+        ("full", 4024),
+        ("soft_tissue", 400),
+    }
+    assert json.loads((out / "summary.json").read_text())["cases"] == 2
+    for file in out.iterdir():
+        assert b"patient_name" not in file.read_bytes()
+    assert "RMSE" in text
+
+
+def test_refused_cases_are_listed_and_the_others_measured(model_folder, tmp_path):
+    write_volume(ct_volume(), tmp_path / "in" / "good.nii.gz")
+    (tmp_path / "in" / "bad.nii.gz").write_bytes(b"")
+    code, _ = call("evaluate", model_folder, tmp_path / "in", "-o", tmp_path, "--no-panels")
+    assert code == 8
+    assert "is empty" in (tmp_path / "failures.jsonl").read_text()
+    assert (tmp_path / "metrics.csv").exists()
+    assert not list(tmp_path.glob("*.png"))
+
+
+@pytest.mark.parametrize("count", [1])
+def test_when_everything_is_refused_no_table_is_written(model_folder, tmp_path, count):
+    (tmp_path / "bad.nii.gz").write_bytes(b"")
+    code, _ = call("evaluate", model_folder, tmp_path / "bad.nii.gz", "-o", tmp_path / "out")
+    assert code == 4
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["failures.jsonl"]

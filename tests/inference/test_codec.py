@@ -1,0 +1,162 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ct_vae.errors import ConfigError, InputError
+from ct_vae.inference.tiling import Tiling
+from ct_vae.models import DiagonalGaussian
+from ct_vae.volume import Volume
+from tests._asserts import assert_close
+from tests._small import ct_volume, small_codec
+from tests._strategies import ALL_AXCODES, affines
+
+CODEC = small_codec()
+
+
+@settings(max_examples=25)
+@given(st.tuples(*[st.integers(1, 14)] * 3), affines(shear=0.009))
+def test_any_volume_comes_back_onto_its_own_grid(shape, affine):
+    volume = ct_volume(shape, affine)
+    latent = CODEC.encode(volume)
+    decoded = CODEC.decode(latent)
+    assert decoded.grid == volume.grid
+    assert decoded.voxels.dtype == np.float32
+    assert -1000 <= decoded.voxels.min() <= decoded.voxels.max() <= 1000
+
+
+@settings(max_examples=25)
+@given(st.tuples(*[st.integers(1, 14)] * 3), affines(), st.data())
+def test_a_latent_voxel_lies_at_the_centre_of_its_block(shape, affine, data):
+    volume = ct_volume(shape, affine)
+    latent = CODEC.encode(volume)
+    index = [data.draw(st.integers(0, n - 1)) for n in latent.grid.shape]
+    oriented = volume.grid.reorient("RAS")
+    corners = np.array([[4 * i, 4 * i + 3] for i in index])
+    block = oriented.to_world(corners.T).mean(axis=0)
+    np.testing.assert_allclose(latent.grid.to_world(index), block, atol=1e-6)
+
+
+def test_a_sheared_source_has_an_orthonormal_latent():
+    affine = np.diag([1.0, 1.0, 2.0, 1.0])
+    affine[1, 2] = 0.015
+    volume = ct_volume(affine=affine)
+    assert volume.grid.shear > 5e-3
+    latent = CODEC.encode(volume)
+    assert latent.grid.shear < 1e-12
+    assert CODEC.decode(latent).grid == volume.grid
+
+
+@pytest.mark.parametrize("axcodes", ALL_AXCODES)
+def test_orientation_does_not_change_the_latent(axcodes):
+    volume = ct_volume()
+    turned = Volume(
+        volume.grid.reorient_array(volume.voxels, axcodes), volume.grid.reorient(axcodes)
+    )
+    expected, latent = CODEC.encode(volume), CODEC.encode(turned)
+    np.testing.assert_array_equal(latent.array, expected.array)
+    assert latent.grid.distance_mm(expected.grid) < 1e-9
+    decoded = CODEC.decode(latent)
+    assert decoded.grid == turned.grid
+    back = decoded.grid.reorient_array(decoded.voxels, "RAS")
+    np.testing.assert_array_equal(back, CODEC.decode(expected).voxels)
+
+
+def test_the_latent_is_the_mean_of_the_posterior_unscaled():
+    volume = ct_volume((12, 8, 8))
+    latent = CODEC.encode(volume)
+    x = CODEC.preprocessor(volume, (4, 4, 4)).tensor
+    with torch.inference_mode():
+        expected = DiagonalGaussian(CODEC.network.model.moments(x)).mean[0]
+    np.testing.assert_array_equal(latent.array, expected.numpy())
+    assert latent.record.kind == "mean"
+    assert latent.record.scaling_factor == CODEC.network.model.scaling_factor
+
+
+def test_samples_follow_their_seed():
+    volume = ct_volume()
+    first, again, other = (CODEC.encode(volume, sample=True, seed=s) for s in (1, 1, 2))
+    np.testing.assert_array_equal(first.array, again.array)
+    assert (first.array != other.array).any()
+    assert (first.record.kind, first.record.seed) == ("sample", 1)
+    assert (CODEC.encode(volume).array != first.array).any()
+
+
+@pytest.mark.parametrize("wishes", [{"sample": True}, {"seed": 3}])
+def test_a_sample_needs_a_seed_and_a_mean_takes_none(wishes):
+    with pytest.raises(ConfigError, match="seed"):
+        CODEC.encode(ct_volume(), **wishes)
+
+
+def test_statistics_are_those_of_the_array():
+    latent = CODEC.encode(ct_volume())
+    flat = latent.array.reshape(4, -1).astype(np.float64)
+    np.testing.assert_allclose(latent.record.statistics.mean, flat.mean(1), rtol=1e-6)
+    np.testing.assert_allclose(latent.record.statistics.std, flat.std(1), rtol=1e-6)
+
+
+def test_blended_tiles_of_the_whole_are_the_whole():
+    """One tile that covers everything has nothing to blend."""
+    volume = ct_volume((16, 16, 16))
+    whole = CODEC.encode(volume, tiling="whole")
+    tiled = small_codec(Tiling("blend", tile=16)).encode(volume)
+    assert tiled.record.tiling.tile == (16, 16, 16)
+    assert_close(torch.tensor(tiled.array), torch.tensor(whole.array), 1e-6)
+
+
+def test_tiles_are_recorded_and_stay_near_the_whole():
+    """GroupNorm renormalises every window, so blended tiles only come near."""
+    volume = ct_volume((40, 24, 24))
+    whole = CODEC.encode(volume, tiling="whole")
+    tiled = small_codec(Tiling("blend", tile=16, overlap=0.5)).encode(volume)
+    assert tiled.record.tiling.model_dump() == {
+        "method": "blend",
+        "tile": (16, 16, 16),
+        "overlap": (8, 8, 8),
+    }
+    assert tiled.array.shape == whole.array.shape
+    assert np.corrcoef(tiled.array.ravel(), whole.array.ravel())[0, 1] > 0.5
+
+
+def test_what_does_not_fit_goes_in_tiles():
+    codec = small_codec(Tiling("auto", tile=16, max_memory_gb=1e-3))
+    assert codec.encode(ct_volume((60, 40, 40))).record.tiling.method == "blend"
+    assert CODEC.encode(ct_volume()).record.tiling.method == "whole"
+
+
+def test_another_models_latent_is_refused():
+    latent = CODEC.encode(ct_volume())
+    other = small_codec()
+    other.identity = other.identity.model_copy(update={"sha256": "cd" * 32})
+    with pytest.raises(InputError, match="was made by model 'small'"):
+        other.decode(latent)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_2d_model_meets_the_volume_slice_by_slice(channels):
+    codec = small_codec(spatial_dims=2, in_channels=channels, out_channels=channels)
+    volume = ct_volume((12, 8, 11))
+    latent = codec.encode(volume)
+    assert latent.array.shape == (4, 3, 2, 11)
+    assert latent.record.factor == (4, 4, 1)
+    assert (latent.record.spatial_dims, latent.record.image_channels) == (2, channels)
+    x = codec.preprocessor(volume, (4, 4, 1)).tensor[0, 0, :, :, 5]
+    with torch.inference_mode():
+        posterior = codec.network.model.encode(x.expand(1, channels, -1, -1))
+        image = codec.network.model.decode(posterior.mean).mean(1)[0]
+    np.testing.assert_allclose(latent.array[..., 5], posterior.mean[0].numpy(), atol=1e-5)
+    decoded = codec.decode(latent)
+    expected = (image.clamp(-1, 1) * 1000).numpy()
+    np.testing.assert_allclose(decoded.voxels[:, :, 5], expected, atol=0.05)
+
+
+def test_a_1d_model_is_refused():
+    with pytest.raises(ConfigError, match="cannot encode volumes"):
+        small_codec(spatial_dims=1)
+
+
+def test_reconstruct_is_encode_and_decode():
+    volume = ct_volume()
+    expected = CODEC.decode(CODEC.encode(volume)).voxels
+    np.testing.assert_array_equal(CODEC.reconstruct(volume).voxels, expected)

@@ -1,0 +1,50 @@
+import pytest
+import torch
+
+from ct_vae.errors import ConfigError
+from ct_vae.inference import device
+from ct_vae.inference.device import free_bytes, memory_budget, peak_memory_mb, pick_device
+
+CPU = torch.device("cpu")
+
+
+def test_the_cpu_can_be_named():
+    assert pick_device("cpu") == CPU
+
+
+@pytest.mark.parametrize("name", ["cuda:77", "mps:3", "gpu", "cuda:x"])
+def test_devices_that_are_not_here_are_refused_and_never_replaced(name):
+    with pytest.raises(ConfigError, match=name):
+        pick_device(name)
+
+
+def test_without_a_name_a_gpu_is_taken_if_there_is_one():
+    assert pick_device(None).type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def test_the_budget_is_what_was_given_or_a_share_of_what_is_free(monkeypatch):
+    assert memory_budget(CPU, 2.5) == int(2.5 * 2**30)
+    monkeypatch.setattr(device, "free_bytes", lambda _: 1000)
+    assert memory_budget(CPU, None) == 600
+
+
+def test_free_memory_respects_the_control_group(monkeypatch):
+    numbers = {"memory.max": 5000, "memory.current": 2000}
+    monkeypatch.setattr(device, "_number", lambda path: numbers[path.name])
+    monkeypatch.setattr(device, "_machine_free", lambda: 10_000)
+    assert free_bytes(CPU) == 3000
+    monkeypatch.setattr(device, "_machine_free", lambda: 1_000)
+    assert free_bytes(CPU) == 1000
+
+
+def test_an_unlimited_group_is_no_limit(tmp_path):
+    (tmp_path / "memory.max").write_text("max\n")
+    (tmp_path / "memory.current").write_text("123\n")
+    assert device._number(tmp_path / "memory.max") is None
+    assert device._number(tmp_path / "memory.current") == 123
+    assert device._number(tmp_path / "absent") is None
+
+
+def test_this_process_holds_memory_and_there_is_some_left():
+    assert 50 < peak_memory_mb(CPU) < 100_000
+    assert free_bytes(CPU) > 2**20

@@ -1,0 +1,56 @@
+import pytest
+import torch
+
+from ct_vae.errors import ConfigError
+from ct_vae.losses.objective import Objective
+from ct_vae.losses.reconstruction import reconstruction_loss
+from ct_vae.models import DiagonalGaussian
+
+
+def pair(seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(2, 2, 1, 3, 4, 5, generator=generator)
+
+
+@pytest.mark.parametrize(
+    ("name", "banal"), [("l1", lambda e: e.abs().mean()), ("mse", lambda e: (e * e).mean())]
+)
+def test_losses_are_means_over_voxels(name, banal):
+    a, b = pair()
+    torch.testing.assert_close(reconstruction_loss(name)(a, b), banal(a - b))
+
+
+def test_an_unknown_loss_is_refused_with_the_known_ones():
+    with pytest.raises(ConfigError, match="l1, mse"):
+        reconstruction_loss("l7")
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.25])
+def test_the_total_is_the_weighted_sum(weight):
+    a, b = pair()
+    posterior = DiagonalGaussian(torch.randn(2, 8, 2, 2, 2))
+    terms = Objective("mse", weight)(a, b, posterior)
+    expected = (a - b).square().mean() + weight * posterior.kl().mean()
+    torch.testing.assert_close(terms.total, expected)
+    torch.testing.assert_close(terms.kl, posterior.kl().mean())
+
+
+def test_the_gradient_agrees_with_finite_differences():
+    a, b = pair().double()
+    moments = torch.randn(2, 4, 2, 2, dtype=torch.float64)
+
+    def total(reconstruction, m):
+        return Objective("mse", 0.3)(reconstruction, b, DiagonalGaussian(m)).total
+
+    small = (a[:, :, :1, :2, :2].contiguous(), moments)
+    b = b[:, :, :1, :2, :2]
+    # The loss is computed in float32 by design, so steps are coarse and bounds wide.
+    assert torch.autograd.gradcheck(
+        total, [v.requires_grad_() for v in small], eps=1e-2, atol=2e-3, rtol=1e-2
+    )
+
+
+def test_half_precision_is_compared_in_float32():
+    a, b = pair().bfloat16()
+    posterior = DiagonalGaussian(torch.zeros(2, 8, 2, 2, 2))
+    assert Objective("l1", 1.0)(a, b, posterior).total.dtype == torch.float32

@@ -1,0 +1,205 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from ct_vae.config.load import load_config, parse_config
+from ct_vae.config.run import RunConfig
+from ct_vae.config.training import TrainingConfig
+from ct_vae.errors import ConfigError, InputError, WeightsError
+from ct_vae.inference.codec import load_codec
+from ct_vae.io import write_volume
+from ct_vae.models.model_folder import load_model_folder
+from ct_vae.training import train
+from ct_vae.training.trainer import stack_images
+from tests._asserts import assert_only_files
+from tests._small import SMALL_MODEL, ct_volume
+
+RUN_FILES = {
+    "config.json",
+    "model.safetensors",
+    "MODEL_CARD.md",
+    "SHA256SUMS",
+    "metrics.jsonl",
+    "train_config.json",
+}
+
+
+def config(folder, **changes):
+    settings = {
+        "output_dir": str(folder),
+        "samples": 8,
+        "batch_size": 2,
+        "patch_size": (8, 8, 8),
+        "lr": 1e-3,
+        "warmup_samples": 2,
+        "log_every": 4,
+        "save_every": 4,
+        "ema_decay": 0.5,
+        **changes,
+    }
+    return RunConfig(model=SMALL_MODEL, training=TrainingConfig(**settings))
+
+
+def patches(count=5, seed=0):
+    rng = np.random.default_rng(seed)
+    return [
+        torch.from_numpy(rng.normal(0, 200, (1, 8, 8, 8)).astype(np.float32)) for _ in range(count)
+    ]
+
+
+def metrics(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_run_becomes_a_model_folder(tmp_path):
+    folder = train(patches(), config(tmp_path / "run"), [ct_volume()], name="tiny")
+    assert folder == tmp_path / "run"
+    assert_only_files(folder, RUN_FILES)
+    loaded = load_model_folder(folder)
+    assert loaded.config.name == "tiny"
+    assert loaded.config.samples_seen == 8
+    assert len(loaded.config.latent.mean) == 4
+    assert loaded.model.scaling_factor == loaded.config.latent.scaling_factor != 0.18215
+    assert load_codec(folder).encode(ct_volume()).array.shape == (4, 4, 3, 3)
+
+
+def test_metrics_have_one_clock_and_both_kinds_of_lines(tmp_path):
+    lines = metrics(train(patches(), config(tmp_path), [ct_volume()]))
+    steps = [line for line in lines if "loss" in line]
+    validations = [line for line in lines if "val_rmse_hu_full" in line]
+    assert [line["samples_seen"] for line in steps] == [4, 8]
+    assert [line["samples_seen"] for line in validations] == [4, 8]
+    for line in steps:
+        total = line["reconstruction"] + line["kl_weight"] * line["kl"]
+        assert line["loss"] == pytest.approx(total)
+
+
+def test_the_same_run_twice_gives_the_same_weights(tmp_path):
+    first, again, other = (
+        load_model_folder(train(patches(), config(tmp_path / name, seed=seed))).sha256
+        for name, seed in (("a", 0), ("b", 0), ("c", 1))
+    )
+    states = [load_model_folder(tmp_path / n).model.state_dict() for n in "abc"]
+    assert all(torch.equal(states[0][k], states[1][k]) for k in states[0])
+    assert any(not torch.equal(states[0][k], states[2][k]) for k in states[0])
+    assert first != other
+    assert len({first, again, other}) <= 3
+
+
+def test_training_lowers_the_loss(tmp_path):
+    """A smooth image that the small model can learn, in seconds."""
+    x = torch.linspace(-500, 500, 8)
+    smooth = [(x[:, None, None] + x[None, :, None] * s).expand(8, 8, 8)[None] for s in (-1, 0, 1)]
+    lines = metrics(
+        train(smooth, config(tmp_path, samples=200, log_every=20, save_every=200, lr=3e-3))
+    )
+    losses = [line["reconstruction"] for line in lines if "loss" in line]
+    assert losses[-1] < 0.6 * losses[0]
+
+
+def test_what_is_saved_is_the_average_of_the_weights(tmp_path):
+    plain = train(patches(), config(tmp_path / "plain", ema_decay=0.0))
+    slow = train(patches(), config(tmp_path / "slow", ema_decay=0.9))
+    a, b = (load_model_folder(folder).model.state_dict() for folder in (plain, slow))
+    assert any(not torch.equal(a[k], b[k]) for k in a)
+
+
+def test_the_callers_random_state_is_left_alone(tmp_path):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    train(patches(), config(tmp_path))
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_dictionaries_and_2d_patches_are_taken(tmp_path):
+    items = [{"image": p[..., 0], "label": 3} for p in patches()]
+    tree = config(tmp_path).as_json()
+    tree["model"]["spatial_dims"] = 2
+    tree["training"]["patch_size"] = [8, 8]
+    folder = train(items, parse_config(tree, "test"))
+    assert load_codec(folder).encode(ct_volume()).record.factor == (4, 4, 1)
+
+
+def test_files_named_by_the_configuration_are_trained_on_and_not_told(tmp_path):
+    for i in range(3):
+        write_volume(ct_volume((20, 18, 16), seed=i), tmp_path / "secret" / f"patient_{i}.nii.gz")
+    tree = config(tmp_path / "run").as_json()
+    tree["data"] = {"train": [str(tmp_path / "secret")], "phantoms": None}
+    path = tmp_path / "files.json"
+    path.write_text(json.dumps(tree))
+    folder = train(None, path)
+    assert load_model_folder(folder).config.name == "files"
+    for file in folder.iterdir():
+        content = file.read_bytes()
+        assert b"secret" not in content, file
+        assert b"patient_" not in content, file
+    assert "3 training cases" in (folder / "MODEL_CARD.md").read_text()
+
+
+def test_a_run_can_begin_from_weights(tmp_path):
+    first = train(patches(), config(tmp_path / "first"))
+    settings = config(tmp_path / "second", lr=1e-12, ema_decay=0.0)
+    model = SMALL_MODEL.model_copy(update={"ckpt_path": str(first)})
+    second = train(patches(), RunConfig(model=model, training=settings.training))
+    a, b = (load_model_folder(folder).model.state_dict() for folder in (first, second))
+    for name in a:
+        torch.testing.assert_close(a[name], b[name])
+    assert str(tmp_path).encode() not in (second / "model.safetensors").read_bytes()
+    wrong = SMALL_MODEL.model_copy(update={"ckpt_path": str(first), "embed_dim": 2})
+    with pytest.raises(WeightsError, match="do not fit"):
+        train(patches(), RunConfig(model=wrong, training=settings.training))
+
+
+def test_a_wrong_device_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(ConfigError, match="cuda:77"):
+        train(patches(), config(tmp_path / "run"), device="cuda:77")
+    assert not (tmp_path / "run").exists()
+
+
+def test_batches_of_unequal_or_strange_items_are_refused():
+    with pytest.raises(InputError, match="different shapes"):
+        stack_images([torch.zeros(1, 2), torch.zeros(1, 3)])
+    with pytest.raises(InputError, match="tensors or dictionaries"):
+        stack_images([3, 4])
+
+
+@pytest.mark.slow
+def test_a_killed_run_leaves_no_bad_file(tmp_path):
+    """SIGKILL at ten moments of a run that saves all the time."""
+    path = tmp_path / "config.json"
+    tree = config(tmp_path / "run", samples=100_000, save_every=2, log_every=2).as_json()
+    tree["data"] = {"phantoms": {"train": 1, "val": 1, "spacing_mm": [12.0, 12.0, 12.0]}}
+    path.write_text(json.dumps(tree))
+    load_config(path)
+    for delay in np.linspace(0.0, 0.9, 10):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ct_vae", "train", str(path)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+        _wait_for(tmp_path / "run" / "model.safetensors", process)
+        time.sleep(delay)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        load_model_folder(tmp_path / "run")
+        metrics(tmp_path / "run")
+        json.loads((tmp_path / "run" / "train_config.json").read_text())
+    finals = {p.name for p in (tmp_path / "run").iterdir() if not p.name.startswith(".")}
+    assert finals == RUN_FILES
+
+
+def _wait_for(path, process):
+    deadline = time.monotonic() + 120
+    while not path.exists():
+        assert process.poll() is None, "the run ended by itself"
+        assert time.monotonic() < deadline, "the run did not save"
+        time.sleep(0.05)
