@@ -16,7 +16,7 @@ from ct_vae.models.description import Stage, feature_maps
 from ct_vae.models.encoder import Encoder
 from ct_vae.models.posterior import DiagonalGaussian
 from ct_vae.models.stages import Shape
-from ct_vae.models.weights import load_into, load_weights
+from ct_vae.models.weights import load_into, load_weights, own_config
 
 LATENT_SCALE = 0.18215
 
@@ -53,7 +53,8 @@ class AutoencoderKL(nn.Module):
         dropout: Of every residual block.
         codebook_size: Ignored; quantised models have it.
         ckpt_path: Weights to load, a ``.safetensors`` file or a folder that holds
-            ``model.safetensors``. Without it a warning says that the weights are random.
+            ``model.safetensors``; a trained model brings its scaling factor. Without it a
+            warning says that the weights are random.
 
     Attributes:
         scaling_factor: One over the latent's standard deviation, 0.18215 until measured.
@@ -226,6 +227,9 @@ class AutoencoderKL(nn.Module):
             warnings.warn(text, UntrainedWarning, stacklevel=3)
             return
         load_into(self, load_weights(ckpt_path), f"{ckpt_path}: the weights")
+        config = own_config(ckpt_path)
+        if config is not None:
+            self.scaling_factor = config.latent.scaling_factor
 
 
 def _attending_levels(levels: int, attn_resolutions: Sequence[int]) -> tuple[bool, ...]:

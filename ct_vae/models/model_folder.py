@@ -8,19 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors.torch import save
-
-from ct_vae.config.model_folder import ModelFolderConfig, parse_model_folder
+from ct_vae.config.model_folder import ModelFolderConfig
 from ct_vae.errors import WeightsError
 from ct_vae.io.atomic import atomic_write, sha256_file, write_text
 from ct_vae.models.autoencoder_kl import AutoencoderKL
 from ct_vae.models.build import build_model
-from ct_vae.models.weights import WEIGHTS, load_metadata
+from ct_vae.models.weights import CONFIG_KEY, WEIGHTS, own_config, weights_bytes
 
 CONFIG = "config.json"
 CARD = "MODEL_CARD.md"
 SUMS = "SHA256SUMS"
-_INSIDE = "ct_vae"
 _SUM_LINE = re.compile(r"([0-9a-f]{64})  (\S+)")
 
 
@@ -63,10 +60,7 @@ def save_model_folder(
         OutputError: If a file cannot be written; the older model is left whole.
     """
     text = config.model_dump_json(indent=2) + "\n"
-    state = {
-        name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
-    }
-    weights = save(state, {"format": "pt", _INSIDE: text, **metadata})
+    weights = weights_bytes(model.state_dict(), {CONFIG_KEY: text, **metadata})
     new = {CONFIG: text.encode(), CARD: card.encode(), WEIGHTS: weights}
     sums = "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in new.items())
     write_text(folder / SUMS, sums + _sums_of_present(folder))
@@ -90,13 +84,10 @@ def load_model_folder(folder: Path) -> LoadedModel:
             "give the folder of a training run that has saved",
         )
     sha256 = _verify(folder)
-    metadata = load_metadata(weights)
-    if _INSIDE not in metadata:
+    config = own_config(weights)
+    if config is None:
         raise WeightsError(f"{weights}: holds no configuration of this package")
-    config = parse_model_folder(metadata[_INSIDE], f"{weights}, configuration inside")
-    model = build_model(config.model, weights)
-    model.scaling_factor = config.latent.scaling_factor
-    return LoadedModel(model.eval(), config, sha256)
+    return LoadedModel(build_model(config.model, weights).eval(), config, sha256)
 
 
 def _sums_of_present(folder: Path) -> str:

@@ -12,10 +12,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
+from ct_vae.config.model_folder import ModelFolderConfig, parse_model_folder
 from ct_vae.errors import WeightsError
-from ct_vae.io.atomic import atomic_write
 
 WEIGHTS = "model.safetensors"
+# Name of the text in a weights file that holds the configuration.
+CONFIG_KEY = "ct_vae"
 _SHOWN = 3
 # How files begin that often stand in the place of weights, what they are, and the way out.
 _FOREIGN = (
@@ -29,18 +31,20 @@ _FOREIGN = (
 )
 
 
-def save_weights(
-    path: str | Path, state: Mapping[str, torch.Tensor], metadata: Mapping[str, str]
-) -> None:
-    """Write tensors by name, and texts beside them, as one ``.safetensors`` file.
+def weights_bytes(state: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> bytes:
+    """The content of a ``.safetensors`` file that holds tensors by name and texts beside them."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    return save(tensors, {"format": "pt", **metadata})
+
+
+def own_config(path: str | Path) -> ModelFolderConfig | None:
+    """The configuration inside a weights file or model folder of this package; else ``None``.
 
     Raises:
-        OutputError: If the file cannot be written in full; an older one is left as it was.
+        WeightsError: If the file is damaged, or its configuration of a newer format.
     """
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    content = save(tensors, {"format": "pt", **metadata})
-    with atomic_write(path) as file:
-        file.write(content)
+    text = load_metadata(path).get(CONFIG_KEY)
+    return None if text is None else parse_model_folder(text, f"{path}, configuration inside")
 
 
 def load_weights(path: str | Path) -> dict[str, torch.Tensor]:

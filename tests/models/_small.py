@@ -1,12 +1,15 @@
 """Small seeded models and images."""
 
 import warnings
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from ct_vae.models import AutoencoderKL, UntrainedWarning
+from ct_vae.models.weights import weights_bytes
 
 SMALL: dict[str, Any] = {
     "resolution": 16,
@@ -37,6 +40,12 @@ def randomise(model: nn.Module, seed: int = 0) -> None:
                 parameter.copy_(offset + 0.3 * drawn)
             else:
                 parameter.copy_(drawn / parameter[0].numel() ** 0.5)
+
+
+def save_weights(path: Path, state: Mapping[str, torch.Tensor], metadata: dict[str, str]) -> None:
+    """Write a weights file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(weights_bytes(state, metadata))
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -5,9 +5,8 @@ import torch
 
 from ct_vae.errors import ConfigError, InputError, WeightsError
 from ct_vae.models import LATENT_SCALE, AutoencoderKL, DiagonalGaussian, UntrainedWarning
-from ct_vae.models.weights import save_weights
 from tests._asserts import assert_close
-from tests.models._small import noise, small_model
+from tests.models._small import noise, save_weights, small_model
 
 DIMS = pytest.mark.parametrize("dims", [1, 2, 3])
 

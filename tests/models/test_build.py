@@ -13,8 +13,7 @@ from ct_vae.models import (
     build_model,
     build_untrained,
 )
-from ct_vae.models.weights import save_weights
-from tests.models._small import SMALL, noise, small_model
+from tests.models._small import SMALL, noise, save_weights, small_model
 
 OTHER = {
     "spatial_dims": 2,

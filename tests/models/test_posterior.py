@@ -62,7 +62,10 @@ def test_samples_have_the_mean_and_deviation_asked_for():
 
 
 def test_without_a_generator_the_noise_lies_where_the_moments_lie():
+    before = torch.get_rng_state()
     assert DiagonalGaussian(torch.zeros(1, 2, 3, device="meta")).sample().device.type == "meta"
+    # Nothing was drawn on the CPU and carried over.
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize(

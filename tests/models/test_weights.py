@@ -8,9 +8,9 @@ from safetensors.torch import save
 from torch import nn
 
 from ct_vae.errors import WeightsError
-from ct_vae.models.weights import load_into, load_metadata, load_weights, save_weights
+from ct_vae.models.weights import load_into, load_metadata, load_weights
 from tests._asserts import assert_only_files
-from tests.models._small import small_model
+from tests.models._small import save_weights, small_model
 
 TENSORS = {"a": torch.arange(6.0).view(2, 3), "b": torch.ones(4, dtype=torch.float64)}
 
