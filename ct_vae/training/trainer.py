@@ -23,10 +23,10 @@ from ct_vae.inference.device import pick_device
 from ct_vae.io.atomic import write_json
 from ct_vae.losses.objective import Objective
 from ct_vae.models.autoencoder_kl import AutoencoderKL
-from ct_vae.models.build import build_untrained
 from ct_vae.models.model_folder import save_model_folder
 from ct_vae.preprocess.build import build_preprocessor
 from ct_vae.training.ema import build_ema
+from ct_vae.training.initial import initial_model
 from ct_vae.training.latent_statistics import measure_latent
 from ct_vae.training.model_card import model_card
 from ct_vae.training.optim import build_optimiser, learning_rate
@@ -38,6 +38,7 @@ from ct_vae.training.validation import validate
 from ct_vae.volume import Volume
 
 _STATISTICS_BATCHES = 32
+_CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
 
 
 def train(
@@ -97,7 +98,10 @@ class Run:
         self._validation = validation
         self._device = device
         self._preprocessor = build_preprocessor(config.preprocess)
-        self._model = _initial_model(config).to(device)
+        self._model = initial_model(config.model, config.training.seed)
+        # Convolutions of few channels run up to 1.5 times faster with channels last, on a CPU too.
+        self._memory_format = _CHANNELS_LAST.get(config.model.spatial_dims, torch.contiguous_format)
+        self._model.to(device, memory_format=self._memory_format)  # type: ignore[call-overload]
         self._ema = build_ema(self._model, config.training.ema_decay)
         optimiser = build_optimiser(self._model.parameters(), config.training)
         objective = Objective(config.training.recon_type, config.training.kl_weight)
@@ -147,7 +151,8 @@ class Run:
             generator=torch.Generator(),
         )
         for batch in loader:
-            yield self._preprocessor.scale.to_model(batch.to(self._device))
+            units = self._preprocessor.scale.to_model(batch.to(self._device))
+            yield units.contiguous(memory_format=self._memory_format)
 
     def _line(self, values: StepValues) -> dict[str, float | int]:
         lr = learning_rate(self.config.training, self.samples_seen)
@@ -216,13 +221,6 @@ def stack_images(items: Sequence[Any]) -> torch.Tensor:
     if len(shapes) > 1:
         raise InputError(f"one batch holds images of different shapes: {sorted(shapes)}")
     return torch.stack([torch.as_tensor(image) for image in images])
-
-
-def _initial_model(config: RunConfig) -> AutoencoderKL:
-    """The model before the first step: a function of the seed, unless it begins from weights."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.training.seed)
-        return build_untrained(config.model)
 
 
 def _patches(config: RunConfig, split: Split) -> PatchDataset:
