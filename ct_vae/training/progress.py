@@ -53,11 +53,11 @@ class Progress:
         self._bar.stop()
 
     def show(self, samples_seen: int, values: StepValues, hu_per_unit: float) -> None:
-        """Report a step; ``hu_per_unit`` turns the reconstruction term into HU."""
+        """Report a step; ``hu_per_unit`` turns the error into HU."""
         elapsed = time.monotonic() - self._started
         pace = samples_seen / elapsed
         state = (
-            f"loss {values.loss:.4f}, reconstruction {values.reconstruction * hu_per_unit:.1f} HU, "
+            f"loss {values.loss:.4f}, MAE {values.mae * hu_per_unit:.1f} HU, "
             f"KL {values.kl:.2f}, {pace:.1f} samples/s"
         )
         self._bar.update(self._task, completed=samples_seen, state=state)

@@ -16,13 +16,17 @@ _MOST_SKIPPED_IN_A_ROW = 10
 
 @dataclass(frozen=True)
 class StepValues:
-    """What a step reports: terms of the objective, gradient norm, spread of the latent."""
+    """What a step reports: terms of the objective, gradient norm, spread of the latent.
+
+    ``mae`` is the mean absolute error in model units, whatever the reconstruction loss is.
+    """
 
     loss: float
     reconstruction: float
     kl: float
     grad_norm: float
     latent_std: float
+    mae: float
 
 
 class TrainStep:
@@ -70,7 +74,8 @@ class TrainStep:
             group["lr"] = lr
         posterior = self._model.posterior(batch)
         latent = posterior.mean + posterior.std * self._noise(posterior, samples_seen)
-        terms = self._objective(self._model.decode(latent), batch, posterior)
+        reconstruction = self._model.decode(latent)
+        terms = self._objective(reconstruction, batch, posterior)
         self._optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(terms.total)
         norm = torch.nn.utils.clip_grad_norm_(self._model.parameters(), self._grad_clip)
@@ -85,6 +90,7 @@ class TrainStep:
             kl=terms.kl.item(),
             grad_norm=norm.item(),
             latent_std=posterior.mean.detach().std().item(),
+            mae=(reconstruction.detach() - batch).abs().mean().item(),
         )
 
     def _noise(self, posterior: DiagonalGaussian, samples_seen: int) -> torch.Tensor:

@@ -160,6 +160,7 @@ class Run:
             "samples_seen": self.samples_seen,
             "loss": values.loss,
             "reconstruction": values.reconstruction,
+            "mae_hu": values.mae * self._preprocessor.scale.hu_per_unit,
             "kl": values.kl,
             "kl_weight": self.config.training.kl_weight,
             "grad_norm": values.grad_norm,
