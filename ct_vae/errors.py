@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 
 class CtVaeError(Exception):
     """Base of every error that this package raises on purpose.
@@ -15,11 +17,15 @@ class CtVaeError(Exception):
 
     def __init__(self, cause: str, hint: str = "") -> None:
         super().__init__(cause, hint)
-        self.cause = " ".join(cause.split())
-        self.hint = " ".join(hint.split())
+        self.cause = _one_line(cause)
+        self.hint = _one_line(hint)
 
     def __str__(self) -> str:
         return f"{self.cause}; {self.hint}" if self.hint else self.cause
+
+
+def _one_line(text: str) -> str:
+    return re.sub(r"\s*[\r\n]\s*", " ", text.strip())
 
 
 class ConfigError(CtVaeError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -15,6 +16,7 @@ from ct_vae.grid import Grid
 RECORD_FORMAT: Literal["ct_vae.latent"] = "ct_vae.latent"
 RECORD_VERSION: Literal[1] = 1
 
+MAX_VOXELS = 2**31
 Sides = tuple[int, int, int]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Row = tuple[float, float, float, float]
@@ -30,6 +32,12 @@ class GridRecord(_Part):
 
     shape: Sides
     affine: AffineRows
+
+    @model_validator(mode="after")
+    def _check(self) -> GridRecord:
+        if min(self.shape) < 1 or math.prod(self.shape) > MAX_VOXELS:
+            raise ValueError(f"sides {self.shape} are not those of a volume")
+        return self
 
     @classmethod
     def of(cls, grid: Grid) -> GridRecord:

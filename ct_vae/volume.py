@@ -13,6 +13,10 @@ from ct_vae.errors import InputError
 from ct_vae.grid import Grid
 
 AIR_HU = -1024
+# What is denser than this is no air; lungs are not.
+BODY_ABOVE_HU = -500
+# Written into every file of a decoded volume, and known again when folders are searched.
+DERIVED_MARK = "lossy, derived, not for diagnosis"
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +30,9 @@ class Volume:
             padding value; ``None`` when there is no such voxel. Those voxels hold `AIR_HU`.
         source: Facts about the file that the volume came from, such as format and stored type;
             never a path or a name.
+        derived: Whether a model made the voxels; files of such volumes say so.
         warnings: What was odd about the source and how it was settled, one line each.
+        derived: Whether a model made the voxels; NIfTI files of such volumes say so.
 
     Raises:
         InputError: If shapes disagree or the voxels are of another type.
@@ -37,6 +43,7 @@ class Volume:
     outside_fov: NDArray[np.bool_] | None = None
     source: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    derived: bool = False
 
     def __post_init__(self) -> None:
         if self.voxels.shape != self.grid.shape:

@@ -70,7 +70,11 @@ def main() -> None:
     seconds = {}
     ct_vae("phantom", "-o", OUT / "ct", "--count", 3, "--seed", SEED)
     seconds["training"] = ct_vae(
-        "train", "configs/quickstart.json", "--set", f"training.output_dir={RUN}"
+        "train",
+        "configs/quickstart.json",
+        "--set",
+        f"training.output_dir={RUN}",
+        "--overwrite",
     )
     seconds["encoding"] = ct_vae("encode", RUN, OUT / "ct", "-o", OUT / "latents")
     seconds["decoding"] = ct_vae("decode", RUN, OUT / "latents", "-o", OUT / "decoded")

@@ -20,7 +20,8 @@ find_python() {
 # An environment whose base interpreter is gone, or whose making was interrupted, is made anew.
 if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
     rm -rf .venv
-    "$(find_python)" -m venv .venv
+    python="$(find_python)"
+    "$python" -m venv .venv
 fi
 
 # The stamp names everything that decides what is installed; it is written last.

@@ -28,3 +28,22 @@ def real_data() -> Path:
 def repository() -> Path:
     """Root of the checkout."""
     return _REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory) -> Path:
+    """A model folder with random weights."""
+    from ct_vae.config.model_folder import LatentConfig, ModelFolderConfig
+    from ct_vae.config.preprocess import PreprocessConfig
+    from ct_vae.models.model_folder import save_model_folder
+    from tests._small import SMALL_MODEL, small_model
+
+    folder: Path = tmp_path_factory.mktemp("model")
+    config = ModelFolderConfig(
+        name="small",
+        model=SMALL_MODEL,
+        preprocess=PreprocessConfig(),
+        latent=LatentConfig(scaling_factor=2.0),
+    )
+    save_model_folder(folder, small_model(), config, "# small\n", {})
+    return folder

@@ -28,6 +28,35 @@ def work_through(
     return run_batch(cases, one, stage, folder, lambda line: typer.echo(line, err=True))
 
 
+def name_targets(
+    cases: Sequence[Case], folder: Path, rename: Callable[[str], str]
+) -> dict[Case, Path]:
+    """Where the result of each case goes, settled before any work.
+
+    Args:
+        cases: What will be done.
+        folder: For the results.
+        rename: From a case's key to the name of its result.
+
+    Raises:
+        ConfigError: If two results would have one name, or one the name of an input.
+    """
+    from ct_vae.errors import ConfigError
+
+    inputs = {case.path.resolve() for case in cases}
+    targets = {case: folder / rename(case.key) for case in cases}
+    owners: dict[Path, Case] = {}
+    for case, target in targets.items():
+        place = target.resolve()
+        if place in inputs:
+            raise ConfigError(f"{target}: an input has this name", "choose another folder for -o")
+        if place in owners:
+            both = f"{owners[place].path} and {case.path}"
+            raise ConfigError(f"{target}: would be the result of {both}", "rename one of them")
+        owners[place] = case
+    return targets
+
+
 def output_folder(output: Path) -> Path:
     """The folder for results, refused when it looks like the name of a file."""
     from ct_vae.errors import ConfigError

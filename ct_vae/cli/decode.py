@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from ct_vae.cli import options
-from ct_vae.cli.batch import output_folder, work_through
+from ct_vae.cli.batch import name_targets, output_folder, work_through
 
 
 def decode(  # noqa: PLR0913, PLR0917 - one parameter per option
@@ -24,10 +24,13 @@ def decode(  # noqa: PLR0913, PLR0917 - one parameter per option
 
     folder = output_folder(output)
     cases = discover(latents, latents=True)
+    targets = name_targets(
+        cases, folder, lambda key: f"{key.removesuffix('_latent')}_decoded.nii.gz"
+    )
     codec = options.load_codec_with(model, device, tiling, tile, overlap, max_memory_gb)
 
     def work(case: Case) -> str:
-        target = folder / f"{case.key.removesuffix('_latent')}_decoded.nii.gz"
+        target = targets[case]
         write_volume(codec.decode(read_latent(case.path)), target)
         return str(target)
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from ct_vae.cli import options
-from ct_vae.cli.batch import output_folder, work_through
+from ct_vae.cli.batch import name_targets, output_folder, work_through
 
 
 def encode(  # noqa: PLR0913, PLR0917 - one parameter per option
@@ -37,18 +37,22 @@ def encode(  # noqa: PLR0913, PLR0917 - one parameter per option
 
     A latent that is already there, verified and of the same volume and model, is kept.
     """
+    from ct_vae.errors import ConfigError
     from ct_vae.io import read_latent, read_volume, volume_sha256, write_latent
     from ct_vae.io.discover import Case, discover
     from ct_vae.io.latent import is_done
 
+    if sample != (seed is not None):
+        raise ConfigError("--sample and --seed go together", "give both or neither")
     folder = output_folder(output)
     reading = options.read_options(frame, nan, hu_offset, assume_ras, force)
     cases = discover(inputs)
+    targets = name_targets(cases, folder, lambda key: f"{key}_latent.nii.gz")
     codec = options.load_codec_with(model, device, tiling, tile, overlap, max_memory_gb)
 
     def work(case: Case) -> str:
         volume = read_volume(case.path, reading)
-        target = folder / f"{case.key}_latent.nii.gz"
+        target = targets[case]
         if not overwrite and is_done(target, volume_sha256(volume), codec.identity.sha256):
             record = read_latent(target).record
             stored = record.quantisation.dtype if record.quantisation else None

@@ -17,6 +17,10 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one parameter per option
     model: options.Model,
     inputs: options.Inputs,
     output: options.Output,
+    windows: Annotated[
+        list[str],
+        typer.Option("--window", help="Window by name, or name:width/level; may be repeated."),
+    ] = [],  # noqa: B006 - typer reads it as the default and never changes it
     panels: Annotated[bool, typer.Option(help="Write a picture for each case.")] = True,
     device: options.Device = None,
     tiling: options.TilingMethod = None,
@@ -36,20 +40,24 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one parameter per option
     the terminal shows which is which.
     """
     from ct_vae.evaluation.case import evaluate_case
+    from ct_vae.evaluation.metrics import DEFAULT_WINDOWS
     from ct_vae.evaluation.panels import write_panel
-    from ct_vae.evaluation.report import write_csv, write_summary
+    from ct_vae.evaluation.report import clear_results, write_csv, write_summary
+    from ct_vae.evaluation.windows import parse_window
     from ct_vae.io import read_volume
     from ct_vae.io.discover import Case, discover
 
     folder = output_folder(output)
     reading = options.read_options(frame, nan, hu_offset, assume_ras, force)
-    cases = discover(inputs)
+    cases = discover(inputs, unique=False)
+    chosen = [parse_window(text) for text in windows] or DEFAULT_WINDOWS
     codec = options.load_codec_with(model, device, tiling, tile, overlap, max_memory_gb)
     rows: list[MetricRow] = []
+    clear_results(folder)
 
     def work(case: Case) -> str:
         name = f"case_{cases.index(case) + 1:04d}"
-        result = evaluate_case(codec, read_volume(case.path, reading), name)
+        result = evaluate_case(codec, read_volume(case.path, reading), name, chosen)
         if panels:
             write_panel(result.original, result.reconstruction, folder / f"{name}.png", title=name)
         rows.extend(result.rows)
@@ -58,7 +66,8 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one parameter per option
         return f"{case.path} is {name}: {result.compression:.3g} : 1 in {result.seconds:.1f} s"
 
     code = work_through(cases, work, "evaluate", folder)
-    _show(rows)
+    if rows:
+        _show(rows)
     raise typer.Exit(code)
 
 

@@ -36,15 +36,20 @@ def _facts(path: Path) -> dict[str, Any]:
     from ct_vae.io.discover import is_latent
 
     if path.suffix == ".json":
-        return _config_facts(path)
-    if path.is_dir():
-        return _folder_facts(path)
+        return _json_facts(path)
+    if path.is_dir() or path.suffix == ".safetensors":
+        return _folder_facts(path if path.is_dir() else path.parent)
     return _latent_facts(path) if is_latent(path) else _volume_facts(path)
 
 
-def _config_facts(path: Path) -> dict[str, Any]:
-    from ct_vae.config.load import load_config
+def _json_facts(path: Path) -> dict[str, Any]:
+    from ct_vae.config.load import load_config, read_json
 
+    kind = read_json(path).get("format")
+    if kind == "ct_vae.model":
+        return _folder_facts(path.parent)
+    if kind == "ct_vae.latent":
+        return _latent_facts(path.with_name(f"{path.stem}.nii.gz"))
     config = load_config(path)
     return {"kind": "run configuration", **_model_facts(config.model)}
 

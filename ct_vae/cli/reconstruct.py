@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from ct_vae.cli import options
-from ct_vae.cli.batch import output_folder, work_through
+from ct_vae.cli.batch import name_targets, output_folder, work_through
 
 
 def reconstruct(  # noqa: PLR0913, PLR0917 - one parameter per option
@@ -30,10 +30,11 @@ def reconstruct(  # noqa: PLR0913, PLR0917 - one parameter per option
     folder = output_folder(output)
     reading = options.read_options(frame, nan, hu_offset, assume_ras, force)
     cases = discover(inputs)
+    targets = name_targets(cases, folder, lambda key: f"{key}_reconstruction.nii.gz")
     codec = options.load_codec_with(model, device, tiling, tile, overlap, max_memory_gb)
 
     def work(case: Case) -> str:
-        target = folder / f"{case.key}_reconstruction.nii.gz"
+        target = targets[case]
         write_volume(codec.reconstruct(read_volume(case.path, reading)), target)
         return str(target)
 

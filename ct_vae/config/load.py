@@ -48,7 +48,7 @@ def read_json(path: str | Path) -> dict[str, Any]:
         ConfigError: With line and column of what is wrong.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")
         tree = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file", "check the path") from None

@@ -37,11 +37,22 @@ class RunConfig(Section):
                 f"training.reg_type {reg!r} contradicts model.latent_type "
                 f"{self.model.latent_type!r}, which needs {self.model.reg_type!r}"
             )
+        if self.model.in_channels != self.model.out_channels:
+            raise ValueError(
+                f"model.out_channels {self.model.out_channels} differ from model.in_channels "
+                f"{self.model.in_channels}: a reconstruction is compared with its image"
+            )
         self._check_patch()
         return self
 
+    @property
+    def patch_size(self) -> tuple[int, ...]:
+        """Sides of a training patch: as configured, or 64 rounded up to the model's factor."""
+        given = self.training.patch_size
+        return given or tuple(-(-64 // f) * f for f in self.model.factor)
+
     def _check_patch(self) -> None:
-        patch, factor = self.training.patch_size, self.model.factor
+        patch, factor = self.patch_size, self.model.factor
         if len(patch) != self.model.spatial_dims:
             raise ValueError(
                 f"training.patch_size {list(patch)} needs {self.model.spatial_dims} sides, "

@@ -10,6 +10,7 @@ from ct_vae.config.base import Section
 
 PositiveInt = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class TrainingConfig(Section):
@@ -27,8 +28,8 @@ class TrainingConfig(Section):
     batch_size: PositiveInt = 2
     """Patches per step."""
 
-    patch_size: Annotated[tuple[PositiveInt, ...], Field(min_length=2, max_length=3)] = (64, 64, 64)
-    """Sides of a training patch in voxels, multiples of the model's factor; two for 2-D models."""
+    patch_size: Annotated[tuple[PositiveInt, ...], Field(min_length=1, max_length=3)] | None = None
+    """Sides of a training patch in voxels, multiples of the model's factor; null means about 64."""
 
     foreground_share: Share = 0.8
     """Share of patches that are centred on a voxel of the body."""
@@ -45,7 +46,7 @@ class TrainingConfig(Section):
     lr: Annotated[float, Field(gt=0)] = 1e-4
     """Highest learning rate of AdamW."""
 
-    betas: tuple[Share, Share] = (0.9, 0.99)
+    betas: tuple[Decay, Decay] = (0.9, 0.99)
     """Decay of AdamW's moments."""
 
     weight_decay: Annotated[float, Field(ge=0)] = 0.0

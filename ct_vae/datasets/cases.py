@@ -99,35 +99,42 @@ def _phantoms(config: PhantomConfig) -> Split:
 
 
 def _discovered(patterns: Sequence[str]) -> list[FileCase]:
-    return [FileCase(c.key, c.path) for c in discover(patterns)] if patterns else []
+    return [FileCase(c.key, c.path) for c in discover(patterns, unique=False)] if patterns else []
 
 
 def _from_datalist(path: Path) -> tuple[list[FileCase], list[FileCase]]:
     tree = read_json(path)
-    train = _entries(tree, "training", path)
-    val = _entries(tree, "validation", path) if "validation" in tree else []
-    missing = [str(case.path) for case in train + val if not case.path.is_file()]
-    if missing:
-        shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
+    problems: list[str] = []
+    train = _entries(tree.get("training"), "training", path.parent, problems)
+    val: list[FileCase] = []
+    if "validation" in tree:
+        val = _entries(tree["validation"], "validation", path.parent, problems)
+    if problems:
+        shown = "; ".join(problems[:10]) + ("; ..." if len(problems) > 10 else "")
         raise ConfigError(
-            f"{path}: {len(missing)} of {len(train + val)} files are missing: {shown}",
+            f"{path}: {len(problems)} problem(s): {shown}",
             "paths in a datalist are relative to its own folder",
         )
     return train, val
 
 
-def _entries(tree: dict[str, Any], name: str, path: Path) -> list[FileCase]:
-    entries = tree.get(name)
+def _entries(entries: Any, name: str, folder: Path, problems: list[str]) -> list[FileCase]:
+    """Cases of one list; what is wrong with it is added to ``problems``."""
     if not isinstance(entries, list) or not entries:
-        raise ConfigError(f"{path}: list {name!r} is missing or empty")
-    return [_entry(item, f"{name}[{i}]", path) for i, item in enumerate(entries)]
-
-
-def _entry(item: Any, where: str, path: Path) -> FileCase:
-    image = item.get("image") if isinstance(item, dict) else item
-    if not isinstance(image, str) or not image:
-        raise ConfigError(f"{path}: {where} needs a path under 'image', got {json.dumps(item)}")
-    return FileCase(Path(image).as_posix(), path.parent / image)
+        problems.append(f"list {name!r} is missing or empty")
+        return []
+    cases: list[FileCase] = []
+    for i, item in enumerate(entries):
+        image = item.get("image") if isinstance(item, dict) else item
+        if not isinstance(image, str) or not image:
+            problems.append(f"{name}[{i}] needs a path under 'image', got {json.dumps(item)}")
+        elif not (folder / image).is_file():
+            problems.append(f"{name}[{i}] {image} is missing")
+        elif any(case.key == Path(image).as_posix() for case in cases):
+            problems.append(f"{name}[{i}] {image} stands twice")
+        else:
+            cases.append(FileCase(Path(image).as_posix(), folder / image))
+    return cases
 
 
 def _check_disjoint(train: Sequence[FileCase], val: Sequence[FileCase]) -> None:

@@ -9,10 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from ct_vae.errors import InputError
-from ct_vae.volume import AIR_HU, Volume
+from ct_vae.errors import ConfigError, InputError
+from ct_vae.volume import AIR_HU, BODY_ABOVE_HU, Volume
 
-_BODY_ABOVE_HU = -500
 _CENTRES_PER_CASE = 50_000
 
 
@@ -31,6 +30,7 @@ class PatchDataset(Dataset[torch.Tensor]):
 
     Raises:
         InputError: If there is no volume.
+        ConfigError: If ``patch_size`` has neither two nor three sides.
     """
 
     def __init__(
@@ -43,6 +43,11 @@ class PatchDataset(Dataset[torch.Tensor]):
     ) -> None:
         if not volumes:
             raise InputError("training needs at least one volume")
+        if len(patch_size) not in (2, 3):
+            raise ConfigError(
+                f"patches of volumes have two or three sides, got {tuple(patch_size)}",
+                "train other models with a data set of your own",
+            )
         sides = (*patch_size, 1)[:3]
         self._sides = np.asarray(sides)
         self._flat = len(patch_size) == 2
@@ -104,7 +109,7 @@ def _as_int16(voxels: NDArray[np.int16] | NDArray[np.float32]) -> NDArray[np.int
 
 
 def _body_centres(voxels: NDArray[np.int16], seed: int) -> NDArray[np.int64]:
-    flat = np.flatnonzero(voxels > _BODY_ABOVE_HU)
+    flat = np.flatnonzero(voxels > BODY_ABOVE_HU)
     if len(flat) > _CENTRES_PER_CASE:
         flat = np.random.default_rng(seed).choice(flat, _CENTRES_PER_CASE, replace=False)
     return np.stack(np.unravel_index(flat, voxels.shape), axis=1).astype(np.int64)

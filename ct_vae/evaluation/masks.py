@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ct_vae.volume import Volume
+from ct_vae.volume import BODY_ABOVE_HU, Volume
 
-BODY_ABOVE_HU = -500
 # Blankets, couch shells and their contact with the skin are thinner than twice this.
 _OPENING_MM = 2.5
 _POCKET_MM2 = 100.0

@@ -59,8 +59,7 @@ def write_panel(
         OutputError: If the file cannot be written.
     """
     check_same_grid(reference, reconstruction)
-    original = reference.voxels.astype(np.float32)
-    result = reconstruction.voxels.astype(np.float32)
+    original, result = (v.voxels.astype(np.float32) for v in (reference, reconstruction))
     middle = _middle(reference, body or body_mask(reference))
     figure, axes = _figure(len(windows), [_planes(original, reference, middle)], title)
     grey = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-import json
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, fields
@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from ct_vae.errors import OutputError
 from ct_vae.evaluation.metrics import MetricRow
-from ct_vae.io.atomic import atomic_write
+from ct_vae.io.atomic import write_json, write_text
 
 _NUMBERS = ("mae", "rmse", "bias", "psnr")
 
@@ -29,8 +30,7 @@ def write_csv(rows: Sequence[MetricRow], path: Path) -> None:
     table = csv.DictWriter(text, [field.name for field in fields(MetricRow)], lineterminator="\n")
     table.writeheader()
     table.writerows(asdict(row) for row in rows)
-    with atomic_write(path) as file:
-        file.write(text.getvalue().encode())
+    write_text(path, text.getvalue())
 
 
 def write_summary(rows: Sequence[MetricRow], path: Path) -> None:
@@ -39,9 +39,24 @@ def write_summary(rows: Sequence[MetricRow], path: Path) -> None:
     Raises:
         OutputError: If the file cannot be written.
     """
-    text = json.dumps(summarise(rows), indent=2, allow_nan=False) + "\n"
-    with atomic_write(path) as file:
-        file.write(text.encode())
+    write_json(path, summarise(rows))
+
+
+def clear_results(folder: Path) -> None:
+    """Remove what an earlier evaluation wrote into a folder, lest it pass for the new one.
+
+    Raises:
+        OutputError: If a file cannot be removed.
+    """
+    names = ["metrics.csv", "summary.json"]
+    pictures = [p for p in folder.glob("case_*.png") if re.fullmatch(r"case_\d{4,}\.png", p.name)]
+    try:
+        for path in [folder / name for name in names] + pictures:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write into {folder}: {error.strerror}", "choose another folder"
+        ) from error
 
 
 def summarise(rows: Sequence[MetricRow]) -> dict[str, Any]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ct_vae.errors import CtVaeError, OutputError
+from ct_vae.errors import ConfigError, CtVaeError, OutputError
 from ct_vae.io.atomic import write_text
 from ct_vae.io.discover import Case
 
 FAILURES = "failures.jsonl"
 SEVERAL_FAILED = 8
+# What is wrong with one output name and not with the folder.
+_ONE_NAME_ONLY = {errno.ENAMETOOLONG, errno.EISDIR}
 
 
 @dataclass(frozen=True)
@@ -46,32 +49,47 @@ def run_batch(
 
     Raises:
         OutputError: If results cannot be written; the cases after it would meet the same fate.
+        ConfigError: If settings do not work; they are the same for all cases.
     """
     failures: list[Failure] = []
     code = 0
-    _forget(folder / FAILURES)
+    others = _of_other_stages(folder / FAILURES, stage)
     for case in cases:
         try:
             work(case)
-        except OutputError:
-            raise
         except CtVaeError as error:
+            if _concerns_all(error):
+                raise
             code = error.exit_code
             failures.append(Failure(str(case.path), stage, error.cause, error.hint))
-            write_text(folder / FAILURES, _lines(failures))
+            write_text(folder / FAILURES, others + _lines(failures))
             report(f"error: {error}")
     return SEVERAL_FAILED if failures and len(cases) > 1 else code
 
 
-def _forget(failures: Path) -> None:
-    """Remove the list of an earlier run, which would speak of cases that are done by now."""
+def _concerns_all(error: CtVaeError) -> bool:
+    cause = error.__cause__
+    if isinstance(error, OutputError):
+        return not (isinstance(cause, OSError) and cause.errno in _ONE_NAME_ONLY)
+    return isinstance(error, ConfigError)
+
+
+def _of_other_stages(path: Path, stage: str) -> str:
+    """Lines that other work has left, without those that speak of cases done anew."""
     try:
-        failures.unlink(missing_ok=True)
+        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+        kept = [line for line in lines if json.loads(line)["stage"] != stage]
+        path.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(
-            f"cannot write into {failures.parent}: {error.strerror}", "choose another folder"
+            f"cannot write into {path.parent}: {error.strerror}", "choose another folder"
         ) from error
+    except (ValueError, KeyError, TypeError):
+        kept = []
+    if kept:
+        write_text(path, "".join(kept))
+    return "".join(kept)
 
 
 def _lines(failures: Iterable[Failure]) -> str:
-    return "".join(json.dumps(asdict(f), ensure_ascii=False) + "\n" for f in failures)
+    return "".join(json.dumps(asdict(f)) + "\n" for f in failures)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from ct_vae.errors import ConfigError, InputError
-from ct_vae.inference.device import memory_budget, peak_memory_mb, pick_device
+from ct_vae.inference.device import memory_budget, memory_errors, peak_memory_mb, pick_device
 from ct_vae.inference.network import VolumeNetwork
 from ct_vae.inference.tiling import Method, Tiling, run_tiled
 from ct_vae.io import volume_sha256
@@ -60,6 +60,7 @@ class Codec:
         self.identity = identity
         self.tiling = tiling or Tiling()
 
+    @memory_errors()
     @torch.inference_mode()
     def encode(
         self,
@@ -81,6 +82,7 @@ class Codec:
 
         Raises:
             ConfigError: If sampling has no seed, or if the memory does not hold one tile.
+            InputError: If the memory does not hold the volume.
         """
         started = time.perf_counter()
         if sample != (seed is not None):
@@ -95,6 +97,7 @@ class Codec:
         run = self._run(time.perf_counter() - started)
         return Latent(array, record.latent_grid(), record.model_copy(update={"run": run}))
 
+    @memory_errors()
     @torch.inference_mode()
     def decode(self, latent: Latent, tiling: Method | None = None) -> Volume:
         """Decode a latent to float32 HU on the grid of its source.
@@ -129,9 +132,11 @@ class Codec:
 
     def repeats(self, record: LatentRecord, seed: int | None) -> bool:
         """Whether encoding the source of ``record`` with this seed would do the same again."""
-        plan = self._plan(None, record.padded_grid().shape)
-        model = record.model.sha256 == self.identity.sha256
-        return model and record.seed == seed and record.tiling == plan
+        same = record.model.sha256 == self.identity.sha256 and record.seed == seed
+        # What fits depends on the moment; a finished latent is not done anew for that.
+        if self.tiling.method == "auto":
+            return same
+        return same and record.tiling == self._plan(None, record.padded_grid().shape)
 
     def _plan(self, method: Method | None, sides: tuple[int, ...]) -> TilingRecord:
         tiling = self.tiling if method is None else replace(self.tiling, method=method)

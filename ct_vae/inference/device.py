@@ -5,13 +5,39 @@ from __future__ import annotations
 import os
 import resource
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
-from ct_vae.errors import ConfigError
+from ct_vae.errors import ConfigError, InputError
 
 _FREE_SHARE = 0.6
+
+
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """Turn an allocation that failed into one clear error.
+
+    Raises:
+        InputError: If the block runs out of memory.
+    """
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise _too_large() from error
+    except RuntimeError as error:
+        # The CPU's allocator has no error type of its own.
+        if "DefaultCPUAllocator" not in str(error):
+            raise
+        raise _too_large() from error
+
+
+def _too_large() -> InputError:
+    return InputError(
+        "the memory does not hold this volume", "take --tiling blend and a smaller --tile"
+    )
 
 
 def pick_device(name: str | None) -> torch.device:

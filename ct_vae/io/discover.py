@@ -17,6 +17,7 @@ from ct_vae.io.byte_stream import GZIP_MAGIC
 from ct_vae.io.latent_record import SUFFIXES as LATENT_SUFFIXES
 from ct_vae.io.latent_record import record_path
 from ct_vae.latent import RECORD_FORMAT
+from ct_vae.volume import DERIVED_MARK
 
 VOLUME_SUFFIXES = (".nii.gz", ".nii", ".mha", ".nrrd")
 
@@ -43,17 +44,20 @@ def discover(
     *,
     latents: bool = False,
     suffixes: Sequence[str] = VOLUME_SUFFIXES,
+    unique: bool = True,
 ) -> list[Case]:
     """Find the cases that files, folders and patterns stand for, in a fixed order.
 
     A file is taken as named. Folders are searched to any depth, without what is hidden and without
     running in circles. A pattern (``*``, ``?``, ``[...]``, ``**``) is tried when no file has that
-    very name. Inside folders and patterns, latents are told from volumes by their record.
+    very name. Inside folders and patterns, latents are told from volumes by their record, and
+    volumes that a model has decoded are left out.
 
     Args:
         inputs: What the user named.
         latents: Whether to take latents from folders and patterns, instead of volumes.
         suffixes: How names of volumes end, in lower case.
+        unique: Whether outputs will be named by keys, so that no two may be the same.
 
     Raises:
         NoInputError: If an input does not exist or gives nothing.
@@ -72,7 +76,8 @@ def discover(
     cases = {place: case for place, case in cases.items() if not _is_record(case.path)}
     if not cases:
         raise NoInputError("no input was given", "name files, folders or patterns")
-    _refuse_collisions(cases.values())
+    if unique:
+        _refuse_collisions(cases.values())
     return list(cases.values())
 
 
@@ -83,6 +88,18 @@ def is_latent(path: Path) -> bool:
     try:
         return _is_record(record_path(path)) or _MARK in _head(path)
     except (OSError, EOFError, zlib.error, ConfigError):
+        return False
+
+
+def _is_wanted(path: Path, latents: bool) -> bool:
+    """Whether a file found in a folder is of the kind looked for, and no decoded volume."""
+    return is_latent(path) == latents and (latents or not _is_derived(path))
+
+
+def _is_derived(path: Path) -> bool:
+    try:
+        return DERIVED_MARK.encode() in _head(path)
+    except (OSError, EOFError, zlib.error):
         return False
 
 
@@ -103,7 +120,7 @@ def _expand(given: Path, latents: bool, endings: tuple[str, ...]) -> Iterator[Ca
         parts = path.relative_to(root).parts
         if not _matches_part(parts, pattern):
             continue
-        if path.name.lower().endswith(endings) and is_latent(path) == latents:
+        if path.name.lower().endswith(endings) and _is_wanted(path, latents):
             yield Case(path, "/".join((*parts[:-1], _stem(path.name, endings))))
 
 

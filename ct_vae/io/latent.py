@@ -76,7 +76,9 @@ def read_latent(path: str | Path) -> Latent:
             _check_digest(Path(path), record)
         file = load_nifti(Path(path))
         if record is None:
-            record = _copied_record(file, beside.name)
+            record = _copied_record(file)
+        else:
+            _check_copy(file, record)
         return _assemble(file, record)
 
 
@@ -161,13 +163,22 @@ def _check_digest(path: Path, record: LatentRecord) -> None:
         )
 
 
-def _copied_record(file: NiftiFile, missing: str) -> LatentRecord:
+def _check_copy(file: NiftiFile, record: LatentRecord) -> None:
+    """The header's copy is under the file's checksum and so guards what nothing else does."""
+    copy = record_in_extensions(file.extensions)
+    own = record.model_copy(update={"run": None, "file_sha256": None})
+    if copy is None or copy != own:
+        raise InputError("does not agree with the record beside it", _ENCODE_AGAIN)
+
+
+def _copied_record(file: NiftiFile) -> LatentRecord:
     record = record_in_extensions(file.extensions)
     if record is None:
         raise InputError(
-            f"is not a latent of this package: no {missing} beside it, no record in its header"
+            "is not a latent of this package: no record beside it and none in its header"
         )
-    note = f"{missing} was missing; the copy in the header was used"
+    # A file's name may be a patient's and has no place in a record.
+    note = "the record beside the file was missing; the copy in the header was used"
     return record.model_copy(update={"warnings": (*record.warnings, note)})
 
 

@@ -26,7 +26,7 @@ from ct_vae.io.read_options import ReadOptions
 from ct_vae.io.reading import check_regular, reading
 from ct_vae.io.stored_values import Scaling, int16_slabs
 from ct_vae.latent import RECORD_FORMAT
-from ct_vae.volume import Volume
+from ct_vae.volume import DERIVED_MARK, Volume
 
 # A qform holds no shear; this much is rounding, and moves no corner by a hundredth of a voxel.
 _QFORM_SHEAR = 1e-5
@@ -79,6 +79,8 @@ def write_nifti(volume: Volume, path: str | Path) -> None:
     """
     slabs = int16_slabs(volume.voxels)
     header = new_header(volume.grid, volume.grid.shape, np.dtype("<i2"))
+    if volume.derived:
+        header["descrip"] = DERIVED_MARK.encode()
     with atomic_write(path) as file, compressed(file, path) as out:
         write_parts(out, header, _NO_EXTENSIONS, slabs)
 

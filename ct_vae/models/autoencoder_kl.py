@@ -86,10 +86,7 @@ class AutoencoderKL(nn.Module):
         ckpt_path: str | Path | None = None,
     ) -> None:
         super().__init__()
-        if down_channels is None:
-            channels, stem = tuple(base_ch * m for m in ch_mult), base_ch
-        else:
-            channels, stem = tuple(down_channels), next(iter(down_channels), 0)
+        stem, channels = _widths(base_ch, ch_mult, down_channels)
         self.spatial_dims = spatial_dims
         self.in_channels = in_channels
         self.out_channels = out_channels
@@ -230,6 +227,15 @@ class AutoencoderKL(nn.Module):
         config = own_config(ckpt_path)
         if config is not None:
             self.scaling_factor = config.latent.scaling_factor
+
+
+def _widths(
+    base_ch: int, ch_mult: Sequence[int], down_channels: Sequence[int] | None
+) -> tuple[int, tuple[int, ...]]:
+    """Channels of the first convolution and of each level."""
+    if down_channels is None:
+        return base_ch, tuple(base_ch * m for m in ch_mult)
+    return next(iter(down_channels), 0), tuple(down_channels)
 
 
 def _attending_levels(levels: int, attn_resolutions: Sequence[int]) -> tuple[bool, ...]:

@@ -77,6 +77,8 @@ def load_model_folder(folder: Path) -> LoadedModel:
         WeightsError: If a file is missing or differs from its checksum, or if the weights are of
             another architecture or a newer format. Nothing is loaded in part.
     """
+    if folder.is_file():
+        raise WeightsError(f"{folder}: a file, not a model folder", "give the folder it lies in")
     weights = folder / WEIGHTS
     if not weights.is_file():
         raise WeightsError(

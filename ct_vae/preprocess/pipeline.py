@@ -125,7 +125,7 @@ def restore(units: torch.Tensor, record: PreprocessRecord, source: Grid) -> Volu
             "the record is damaged; encode the source again",
         )
     voxels = source.restore_array(_plain(hu).numpy(), record.axcodes)
-    return Volume(np.ascontiguousarray(voxels, dtype=np.float32), source)
+    return Volume(np.ascontiguousarray(voxels, dtype=np.float32), source, derived=True)
 
 
 def _resample(hu: torch.Tensor, here: Grid, there: Grid) -> torch.Tensor:

@@ -18,9 +18,9 @@ from ct_vae.config.run import RunConfig
 from ct_vae.datasets.cases import Split, build_split
 from ct_vae.datasets.order import SeededOrder
 from ct_vae.datasets.patches import PatchDataset
-from ct_vae.errors import InputError
+from ct_vae.errors import ConfigError, InputError
 from ct_vae.inference.device import pick_device
-from ct_vae.io.atomic import write_json
+from ct_vae.io.atomic import write_json, write_text
 from ct_vae.losses.objective import Objective
 from ct_vae.models.autoencoder_kl import AutoencoderKL
 from ct_vae.models.model_folder import save_model_folder
@@ -37,6 +37,7 @@ from ct_vae.training.step import StepValues, TrainStep
 from ct_vae.training.validation import validate
 from ct_vae.volume import Volume
 
+METRICS = "metrics.jsonl"
 _STATISTICS_BATCHES = 32
 _CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
 
@@ -47,6 +48,7 @@ def train(
     val_dataset: Sequence[Volume] | None = None,
     device: str | None = None,
     name: str | None = None,
+    overwrite: bool = False,
 ) -> Path:
     """Train an autoencoder and write it as a model folder.
 
@@ -59,24 +61,28 @@ def train(
             names, when it is also the source of the training data.
         device: Such as ``cuda:0``; ``None`` takes a GPU if there is one.
         name: Of the run; ``None`` means the name of the configuration file.
+        overwrite: Begin anew in a folder that holds a run.
 
     Returns:
         The run folder, which is a model folder.
 
     Raises:
-        ConfigError: If the configuration cannot be run.
+        ConfigError: If the configuration cannot be run, or if the folder holds a run already.
         InputError: If a volume is refused.
         OutputError: If the run folder cannot be written.
     """
     settings = config if isinstance(config, RunConfig) else load_config(config)
     title = name or (Path(config).stem if not isinstance(config, RunConfig) else "run")
+    folder = Path(settings.training.output_dir or Path("runs") / title)
+    if not overwrite:
+        _refuse_used(folder)
     split = build_split(settings.data) if train_dataset is None else Split([], [])
+    where = pick_device(device)
     validation = list(val_dataset) if val_dataset is not None else [c.load() for c in split.val]
     if train_dataset is None:
         train_dataset = _patches(settings, split)
-    run = Run(settings, title, pick_device(device), train_dataset, validation)
-    run.train()
-    return run.folder
+    Run(settings, title, folder, where, train_dataset, validation).train()
+    return folder
 
 
 class Run:
@@ -86,13 +92,14 @@ class Run:
         self,
         config: RunConfig,
         name: str,
+        folder: Path,
         device: torch.device,
         data: Dataset[Any],
         validation: Sequence[Volume],
     ) -> None:
         self.config = config
         self.name = name
-        self.folder = Path(config.training.output_dir or Path("runs") / name)
+        self.folder = folder
         self.samples_seen = 0
         self._data = data
         self._validation = validation
@@ -112,16 +119,18 @@ class Run:
     def train(self) -> None:
         """Run to the end, saving the model on the way and when done."""
         settings = self.config.training
-        write_json(self.folder / "train_config.json", redacted(self.config.as_json()))
+        # Lines of an earlier run would stand before those of this one.
+        write_text(self.folder / METRICS, "")
         next_log, next_save = settings.log_every, settings.save_every
-        with RunLog(self.folder / "metrics.jsonl") as log, Progress(settings.samples) as progress:
+        with RunLog(self.folder / METRICS) as log, Progress(settings.samples) as progress:
             for batch in self._batches(0):
                 values = self._advance(batch)
-                if values is not None and self.samples_seen >= next_log:
-                    next_log += settings.log_every
-                    log.write(self._line(values))
+                if values is not None:
                     hu = self._preprocessor.scale.hu_per_unit
                     progress.show(self.samples_seen, values, hu)
+                    if self.samples_seen >= next_log:
+                        next_log += settings.log_every
+                        log.write(self._line(values))
                 if next_save <= self.samples_seen < settings.samples:
                     next_save += settings.save_every
                     self._save(log, progress)
@@ -151,8 +160,11 @@ class Run:
             generator=torch.Generator(),
         )
         for batch in loader:
+            # A model with several image channels gets the grey value in each.
+            copies = self.config.model.in_channels if batch.shape[1] == 1 else 1
             units = self._preprocessor.scale.to_model(batch.to(self._device))
-            yield units.contiguous(memory_format=self._memory_format)
+            repeated = units.repeat_interleave(copies, dim=1)
+            yield repeated.contiguous(memory_format=self._memory_format)
 
     def _line(self, values: StepValues) -> dict[str, float | int]:
         lr = learning_rate(self.config.training, self.samples_seen)
@@ -199,13 +211,24 @@ class Run:
         parameters = sum(p.numel() for p in self._model.parameters())
         cases = (self._case_count(), len(self._validation))
         card = model_card(config, parameters, cases, metrics)
-        run = {"ct_vae_run": json.dumps(redacted(self.config.as_json()))}
+        settings = redacted(self.config.as_json())
+        write_json(self.folder / "train_config.json", settings)
+        run = {"ct_vae_run": json.dumps(settings)}
         save_model_folder(self.folder, self._averaged, config, card, run)
 
     def _case_count(self) -> int:
         if isinstance(self._data, PatchDataset):
             return self._data.case_count
         return len(self._data)  # type: ignore[arg-type]
+
+
+def _refuse_used(folder: Path) -> None:
+    old = [name for name in ("model.safetensors", METRICS) if (folder / name).exists()]
+    if old:
+        raise ConfigError(
+            f"{folder}: holds a run already ({', '.join(old)})",
+            "choose another training.output_dir, or take --overwrite to begin anew there",
+        )
 
 
 def stack_images(items: Sequence[Any]) -> torch.Tensor:
@@ -229,7 +252,7 @@ def _patches(config: RunConfig, split: Split) -> PatchDataset:
     settings = config.training
     return PatchDataset(
         [orient(case.load()) for case in split.train],
-        settings.patch_size,
+        config.patch_size,
         settings.samples,
         settings.seed,
         settings.foreground_share,

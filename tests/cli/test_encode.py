@@ -1,5 +1,6 @@
 import json
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -139,3 +140,95 @@ def test_reading_options_reach_the_reader(model_folder, tmp_path):
         "encode", model_folder, tmp_path / "shifted.nii.gz", "-o", tmp_path, "--hu-offset", "-1024"
     )
     assert code == 0
+
+
+def test_inputs_are_never_overwritten(model_folder, tmp_path):
+    """Names that results would get, taken by volumes already: refused before any work."""
+    for name in ("x", "x_latent", "x_reconstruction"):
+        write_volume(ct_volume(), tmp_path / f"{name}.nii.gz")
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    for command in ("encode", "reconstruct"):
+        code, text = call(command, model_folder, tmp_path, "-o", tmp_path)
+        assert (code, "an input has this name" in text) == (2, True)
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+def test_results_of_different_latents_never_share_a_name(model_folder, inputs, tmp_path):
+    call("encode", model_folder, inputs / "a.nii.gz", "-o", tmp_path)
+    for end in (".nii.gz", ".json"):
+        (tmp_path / f"a{end}").write_bytes((tmp_path / f"a_latent{end}").read_bytes())
+    latents = [tmp_path / "a.nii.gz", tmp_path / "a_latent.nii.gz"]
+    code, text = call("decode", model_folder, *latents, "-o", tmp_path / "out")
+    assert (code, "would be the result of" in text) == (2, True)
+
+
+def test_decoded_volumes_are_marked_and_left_out_of_folders(model_folder, inputs, tmp_path):
+    call("encode", model_folder, inputs, "-o", inputs)
+    call("decode", model_folder, inputs, "-o", inputs)
+    decoded = inputs / "a_decoded.nii.gz"
+    assert b"not for diagnosis" in bytes(nib.load(decoded).header["descrip"])
+    assert call("encode", model_folder, inputs, "-o", tmp_path / "again")[0] == 0
+    names = {p.name for p in (tmp_path / "again").rglob("*.nii.gz")}
+    assert names == {"a_latent.nii.gz", "b.c_latent.nii.gz"}
+    assert call("encode", model_folder, decoded, "-o", tmp_path / "asked")[0] == 0
+
+
+@pytest.mark.parametrize("wishes", [["--sample"], ["--seed", "3"]])
+def test_a_sample_and_its_seed_go_together(model_folder, inputs, tmp_path, wishes):
+    code, text = call("encode", model_folder, inputs, "-o", tmp_path / "out", *wishes)
+    assert (code, "go together" in text) == (2, True)
+
+
+def test_an_edited_record_is_refused(model_folder, inputs, tmp_path):
+    call("encode", model_folder, inputs / "a.nii.gz", "-o", tmp_path)
+    path = tmp_path / "a_latent.json"
+    whole = json.loads(path.read_text())
+    edits = [
+        lambda r: r["source"]["grid"]["affine"][0].__setitem__(3, 100.0),
+        lambda r: r["preprocess"].update(window_hu=[-1000, 3000]),
+        lambda r: r["source"]["grid"].update(shape=[13, 10, 10]),
+        lambda r: r["source"]["grid"].update(shape=[2**31, 2**31, 2**31]),
+        lambda r: r.update(factor=[2, 4, 4]),
+    ]
+    for edit in edits:
+        record = json.loads(json.dumps(whole))
+        edit(record)
+        path.write_text(json.dumps(record))
+        code, text = call("decode", model_folder, tmp_path / "a_latent.nii.gz", "-o", tmp_path)
+        assert code == 4, text
+        assert not (tmp_path / "a_decoded.nii.gz").exists()
+
+
+def test_one_name_that_is_too_long_does_not_stop_the_others(model_folder, inputs, tmp_path):
+    write_volume(ct_volume(), inputs / f"{'n' * 245}.nii.gz")
+    out = tmp_path / "out"
+    assert call("encode", model_folder, inputs, "-o", out)[0] == 8
+    assert (out / "a_latent.nii.gz").exists()
+    assert (out / "below" / "b.c_latent.nii.gz").exists()
+
+
+def test_lists_of_failures_of_other_work_are_kept(model_folder, inputs, tmp_path):
+    (inputs / "bad.nii.gz").write_bytes(BAD)
+    out = tmp_path / "out"
+    call("encode", model_folder, inputs, "-o", out)
+    assert call("decode", model_folder, out, "-o", out)[0] == 0
+    assert "web page" in (out / "failures.jsonl").read_text()
+
+
+def test_a_volume_that_memory_does_not_hold_fails_alone(
+    model_folder, inputs, tmp_path, monkeypatch
+):
+    from ct_vae.models import AutoencoderKL
+
+    real, calls = AutoencoderKL.moments, []
+
+    def moments(self, x):
+        calls.append(1)
+        if len(calls) == 1:
+            raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
+        return real(self, x)
+
+    monkeypatch.setattr(AutoencoderKL, "moments", moments)
+    assert call("encode", model_folder, inputs, "-o", tmp_path / "out")[0] == 8
+    assert "--tiling blend" in (tmp_path / "out" / "failures.jsonl").read_text()
+    assert (tmp_path / "out" / "below" / "b.c_latent.nii.gz").exists()

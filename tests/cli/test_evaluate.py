@@ -1,8 +1,6 @@
 import csv
 import json
 
-import pytest
-
 from ct_vae.datasets.phantom import make_phantom
 from ct_vae.io import write_volume
 from tests._small import ct_volume
@@ -44,9 +42,28 @@ def test_refused_cases_are_listed_and_the_others_measured(model_folder, tmp_path
     assert not list(tmp_path.glob("*.png"))
 
 
-@pytest.mark.parametrize("count", [1])
-def test_when_everything_is_refused_no_table_is_written(model_folder, tmp_path, count):
+def test_when_everything_is_refused_no_result_is_left(model_folder, tmp_path):
+    write_volume(ct_volume(), tmp_path / "good.nii.gz")
+    assert call("evaluate", model_folder, tmp_path / "good.nii.gz", "-o", tmp_path / "out")[0] == 0
     (tmp_path / "bad.nii.gz").write_bytes(b"")
     code, _ = call("evaluate", model_folder, tmp_path / "bad.nii.gz", "-o", tmp_path / "out")
     assert code == 4
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["failures.jsonl"]
+
+
+def test_windows_can_be_chosen(model_folder, tmp_path):
+    write_volume(ct_volume(), tmp_path / "a.nii.gz")
+    args = ["evaluate", model_folder, tmp_path / "a.nii.gz", "-o", tmp_path / "out", "--no-panels"]
+    assert call(*args, "--window", "lung", "--window", "kidney:300/80")[0] == 0
+    with (tmp_path / "out" / "metrics.csv").open() as file:
+        assert {row["window"] for row in csv.DictReader(file)} == {"lung", "kidney"}
+    code, text = call(*args, "--window", "nonsense")
+    assert (code, "is not a window" in text) == (2, True)
+
+
+def test_the_same_name_in_two_folders_is_two_cases(model_folder, tmp_path):
+    for site in ("s1", "s2"):
+        write_volume(ct_volume(), tmp_path / site / "case.nii.gz")
+    args = ["evaluate", model_folder, tmp_path / "s1", tmp_path / "s2", "--no-panels"]
+    assert call(*args, "-o", tmp_path / "out")[0] == 0
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["cases"] == 2

@@ -43,6 +43,14 @@ def test_what_is_not_there_is_told(tmp_path, name):
 
 
 def test_plain_text_is_for_people(repository):
-    code, text = call("info", repository / "configs" / "quickstart.json")
+    code, text = call("info", repository / "configs" / "kl_f4.json")
     assert code == 0
     assert "factor: [4, 4, 4]" in text
+
+
+def test_every_file_of_a_model_and_of_a_latent_leads_to_it(model_folder, tmp_path):
+    for name in ("config.json", "model.safetensors"):
+        assert facts(model_folder / name)["kind"] == "model"
+    write_volume(ct_volume(), tmp_path / "a.nii.gz")
+    call("encode", model_folder, tmp_path / "a.nii.gz", "-o", tmp_path)
+    assert facts(tmp_path / "a_latent.json")["kind"] == "latent"

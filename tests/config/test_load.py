@@ -37,7 +37,7 @@ def test_what_show_prints_can_be_read_again(tmp_path):
         ({"data": {"phantoms": {"sed": 1}}}, r"did you mean data\.phantoms\.seed\?"),
         ({"training": {"lr": "fast"}}, 'training.lr: .*valid number, got "fast"'),
         ({"training": {"seed": 1.0}}, "training.seed: .*integer"),
-        ({"training": {"betas": [0.9, 2]}}, r"training\.betas\[1\]: .*less than or equal to 1"),
+        ({"training": {"betas": [0.9, 2]}}, r"training\.betas\[1\]: .*less than 1"),
         ({"training": {"patch_size": [63, 64, 64]}}, "multiples of the model's factor"),
         ({"training": {"patch_size": [64, 64]}}, "needs 3 sides"),
         ({"training": {"recon_type": "l3"}}, "'l1' or 'mse'"),
@@ -46,6 +46,8 @@ def test_what_show_prints_can_be_read_again(tmp_path):
         ({"preprocess": {"spacing_mm": [1, 0, 1]}}, "must be positive"),
         ({"data": {"datalist": "a", "train": ["b"]}}, "one source of cases"),
         ({"data": {"val": ["b"]}}, "needs train"),
+        ({"training": {"betas": [1.0, 0.9]}}, r"betas\[0\]: .*less than 1"),
+        ({"model": {"out_channels": 3}}, "differ from model.in_channels"),
         ({"training": {"batch_size": 9, "samples": 8}}, "exceeds samples"),
     ],
 )
@@ -120,3 +122,14 @@ def test_any_json_is_a_configuration_or_a_configuration_error(tree):
     plain = json.loads(json.dumps(tree).replace("NaN", "0").replace("Infinity", "1"))
     with contextlib.suppress(ConfigError):
         assert parse_config(plain, "x").as_json()
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_the_patch_size_follows_from_the_model(dims):
+    tree = {"model": {"spatial_dims": dims, "ch_mult": [1] * 5}}
+    assert parse_config(tree, "x").patch_size == (64,) * dims
+
+
+def test_a_byte_order_mark_of_windows_editors_is_taken(tmp_path):
+    (tmp_path / "config.json").write_bytes(b"\xef\xbb\xbf{}")
+    assert load_config(tmp_path / "config.json") == RunConfig()

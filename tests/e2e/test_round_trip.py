@@ -8,13 +8,9 @@ import torch
 from monai.transforms import LoadImage
 
 import ct_vae
-from ct_vae.config.model_folder import LatentConfig, ModelFolderConfig
-from ct_vae.config.preprocess import PreprocessConfig
 from ct_vae.datasets.phantom import make_phantom
 from ct_vae.io import read_latent, read_volume, write_latent, write_volume
-from ct_vae.models.model_folder import save_model_folder
 from ct_vae.volume import Volume
-from tests._small import SMALL_MODEL, small_model
 from tests._strategies import ALL_AXCODES
 from tests.cli._run import call
 
@@ -24,19 +20,6 @@ REAL = [
     "lung_crop.mha",
     "spine_crop_pir.nii.gz",
 ]
-
-
-@pytest.fixture(scope="module")
-def model_folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("model")
-    config = ModelFolderConfig(
-        name="small",
-        model=SMALL_MODEL,
-        preprocess=PreprocessConfig(),
-        latent=LatentConfig(scaling_factor=2.0),
-    )
-    save_model_folder(folder, small_model(), config, "# small\n", {})
-    return folder
 
 
 def peer_affine(path):

@@ -155,7 +155,25 @@ def test_a_run_can_begin_from_weights(tmp_path):
     assert str(tmp_path).encode() not in (second / "model.safetensors").read_bytes()
     wrong = SMALL_MODEL.model_copy(update={"ckpt_path": str(first), "embed_dim": 2})
     with pytest.raises(WeightsError, match="do not fit"):
-        train(patches(), RunConfig(model=wrong, training=settings.training))
+        train(patches(), RunConfig(model=wrong, training=config(tmp_path / "third").training))
+
+
+def test_a_folder_that_holds_a_run_is_refused_unless_told(tmp_path):
+    train(patches(), config(tmp_path), name="first")
+    with pytest.raises(ConfigError, match="holds a run already"):
+        train(patches(), config(tmp_path), name="second")
+    assert load_model_folder(tmp_path).config.name == "first"
+    train(patches(), config(tmp_path), name="second", overwrite=True)
+    assert load_model_folder(tmp_path).config.name == "second"
+    assert [line["samples_seen"] for line in metrics(tmp_path)] == [4, 8]
+
+
+def test_a_model_with_three_image_channels_gets_the_grey_value_in_each(tmp_path):
+    tree = config(tmp_path).as_json()
+    tree["model"] |= {"spatial_dims": 2, "in_channels": 3, "out_channels": 3}
+    tree["training"]["patch_size"] = None
+    folder = train([p[..., 0] for p in patches()], parse_config(tree, "test"))
+    assert load_model_folder(folder).model.in_channels == 3
 
 
 def test_a_wrong_device_is_refused_before_anything_is_written(tmp_path):
@@ -181,7 +199,7 @@ def test_a_killed_run_leaves_no_bad_file(tmp_path):
     load_config(path)
     for delay in np.linspace(0.0, 0.9, 10):
         process = subprocess.Popen(
-            [sys.executable, "-m", "ct_vae", "train", str(path)],
+            [sys.executable, "-m", "ct_vae", "train", str(path), "--overwrite"],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
