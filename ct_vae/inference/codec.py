@@ -34,7 +34,7 @@ from ct_vae.preprocess.build import build_preprocessor
 from ct_vae.preprocess.pipeline import ModelInput, Preprocessor, restore
 from ct_vae.volume import Volume
 
-# Float32 maps of the widest full-resolution level that a pass holds at its peak: between 2.6 and 6.0
+# Float32 maps of the widest full-resolution level that a pass holds at its peak: from 2.6 to 6.0
 # were measured on a CPU, over widths of 16 to 128 and both directions; one more for safety.
 _LIVE_MAPS = 7
 
