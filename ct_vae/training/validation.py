@@ -25,6 +25,8 @@ def validate(
     Returns:
         One value for each default window; empty without volumes.
     """
+    if not volumes:
+        return {}
     codec = Codec(model, preprocessor, _UNSAVED)
     errors: dict[str, list[float]] = {}
     for i, volume in enumerate(volumes):

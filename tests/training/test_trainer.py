@@ -176,6 +176,14 @@ def test_a_model_with_three_image_channels_gets_the_grey_value_in_each(tmp_path)
     assert load_model_folder(folder).model.in_channels == 3
 
 
+def test_a_1d_model_trains_on_a_data_set_of_ones_own(tmp_path):
+    tree = config(tmp_path).as_json()
+    tree["model"]["spatial_dims"] = 1
+    tree["training"]["patch_size"] = None
+    folder = train([p[:, 0, 0] for p in patches()], parse_config(tree, "test"))
+    assert load_model_folder(folder).model.factor == (4,)
+
+
 def test_a_wrong_device_is_refused_before_anything_is_written(tmp_path):
     with pytest.raises(ConfigError, match="cuda:77"):
         train(patches(), config(tmp_path / "run"), device="cuda:77")
