@@ -52,11 +52,12 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one parameter per option
     cases = discover(inputs, unique=False)
     chosen = [parse_window(text) for text in windows] or DEFAULT_WINDOWS
     codec = options.load_codec_with(model, device, tiling, tile, overlap, max_memory_gb)
+    names = {case: f"case_{place:04d}" for place, case in enumerate(cases, start=1)}
     rows: list[MetricRow] = []
     clear_results(folder)
 
     def work(case: Case) -> str:
-        name = f"case_{cases.index(case) + 1:04d}"
+        name = names[case]
         result = evaluate_case(codec, read_volume(case.path, reading), name, chosen)
         if panels:
             write_panel(result.original, result.reconstruction, folder / f"{name}.png", title=name)
