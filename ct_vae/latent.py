@@ -17,6 +17,7 @@ RECORD_FORMAT: Literal["ct_vae.latent"] = "ct_vae.latent"
 RECORD_VERSION: Literal[1] = 1
 
 MAX_VOXELS = 2**31
+Layout = Literal["plain", "vector", "maisi"]
 Sides = tuple[int, int, int]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Row = tuple[float, float, float, float]
@@ -138,7 +139,8 @@ class LatentRecord(_Part):
     """The master record beside a latent file.
 
     ``scaling_factor`` is the model's; the values on disk are not scaled by it. ``file_sha256`` is
-    that of the NIfTI file, absent in the copy inside that file's own header.
+    that of the NIfTI file, absent in the copy inside that file's own header. ``layout`` tells how
+    the values lie in that file.
     """
 
     format: Literal["ct_vae.latent"] = RECORD_FORMAT
@@ -156,6 +158,7 @@ class LatentRecord(_Part):
     tiling: TilingRecord
     scaling_factor: float
     statistics: LatentStatistics | None
+    layout: Layout = "plain"
     quantisation: QuantisationRecord | None = None
     run: RunRecord | None = None
     file_sha256: Sha256 | None = None

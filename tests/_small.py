@@ -13,17 +13,26 @@ from ct_vae.preprocess.pipeline import Preprocessor
 from ct_vae.volume import Volume
 
 SMALL_MODEL = ModelConfig(down_channels=(4, 8, 8), num_res_blocks=1, mid_attn=False, norm_groups=2)
+_SHAPE = {"down_channels", "num_res_blocks", "mid_attn", "norm_groups"}
 IDENTITY = ModelRecord(name="small", sha256="ab" * 32, latent_type="kl")
 
 
-def small_model(seed: int = 0, **changes):
+SMALL_CODES = {
+    "vq": ModelConfig(**SMALL_MODEL.model_dump(include=_SHAPE), latent_type="vq", codebook_size=64),
+    "magvit": ModelConfig(**SMALL_MODEL.model_dump(include=_SHAPE), latent_type="magvit"),
+}
+
+
+def small_model(seed: int = 0, base: ModelConfig = SMALL_MODEL, **changes):
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return build_untrained(SMALL_MODEL.model_copy(update=changes))
+        return build_untrained(base.model_copy(update=changes))
 
 
-def small_codec(tiling: Tiling | None = None, seed: int = 0, **changes) -> Codec:
-    return Codec(small_model(seed, **changes), Preprocessor(), IDENTITY, tiling)
+def small_codec(
+    tiling: Tiling | None = None, seed: int = 0, base: ModelConfig = SMALL_MODEL, **changes
+) -> Codec:
+    return Codec(small_model(seed, base, **changes), Preprocessor(), IDENTITY, tiling)
 
 
 def ct_volume(shape=(13, 10, 11), affine=None, seed: int = 0) -> Volume:

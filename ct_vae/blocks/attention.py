@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional
 
 from ct_vae.blocks.conv import ConvND
-from ct_vae.blocks.norm import group_norm
+from ct_vae.blocks.style import BlockStyle
 
 
 class SpatialSelfAttention(nn.Module):
@@ -18,12 +18,12 @@ class SpatialSelfAttention(nn.Module):
     Args:
         spatial_dims: 1, 2 or 3.
         channels: Channels of input and output ``(B, channels, *spatial)``.
-        norm_groups: Groups of the normalisation; ``None`` means the largest divisor up to 32.
+        style: Of the normalisation.
     """
 
-    def __init__(self, spatial_dims: int, channels: int, norm_groups: int | None = None) -> None:
+    def __init__(self, spatial_dims: int, channels: int, style: BlockStyle | None = None) -> None:
         super().__init__()
-        self.norm = group_norm(spatial_dims, channels, norm_groups)
+        self.norm = (style or BlockStyle()).normalise(spatial_dims, channels)
         self.q = ConvND(spatial_dims, channels, channels, kernel=1)
         self.k = ConvND(spatial_dims, channels, channels, kernel=1)
         self.v = ConvND(spatial_dims, channels, channels, kernel=1)

@@ -2,24 +2,95 @@
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Sequence
+from typing import Literal, cast
 
+import torch
 from monai.networks.layers.factories import Conv
 from torch import nn
+from torch.nn import functional
+
+from ct_vae.errors import ConfigError
+
+PaddingMode = Literal["zeros", "replicate", "reflect", "circular"]
 
 
 def ConvND(  # noqa: N802 - it stands for the class that MONAI's factory picks by dimension
-    spatial_dims: int, in_channels: int, out_channels: int, kernel: int = 3, stride: int = 1
+    spatial_dims: int,
+    in_channels: int,
+    out_channels: int,
+    kernel: int = 3,
+    bias: bool = True,
+    padding_mode: PaddingMode = "zeros",
+    causal_axis: int | None = None,
 ) -> nn.Module:
-    """A convolution that keeps the sides at stride 1: odd kernel, zero padding of half of it.
+    """A convolution that keeps the sides: odd kernel, padding of half of it.
 
     Args:
         spatial_dims: 1, 2 or 3.
         in_channels: Channels of the input ``(B, in_channels, *spatial)``.
         out_channels: Channels of the output.
         kernel: Side of the kernel, odd.
-        stride: Step per axis. Above 1 nothing is padded: the caller decides on which side.
+        bias: Whether every output channel has an offset.
+        padding_mode: What lies beyond the border.
+        causal_axis: Axis along which a voxel sees none that come after it; all padding then lies
+            before the first. ``None`` is symmetric.
     """
-    padding = kernel // 2 if stride == 1 else 0
     kind = Conv[Conv.CONV, spatial_dims]
-    return cast(nn.Module, kind(in_channels, out_channels, kernel, stride, padding))
+    if causal_axis is None or kernel == 1:
+        padding = kernel // 2
+        plain = kind(
+            in_channels, out_channels, kernel, padding=padding, bias=bias, padding_mode=padding_mode
+        )
+        return cast(nn.Module, plain)
+    low, high = [kernel // 2] * spatial_dims, [kernel // 2] * spatial_dims
+    low[causal_axis], high[causal_axis] = kernel - 1, 0
+    inner = kind(in_channels, out_channels, kernel, bias=bias)
+    return PaddedConv(inner, low, high, padding_mode)
+
+
+class PaddedConv(nn.Module):
+    """A convolution after padding that may differ between the two ends of an axis.
+
+    Args:
+        conv: Without padding of its own.
+        low: Voxels added before each axis.
+        high: Voxels added after each axis.
+        padding_mode: What lies beyond the border.
+    """
+
+    def __init__(
+        self, conv: nn.Module, low: Sequence[int], high: Sequence[int], padding_mode: PaddingMode
+    ) -> None:
+        super().__init__()
+        self.conv = conv
+        self.low, self.high, self.padding_mode = tuple(low), tuple(high), padding_mode
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Pad ``(B, channels, *spatial)`` and convolve."""
+        result: torch.Tensor = self.conv(pad(x, self.low, self.high, self.padding_mode))
+        return result
+
+
+def pad(
+    x: torch.Tensor, low: Sequence[int], high: Sequence[int], mode: PaddingMode
+) -> torch.Tensor:
+    """Extend ``(B, C, *spatial)`` by ``low`` voxels before and ``high`` after each axis."""
+    # PyTorch counts axes from the last.
+    amounts = [n for pair in zip(reversed(low), reversed(high), strict=True) for n in pair]
+    return functional.pad(x, amounts, mode="constant" if mode == "zeros" else mode)
+
+
+def per_axis(strides: int | Sequence[int], spatial_dims: int) -> tuple[int, ...]:
+    """One stride for each axis.
+
+    Raises:
+        ConfigError: If the number of strides is wrong, or if one is neither 1 nor 2.
+    """
+    given = (strides,) * spatial_dims if isinstance(strides, int) else tuple(strides)
+    if len(given) != spatial_dims or not set(given) <= {1, 2}:
+        raise ConfigError(
+            f"a step between levels has a stride of 1 or 2 for each of {spatial_dims} axes, "
+            f"got {given}"
+        )
+    return given

@@ -6,8 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ct_vae.blocks.conv import ConvND
-from ct_vae.blocks.norm import group_norm
+from ct_vae.blocks.style import BlockStyle
 
 
 class ResBlockND(nn.Module):
@@ -18,8 +17,7 @@ class ResBlockND(nn.Module):
         in_channels: Channels of the input ``(B, in_channels, *spatial)``.
         out_channels: Channels of the output; where they differ, a 1-wide convolution carries the
             input across.
-        norm_groups: Groups of the normalisation; ``None`` means the largest divisor up to 32.
-        dropout: Share of values dropped before the second convolution.
+        style: Of convolutions and normalisations.
     """
 
     def __init__(
@@ -27,19 +25,19 @@ class ResBlockND(nn.Module):
         spatial_dims: int,
         in_channels: int,
         out_channels: int,
-        norm_groups: int | None = None,
-        dropout: float = 0.0,
+        style: BlockStyle | None = None,
     ) -> None:
         super().__init__()
-        self.norm1 = group_norm(spatial_dims, in_channels, norm_groups)
-        self.conv1 = ConvND(spatial_dims, in_channels, out_channels)
-        self.norm2 = group_norm(spatial_dims, out_channels, norm_groups)
-        self.dropout = nn.Dropout(dropout)
-        self.conv2 = ConvND(spatial_dims, out_channels, out_channels)
+        style = style or BlockStyle()
+        self.norm1 = style.normalise(spatial_dims, in_channels)
+        self.conv1 = style.block_conv(spatial_dims, in_channels, out_channels)
+        self.norm2 = style.normalise(spatial_dims, out_channels)
+        self.dropout = nn.Dropout(style.dropout)
+        self.conv2 = style.block_conv(spatial_dims, out_channels, out_channels)
         self.nin_shortcut = (
             nn.Identity()
             if in_channels == out_channels
-            else ConvND(spatial_dims, in_channels, out_channels, kernel=1)
+            else style.block_conv(spatial_dims, in_channels, out_channels, kernel=1)
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

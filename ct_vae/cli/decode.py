@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import typer
 
 from ct_vae.cli import options
 from ct_vae.cli.batch import name_targets, output_folder, work_through
+
+if TYPE_CHECKING:
+    from ct_vae.latent import Latent
+    from ct_vae.volume import Volume
+
+    # From a latent, before it is decoded, to what writes its volume under a name.
+    Writer = Callable[[Latent], Callable[[Volume, Path], None]]
 
 
 def decode(  # noqa: PLR0913, PLR0917 - one parameter per option
@@ -17,21 +29,99 @@ def decode(  # noqa: PLR0913, PLR0917 - one parameter per option
     tile: options.Tile = None,
     overlap: options.Overlap = None,
     max_memory_gb: options.MaxMemory = None,
+    file_format: options.DecodedFormat = "nifti",
+    like: options.Like = None,
+    keep_identity: options.KeepIdentity = False,
+    hu_offset: options.HuOffset = 0.0,
+    overwrite: options.Overwrite = False,
 ) -> None:
-    """Decode latents to HU on the grid of their source; the result is not for diagnosis."""
-    from ct_vae.io import read_latent, write_volume
+    """Decode latents to HU on the grid of their source; the result is not for diagnosis.
+
+    With --format dicom, each becomes a folder of slices, a series derived from the one among --like
+    that was encoded. Such a folder is replaced only with --overwrite; other files always are.
+    """
+    from ct_vae.io import read_latent
     from ct_vae.io.discover import Case, discover
 
+    _check_options(file_format, like, keep_identity, hu_offset)
+    ending = "_decoded" if file_format == "dicom" else "_decoded.nii.gz"
     folder = output_folder(output)
     cases = discover(latents, latents=True)
-    targets = name_targets(
-        cases, folder, lambda key: f"{key.removesuffix('_latent')}_decoded.nii.gz"
-    )
-    codec = options.load_codec_with(model, device, tiling, tile, overlap, max_memory_gb)
+    targets = name_targets(cases, folder, lambda key: key.removesuffix("_latent") + ending)
+    if like:
+        _check_targets(targets.values(), like, overwrite)
+    with _writer(like, hu_offset, keep_identity, overwrite) as writer:
+        codec = options.load_codec_with(model, device, tiling, tile, overlap, max_memory_gb)
 
-    def work(case: Case) -> str:
-        target = targets[case]
-        write_volume(codec.decode(read_latent(case.path)), target)
-        return str(target)
+        def work(case: Case) -> str:
+            latent = read_latent(case.path)
+            write = writer(latent)
+            write(codec.decode(latent), targets[case])
+            return str(targets[case])
 
-    raise typer.Exit(work_through(cases, work, "decode", folder))
+        code = work_through(cases, work, "decode", folder)
+    raise typer.Exit(code)
+
+
+def _check_options(
+    file_format: str, like: Sequence[str] | None, keep_identity: bool, hu_offset: float
+) -> None:
+    from ct_vae.errors import ConfigError
+
+    if file_format == "dicom" and not like:
+        raise ConfigError("--format dicom needs the series that was encoded", "name it by --like")
+    if file_format != "dicom" and (like or keep_identity or hu_offset):
+        raise ConfigError(
+            "--like, --keep-identity and --hu-offset are about DICOM", "add --format dicom"
+        )
+
+
+def _check_targets(targets: Iterable[Path], like: Sequence[str], overwrite: bool) -> None:
+    """Refuse, before any work, results that exist already or that would replace a source."""
+    from ct_vae.errors import ConfigError
+    from ct_vae.io.dicom_writer import check_target
+
+    sources = [Path(each).resolve() for each in like]
+    for target in targets:
+        if any(source.is_relative_to(target.resolve()) for source in sources):
+            raise ConfigError(f"{target}: --like has this name", "choose another folder for -o")
+        check_target(target, overwrite)
+
+
+def _writer(
+    like: Sequence[str] | None, hu_offset: float, keep_identity: bool, overwrite: bool
+) -> AbstractContextManager[Writer]:
+    from ct_vae.io import write_volume
+
+    if not like:
+        return nullcontext(lambda _: write_volume)
+    return _dicom_writer(like, hu_offset, keep_identity, overwrite)
+
+
+@contextmanager
+def _dicom_writer(
+    like: Sequence[str], hu_offset: float, keep_identity: bool, overwrite: bool
+) -> Iterator[Writer]:
+    from ct_vae.io.dicom_derived import Derivation
+    from ct_vae.io.dicom_sources import opened_series
+    from ct_vae.io.dicom_writer import write_dicom
+
+    with opened_series(like, hu_offset) as series:
+
+        def writer(latent: Latent) -> Callable[[Volume, Path], None]:
+            template = series.template_of(latent.record.source)
+            derivation = Derivation.of(latent)
+
+            def write(volume: Volume, target: Path) -> None:
+                write_dicom(
+                    volume,
+                    template,
+                    target,
+                    derivation,
+                    keep_identity=keep_identity,
+                    overwrite=overwrite,
+                )
+
+            return write
+
+        yield writer

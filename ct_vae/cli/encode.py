@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from ct_vae.cli import options
 from ct_vae.cli.batch import name_targets, output_folder, work_through
+
+if TYPE_CHECKING:
+    from ct_vae.inference.codec import Codec
+    from ct_vae.volume import Volume
 
 
 def encode(  # noqa: PLR0913, PLR0917 - one parameter per option
@@ -21,8 +26,13 @@ def encode(  # noqa: PLR0913, PLR0917 - one parameter per option
     overlap: options.Overlap = None,
     max_memory_gb: options.MaxMemory = None,
     dtype: Annotated[
-        Literal["int16", "float32"], typer.Option(help="How latents are stored; float32 is exact.")
-    ] = "int16",
+        Literal["int16", "float32"] | None,
+        typer.Option(help="How latents are stored: int16 by default; float32 is exact."),
+    ] = None,
+    layout: Annotated[
+        Literal["plain", "vector", "maisi"],
+        typer.Option(help="4-D; 5-D with vector intent; *_emb.nii.gz for MAISI, in float32."),
+    ] = "plain",
     sample: Annotated[
         bool, typer.Option("--sample", help="Draw from the posterior; needs --seed.")
     ] = False,
@@ -39,30 +49,46 @@ def encode(  # noqa: PLR0913, PLR0917 - one parameter per option
     A latent that is already there, verified and of the same volume and model, is kept.
     """
     from ct_vae.errors import ConfigError
-    from ct_vae.io import read_latent, read_volume, volume_sha256, write_latent
+    from ct_vae.io import write_latent
     from ct_vae.io.discover import Case, discover
-    from ct_vae.io.latent import is_done
+    from ct_vae.io.latent import default_dtype
+    from ct_vae.io.latent_layout import check_layout, latent_ending
 
     if sample != (seed is not None):
         raise ConfigError("--sample and --seed go together", "give both or neither")
     folder = output_folder(output)
     reading = options.read_options(frame, nan, hu_offset, assume_ras, force)
     cases = discover(inputs)
-    targets = name_targets(cases, folder, lambda key: f"{key}_latent.nii.gz")
+    targets = name_targets(cases, folder, lambda key: key + latent_ending(layout))
     codec = options.load_codec_with(model, device, tiling, tile, overlap, max_memory_gb)
+    stored_as = dtype or default_dtype(layout)
+    codes = codec.identity.latent_type != "kl"
+    check_layout(layout, stored_as, codes, codec.preprocessor.axcodes)
 
     def work(case: Case) -> str:
-        volume = read_volume(case.path, reading)
-        target = targets[case]
-        # The digest passes over the whole volume: only where there is something to compare with.
-        present = not overwrite and os.path.exists(target)  # noqa: PTH110 - bears names too long
-        if present and is_done(target, volume_sha256(volume), codec.identity.sha256):
-            record = read_latent(target).record
-            stored = record.quantisation.dtype if record.quantisation else None
-            if stored == dtype and codec.repeats(record, seed):
-                return f"{target} is done already"
+        volume, target = case.read(reading), targets[case]
+        if not overwrite and _is_kept(target, volume, codec, seed, stored_as, layout):
+            return f"{target} is done already"
         latent = codec.encode(volume, sample=sample, seed=seed)
-        run = write_latent(latent, target, dtype).record.run
+        run = write_latent(latent, target, stored_as, layout).record.run
         return f"{target} ({run.seconds if run else 0:.1f} s)"
 
     raise typer.Exit(work_through(cases, work, "encode", folder))
+
+
+def _is_kept(
+    target: Path, volume: Volume, codec: Codec, seed: int | None, stored_as: str, layout: str
+) -> bool:
+    """Whether a verified latent lies there that encoding would only repeat."""
+    from ct_vae.io import read_latent, volume_sha256
+    from ct_vae.io.latent import is_done
+
+    # The digest passes over the whole volume: only where there is something to compare with.
+    present = os.path.exists(target)  # noqa: PTH110 - bears names too long
+    if not present or not is_done(target, volume_sha256(volume), codec.identity.sha256):
+        return False
+    record = read_latent(target).record
+    # Codes are stored as their range demands.
+    stored = record.quantisation.dtype if record.quantisation else None
+    same = record.kind == "codes" or stored == stored_as
+    return same and record.layout == layout and codec.repeats(record, seed)

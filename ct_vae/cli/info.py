@@ -1,4 +1,4 @@
-"""``ct-vae info``: what a configuration, model, latent or volume is."""
+"""``ct-vae info``: what a configuration, model, latent, volume or DICOM series is."""
 
 from __future__ import annotations
 
@@ -10,13 +10,27 @@ import typer
 
 if TYPE_CHECKING:
     from ct_vae.config.model import ModelConfig
+    from ct_vae.grid import Grid
+    from ct_vae.io import FoundSeries
+
+_MODEL_FILES = ("model.safetensors", "SHA256SUMS")
 
 
 def info(
-    path: Annotated[Path, typer.Argument(help="Configuration, model folder, latent or volume.")],
+    path: Annotated[
+        Path,
+        typer.Argument(
+            help="Configuration, model folder, latent, volume, or DICOM folder or archive.",
+            metavar="FILE",
+        ),
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Tell what a configuration, model folder, latent or volume is."""
+    """Tell what a configuration, model, latent, volume or DICOM series is; nothing identifying.
+
+    A volume is told of even if it is not CT in HU. Of several DICOM series each is told, and of a
+    single one that is fit its volume.
+    """
     facts = _facts(path)
     if as_json:
         typer.echo(json.dumps(facts, indent=2))
@@ -34,22 +48,50 @@ def info(
 
 def _facts(path: Path) -> dict[str, Any]:
     from ct_vae.io.discover import is_latent
+    from ct_vae.io.latent_record import is_record
 
+    if is_record(path) or path.name.lower().endswith("_emb.nii.gz.json"):
+        return _latent_facts(_latent_of(path))
     if path.suffix == ".json":
         return _json_facts(path)
-    if path.is_dir() or path.suffix == ".safetensors":
-        return _folder_facts(path if path.is_dir() else path.parent)
-    return _latent_facts(path) if is_latent(path) else _volume_facts(path)
+    if path.suffix == ".safetensors":
+        return _folder_facts(path.parent)
+    if any((path / name).exists() for name in _MODEL_FILES):
+        return _folder_facts(path)
+    if is_latent(path):
+        return _latent_facts(path)
+    return _series_facts(path) if _is_dicom(path) else _volume_facts(path)
+
+
+def _is_dicom(path: Path) -> bool:
+    """Whether a path stands for DICOM series."""
+    from ct_vae.io.archive import is_archive
+    from ct_vae.io.dicom import split_series_path
+    from ct_vae.io.dicom_file import is_dicom
+    from ct_vae.io.reading import reading
+
+    if path.is_dir() or split_series_path(path)[1]:
+        return True
+    with reading(path), path.open("rb") as file:
+        return is_dicom(file.read(512)) or is_archive(path)
+
+
+def _latent_of(beside: Path) -> Path:
+    """The latent beside which a JSON file lies."""
+    from ct_vae.io.latent_record import SUFFIXES
+
+    stem = beside.name[: -len(".json")]
+    if stem.lower().endswith(SUFFIXES):
+        return beside.with_name(stem)
+    named = [beside.with_name(stem + suffix) for suffix in SUFFIXES]
+    return next((path for path in named if path.is_file()), named[0])
 
 
 def _json_facts(path: Path) -> dict[str, Any]:
     from ct_vae.config.load import load_config, read_json
 
-    kind = read_json(path).get("format")
-    if kind == "ct_vae.model":
+    if read_json(path).get("format") == "ct_vae.model":
         return _folder_facts(path.parent)
-    if kind == "ct_vae.latent":
-        return _latent_facts(path.with_name(f"{path.stem}.nii.gz"))
     config = load_config(path)
     return {"kind": "run configuration", **_model_facts(config.model)}
 
@@ -59,13 +101,18 @@ def _folder_facts(path: Path) -> dict[str, Any]:
 
     loaded = load_model_folder(path)
     config = loaded.config
+    steps = config.preprocess
     return {
         "kind": "model",
         "name": config.name,
         "sha256": loaded.sha256,
         "samples seen": config.samples_seen,
-        "HU window": list(config.preprocess.window_hu),
+        "axes": steps.axcodes,
+        "resampled to mm": steps.spacing_mm and list(steps.spacing_mm),
+        "HU window": list(steps.window_hu),
+        "model range": list(steps.model_range),
         "scaling factor": config.latent.scaling_factor,
+        "latent mean": config.latent.mean and list(config.latent.mean),
         "latent std": config.latent.std and list(config.latent.std),
         **_model_facts(config.model),
     }
@@ -73,7 +120,7 @@ def _folder_facts(path: Path) -> dict[str, Any]:
 
 def _model_facts(config: ModelConfig) -> dict[str, Any]:
     from dataclasses import asdict
-    from math import prod
+    from math import log2, prod
 
     import torch
 
@@ -81,11 +128,20 @@ def _model_facts(config: ModelConfig) -> dict[str, Any]:
 
     with torch.device("meta"):
         model = build_untrained(config.model_copy(update={"ckpt_path": None}))
-    values = prod(config.factor) * config.in_channels / config.latent_channels
+    values = prod(config.factor) * config.in_channels / config.stored_values
+    codes = {}
+    if config.reg_type == "vq":
+        bits = log2(config.codebook_size)
+        codes = {
+            "quantizer": config.quantizer,
+            "codes": config.codebook_size,
+            "bits per voxel": bits / prod(config.factor),
+        }
     return {
         "latent type": config.latent_type,
         "factor": list(config.factor),
         "latent channels": config.latent_channels,
+        **codes,
         "compression in numbers": values,
         "parameters": sum(p.numel() for p in model.parameters()),
         "stages": [asdict(stage) for stage in model.describe()],
@@ -96,26 +152,75 @@ def _latent_facts(path: Path) -> dict[str, Any]:
     from ct_vae.io import read_latent
 
     latent = read_latent(path)
+    record = latent.record
     return {
         "kind": "latent",
+        "content": record.kind,
+        "layout": record.layout,
         "shape": list(latent.array.shape),
-        "spacing mm": list(latent.grid.spacing_mm),
-        "axes": latent.grid.axcodes,
-        "record": latent.record.model_dump(mode="json"),
+        **_place(latent.grid),
+        "lowest value": float(latent.array.min()),
+        "highest value": float(latent.array.max()),
+        "mean": record.statistics and list(record.statistics.mean),
+        "std": record.statistics and list(record.statistics.std),
+        "stored as": record.quantisation and record.quantisation.dtype,
+        "model": record.model.name,
+        "warnings": list(record.warnings),
+        "record": record.model_dump(mode="json"),
+    }
+
+
+def _series_facts(path: Path) -> dict[str, Any]:
+    from ct_vae.io.dicom import scan_series, split_series_path
+
+    place, wanted = split_series_path(path)
+    found = [each for each in scan_series(place) if wanted in ("", each.id)]
+    facts: dict[str, Any] = {"kind": "DICOM", "series": [_series_row(each) for each in found]}
+    if sum(each.verdict == "ok" for each in found) == 1 or not found:
+        facts |= _volume_facts(path) | {"kind": "DICOM volume"}
+    return facts
+
+
+def _series_row(series: FoundSeries) -> dict[str, Any]:
+    return {
+        "id": series.id,
+        "number": series.number,
+        "modality": series.modality,
+        "slices": series.slices,
+        "size": series.size and list(series.size),
+        "spacing mm": series.spacing_mm and list(series.spacing_mm),
+        "verdict": series.verdict,
+        "reason": series.reason,
     }
 
 
 def _volume_facts(path: Path) -> dict[str, Any]:
+    import numpy as np
+
     from ct_vae.io import ReadOptions, read_volume
 
     volume = read_volume(path, ReadOptions(force=True))
+    outside = volume.outside_fov
     return {
         "kind": "volume",
         "shape": list(volume.grid.shape),
-        "spacing mm": list(volume.grid.spacing_mm),
-        "axes": volume.grid.axcodes,
+        **_place(volume.grid),
         "lowest HU": float(volume.voxels.min()),
         "highest HU": float(volume.voxels.max()),
+        "outside the field of view": 0.0 if outside is None else float(np.mean(outside)),
         **volume.source,
+        "derived by a model": volume.derived,
         "warnings": list(volume.warnings),
+    }
+
+
+def _place(grid: Grid) -> dict[str, Any]:
+    """Where voxels lie."""
+    last = [n - 1 for n in grid.shape]
+    return {
+        "spacing mm": list(grid.spacing_mm),
+        "axes": grid.axcodes,
+        "first voxel mm RAS": grid.to_world((0, 0, 0)).tolist(),
+        "last voxel mm RAS": grid.to_world(last).tolist(),
+        "affine": grid.affine.tolist(),
     }

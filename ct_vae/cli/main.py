@@ -7,13 +7,16 @@ import sys
 import typer
 
 from ct_vae.cli.config import app as config_app
+from ct_vae.cli.convert import convert
 from ct_vae.cli.decode import decode
 from ct_vae.cli.encode import encode
 from ct_vae.cli.evaluate import evaluate
 from ct_vae.cli.info import info
 from ct_vae.cli.phantom import phantom
 from ct_vae.cli.reconstruct import reconstruct
+from ct_vae.cli.sample import sample
 from ct_vae.cli.train import train
+from ct_vae.cli.verify import verify
 from ct_vae.errors import CtVaeError
 
 app = typer.Typer(
@@ -23,8 +26,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (train, encode, decode, reconstruct, evaluate, phantom, info):
+for command in (train, encode, decode, reconstruct, evaluate, sample, phantom, info, convert):
     app.command()(command)
+app.command()(verify)
 app.add_typer(config_app, name="config")
 
 

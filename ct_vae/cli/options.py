@@ -44,6 +44,21 @@ AssumeRas = Annotated[
 Force = Annotated[
     bool, typer.Option("--force", help="Take volumes that do not look like CT in HU.")
 ]
+DecodedFormat = Annotated[
+    Literal["nifti", "dicom"], typer.Option("--format", help="Files or derived DICOM series.")
+]
+Like = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--like", help="With --format dicom: the series that were encoded; may be repeated."
+    ),
+]
+KeepIdentity = Annotated[
+    bool,
+    typer.Option(
+        "--keep-identity", help="With --format dicom: copy patient and study data from the source."
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Do again what is done already.")]
 
 

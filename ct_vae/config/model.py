@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from math import prod
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -10,13 +11,23 @@ from ct_vae.config.base import Section
 
 PositiveInt = Annotated[int, Field(gt=0)]
 Widths = Annotated[tuple[PositiveInt, ...], Field(min_length=1, max_length=8)]
+Stride = Annotated[int, Field(ge=1, le=2)]
+Step = Stride | Annotated[tuple[Stride, ...], Field(min_length=1, max_length=3)]
+
+DEFAULT_LEVELS = (8, 8, 8, 5, 5, 5)
+_DEFAULT_BITS = 16
+_MOST_BITS = 24
+# Fields that say nothing about a model of the other kinds.
+_QUANTISED_ONLY = ("quantizer", "levels", "codebook_decay", "normalize_codes")
+_MAGVIT_ONLY = ("causal_axis", "downsample_mode")
+_KL_ONLY = ("stage_2_inputs",)
 
 
 class ModelConfig(Section):
     """Numbers of an autoencoder, with the names and defaults of its constructor."""
 
-    latent_type: Literal["kl"] = "kl"
-    """Kind of latent: ``kl`` is continuous."""
+    latent_type: Literal["kl", "vq", "magvit"] = "kl"
+    """Kind of model: ``kl`` is continuous; ``vq`` and ``magvit`` have codes."""
 
     spatial_dims: Literal[1, 2, 3] = 3
     """Dimensions of the image."""
@@ -39,23 +50,23 @@ class ModelConfig(Section):
     down_channels: Widths | None = None
     """Channels of each level as they are, instead of `ch_mult`."""
 
-    num_res_blocks: PositiveInt = 2
-    """Residual blocks per level of the encoder; the decoder has one more."""
+    num_res_blocks: PositiveInt | Widths = 2
+    """Residual blocks per level of the encoder, one number or one for each level."""
 
     attn_resolutions: tuple[PositiveInt, ...] = ()
-    """Downsample factors at which every block is followed by attention."""
+    """Downsample factors (the largest over the axes) at which blocks are followed by attention."""
 
     mid_attn: bool = True
     """Whether the middle has attention."""
 
     z_channels: PositiveInt = 4
-    """Channels that leave the encoder and enter the decoder."""
+    """Channels that leave the encoder and enter the decoder; models with codes: `embed_dim`."""
 
     double_z: bool = True
-    """Whether the encoder gives twice `z_channels`."""
+    """Whether the encoder gives twice `z_channels`; models with codes: false."""
 
     embed_dim: PositiveInt = 4
-    """Channels of the latent."""
+    """Channels of the latent, or of a code: 8 for `ema`, as many as `levels`, or bits (16)."""
 
     norm_groups: PositiveInt | None = None
     """Groups of every normalisation; null means the largest divisor of the width up to 32."""
@@ -67,10 +78,58 @@ class ModelConfig(Section):
     """Dropout of every residual block."""
 
     codebook_size: PositiveInt = 8192
-    """Ignored by this kind of latent."""
+    """Number of codes; follows from `levels` or bits; ignored by `kl`."""
 
     ckpt_path: str | None = None
     """Weights to begin from, a safetensors file or a model folder."""
+
+    stage_2_inputs: Literal["mean", "sample"] = "mean"
+    """What a diffusion model on this latent is given by `encode_stage_2_inputs`; `kl` only."""
+
+    quantizer: Literal["ema", "fsq", "lfq"] | None = None
+    """How codes are found: `ema` by default for `vq`, `fsq` for `magvit`, null for `kl`."""
+
+    levels: tuple[Annotated[int, Field(ge=2)], ...] | None = None
+    """Values of each channel of an `fsq` code; (8, 8, 8, 5, 5, 5) by default."""
+
+    codebook_decay: Annotated[float, Field(gt=0, lt=1)] = 0.99
+    """Decay per step of the moving averages of an `ema` codebook."""
+
+    normalize_codes: bool = False
+    """Whether an `ema` codebook compares directions only."""
+
+    norm: Literal["group", "rms", "layer"] = "group"
+    """Normalisation: over groups and all positions, or per voxel over its channels."""
+
+    strides: tuple[Step, ...] | None = None
+    """Step between levels, a number or one per axis, each 1 or 2; null means 2 everywhere."""
+
+    padding_mode: Literal["zeros", "replicate", "reflect", "circular"] = "zeros"
+    """What convolutions see beyond the border."""
+
+    decoder_blocks: PositiveInt | Widths | None = None
+    """Residual blocks per level of the decoder; null means one more than the encoder has."""
+
+    encoder_mid: bool = True
+    """Whether the encoder has a middle."""
+
+    decoder_mid: bool = True
+    """Whether the decoder has a middle."""
+
+    head_activation: bool = True
+    """Whether the last convolution of each side follows a SiLU."""
+
+    upsample_mode: Literal["nearest", "linear"] = "nearest"
+    """How voxels become more before a convolution; `magvit` always moves channels to voxels."""
+
+    checkpointing: bool = False
+    """Whether training computes the inside of blocks twice to save memory."""
+
+    causal_axis: Annotated[int, Field(ge=0, le=2)] | None = None
+    """Axis along which no voxel sees a later one; `magvit` only."""
+
+    downsample_mode: Literal["conv", "blur"] = "conv"
+    """Whether maps are blurred before voxels are dropped; `magvit` only."""
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -78,35 +137,154 @@ class ModelConfig(Section):
         return self.down_channels or tuple(self.base_ch * m for m in self.ch_mult)
 
     @property
+    def steps(self) -> tuple[tuple[int, ...], ...]:
+        """Stride per axis between each level and the next."""
+        given = (2,) * (len(self.widths) - 1) if self.strides is None else self.strides
+        dims = self.spatial_dims
+        return tuple((step,) * dims if isinstance(step, int) else step for step in given)
+
+    @property
+    def factors(self) -> tuple[tuple[int, ...], ...]:
+        """Voxels of the image per voxel of each level, along each axis."""
+        rows = [(1,) * self.spatial_dims]
+        for step in self.steps:
+            rows.append(tuple(f * s for f, s in zip(rows[-1], step, strict=True)))
+        return tuple(rows)
+
+    @property
     def factor(self) -> tuple[int, ...]:
         """Voxels per latent voxel along each axis."""
-        return (2 ** (len(self.widths) - 1),) * self.spatial_dims
+        return self.factors[-1]
 
     @property
     def latent_channels(self) -> int:
-        """Numbers per latent voxel."""
+        """Numbers per latent voxel before any quantisation."""
         return self.embed_dim
 
     @property
-    def reg_type(self) -> Literal["kl"]:
+    def stored_values(self) -> int:
+        """Numbers on disk per latent voxel: one for each channel, or one code."""
+        return self.embed_dim if self.latent_type == "kl" else 1
+
+    @property
+    def reg_type(self) -> Literal["kl", "vq"]:
         """The regularisation that this kind of latent needs."""
-        return "kl"
+        return "kl" if self.latent_type == "kl" else "vq"
+
+    @model_validator(mode="after")
+    def _fill(self) -> ModelConfig:
+        """What follows from the kind of codes, so that a resolved configuration shows it."""
+        if self.latent_type == "kl":
+            return self
+        kind = self.quantizer or ("ema" if self.latent_type == "vq" else "fsq")
+        given = {name: getattr(self, name) for name in self.model_fields_set}
+        follows: dict[str, Any] = {"double_z": False, "embed_dim": 8}
+        if kind == "fsq":
+            levels = self.levels or DEFAULT_LEVELS
+            follows |= {"levels": levels, "embed_dim": len(levels), "codebook_size": prod(levels)}
+        if kind == "lfq":
+            bits = given.get("embed_dim", _DEFAULT_BITS)
+            follows |= {"embed_dim": bits, "codebook_size": 2 ** min(bits, _MOST_BITS)}
+        filled = {**follows, **given, "quantizer": kind}
+        filled = {"z_channels": filled["embed_dim"]} | filled
+        if filled.get("levels") is None and kind == "fsq":
+            filled["levels"] = follows["levels"]
+        # A frozen model takes no assignment; this is still its construction.
+        self.__dict__.update(filled)
+        return self
 
     @model_validator(mode="after")
     def _check(self) -> ModelConfig:
-        factors = [2**level for level in range(len(self.widths))]
+        self._check_kind()
+        self._check_steps()
+        self._check_levels()
+        self._check_widths()
+        return self
+
+    def _check_kind(self) -> None:
+        kl, magvit = self.latent_type == "kl", self.latent_type == "magvit"
+        foreign = (_QUANTISED_ONLY if kl else _KL_ONLY) + (() if magvit else _MAGVIT_ONLY)
+        fields = type(self).model_fields
+        for name in foreign:
+            if getattr(self, name) != fields[name].default:
+                raise ValueError(f"{name} says nothing about latent_type {self.latent_type!r}")
+        if not kl and self.double_z:
+            raise ValueError(f"double_z is for latent_type 'kl', not {self.latent_type!r}")
+        if magvit and self.upsample_mode != "nearest":
+            raise ValueError("upsample_mode says nothing about latent_type 'magvit'")
+        if not kl:
+            self._check_codes()
+        if self.norm != "group" and self.norm_groups is not None:
+            raise ValueError(f"norm_groups says nothing about norm {self.norm!r}")
+        if self.causal_axis is not None:
+            self._check_causal()
+
+    def _check_codes(self) -> None:
+        if self.levels is not None and self.quantizer != "fsq":
+            raise ValueError(f"levels say nothing about quantizer {self.quantizer!r}")
+        if self.normalize_codes and self.quantizer != "ema":
+            raise ValueError(f"normalize_codes says nothing about quantizer {self.quantizer!r}")
+        if self.quantizer == "ema":
+            return
+        if self.quantizer == "lfq" and self.embed_dim > _MOST_BITS:
+            raise ValueError(f"embed_dim {self.embed_dim}: a code has at most {_MOST_BITS} bits")
+        levels = self.levels if self.quantizer == "fsq" and self.levels else (2,) * self.embed_dim
+        if self.embed_dim != len(levels):
+            raise ValueError(
+                f"embed_dim {self.embed_dim} contradicts {len(levels)} levels, leave it out"
+            )
+        if self.codebook_size != prod(levels):
+            raise ValueError(
+                f"codebook_size {self.codebook_size} contradicts quantizer {self.quantizer!r}, "
+                f"from which {prod(levels)} follows; leave it out"
+            )
+
+    def _check_causal(self) -> None:
+        if self.causal_axis is not None and self.causal_axis >= self.spatial_dims:
+            raise ValueError(f"causal_axis {self.causal_axis} is none of {self.spatial_dims} axes")
+        middle = self.mid_attn and (self.encoder_mid or self.decoder_mid)
+        if self.norm == "group" or middle or self.attn_resolutions:
+            raise ValueError(
+                "a model with causal_axis needs norm 'rms' or 'layer', mid_attn false and no "
+                "attn_resolutions: the others let every voxel see all others"
+            )
+        if self.padding_mode in {"reflect", "circular"}:
+            raise ValueError(
+                f"padding_mode {self.padding_mode!r} puts later voxels before the first of a "
+                "causal axis; choose 'zeros' or 'replicate'"
+            )
+
+    def _check_steps(self) -> None:
+        needed = len(self.widths) - 1
+        if len(self.steps) != needed:
+            raise ValueError(
+                f"strides has {len(self.steps)} steps, {needed + 1} levels need {needed}"
+            )
+        for step in self.steps:
+            if len(step) != self.spatial_dims or max(step) == 1:
+                raise ValueError(
+                    f"strides: each step has a stride of 1 or 2 for each of {self.spatial_dims} "
+                    f"axes, not all of them 1, got {list(step)}"
+                )
+
+    def _check_levels(self) -> None:
+        for name in ("num_res_blocks", "decoder_blocks"):
+            blocks = getattr(self, name)
+            if isinstance(blocks, tuple) and len(blocks) != len(self.widths):
+                raise ValueError(
+                    f"{name} has {len(blocks)} entries, there are {len(self.widths)} levels"
+                )
+        factors = [max(factor) for factor in self.factors]
         strange = sorted(set(self.attn_resolutions) - set(factors))
         if strange:
             raise ValueError(
                 f"attn_resolutions {strange} do not occur, the factors of the levels are {factors}"
             )
-        self._check_widths()
         if self.resolution % factors[-1]:
             raise ValueError(
                 f"resolution {self.resolution} is not a multiple of the factor {factors[-1]}; it "
                 "is only the side for which sizes are reported, choose any multiple"
             )
-        return self
 
     def _check_widths(self) -> None:
         # A resolved configuration holds every key: the default beside down_channels says nothing.

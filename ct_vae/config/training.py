@@ -37,11 +37,17 @@ class TrainingConfig(Section):
     recon_type: Literal["l1", "mse"] = "l1"
     """Reconstruction loss, a mean over voxels in model units."""
 
-    reg_type: Literal["kl"] | None = None
+    reg_type: Literal["kl", "vq"] | None = None
     """Follows from ``model.latent_type``; a contradiction is refused."""
 
     kl_weight: Annotated[float, Field(ge=0)] = 1e-4
-    """Weight of the KL term, which is a mean per latent element."""
+    """Weight of the KL term, which is a mean per latent element; ignored with codes."""
+
+    commitment_weight: Annotated[float, Field(ge=0)] = 0.25
+    """Weight of the distance between latents and their codes; ignored by `kl`."""
+
+    entropy_weight: Annotated[float, Field(ge=0)] = 0.1
+    """Weight of the entropy term of a lookup-free quantiser; ignored by all others."""
 
     lr: Annotated[float, Field(gt=0)] = 1e-4
     """Highest learning rate of AdamW."""

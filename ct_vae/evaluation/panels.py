@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.image import AxesImage
 
 DEFAULT_WINDOWS = (WINDOWS["lung"], WINDOWS["soft_tissue"])
-_PLANES = ("axial", "coronal", "sagittal")
+PLANES = ("axial", "coronal", "sagittal")
 _INCHES = 3.0
 
 # A picture (rows upward, columns rightward) and the height of its pixels over their width.
@@ -60,18 +60,18 @@ def write_panel(
     """
     check_same_grid(reference, reconstruction)
     original, result = (v.voxels.astype(np.float32) for v in (reference, reconstruction))
-    middle = _middle(reference, body or body_mask(reference))
-    figure, axes = _figure(len(windows), [_planes(original, reference, middle)], title)
+    middle = middle_of(reference, body or body_mask(reference))
+    figure, axes = _figure(len(windows), [planes_of(original, reference, middle)], title)
     grey = [
         (window, name, voxels)
         for window in windows
         for name, voxels in (("original", original), ("reconstruction", result))
     ]
     for row, (window, name, voxels) in zip(axes, grey, strict=False):
-        _draw(row, _planes(voxels, reference, middle), "gray", window.low, window.high)
+        _draw(row, planes_of(voxels, reference, middle), "gray", window.low, window.high)
         row[0].set_ylabel(f"{name}\n{window.name} {window.width:g}/{window.level:g} HU")
     last = _draw(
-        axes[-1], _planes(result - original, reference, middle), "RdBu_r", -error_hu, error_hu
+        axes[-1], planes_of(result - original, reference, middle), "RdBu_r", -error_hu, error_hu
     )
     axes[-1][0].set_ylabel("reconstruction\n- original")
     bar = figure.colorbar(last, ax=list(axes[-1]), location="bottom", shrink=0.6, extend="both")
@@ -92,7 +92,7 @@ def _figure(
         figsize=(_INCHES * min(sum(widths), 8) + 0.8, _INCHES * rows + 0.9), layout="constrained"
     )
     axes = figure.subplots(rows, 3, squeeze=False, width_ratios=widths)
-    for axis, name in zip(axes[0], _PLANES, strict=True):
+    for axis, name in zip(axes[0], PLANES, strict=True):
         axis.set_title(name)
     figure.suptitle(title)
     return figure, axes
@@ -102,17 +102,18 @@ def _draw(
     row: NDArray[np.object_], planes: Iterator[Plane], colours: str, low: float, high: float
 ) -> AxesImage:
     for axis, (image, aspect) in zip(row, planes, strict=True):
-        last = _show(axis, image, aspect, colours, (low, high))
+        last = show_plane(axis, image, aspect, colours, (low, high))
     return last
 
 
-def _show(
+def show_plane(
     axis: Axes,
     image: NDArray[np.floating],
     aspect: float,
     colours: str,
     limits: tuple[float, float],
 ) -> AxesImage:
+    """Draw a slice without ticks; the limits are the values of the scale's ends."""
     axis.set_xticks([])
     axis.set_yticks([])
     return axis.imshow(
@@ -126,7 +127,7 @@ def _show(
     )
 
 
-def _middle(reference: Volume, body: Mask) -> tuple[int, int, int]:
+def middle_of(reference: Volume, body: Mask) -> tuple[int, int, int]:
     """Middle of the body's box in RAS indices; of the volume when the body is empty."""
     voxels = reference.grid.reorient_array(body.voxels, "RAS")
     where = [np.flatnonzero(voxels.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
@@ -137,10 +138,10 @@ def _middle(reference: Volume, body: Mask) -> tuple[int, int, int]:
     return x, y, z
 
 
-def _planes(
+def planes_of(
     voxels: NDArray[np.floating], reference: Volume, middle: tuple[int, int, int]
 ) -> Iterator[Plane]:
-    """The three slices in display order."""
+    """Axial, coronal and sagittal slice through RAS indices, as they are shown."""
     ras = reference.grid.reorient_array(voxels, "RAS").astype(np.float32)
     across, deep, tall = reference.grid.reorient("RAS").spacing_mm
     x, y, z = middle

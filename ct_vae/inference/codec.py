@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -27,9 +28,10 @@ from ct_vae.latent import (
     SourceRecord,
     TilingRecord,
 )
-from ct_vae.models.autoencoder_kl import AutoencoderKL
+from ct_vae.models.autoencoder import Autoencoder
 from ct_vae.models.model_folder import load_model_folder
 from ct_vae.models.posterior import DiagonalGaussian
+from ct_vae.models.quantized_autoencoder import QuantizedAutoencoder
 from ct_vae.preprocess.build import build_preprocessor
 from ct_vae.preprocess.pipeline import ModelInput, Preprocessor, restore
 from ct_vae.volume import Volume
@@ -37,6 +39,8 @@ from ct_vae.volume import Volume
 # Float32 maps of the widest full-resolution level that a pass holds at its peak: from 2.6 to 6.0
 # were measured on a CPU, over widths of 16 to 128 and both directions; one more for safety.
 _LIVE_MAPS = 7
+# Codes are stored as uint16 up to this size of the codebook.
+_UINT16_CODES = 2**16
 
 
 class Codec:
@@ -51,7 +55,7 @@ class Codec:
 
     def __init__(
         self,
-        model: AutoencoderKL,
+        model: Autoencoder,
         preprocessor: Preprocessor,
         identity: ModelRecord,
         tiling: Tiling | None = None,
@@ -70,7 +74,7 @@ class Codec:
         sample: bool = False,
         seed: int | None = None,
     ) -> Latent:
-        """Encode a volume to posterior means, or to one sample.
+        """Encode a volume to posterior means, to one sample, or to codes.
 
         Args:
             volume: In HU.
@@ -79,21 +83,25 @@ class Codec:
             seed: Of the draw; needed with ``sample``.
 
         Returns:
-            ``(C, X, Y, Z)`` float32, unscaled, with its grid and record.
+            ``(C, X, Y, Z)`` float32, unscaled, with its grid and record; of a model with codes
+            ``(X, Y, Z)`` integers.
 
         Raises:
-            ConfigError: If sampling has no seed, or if the memory does not hold one tile.
+            ConfigError: If sampling has no seed, if a model with codes is asked for a sample, or
+                if the memory does not hold one tile.
             InputError: If the memory does not hold the volume.
         """
         started = time.perf_counter()
         if sample != (seed is not None):
             raise ConfigError("a sample needs a seed and a mean takes none", "give both or neither")
+        if sample and isinstance(self.network.model, QuantizedAutoencoder):
+            raise ConfigError("this model has codes and no posterior to draw from", "ask for none")
         prepared = self.preprocessor(volume, self.network.factor)
         plan = self._plan(tiling, prepared.tensor.shape[2:])
-        moments = run_tiled(self._on_device(self.network.moments), prepared.tensor, plan, (1, 1, 1))
-        posterior = DiagonalGaussian(moments)
-        latent = posterior.mode() if seed is None else _draw(posterior, seed)
-        array = latent[0].float().numpy()
+        encoder = self._on_device(self.network.features)
+        # Formed once for the whole volume, and only then drawn from or quantised.
+        features = run_tiled(encoder, prepared.tensor, plan, (1, 1, 1))
+        array = self._latent_of(features, seed)
         record = self._record(volume, prepared, plan, array, seed)
         run = self._run(time.perf_counter() - started)
         return Latent(array, record.latent_grid(), record.model_copy(update={"run": run}))
@@ -115,14 +123,13 @@ class Codec:
                 f"({self.identity.sha256[:12]})",
                 "decode it with the model that encoded it",
             )
-        channels, *_ = latent.array.shape
-        if channels != self.network.model.latent_channels:
+        values = self._values_of(latent)
+        if values.shape[1] != self.network.model.latent_channels:
             raise InputError(
-                f"the latent has {channels} channels, "
+                f"the latent has {values.shape[1]} channels, "
                 f"the model {self.network.model.latent_channels}"
             )
         plan = self._plan(tiling, record.padded_grid().shape)
-        values = torch.from_numpy(np.ascontiguousarray(latent.array, dtype=np.float32))[None]
         decoder = self._on_device(self.network.decode)
         units = run_tiled(decoder, values, plan, self.network.factor)
         return restore(units[0, 0].float(), record.preprocess, record.source.grid.grid())
@@ -138,6 +145,33 @@ class Codec:
         if self.tiling.method == "auto":
             return same
         return same and record.tiling == self._plan(None, record.padded_grid().shape)
+
+    def _latent_of(self, features: torch.Tensor, seed: int | None) -> np.ndarray:
+        """``(C, x, y, z)`` float32, or ``(x, y, z)`` codes, of ``(1, features, x, y, z)``."""
+        model = self.network.model
+        if isinstance(model, QuantizedAutoencoder):
+            indices: np.ndarray = (
+                model.quantize(features.to(self.network.device)).indices[0].cpu().numpy()
+            )
+            return indices.astype(np.uint16 if model.codebook_size <= _UINT16_CODES else np.int32)
+        posterior = DiagonalGaussian(features)
+        latent = posterior.mode() if seed is None else _draw(posterior, seed)
+        values: np.ndarray = latent[0].float().numpy()
+        return values
+
+    def _values_of(self, latent: Latent) -> torch.Tensor:
+        """``(1, C, x, y, z)`` float32 of a latent, whatever its kind."""
+        model = self.network.model
+        quantised = isinstance(model, QuantizedAutoencoder)
+        if quantised != (latent.record.kind == "codes"):
+            raise InputError(
+                f"a latent of kind {latent.record.kind!r} is not what "
+                f"{'a model with codes' if quantised else 'a model without codes'} makes"
+            )
+        if isinstance(model, QuantizedAutoencoder):
+            indices = torch.from_numpy(latent.array.astype(np.int64))[None]
+            return model.quantizer.decode_indices(indices.to(self.network.device)).cpu()
+        return torch.from_numpy(np.ascontiguousarray(latent.array, dtype=np.float32))[None]
 
     def _plan(self, method: Method | None, sides: tuple[int, ...]) -> TilingRecord:
         tiling = self.tiling if method is None else replace(self.tiling, method=method)
@@ -169,16 +203,13 @@ class Codec:
             ),
             preprocess=prepared.record,
             factor=self.network.factor,
-            kind="mean" if seed is None else "sample",
+            kind=_kind(array, seed),
             seed=seed,
             spatial_dims=2 if model.spatial_dims == 2 else 3,
             image_channels=model.in_channels,
             tiling=plan,
             scaling_factor=model.scaling_factor,
-            statistics=LatentStatistics(
-                mean=tuple(array.mean((1, 2, 3), dtype=np.float64).tolist()),
-                std=tuple(array.std((1, 2, 3), dtype=np.float64).tolist()),
-            ),
+            statistics=_statistics(array),
             warnings=volume.warnings,
         )
 
@@ -218,6 +249,22 @@ def load_codec(
         latent_type=loaded.config.model.latent_type,
     )
     return Codec(loaded.model.to(where), build_preprocessor(steps), identity, tiling)
+
+
+def _kind(array: np.ndarray, seed: int | None) -> Literal["mean", "sample", "codes"]:
+    if array.ndim == 3:
+        return "codes"
+    return "mean" if seed is None else "sample"
+
+
+def _statistics(array: np.ndarray) -> LatentStatistics | None:
+    # The mean of code numbers says nothing.
+    if array.ndim == 3:
+        return None
+    return LatentStatistics(
+        mean=tuple(array.mean((1, 2, 3), dtype=np.float64).tolist()),
+        std=tuple(array.std((1, 2, 3), dtype=np.float64).tolist()),
+    )
 
 
 def _draw(posterior: DiagonalGaussian, seed: int) -> torch.Tensor:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 
 from ct_vae.errors import ConfigError
-from ct_vae.models.autoencoder_kl import AutoencoderKL
+from ct_vae.models.autoencoder import Autoencoder
 
 Triple = tuple[int, int, int]
 _SLICES_AT_ONCE = 8
@@ -26,7 +26,7 @@ class VolumeNetwork:
         ConfigError: If the model is neither 2-D nor 3-D.
     """
 
-    def __init__(self, model: AutoencoderKL) -> None:
+    def __init__(self, model: Autoencoder) -> None:
         if model.spatial_dims not in (2, 3):
             raise ConfigError(f"a {model.spatial_dims}-D model cannot encode volumes")
         self.model = model
@@ -43,10 +43,10 @@ class VolumeNetwork:
         """Where the model's weights lie."""
         return next(self.model.parameters()).device
 
-    def moments(self, image: torch.Tensor) -> torch.Tensor:
-        """Mean and log-variance ``(1, 2 C, x, y, z)`` of an image ``(1, 1, X, Y, Z)``."""
+    def features(self, image: torch.Tensor) -> torch.Tensor:
+        """What the encoder gives, ``(1, features, x, y, z)``, for an image ``(1, 1, X, Y, Z)``."""
         repeated = image.expand(-1, self.model.in_channels, -1, -1, -1)
-        return self._apply(self.model.moments, repeated)
+        return self._apply(self.model.features, repeated)
 
     def decode(self, latent: torch.Tensor) -> torch.Tensor:
         """Image ``(1, 1, X, Y, Z)`` of an unscaled latent ``(1, C, x, y, z)``."""

@@ -124,7 +124,7 @@ class _RawFile(io.RawIOBase):
         try:
             return os.write(self.descriptor, data)
         except OSError as error:
-            _fail(self.target, error)
+            writing_failed(self.target, error)
 
     def close(self) -> None:
         if not self.closed:
@@ -143,7 +143,7 @@ class _Stage:
             _remove_stale(target)
             self.temporary, descriptor = _create_locked(target)
         except OSError as error:
-            _fail(target, error)
+            writing_failed(target, error)
         raw = _RawFile(descriptor, target)
         self.file = cast("BinaryIO", io.BufferedWriter(raw, _BUFFER_BYTES))
 
@@ -153,15 +153,15 @@ class _Stage:
         try:
             os.fsync(self.file.fileno())
         except OSError as error:
-            _fail(self.target, error)
+            writing_failed(self.target, error)
 
     def publish(self) -> None:
         """Give the file its final name."""
         try:
             os.replace(self.temporary, self.target)  # noqa: PTH105 - the tests' point of injection
-            _sync_folder(self.target.parent)
+            sync_folder(self.target.parent)
         except OSError as error:
-            _fail(self.target, error)
+            writing_failed(self.target, error)
 
     def discard(self) -> None:
         """Close the file and remove it if it never got its final name."""
@@ -192,7 +192,7 @@ def _check_target(target: Path) -> None:
 def _create_locked(target: Path) -> tuple[Path, int]:
     """Make and lock a new temporary file, which no cleaner has taken for a stale one."""
     while True:
-        temporary = target.parent / f"{_prefix(target)}{secrets.token_hex(4)}.tmp"
+        temporary = target.parent / f"{temporary_prefix(target)}{secrets.token_hex(4)}.tmp"
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         # Some network file systems have no locks; there, nobody else's temporary file is removed.
         with contextlib.suppress(OSError):
@@ -205,7 +205,7 @@ def _create_locked(target: Path) -> tuple[Path, int]:
 
 def _remove_stale(target: Path) -> None:
     """Remove temporary files of the same target whose writer was killed."""
-    pattern = re.compile(re.escape(_prefix(target)) + r"[0-9a-f]{8}\.tmp")
+    pattern = re.compile(re.escape(temporary_prefix(target)) + r"[0-9a-f]{8}\.tmp")
     for name in os.listdir(target.parent):  # noqa: PTH208 - a folder may hold very many files
         if pattern.fullmatch(name):
             _remove_if_unlocked(target.parent / name)
@@ -222,14 +222,20 @@ def _remove_if_unlocked(temporary: Path) -> None:
             os.close(descriptor)
 
 
-def _prefix(target: Path) -> str:
+def temporary_prefix(target: Path) -> str:
+    """How temporary names for a target begin; eight digits and a suffix of four follow."""
     name = f".{target.name}."
     if len(os.fsencode(name)) + len("01234567.tmp") <= _LONGEST_NAME:
         return name
     return f".{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:32]}."
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk.
+
+    Raises:
+        OSError: If that fails.
+    """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -240,6 +246,11 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _fail(target: Path, error: OSError) -> NoReturn:
+def writing_failed(target: Path, error: OSError) -> NoReturn:
+    """Turn an error of the system into one that says what to do.
+
+    Raises:
+        OutputError: Always.
+    """
     hint = _HINTS.get(error.errno or 0, "check the output folder, then run the same command again")
     raise OutputError(f"cannot write {target}: {error.strerror or error}", hint) from error

@@ -6,18 +6,23 @@ import gzip
 import os
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
 from typing import NoReturn
 
-from ct_vae.errors import ConfigError, NoInputError
+from ct_vae.errors import ConfigError, CtVaeError, NoInputError
+from ct_vae.io.archive import ARCHIVE_SUFFIXES, is_archive
 from ct_vae.io.byte_stream import GZIP_MAGIC
+from ct_vae.io.dicom import FoundSeries, scan_files, scan_series, split_series_path
+from ct_vae.io.file_tree import walk_files
 from ct_vae.io.latent_record import SUFFIXES as LATENT_SUFFIXES
 from ct_vae.io.latent_record import record_path
+from ct_vae.io.read_options import ReadOptions
+from ct_vae.io.volumes import read_volume
 from ct_vae.latent import RECORD_FORMAT
-from ct_vae.volume import DERIVED_MARK
+from ct_vae.volume import DERIVED_MARK, Volume
 
 VOLUME_SUFFIXES = (".nii.gz", ".nii", ".mha", ".nrrd")
 
@@ -32,11 +37,42 @@ class Case:
     Attributes:
         path: Where it is, as it was named or found.
         key: Its path below the folder that was named, with ``/`` and without its suffix; outputs
-            that carry it mirror the tree of the inputs.
+            that carry it mirror the tree of the inputs. That of a DICOM series is its folder's
+            with the number of the series and a hash, such as ``chest/s003_ab12cd34``.
+        series: The DICOM series that it is, if it has been found as one; ``path`` names it too.
     """
 
     path: Path
     key: str
+    series: FoundSeries | None = field(default=None, compare=False, repr=False)
+
+    def read(self, options: ReadOptions | None = None) -> Volume:
+        """Read the volume, without looking for a series again.
+
+        Raises:
+            NoInputError: If it is not there any more.
+            InputError: If it is damaged, or refused because its result would be wrong.
+        """
+        return self.series.read(options) if self.series else read_volume(self.path, options)
+
+
+@dataclass(frozen=True)
+class _Findings:
+    """What one input gave: cases, and a line about each series that is no CT volume."""
+
+    cases: list[Case]
+    skipped: list[str]
+
+    def add(self, other: _Findings) -> None:
+        self.cases.extend(other.cases)
+        self.skipped.extend(other.skipped)
+
+    def below(self, folder: str) -> _Findings:
+        """The same with keys below a folder."""
+        if not folder:
+            return self
+        cases = [Case(case.path, f"{folder}/{case.key}", case.series) for case in self.cases]
+        return _Findings(cases, self.skipped)
 
 
 def discover(
@@ -45,19 +81,22 @@ def discover(
     latents: bool = False,
     suffixes: Sequence[str] = VOLUME_SUFFIXES,
     unique: bool = True,
+    report: Callable[[str], None] | None = None,
 ) -> list[Case]:
     """Find the cases that files, folders and patterns stand for, in a fixed order.
 
     A file is taken as named. Folders are searched to any depth, without what is hidden and without
     running in circles. A pattern (``*``, ``?``, ``[...]``, ``**``) is tried when no file has that
     very name. Inside folders and patterns, latents are told from volumes by their record, and
-    volumes that a model has decoded are left out.
+    volumes that a model has decoded are left out. DICOM files become one case per CT series, also
+    if it is refused; so do archives that are named or match a pattern.
 
     Args:
         inputs: What the user named.
         latents: Whether to take latents from folders and patterns, instead of volumes.
         suffixes: How names of volumes end, in lower case.
         unique: Whether outputs will be named by keys, so that no two may be the same.
+        report: Takes a line about each DICOM series that is skipped, being no CT volume.
 
     Raises:
         NoInputError: If an input does not exist or gives nothing.
@@ -67,9 +106,12 @@ def discover(
     cases: dict[str, Case] = {}
     for given in inputs:
         found = _found(Path(given), latents, endings)
-        if not found:
-            _refuse_nothing(given, latents, endings)
-        for case in found:
+        if not found.cases:
+            _refuse_nothing(given, latents, endings, found.skipped)
+        if report:
+            for line in found.skipped:
+                report(line)
+        for case in found.cases:
             # The same file may be named twice; a link to a file is a file of its own.
             place = os.path.realpath(case.path.parent)
             cases.setdefault(f"{place}/{case.path.name}", case)
@@ -103,42 +145,70 @@ def _is_derived(path: Path) -> bool:
         return False
 
 
-def _found(given: Path, latents: bool, endings: tuple[str, ...]) -> list[Case]:
+def _found(given: Path, latents: bool, endings: tuple[str, ...]) -> _Findings:
     try:
-        return list(_expand(given, latents, endings))
+        if os.path.lexists(given) and not given.is_dir():
+            return _of_file(given, latents, endings)
+        if not latents and (wanted := split_series_path(given)[1]):
+            return _Findings([Case(given, _series_key((given.parent.name,), wanted))], [])
+        return _of_tree(given, latents, endings)
     except OSError as error:
         place = error.filename or given
         raise NoInputError(f"{place}: cannot be searched: {error.strerror}") from error
 
 
-def _expand(given: Path, latents: bool, endings: tuple[str, ...]) -> Iterator[Case]:
-    if os.path.lexists(given) and not given.is_dir():
-        yield Case(given, _stem(given.name, endings))
-        return
+def _of_file(given: Path, latents: bool, endings: tuple[str, ...]) -> _Findings:
+    stem = _stem(given.name, (*endings, *ARCHIVE_SUFFIXES))
+    itself = _Findings([Case(given, stem)], [])
+    try:
+        if latents or not given.is_file() or not is_archive(given):
+            return itself
+        series = scan_series(given)
+    except (CtVaeError, OSError):
+        # The case fails for the same reason when its turn comes, and the others are done.
+        return itself
+    return _of_series(series, lambda _: (stem,)) if series else itself
+
+
+def _of_tree(given: Path, latents: bool, endings: tuple[str, ...]) -> _Findings:
     root, pattern = _split_pattern(given)
-    for path in _walk(root, set()):
+    found, others, archives = _Findings([], []), [], []
+    for path in walk_files(root):
         parts = path.relative_to(root).parts
         if not _matches_part(parts, pattern):
             continue
-        if path.name.lower().endswith(endings) and _is_wanted(path, latents):
-            yield Case(path, "/".join((*parts[:-1], _stem(path.name, endings))))
+        if path.name.lower().endswith(endings):
+            if _is_wanted(path, latents):
+                found.cases.append(Case(path, "/".join((*parts[:-1], _stem(path.name, endings)))))
+        elif pattern and path.name.lower().endswith(ARCHIVE_SUFFIXES):
+            archives.append(path)
+        else:
+            others.append(path)
+    if not latents:
+        series = scan_files(others)
+        found.add(_of_series(series, lambda each: each.folder.relative_to(root).parts))
+        for path in archives:
+            parent = path.relative_to(root).parts[:-1]
+            inside = _of_file(path, latents, endings)
+            found.add(inside.below("/".join(parent)))
+    return found
 
 
-def _walk(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
-    """Files below a folder in the order of their names; links to folders are followed once."""
-    status = folder.stat()
-    if (status.st_dev, status.st_ino) in seen:
-        return
-    seen.add((status.st_dev, status.st_ino))
-    with os.scandir(folder) as entries:
-        visible = sorted((e for e in entries if not e.name.startswith(".")), key=lambda e: e.name)
-    for entry in visible:
-        path = folder / entry.name
-        # Unlike the entry's own answer, this one is no for a link that leads in a circle.
-        if os.path.isdir(path):  # noqa: PTH112
-            yield from _walk(path, seen)
-        elif path.is_file() or entry.is_symlink():
-            yield path
+def _of_series(
+    series: Iterable[FoundSeries], place: Callable[[FoundSeries], tuple[str, ...]]
+) -> _Findings:
+    """A case for each series that is a CT volume, be it refused, and a line for each other."""
+    found = _Findings([], [])
+    for each in series:
+        if each.verdict == "skipped":
+            found.skipped.append(f"{each.folder}: {each.label} is skipped: {each.reason}")
+        else:
+            found.cases.append(Case(each.path, _series_key(place(each), each.id), each))
+    return found
+
+
+def _series_key(parts: tuple[str, ...], name: str) -> str:
+    return "_".join(filter(None, ("/".join(parts), name)))
 
 
 def _split_pattern(given: Path) -> tuple[Path, tuple[str, ...]]:
@@ -195,9 +265,15 @@ def _is_record(path: Path) -> bool:
         return False
 
 
-def _refuse_nothing(given: str | Path, latents: bool, endings: tuple[str, ...]) -> NoReturn:
+def _refuse_nothing(
+    given: str | Path, latents: bool, endings: tuple[str, ...], skipped: Sequence[str]
+) -> NoReturn:
     kind = "latents of this package" if latents else "volumes"
-    raise NoInputError(f"{given}: no {kind} found among files named {', '.join(endings)}")
+    others = "" if latents else " or DICOM files"
+    told = f": {'; '.join(skipped[:10])}" if skipped else ""
+    raise NoInputError(
+        f"{given}: no {kind} found among files named {', '.join(endings)}{others}{told}"
+    )
 
 
 def _refuse_collisions(cases: Iterable[Case]) -> None:

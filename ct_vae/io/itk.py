@@ -18,6 +18,7 @@ from ct_vae.io.itk_header import ItkHeader, parse_metaimage, parse_nrrd
 from ct_vae.io.nifti_affine import MAX_SHEAR
 from ct_vae.io.read_options import ReadOptions
 from ct_vae.io.reading import check_regular, reading
+from ct_vae.io.rectify import rectify_shear
 from ct_vae.io.stored_values import Scaling
 from ct_vae.volume import Volume
 
@@ -46,10 +47,11 @@ def read_itk(path: str | Path, options: ReadOptions | None = None) -> Volume:
         header, stored = _load(Path(path))
         if options.frame:
             raise InputError(f"has one time point, and frame {options.frame} was asked for")
-        grid = _grid(Path(path), header, options.assume_ras)
+        grid = _grid(Path(path), header, options)
         facts = {"format": header.format}
         warnings = [] if header.placed else ["no orientation in the header: axes assumed"]
-        return hounsfield_volume(stored, Scaling(), grid, options, facts, warnings)
+        volume = hounsfield_volume(stored, Scaling(), grid, options, facts, warnings)
+        return rectify_shear(volume) if grid.shear > MAX_SHEAR else volume
 
 
 def _load(path: Path) -> tuple[ItkHeader, Any]:
@@ -71,8 +73,8 @@ def _load(path: Path) -> tuple[ItkHeader, Any]:
     return header, flat.reshape(header.shape, order="F")
 
 
-def _grid(path: Path, header: ItkHeader, assume_ras: bool) -> Grid:
-    if not header.placed and not assume_ras:
+def _grid(path: Path, header: ItkHeader, options: ReadOptions) -> Grid:
+    if not header.placed and not options.assume_ras:
         raise InputError(
             "its header has no orientation", "--assume-ras takes the axes as running to R, A and S"
         )
@@ -84,11 +86,11 @@ def _grid(path: Path, header: ItkHeader, assume_ras: bool) -> Grid:
         )
     direction = info.GetDirection()
     grid = Grid.from_lps(size, info.GetSpacing(), info.GetOrigin(), direction)
-    if grid.shear > MAX_SHEAR:
+    if grid.shear > MAX_SHEAR and not options.resample_irregular:
         raise InputError(
             f"its axes are sheared: two have a cosine of {grid.shear:.4f}, the limit is "
             f"{MAX_SHEAR}",
-            "resample it onto an orthogonal grid first",
+            "a tilted gantry does this: --resample-irregular resamples it onto an orthogonal grid",
         )
     return grid if header.placed else Grid(grid.shape, _unsigned(grid))
 

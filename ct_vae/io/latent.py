@@ -1,4 +1,4 @@
-"""Latents in NIfTI files: 4-D with channels last, or 3-D codes, and a JSON record beside them."""
+"""Latents in NIfTI files, 4-D with channels last unless told, or 3-D codes, and their records."""
 
 from __future__ import annotations
 
@@ -13,6 +13,16 @@ from numpy.typing import NDArray
 from ct_vae.errors import ConfigError, CtVaeError, InputError
 from ct_vae.grid import Grid
 from ct_vae.io.atomic import sha256_file, write_together
+from ct_vae.io.latent_layout import (
+    MAISI_ENDING,
+    VECTOR_INTENT,
+    check_layout,
+    check_sidecar,
+    file_shape,
+    from_file_axes,
+    sidecar_bytes,
+    sidecar_path,
+)
 from ct_vae.io.latent_record import (
     load_record,
     record_bytes,
@@ -24,7 +34,7 @@ from ct_vae.io.nifti import NiftiFile, compressed, load_nifti, new_header, write
 from ct_vae.io.nifti_affine import nifti_grid
 from ct_vae.io.quantise import check_finite, dequantise, quantise
 from ct_vae.io.reading import reading
-from ct_vae.latent import Latent, LatentRecord, QuantisationRecord
+from ct_vae.latent import Latent, LatentRecord, Layout, QuantisationRecord
 
 LatentDtype = Literal["int16", "float32"]
 
@@ -32,33 +42,53 @@ _INTENT_LABEL = 1002
 _ENCODE_AGAIN = "one of the two was edited, or a write was cut off: encode the source again"
 
 
-def write_latent(latent: Latent, path: str | Path, dtype: LatentDtype = "int16") -> Latent:
+def write_latent(
+    latent: Latent,
+    path: str | Path,
+    dtype: LatentDtype | None = None,
+    layout: Layout = "plain",
+) -> Latent:
     """Write a latent and its record, both atomically and the record last.
 
     Args:
         latent: What to write.
-        path: Ends with ``.nii.gz`` or ``.nii``; the record gets the same stem and ``.json``.
-        dtype: ``"int16"`` with slope and intercept, or ``"float32"`` bit for bit. Codes are
-            stored as uint16, or int32 if one is above 65 535, whatever is asked for.
+        path: Ends with ``.nii.gz`` or ``.nii``, or with ``_emb.nii.gz`` in layout ``maisi``; the
+            record gets the same stem and ``.json``.
+        dtype: ``"int16"`` with slope and intercept, or ``"float32"`` bit for bit; ``None`` takes
+            float32 for layout ``maisi`` and int16 otherwise. Codes are stored as uint16, or int32
+            if one is above 65 535, whatever is asked for.
+        layout: How the file is laid out (see `ct_vae.io.latent_layout`).
 
     Returns:
         The latent as `read_latent` will give it.
 
     Raises:
-        ConfigError: If the path or dtype is none of those.
+        ConfigError: If path, dtype or layout is none of those, or the layout does not hold such
+            a latent.
         InputError: If values are not finite, or codes negative or above int32.
         OutputError: If the files cannot be written in full.
     """
+    dtype = dtype or default_dtype(layout)
     if dtype not in ("int16", "float32"):
         raise ConfigError(f"latents are stored as int16 or float32, not {dtype!r}")
+    steps = latent.record.preprocess
+    check_layout(layout, dtype, latent.record.kind == "codes", steps.axcodes)
+    if layout == "maisi" and not Path(path).name.endswith(MAISI_ENDING):
+        raise ConfigError(f"{path}: a latent of layout maisi is named *{MAISI_ENDING}")
     beside = record_path(path)
     stored, values, how = _store(latent, dtype)
-    record = latent.record.model_copy(update={"quantisation": how})
+    record = latent.record.model_copy(update={"quantisation": how, "layout": layout})
     content = _nifti_bytes(stored, how, record, latent.grid, path)
     digest = hashlib.sha256(content).hexdigest()
     record = record.model_copy(update={"file_sha256": digest})
-    write_together([(Path(path), content), (beside, record_bytes(record))])
+    further = [(sidecar_path(path), sidecar_bytes(record))] if layout == "maisi" else []
+    write_together([(Path(path), content), *further, (beside, record_bytes(record))])
     return Latent(values, record.latent_grid(), record)
+
+
+def default_dtype(layout: Layout) -> LatentDtype:
+    """How values are stored where nothing else is asked for."""
+    return "float32" if layout == "maisi" else "int16"
 
 
 def read_latent(path: str | Path) -> Latent:
@@ -85,18 +115,40 @@ def read_latent(path: str | Path) -> Latent:
 def is_done(path: str | Path, source_sha256: str, model_sha256: str) -> bool:
     """Whether a complete latent of this very source and model lies at ``path``.
 
-    True only if the record can be read, names both, and gives the file's checksum.
+    True only if the record can be read, names both, and gives the file's checksum, and if in layout
+    ``maisi`` the JSON beside it agrees.
     """
     try:
         record = load_record(record_path(path))
-        return (
-            record is not None
-            and record.source.sha256 == source_sha256
-            and record.model.sha256 == model_sha256
-            and record.file_sha256 == sha256_file(path)
-        )
+        if record is None or record.file_sha256 != sha256_file(path):
+            return False
+        if record.layout == "maisi":
+            check_sidecar(path, record)
+        return record.source.sha256 == source_sha256 and record.model.sha256 == model_sha256
     except CtVaeError:
         return False
+
+
+def verify_latent(path: str | Path) -> Latent:
+    """Read a latent and check all that lies beside it.
+
+    Raises:
+        NoInputError: If there is no such file.
+        ConfigError: If the path has not the suffix of a latent file.
+        InputError: If file, record or the JSON of layout ``maisi`` is damaged, missing or of
+            another latent.
+    """
+    latent = read_latent(path)
+    beside = record_path(path)
+    with reading(path):
+        if not beside.is_file():
+            raise InputError(
+                f"its record {beside.name} is missing, and the checksum with it",
+                "restore the record or encode the source again",
+            )
+        if latent.record.layout == "maisi":
+            check_sidecar(path, latent.record)
+    return latent
 
 
 def _store(
@@ -140,11 +192,12 @@ def _nifti_bytes(
 ) -> bytes:
     channels = stored if stored.ndim == 4 else stored[np.newaxis]
     little = stored.dtype.newbyteorder("<")
-    shape = (*grid.shape, len(channels)) if stored.ndim == 4 else grid.shape
-    header = new_header(grid, shape, little)
+    header = new_header(grid, file_shape(stored, record.layout), little)
     header.set_slope_inter(how.slope, how.inter)
     if record.kind == "codes":
         header["intent_code"] = _INTENT_LABEL
+    elif record.layout == "vector":
+        header["intent_code"] = VECTOR_INTENT
     buffer = io.BytesIO()
     with compressed(buffer, path) as out:
         # The first index runs fastest, so one channel after the other puts channels last.
@@ -190,7 +243,7 @@ def _assemble(file: NiftiFile, record: LatentRecord) -> Latent:
     scaling = (header.slope, header.inter)
     if how is None or header.dtype.name != how.dtype or scaling != (how.slope, how.inter):
         raise InputError("is not stored as its record says", _ENCODE_AGAIN)
-    array = stored if stored.ndim == 3 else np.moveaxis(stored, 3, 0)
+    array = from_file_axes(stored, record.layout)
     values = array.astype(header.dtype.newbyteorder("="), order="C")
     if how.dtype == "int16":
         values = dequantise(values, *scaling)

@@ -14,6 +14,7 @@ SUFFIXES = (".nii.gz", ".nii")
 # A comment, by the NIfTI registry of extension codes.
 _COMMENT_CODE = 6
 _LARGEST_RECORD = 1 << 24
+_HEAD_BYTES = 4096
 
 
 def record_path(path: str | Path) -> Path:
@@ -27,6 +28,17 @@ def record_path(path: str | Path) -> Path:
         if path.name.lower().endswith(suffix) and len(path.name) > len(suffix):
             return path.with_name(path.name[: -len(suffix)] + ".json")
     raise ConfigError(f"{path}: a latent file is named .nii.gz or .nii")
+
+
+def is_record(path: Path) -> bool:
+    """Whether a file is the record of a latent, whole or not."""
+    if path.suffix.lower() != ".json" or not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            return f'"{RECORD_FORMAT}"'.encode() in file.read(_HEAD_BYTES)
+    except OSError:
+        return False
 
 
 def record_bytes(record: LatentRecord) -> bytes:

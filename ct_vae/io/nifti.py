@@ -20,10 +20,11 @@ from ct_vae.grid import Grid, Triple
 from ct_vae.io.atomic import atomic_write
 from ct_vae.io.byte_stream import GZIP_MAGIC, ByteStream
 from ct_vae.io.hounsfield_volume import hounsfield_volume
-from ct_vae.io.nifti_affine import nifti_grid
+from ct_vae.io.nifti_affine import MAX_SHEAR, nifti_grid
 from ct_vae.io.nifti_header import NiftiHeader, parse_header
 from ct_vae.io.read_options import ReadOptions
 from ct_vae.io.reading import check_regular, reading
+from ct_vae.io.rectify import rectify_shear
 from ct_vae.io.stored_values import Scaling, int16_slabs
 from ct_vae.latent import RECORD_FORMAT
 from ct_vae.volume import DERIVED_MARK, Volume
@@ -56,12 +57,15 @@ def read_nifti(path: str | Path, options: ReadOptions | None = None) -> Volume:
         header = file.header
         if RECORD_FORMAT.encode() in file.extensions:
             raise InputError("is a latent of this package, not a CT volume", "decode it instead")
-        grid, facts, warnings = nifti_grid(header.fields, _sides(header), options.assume_ras)
+        grid, facts, warnings = nifti_grid(
+            header.fields, _sides(header), options.assume_ras, options.resample_irregular
+        )
         facts = {"format": "nifti", "slope": header.slope, "inter": header.inter, **facts}
         if options.frame is not None:
             facts["frame"] = options.frame
         scaling = Scaling(header.slope, header.inter)
-        return hounsfield_volume(file.stored, scaling, grid, options, facts, warnings)
+        volume = hounsfield_volume(file.stored, scaling, grid, options, facts, warnings)
+        return rectify_shear(volume) if grid.shear > MAX_SHEAR else volume
 
 
 def write_nifti(volume: Volume, path: str | Path) -> None:

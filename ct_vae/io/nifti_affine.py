@@ -19,7 +19,7 @@ _XFORM_CODES = range(6)
 
 
 def nifti_grid(
-    fields: Any, shape: Triple, assume_ras: bool
+    fields: Any, shape: Triple, assume_ras: bool, allow_shear: bool = False
 ) -> tuple[Grid, dict[str, Any], list[str]]:
     """The grid of an image: by its sform if that has a code, else by its qform.
 
@@ -28,6 +28,7 @@ def nifti_grid(
         shape: The three sides.
         assume_ras: Take the voxel sizes along R, A, S from the first voxel's centre at the
             origin, if the header has no transform.
+        allow_shear: Give a sheared grid instead of refusing it.
 
     Returns:
         The grid, facts for `Volume.source`, and warnings.
@@ -45,11 +46,11 @@ def nifti_grid(
         warning = "no orientation in the header: axes assumed to run R, A, S"
         return grid, {"affine_from": used}, [warning]
     grid = Grid(shape, _sform(fields) if used == "sform" else _qform(fields))
-    if grid.shear > MAX_SHEAR:
+    if grid.shear > MAX_SHEAR and not allow_shear:
         raise InputError(
             f"its {used} is sheared: two axes have a cosine of {grid.shear:.4f}, "
             f"the limit is {MAX_SHEAR}",
-            "resample it onto an orthogonal grid first (a tilted gantry does this)",
+            "a tilted gantry does this: --resample-irregular resamples it onto an orthogonal grid",
         )
     facts: dict[str, Any] = {"affine_from": used}
     warnings: list[str] = []

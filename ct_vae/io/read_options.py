@@ -19,6 +19,9 @@ class ReadOptions:
         hu_offset: Added to every value before anything is judged, in HU.
         assume_ras: Take the axes of a file without orientation as running to R, A, S.
         force: Read a volume although its values do not look like HU.
+        assume_hu: Take the stored numbers of DICOM images without rescale as HU.
+        resample_irregular: Resample slices with gaps, uneven spacing, displacement or tilt, and
+            sheared volumes, onto a regular orthogonal grid instead of refusing them.
 
     Raises:
         ConfigError: If a value is out of its range.
@@ -29,6 +32,8 @@ class ReadOptions:
     hu_offset: float = 0.0
     assume_ras: bool = False
     force: bool = False
+    assume_hu: bool = False
+    resample_irregular: bool = False
 
     def __post_init__(self) -> None:
         if self.frame is not None and self.frame < 0:

@@ -9,6 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from ct_vae.errors import ConfigError
+from ct_vae.io.archive import is_archive
+from ct_vae.io.dicom import read_dicom, split_series_path
+from ct_vae.io.dicom_file import is_dicom
 from ct_vae.io.itk import is_metaimage, is_nrrd, read_itk
 from ct_vae.io.itk_writer import write_metaimage, write_nrrd
 from ct_vae.io.nifti import read_nifti, write_nifti
@@ -28,18 +31,27 @@ _WRITERS: dict[str, Callable[[Volume, str | Path], None]] = {
 def read_volume(path: str | Path, options: ReadOptions | None = None) -> Volume:
     """Read a CT volume in HU; what the file is follows from its content, not its name.
 
+    A folder or archive holds one DICOM series that is fit; others in it are told in the warnings.
+
     Args:
-        path: A NIfTI, MetaImage (.mha) or NRRD file.
+        path: A NIfTI, MetaImage (.mha) or NRRD file, an Enhanced CT image, a folder of DICOM
+            files, or a zip or tar archive of one; ``PATH/#id`` takes one of several series.
         options: Consents and corrections; the default refuses whatever is not plainly right.
 
     Raises:
         NoInputError: If there is no such file.
         InputError: If it is damaged, or refused because its result would be wrong.
     """
+    path = Path(path)
+    if path.is_dir() or split_series_path(path)[1]:
+        return read_dicom(path, options)
     with reading(path):
-        check_regular(Path(path))
-        with Path(path).open("rb") as file:
+        check_regular(path)
+        with path.open("rb") as file:
             head = file.read(512)
+        series = is_dicom(head) or is_archive(path)
+    if series:
+        return read_dicom(path, options)
     if is_metaimage(head) or is_nrrd(head):
         return read_itk(path, options)
     return read_nifti(path, options)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 
+from ct_vae.errors import ConfigError
 from ct_vae.losses.reconstruction import reconstruction_loss
-from ct_vae.models.posterior import DiagonalGaussian
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,33 +16,49 @@ class Terms:
     """Value of the objective and of its parts, scalars in float32.
 
     Attributes:
-        total: What is minimised: ``reconstruction + kl_weight * kl``.
+        total: What is minimised: reconstruction and weighted regularisers.
         reconstruction: Mean over voxels.
-        kl: Mean over latent elements, unweighted.
+        regularisers: Unweighted, by name: means over latent elements.
     """
 
     total: torch.Tensor
     reconstruction: torch.Tensor
-    kl: torch.Tensor
+    regularisers: Mapping[str, torch.Tensor]
 
 
 class Objective:
-    """Negative evidence lower bound per element (Kingma and Welling 2014, eq. 10), weighted.
+    """Reconstruction loss and weighted regularisers of the latent.
+
+    With ``kl`` it is the negative evidence lower bound per element (Kingma and Welling 2014, eq.
+    10), with ``commitment`` the loss of van den Oord et al. 2017, eq. 3, whose codebook follows by
+    moving averages, with ``entropy`` that of Yu et al. 2023, eq. 5.
 
     Args:
         recon_type: ``l1`` or ``mse``.
-        kl_weight: Weight of the KL term. It multiplies a mean per latent element, so that it keeps
-            its meaning when the patch size changes.
+        weights: Of regularisers by name. They multiply means per latent element, so that they
+            keep their meaning when the patch size changes.
     """
 
-    def __init__(self, recon_type: str, kl_weight: float) -> None:
+    def __init__(self, recon_type: str, weights: Mapping[str, float]) -> None:
         self._reconstruction = reconstruction_loss(recon_type)
-        self._kl_weight = kl_weight
+        self._weights = dict(weights)
 
     def __call__(
-        self, reconstruction: torch.Tensor, target: torch.Tensor, posterior: DiagonalGaussian
+        self,
+        reconstruction: torch.Tensor,
+        target: torch.Tensor,
+        regularisers: Mapping[str, torch.Tensor],
     ) -> Terms:
-        """Compare ``(B, C, *spatial)`` with its target and the posterior with a unit Gaussian."""
+        """Compare ``(B, C, *spatial)`` with its target and add the regularisers.
+
+        Raises:
+            ConfigError: If a regulariser has no weight.
+        """
+        strange = sorted(regularisers.keys() - self._weights.keys())
+        if strange:
+            raise ConfigError(f"no weight for the terms {strange}, known: {sorted(self._weights)}")
         rec = self._reconstruction(reconstruction.float(), target.float())
-        kl = posterior.kl().mean()
-        return Terms(rec + self._kl_weight * kl, rec, kl)
+        total = rec
+        for name, value in regularisers.items():
+            total = total + self._weights[name] * value
+        return Terms(total, rec, regularisers)

@@ -1,13 +1,21 @@
 """Autoencoders put together from blocks, their building and their weights."""
 
-from ct_vae.models.autoencoder_kl import LATENT_SCALE, AutoencoderKL, UntrainedWarning
+from ct_vae.models.autoencoder import LATENT_SCALE, Autoencoder, UntrainedWarning
+from ct_vae.models.autoencoder_kl import AutoencoderKL
 from ct_vae.models.build import build_from_json, build_model, build_untrained
+from ct_vae.models.magvit_vqvae import MagvitVQVAE
 from ct_vae.models.posterior import DiagonalGaussian
+from ct_vae.models.quantizers.quantized import Quantized
+from ct_vae.models.vqvae import VQVAE
 
 __all__ = [
     "LATENT_SCALE",
+    "VQVAE",
+    "Autoencoder",
     "AutoencoderKL",
     "DiagonalGaussian",
+    "MagvitVQVAE",
+    "Quantized",
     "UntrainedWarning",
     "build_from_json",
     "build_model",

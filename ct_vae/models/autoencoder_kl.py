@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal, Unpack
 
 import torch
-from torch import nn
 
-from ct_vae.blocks.conv import ConvND
-from ct_vae.errors import ConfigError, InputError
-from ct_vae.models.decoder import Decoder
-from ct_vae.models.description import Stage, feature_maps
-from ct_vae.models.encoder import Encoder
+from ct_vae.errors import ConfigError
+from ct_vae.models.autoencoder import Autoencoder, Channels
 from ct_vae.models.posterior import DiagonalGaussian
-from ct_vae.models.stages import Shape
-from ct_vae.models.weights import load_into, load_weights, own_config
+from ct_vae.models.shape import Choices, shape_of
 
-LATENT_SCALE = 0.18215
-
-
-class UntrainedWarning(UserWarning):
-    """A model was made with random weights."""
+Stage2Inputs = Literal["mean", "sample"]
 
 
-class AutoencoderKL(nn.Module):
+class AutoencoderKL(Autoencoder):
     """Encoder to a diagonal Gaussian, decoder back (Rombach et al. 2022, appendix G).
 
     Defaults are those of the 2-D Stable Diffusion autoencoder; only the dimensions and the image
@@ -41,8 +32,10 @@ class AutoencoderKL(nn.Module):
         ch_mult: Channels of each level in units of ``base_ch``; sides halve between levels.
         down_channels: Channels of each level as they are, instead of ``ch_mult``; the first
             convolution then has those of the first level instead of ``base_ch``.
-        num_res_blocks: Residual blocks per level of the encoder; the decoder has one more.
-        attn_resolutions: Downsample factors at which every block is followed by attention.
+        num_res_blocks: Residual blocks per level of the encoder, one number or one for each
+            level; the decoder has one more.
+        attn_resolutions: Downsample factors (the largest over the axes) at which every block is
+            followed by attention.
         mid_attn: Whether the middle has attention.
         z_channels: Channels that leave the encoder and enter the decoder.
         double_z: Whether the encoder gives ``2 * z_channels``.
@@ -55,6 +48,8 @@ class AutoencoderKL(nn.Module):
         ckpt_path: Weights to load, a ``.safetensors`` file or a folder that holds
             ``model.safetensors``; a trained model brings its scaling factor. Without it a
             warning says that the weights are random.
+        stage_2_inputs: What `encode_stage_2_inputs` gives: posterior means, or samples.
+        choices: See `ct_vae.models.shape.Choices`.
 
     Attributes:
         scaling_factor: One over the latent's standard deviation, 0.18215 until measured.
@@ -73,7 +68,7 @@ class AutoencoderKL(nn.Module):
         base_ch: int = 128,
         ch_mult: Sequence[int] = (1, 2, 4, 4),
         down_channels: Sequence[int] | None = None,
-        num_res_blocks: int = 2,
+        num_res_blocks: int | Sequence[int] = 2,
         attn_resolutions: Sequence[int] = (),
         mid_attn: bool = True,
         z_channels: int = 4,
@@ -84,48 +79,36 @@ class AutoencoderKL(nn.Module):
         dropout: float = 0.0,
         codebook_size: int = 8192,  # noqa: ARG002 - accepted so that configurations are exchanged
         ckpt_path: str | Path | None = None,
+        *,
+        stage_2_inputs: Stage2Inputs = "mean",
+        **choices: Unpack[Choices],
     ) -> None:
-        super().__init__()
-        stem, channels = _widths(base_ch, ch_mult, down_channels)
-        self.spatial_dims = spatial_dims
-        self.in_channels = in_channels
-        self.out_channels = out_channels
-        self.resolution = resolution
-        self.latent_channels = embed_dim
-        self.scaling_factor = LATENT_SCALE
-        self.shape = Shape(
-            spatial_dims=spatial_dims,
-            stem=stem,
-            channels=channels,
-            num_res_blocks=num_res_blocks,
-            attention=_attending_levels(len(channels), attn_resolutions),
-            mid_attn=mid_attn,
-            norm_groups=norm_groups,
-            dropout=dropout,
+        if stage_2_inputs not in ("mean", "sample"):
+            raise ConfigError(f"stage_2_inputs is mean or sample, got {stage_2_inputs!r}")
+        shape = shape_of(
+            spatial_dims,
+            base_ch,
+            ch_mult,
+            down_channels,
+            num_res_blocks,
+            attn_resolutions,
+            mid_attn,
+            norm_groups,
+            dropout,
+            choices,
         )
-        _check_positive(
-            in_channels=in_channels,
-            out_channels=out_channels,
-            z_channels=z_channels,
-            embed_dim=embed_dim,
-        )
-        _check_resolution(resolution, self.shape.factor)
         encoded = 2 * z_channels if double_z else z_channels
-        self.encoder = Encoder(self.shape, in_channels, encoded)
-        self.decoder = Decoder(self.shape, z_channels, out_channels, tanh_out)
-        self.quant_conv = ConvND(spatial_dims, encoded, 2 * embed_dim, kernel=1)
-        self.post_quant_conv = ConvND(spatial_dims, embed_dim, z_channels, kernel=1)
+        channels = Channels(
+            image=in_channels,
+            encoded=encoded,
+            features=2 * embed_dim,
+            latent=embed_dim,
+            decoded=z_channels,
+            reconstruction=out_channels,
+        )
+        super().__init__(shape, channels, resolution, tanh_out)
+        self.stage_2_inputs = stage_2_inputs
         self._start(ckpt_path)
-
-    @property
-    def factor(self) -> tuple[int, ...]:
-        """Voxels per latent voxel along each axis."""
-        return (self.shape.factor,) * self.spatial_dims
-
-    @property
-    def full_resolution_width(self) -> int:
-        """Most channels that a feature map of the image's own size has, for memory estimates."""
-        return max(self.shape.stem, *self.shape.channels[:2])
 
     def moments(self, x: torch.Tensor) -> torch.Tensor:
         """Means and log-variances ``(B, 2 * embed_dim, *spatial / factor)`` of images.
@@ -136,9 +119,7 @@ class AutoencoderKL(nn.Module):
         Raises:
             InputError: If channels or sides do not fit.
         """
-        self._check(x, self.in_channels, self.factor)
-        result: torch.Tensor = self.quant_conv(self.encoder(x))
-        return result
+        return self.features(x)
 
     def encode(
         self,
@@ -168,24 +149,6 @@ class AutoencoderKL(nn.Module):
         """The posterior of images ``(B, in_channels, *spatial)``."""
         return DiagonalGaussian(self.moments(x))
 
-    def decode(self, z: torch.Tensor, denorm: bool = False) -> torch.Tensor:
-        """Decode latents ``(B, embed_dim, *spatial)``.
-
-        Args:
-            z: Unscaled, or scaled when ``denorm`` is set.
-            denorm: Divide by `scaling_factor` first.
-
-        Returns:
-            ``(B, out_channels, *spatial * factor)`` in model units.
-
-        Raises:
-            InputError: If channels or dimensions do not fit.
-        """
-        self._check(z, self.latent_channels, (1,) * self.spatial_dims)
-        latent = z / self.scaling_factor if denorm else z
-        result: torch.Tensor = self.decoder(self.post_quant_conv(latent))
-        return result
-
     def forward(
         self, x: torch.Tensor, sample_posterior: bool = True
     ) -> tuple[torch.Tensor, DiagonalGaussian]:
@@ -196,67 +159,13 @@ class AutoencoderKL(nn.Module):
         return self.decode(latent.to(x.dtype)), posterior
 
     def encode_stage_2_inputs(self, x: torch.Tensor) -> torch.Tensor:
-        """Unscaled posterior means, for MONAI's latent inferers, which scale by themselves."""
-        return self.posterior(x).mode()
+        """Unscaled latents for MONAI's latent inferers, which scale by themselves.
+
+        Posterior means, or samples where the model was made with ``stage_2_inputs="sample"``.
+        """
+        posterior = self.posterior(x)
+        return posterior.sample() if self.stage_2_inputs == "sample" else posterior.mode()
 
     def decode_stage_2_outputs(self, z: torch.Tensor) -> torch.Tensor:
         """Decode unscaled latents, for MONAI's latent inferers."""
         return self.decode(z)
-
-    def describe(self) -> list[Stage]:
-        """The feature maps from image to latent and back, in order of computation."""
-        return feature_maps(self.shape, self.latent_channels, self.resolution)
-
-    def _check(self, x: torch.Tensor, channels: int, factor: Sequence[int]) -> None:
-        if x.ndim != self.spatial_dims + 2 or x.shape[1] != channels:
-            raise InputError(
-                f"expected (batch, {channels}, {self.spatial_dims} sides), got {tuple(x.shape)}"
-            )
-        if any(n < 1 or n % f for n, f in zip(x.shape[2:], factor, strict=True)):
-            raise InputError(
-                f"sides {tuple(x.shape[2:])} are not multiples of the factor {tuple(factor)}",
-                "pad the image, or use ct_vae.load_codec, which does",
-            )
-
-    def _start(self, ckpt_path: str | Path | None) -> None:
-        if ckpt_path is None:
-            text = "AutoencoderKL starts from scratch with random weights: no ckpt_path was given"
-            warnings.warn(text, UntrainedWarning, stacklevel=3)
-            return
-        load_into(self, load_weights(ckpt_path), f"{ckpt_path}: the weights")
-        config = own_config(ckpt_path)
-        if config is not None:
-            self.scaling_factor = config.latent.scaling_factor
-
-
-def _widths(
-    base_ch: int, ch_mult: Sequence[int], down_channels: Sequence[int] | None
-) -> tuple[int, tuple[int, ...]]:
-    """Channels of the first convolution and of each level."""
-    if down_channels is None:
-        return base_ch, tuple(base_ch * m for m in ch_mult)
-    return next(iter(down_channels), 0), tuple(down_channels)
-
-
-def _attending_levels(levels: int, attn_resolutions: Sequence[int]) -> tuple[bool, ...]:
-    factors = [2**level for level in range(levels)]
-    strange = sorted(set(attn_resolutions) - set(factors))
-    if strange:
-        raise ConfigError(
-            f"attn_resolutions {strange} do not occur, the factors of the levels are {factors}"
-        )
-    return tuple(factor in attn_resolutions for factor in factors)
-
-
-def _check_positive(**numbers: int) -> None:
-    for name, number in numbers.items():
-        if number < 1:
-            raise ConfigError(f"{name} is at least 1, got {number}")
-
-
-def _check_resolution(resolution: int, factor: int) -> None:
-    if resolution < 1 or resolution % factor:
-        raise ConfigError(
-            f"resolution {resolution} is not a positive multiple of the factor {factor}",
-            "it is only the side for which sizes are reported: choose any multiple",
-        )

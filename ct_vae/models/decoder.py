@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-from torch.nn import functional
 
-from ct_vae.blocks.conv import ConvND
-from ct_vae.blocks.norm import group_norm
-from ct_vae.blocks.resample import UpsampleND
-from ct_vae.models.stages import Level, Middle, Shape, block_widths
+from ct_vae.blocks.norm import AdaptiveNormND
+from ct_vae.models.shape import Shape
+from ct_vae.models.stages import Level, block_widths, middle
 
 
 class _Up(Level):
-    def __init__(self, shape: Shape, level: int, first: int) -> None:
-        width = shape.channels[level]
-        widths = block_widths(first, width, shape.num_res_blocks + 1)
+    def __init__(self, shape: Shape, level: int, first: int, latent_channels: int) -> None:
+        widths = block_widths(first, shape.channels[level], shape.decoder_blocks[level])
         super().__init__(shape, widths, shape.attention[level])
-        self.upsample = UpsampleND(shape.spatial_dims, width) if level else nn.Identity()
+        if shape.adaptive:
+            modulation = shape.conv(latent_channels, 2 * first, 1)
+            self.adapt = AdaptiveNormND(shape.normalise(first), modulation)
+        self._adaptive = shape.adaptive
+        self.upsample = shape.upsample(level) if level else nn.Identity()
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, latent: torch.Tensor) -> torch.Tensor:
+        x = self.adapt(x, latent) if self._adaptive else x
         result: torch.Tensor = self.upsample(self.blocks(x))
         return result
 
@@ -37,22 +39,22 @@ class Decoder(nn.Module):
     def __init__(self, shape: Shape, in_channels: int, out_channels: int, tanh_out: bool) -> None:
         super().__init__()
         top = shape.channels[-1]
-        self.conv_in = ConvND(shape.spatial_dims, in_channels, top)
-        self.mid = Middle(shape)
+        self.conv_in = shape.conv(in_channels, top)
+        self.mid = middle(shape, shape.decoder_mid)
         # Level i comes from level i + 1; the coarsest comes from the middle.
         before = (*shape.channels[1:], top)
-        self.up = nn.ModuleList(
-            [_Up(shape, level, before[level]) for level in range(len(shape.channels))]
-        )
-        self.norm_out = group_norm(shape.spatial_dims, shape.channels[0], shape.norm_groups)
-        self.conv_out = ConvND(shape.spatial_dims, shape.channels[0], out_channels)
+        levels = range(len(shape.channels))
+        self.up = nn.ModuleList([_Up(shape, i, before[i], in_channels) for i in levels])
+        self.norm_out = shape.normalise(shape.channels[0])
+        self.nonlinearity = shape.activation()
+        self.conv_out = shape.conv(shape.channels[0], out_channels)
         self.activation = nn.Tanh() if tanh_out else nn.Identity()
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         """Map ``(B, in_channels, *spatial)`` to ``(B, out_channels, *spatial * factor)``."""
         h = self.mid(self.conv_in(z))
         for level in reversed(self.up):
-            h = level(h)
-        h = self.conv_out(functional.silu(self.norm_out(h)))
+            h = level(h, z)
+        h = self.conv_out(self.nonlinearity(self.norm_out(h)))
         result: torch.Tensor = self.activation(h)
         return result

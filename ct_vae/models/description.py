@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ct_vae.models.stages import Shape
+from ct_vae.models.shape import Shape
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One row of a model's description; ``side`` is that of a feature map at the resolution."""
+    """One row of a model's description; ``sides`` are those of a map at the resolution."""
 
     name: str
     channels: int
-    factor: int
-    side: int
+    factor: tuple[int, ...]
+    sides: tuple[int, ...]
     attention: bool
 
 
@@ -27,12 +27,14 @@ def feature_maps(shape: Shape, latent_channels: int, resolution: int) -> list[St
         resolution: Side of the image, a multiple of the factor.
     """
 
-    def row(name: str, channels: int, factor: int, attention: bool) -> Stage:
-        return Stage(name, channels, factor, resolution // factor, attention)
+    def row(name: str, channels: int, level: int, attention: bool) -> Stage:
+        factor = shape.factors[level]
+        return Stage(name, channels, factor, tuple(resolution // f for f in factor), attention)
 
     levels = list(enumerate(zip(shape.channels, shape.attention, strict=True)))
-    down = [row(f"encoder.down.{i}", width, 2**i, attn) for i, (width, attn) in levels]
-    up = [row(f"decoder.up.{i}", width, 2**i, attn) for i, (width, attn) in reversed(levels)]
-    bottom = shape.channels[-1], shape.factor, shape.mid_attn
-    latent = row("latent", latent_channels, shape.factor, False)
-    return [*down, row("encoder.mid", *bottom), latent, row("decoder.mid", *bottom), *up]
+    down = [row(f"encoder.down.{i}", width, i, attn) for i, (width, attn) in levels]
+    up = [row(f"decoder.up.{i}", width, i, attn) for i, (width, attn) in reversed(levels)]
+    last, bottom = len(levels) - 1, shape.channels[-1]
+    sides = (("encoder.mid", shape.encoder_mid), ("decoder.mid", shape.decoder_mid))
+    before, after = ([row(n, bottom, last, shape.mid_attn)] if here else [] for n, here in sides)
+    return [*down, *before, row("latent", latent_channels, last, False), *after, *up]

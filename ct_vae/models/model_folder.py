@@ -11,7 +11,7 @@ from pathlib import Path
 from ct_vae.config.model_folder import ModelFolderConfig
 from ct_vae.errors import WeightsError
 from ct_vae.io.atomic import atomic_write, sha256_file, write_text
-from ct_vae.models.autoencoder_kl import AutoencoderKL
+from ct_vae.models.autoencoder import Autoencoder
 from ct_vae.models.build import build_model
 from ct_vae.models.weights import CONFIG_KEY, WEIGHTS, own_config, weights_bytes
 
@@ -31,14 +31,14 @@ class LoadedModel:
         sha256: Digest of its weights file, the model's identity in latent records.
     """
 
-    model: AutoencoderKL
+    model: Autoencoder
     config: ModelFolderConfig
     sha256: str
 
 
 def save_model_folder(
     folder: Path,
-    model: AutoencoderKL,
+    model: Autoencoder,
     config: ModelFolderConfig,
     card: str,
     metadata: Mapping[str, str],

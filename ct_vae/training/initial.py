@@ -7,6 +7,7 @@ from torch import nn
 
 from ct_vae.blocks.resblock import ResBlockND
 from ct_vae.config.model import ModelConfig
+from ct_vae.models.autoencoder import Autoencoder
 from ct_vae.models.autoencoder_kl import AutoencoderKL
 from ct_vae.models.build import build_untrained
 
@@ -14,7 +15,7 @@ from ct_vae.models.build import build_untrained
 _FIRST_LOGVAR = -6.0
 
 
-def initial_model(config: ModelConfig, seed: int) -> AutoencoderKL:
+def initial_model(config: ModelConfig, seed: int) -> Autoencoder:
     """A model to be trained: a function of the seed, or the weights that the configuration names.
 
     From scratch, residual blocks start as what carries their input across, their last convolution
@@ -31,7 +32,8 @@ def initial_model(config: ModelConfig, seed: int) -> AutoencoderKL:
         for block in model.modules():
             if isinstance(block, ResBlockND):
                 _zero(block.conv2)
-        _narrow(model)
+        if isinstance(model, AutoencoderKL):
+            _narrow(model)
     return model
 
 

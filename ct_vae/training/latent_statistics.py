@@ -7,19 +7,19 @@ from collections.abc import Iterable
 import torch
 
 from ct_vae.config.model_folder import LatentConfig
-from ct_vae.models.autoencoder_kl import AutoencoderKL
+from ct_vae.models.autoencoder import Autoencoder
 
 
 @torch.no_grad()
-def measure_latent(model: AutoencoderKL, batches: Iterable[torch.Tensor]) -> LatentConfig:
-    """Encode batches ``(B, C, *spatial)`` in model units and gather the posterior means.
+def measure_latent(model: Autoencoder, batches: Iterable[torch.Tensor]) -> LatentConfig:
+    """Gather the stage-2 inputs of batches ``(B, C, *spatial)`` in model units.
 
     The scaling factor is one over the standard deviation of all values together, as in Rombach et
     al. 2022, appendix G.
     """
     count, total, squares = 0, torch.zeros(1), torch.zeros(1)
     for batch in batches:
-        mean = model.posterior(batch).mode().double().cpu()
+        mean = model.encode_stage_2_inputs(batch).double().cpu()
         axes = [0, *range(2, mean.ndim)]
         count += mean.numel() // mean.shape[1]
         total = total + mean.sum(axes)

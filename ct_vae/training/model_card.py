@@ -45,7 +45,7 @@ def model_card(
         metrics: Validation metrics by name, with units in the names.
     """
     factor = config.model.factor
-    values = config.model.latent_channels / config.model.in_channels
+    values = config.model.stored_values / config.model.in_channels
     latent = config.latent
     return _TEMPLATE.format(
         name=config.name,

@@ -56,9 +56,11 @@ class Progress:
         """Report a step; ``hu_per_unit`` turns the error into HU."""
         elapsed = time.monotonic() - self._started
         pace = samples_seen / elapsed
+        told = {**values.regularisers, **values.codes}
+        latent = ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in told.items())
         state = (
             f"loss {values.loss:.4f}, MAE {values.mae * hu_per_unit:.1f} HU, "
-            f"KL {values.kl:.2f}, {pace:.1f} samples/s"
+            f"{latent}, {pace:.1f} samples/s"
         )
         self._bar.update(self._task, completed=samples_seen, state=state)
         if not self._console.is_terminal and elapsed - self._last_line >= _PLAIN_LINE_EVERY_S:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
 from ct_vae.errors import CtVaeError
 from ct_vae.losses.objective import Objective, Terms
-from ct_vae.models.autoencoder_kl import AutoencoderKL
-from ct_vae.models.posterior import DiagonalGaussian
+from ct_vae.models.autoencoder import Autoencoder
+from ct_vae.training.bottleneck import bottleneck
 
 _MOST_SKIPPED_IN_A_ROW = 10
 
@@ -18,15 +18,17 @@ _MOST_SKIPPED_IN_A_ROW = 10
 class StepValues:
     """What a step reports: terms of the objective, gradient norm, spread of the latent.
 
-    ``mae`` is the mean absolute error in model units, whatever the reconstruction loss is.
+    ``mae`` is the mean absolute error in model units, whatever the reconstruction loss is;
+    ``regularisers`` are unweighted; ``codes`` tells how a codebook was used.
     """
 
     loss: float
     reconstruction: float
-    kl: float
     grad_norm: float
     latent_std: float
     mae: float
+    regularisers: dict[str, float] = field(default_factory=dict)
+    codes: dict[str, float] = field(default_factory=dict)
 
 
 class TrainStep:
@@ -42,7 +44,7 @@ class TrainStep:
 
     def __init__(
         self,
-        model: AutoencoderKL,
+        model: Autoencoder,
         optimiser: torch.optim.Optimizer,
         objective: Objective,
         grad_clip: float | None,
@@ -72,10 +74,9 @@ class TrainStep:
         """
         for group in self._optimiser.param_groups:
             group["lr"] = lr
-        posterior = self._model.posterior(batch)
-        latent = posterior.mean + posterior.std * self._noise(posterior, samples_seen)
-        reconstruction = self._model.decode(latent)
-        terms = self._objective(reconstruction, batch, posterior)
+        through = bottleneck(self._model, batch, lambda mean: self._noise(mean, samples_seen))
+        reconstruction = self._model.decode(through.latent)
+        terms = self._objective(reconstruction, batch, through.regularisers)
         self._optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(terms.total)
         norm = torch.nn.utils.clip_grad_norm_(self._model.parameters(), self._grad_clip)
@@ -87,14 +88,14 @@ class TrainStep:
         return StepValues(
             loss=terms.total.item(),
             reconstruction=terms.reconstruction.item(),
-            kl=terms.kl.item(),
             grad_norm=norm.item(),
-            latent_std=posterior.mean.detach().std().item(),
+            latent_std=through.centre.detach().std().item(),
             mae=(reconstruction.detach() - batch).abs().mean().item(),
+            regularisers={name: value.item() for name, value in terms.regularisers.items()},
+            codes={name: value.item() for name, value in through.codes.items()},
         )
 
-    def _noise(self, posterior: DiagonalGaussian, samples_seen: int) -> torch.Tensor:
-        mean = posterior.mean
+    def _noise(self, mean: torch.Tensor, samples_seen: int) -> torch.Tensor:
         rows = [
             torch.randn(mean.shape[1:], generator=_generator(self._seed, samples_seen + i))
             for i in range(len(mean))

@@ -22,9 +22,11 @@ from ct_vae.errors import ConfigError, InputError
 from ct_vae.inference.device import pick_device
 from ct_vae.io.atomic import write_json, write_text
 from ct_vae.losses.objective import Objective
-from ct_vae.models.autoencoder_kl import AutoencoderKL
+from ct_vae.models.autoencoder import Autoencoder
 from ct_vae.models.model_folder import save_model_folder
+from ct_vae.models.weights import WEIGHTS
 from ct_vae.preprocess.build import build_preprocessor
+from ct_vae.training.best import BEST, Best
 from ct_vae.training.ema import build_ema
 from ct_vae.training.initial import initial_model
 from ct_vae.training.latent_statistics import measure_latent
@@ -38,6 +40,7 @@ from ct_vae.training.validation import validate
 from ct_vae.volume import Volume
 
 METRICS = "metrics.jsonl"
+SETTINGS = "train_config.json"
 _STATISTICS_BATCHES = 32
 _CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
 
@@ -101,6 +104,7 @@ class Run:
         self.name = name
         self.folder = folder
         self.samples_seen = 0
+        self._best = Best(folder)
         self._data = data
         self._validation = validation
         self._device = device
@@ -111,7 +115,12 @@ class Run:
         self._model.to(device, memory_format=self._memory_format)  # type: ignore[call-overload]
         self._ema = build_ema(self._model, config.training.ema_decay)
         optimiser = build_optimiser(self._model.parameters(), config.training)
-        objective = Objective(config.training.recon_type, config.training.kl_weight)
+        self._weights = {
+            "kl": config.training.kl_weight,
+            "commitment": config.training.commitment_weight,
+            "entropy": config.training.entropy_weight,
+        }
+        objective = Objective(config.training.recon_type, self._weights)
         self._step = TrainStep(
             self._model, optimiser, objective, config.training.grad_clip, config.training.seed
         )
@@ -119,7 +128,8 @@ class Run:
     def train(self) -> None:
         """Run to the end, saving the model on the way and when done."""
         settings = self.config.training
-        # Lines of an earlier run would stand before those of this one.
+        # What an earlier run has left would pass for results of this one.
+        self._best.clear()
         write_text(self.folder / METRICS, "")
         next_log, next_save = settings.log_every, settings.save_every
         with RunLog(self.folder / METRICS) as log, Progress(settings.samples) as progress:
@@ -173,8 +183,9 @@ class Run:
             "loss": values.loss,
             "reconstruction": values.reconstruction,
             "mae_hu": values.mae * self._preprocessor.scale.hu_per_unit,
-            "kl": values.kl,
-            "kl_weight": self.config.training.kl_weight,
+            **values.regularisers,
+            **{f"{name}_weight": self._weights[name] for name in values.regularisers},
+            **values.codes,
             "grad_norm": values.grad_norm,
             "latent_std": values.latent_std,
             "lr": lr,
@@ -192,13 +203,15 @@ class Run:
             seconds = time.perf_counter() - started
             log.write({"samples_seen": self.samples_seen, **metrics, "seconds": seconds})
             progress.note(self.samples_seen, metrics)
-        self._write_model(latent, metrics)
+        self._write_model(self.folder, latent, metrics)
+        if self._best.improved(metrics):
+            self._write_model(self._best.folder, latent, metrics)
 
     @property
-    def _averaged(self) -> AutoencoderKL:
-        return cast(AutoencoderKL, self._ema.module)
+    def _averaged(self) -> Autoencoder:
+        return cast(Autoencoder, self._ema.module)
 
-    def _write_model(self, latent: LatentConfig, metrics: dict[str, float]) -> None:
+    def _write_model(self, folder: Path, latent: LatentConfig, metrics: dict[str, float]) -> None:
         config = ModelFolderConfig(
             name=self.name,
             # Where the weights came from is a path, and no part of the architecture.
@@ -211,10 +224,17 @@ class Run:
         parameters = sum(p.numel() for p in self._model.parameters())
         cases = (self._case_count(), len(self._validation))
         card = model_card(config, parameters, cases, metrics)
-        settings = redacted(self.config.as_json())
-        write_json(self.folder / "train_config.json", settings)
+        settings = self._settings()
+        write_json(self.folder / SETTINGS, settings)
         run = {"ct_vae_run": json.dumps(settings)}
-        save_model_folder(self.folder, self._averaged, config, card, run)
+        save_model_folder(folder, self._averaged, config, card, run)
+
+    def _settings(self) -> dict[str, Any]:
+        settings = redacted(self.config.as_json())
+        if not isinstance(self._data, PatchDataset):
+            # The section tells of cases that this run has never seen.
+            settings["data"] = {**settings["data"], "train": "a data set given in Python"}
+        return settings
 
     def _case_count(self) -> int:
         if isinstance(self._data, PatchDataset):
@@ -223,7 +243,8 @@ class Run:
 
 
 def _refuse_used(folder: Path) -> None:
-    old = [name for name in ("model.safetensors", METRICS) if (folder / name).exists()]
+    files = (WEIGHTS, METRICS, f"{BEST}/{WEIGHTS}")
+    old = [name for name in files if (folder / name).exists()]
     if old:
         raise ConfigError(
             f"{folder}: holds a run already ({', '.join(old)})",

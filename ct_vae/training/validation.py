@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
 from ct_vae.evaluation.metrics import evaluate_pair
 from ct_vae.inference.codec import Codec
 from ct_vae.latent import ModelRecord
-from ct_vae.models.autoencoder_kl import AutoencoderKL
+from ct_vae.models.autoencoder import Autoencoder
+from ct_vae.models.quantized_autoencoder import QuantizedAutoencoder
 from ct_vae.preprocess.pipeline import Preprocessor
 from ct_vae.volume import Volume
 
 # The weights have no digest before they are saved, and these latents never leave memory.
-_UNSAVED = ModelRecord(name="training", sha256="0" * 64, latent_type="kl")
+_NO_DIGEST = "0" * 64
 
 
 def validate(
-    model: AutoencoderKL, preprocessor: Preprocessor, volumes: Sequence[Volume]
+    model: Autoencoder, preprocessor: Preprocessor, volumes: Sequence[Volume]
 ) -> dict[str, float]:
     """Reconstruct volumes and average RMSE in HU inside the body over them.
 
@@ -27,7 +29,9 @@ def validate(
     """
     if not volumes:
         return {}
-    codec = Codec(model, preprocessor, _UNSAVED)
+    kind: Literal["kl", "vq"] = "vq" if isinstance(model, QuantizedAutoencoder) else "kl"
+    identity = ModelRecord(name="training", sha256=_NO_DIGEST, latent_type=kind)
+    codec = Codec(model, preprocessor, identity)
     errors: dict[str, list[float]] = {}
     for i, volume in enumerate(volumes):
         for row in evaluate_pair(volume, codec.reconstruct(volume), case=str(i)):

@@ -1,7 +1,8 @@
 import pytest
 import torch
+from torch import nn
 
-from ct_vae.blocks.norm import group_count, group_norm
+from ct_vae.blocks.norm import AdaptiveNormND, LayerNormND, RMSNormND, group_count, group_norm
 from ct_vae.errors import ConfigError
 from tests._asserts import assert_close
 from tests.blocks._correlate import noise
@@ -46,3 +47,68 @@ def test_eps_is_that_of_stable_diffusion():
     flat = torch.tensor([-1e-3, 1e-3]).view(1, 1, 2)
     result = group_norm(1, 1)(flat)
     torch.testing.assert_close(result, flat / (1e-6 + 1e-6) ** 0.5)
+
+
+def drawn(norm: nn.Module) -> nn.Module:
+    with torch.no_grad():
+        for i, parameter in enumerate(norm.parameters()):
+            parameter.copy_(1 + noise(*parameter.shape, seed=7 + i))
+    return norm
+
+
+def banal(norm: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """One voxel at a time, in float64."""
+    wide = x.double()
+    centre = wide.mean(1, keepdim=True) if isinstance(norm, LayerNormND) else 0
+    scale = ((wide - centre).square().mean(1, keepdim=True) + 1e-6).sqrt()
+    per_channel = (1, -1) + (1,) * (x.ndim - 2)
+    shift = norm.bias.double().view(per_channel) if isinstance(norm, LayerNormND) else 0
+    return (wide - centre) / scale * norm.weight.double().view(per_channel) + shift
+
+
+PER_VOXEL = pytest.mark.parametrize("kind", [RMSNormND, LayerNormND])
+
+
+@PER_VOXEL
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_each_voxel_is_normalised_over_its_channels(kind, dims):
+    norm, x = drawn(kind(6)), 2 + 3 * noise(2, 6, *(4, 3, 5)[:dims])
+    assert_close(norm(x), banal(norm, x), 1e-6)
+    assert norm(x).shape == x.shape
+
+
+@PER_VOXEL
+def test_a_voxel_does_not_depend_on_its_neighbours(kind):
+    norm, x = drawn(kind(6)), noise(1, 6, 4, 4, 4)
+    assert torch.equal(norm(x)[..., :2], norm(x[..., :2].contiguous()))
+
+
+@PER_VOXEL
+def test_half_precision_is_normalised_in_float32(kind):
+    norm, x = drawn(kind(6)), 100 * noise(1, 6, 4, 4, 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        result = norm(x.bfloat16())
+    assert_close(result.float(), banal(norm, x.bfloat16()), 1e-6)
+
+
+def test_a_modulation_acts_on_the_block_of_its_latent_voxel():
+    norm = AdaptiveNormND(RMSNormND(4), nn.Conv2d(3, 8, 1))
+    x, latent = noise(1, 4, 6, 4), noise(1, 3, 3, 2, seed=1)
+    assert torch.equal(norm(x, latent), norm.norm(x))
+    drawn(norm.modulation)
+    scale, shift = norm.modulation(latent).chunk(2, 1)
+    expected = torch.stack(
+        [
+            torch.stack(
+                [
+                    norm.norm(x)[0, :, i, j] * (1 + scale[0, :, i // 2, j // 2])
+                    + shift[0, :, i // 2, j // 2]
+                    for j in range(4)
+                ],
+                -1,
+            )
+            for i in range(6)
+        ],
+        1,
+    )[None]
+    torch.testing.assert_close(norm(x, latent), expected)

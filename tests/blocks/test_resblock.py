@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from ct_vae.blocks.resblock import ResBlockND
+from ct_vae.blocks.style import BlockStyle
 from tests._asserts import assert_close
 from tests.blocks._correlate import correlated, noise
 
@@ -34,7 +35,7 @@ def test_a_change_of_width_is_carried_by_a_pointwise_convolution(dims):
 
 @DIMS
 def test_the_branch_is_twice_norm_activation_convolution(dims):
-    block = ResBlockND(dims, 4, 4, norm_groups=2)
+    block = ResBlockND(dims, 4, 4, BlockStyle(norm_groups=2))
     x = noise(2, 4, *[4] * dims)
     h = block.norm1(x)
     h = correlated(block.conv1, h * torch.sigmoid(h)).float()
@@ -52,7 +53,7 @@ def test_equal_widths_have_no_shortcut_weights():
 
 
 def test_dropout_acts_in_training_only():
-    block = ResBlockND(1, 4, 4, dropout=0.5)
+    block = ResBlockND(1, 4, 4, BlockStyle(dropout=0.5))
     x = noise(1, 4, 64)
     assert not torch.equal(block(x), block(x))
     block.eval()

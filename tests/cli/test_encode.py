@@ -218,17 +218,17 @@ def test_lists_of_failures_of_other_work_are_kept(model_folder, inputs, tmp_path
 def test_a_volume_that_memory_does_not_hold_fails_alone(
     model_folder, inputs, tmp_path, monkeypatch
 ):
-    from ct_vae.models import AutoencoderKL
+    from ct_vae.models import Autoencoder
 
-    real, calls = AutoencoderKL.moments, []
+    real, calls = Autoencoder.features, []
 
-    def moments(self, x):
+    def features(self, x):
         calls.append(1)
         if len(calls) == 1:
             raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
         return real(self, x)
 
-    monkeypatch.setattr(AutoencoderKL, "moments", moments)
+    monkeypatch.setattr(Autoencoder, "features", features)
     assert call("encode", model_folder, inputs, "-o", tmp_path / "out")[0] == 8
     assert "--tiling blend" in (tmp_path / "out" / "failures.jsonl").read_text()
     assert (tmp_path / "out" / "below" / "b.c_latent.nii.gz").exists()

@@ -18,7 +18,7 @@ def test_a_configuration_tells_its_architecture(repository):
     assert told["parameters"] == 83_653_863
     assert told["factor"] == [8, 8]
     assert told["compression in numbers"] == 48
-    assert [s["side"] for s in told["stages"][:4]] == [256, 128, 64, 32]
+    assert [s["sides"] for s in told["stages"][:4]] == [[n, n] for n in (256, 128, 64, 32)]
 
 
 def test_a_model_folder_tells_its_identity(model_folder):

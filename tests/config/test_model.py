@@ -1,7 +1,8 @@
-import inspect
 import json
+import re
 
 import pytest
+import torch
 from pydantic import ValidationError
 
 from ct_vae.config.model import ModelConfig
@@ -11,12 +12,21 @@ def parse(**numbers):
     return ModelConfig.model_validate_json(json.dumps(numbers))
 
 
-def test_keys_and_defaults_are_those_of_the_constructor():
-    from ct_vae.models import AutoencoderKL
+@pytest.mark.parametrize("kind", ["kl", "vq", "magvit"])
+def test_keys_and_defaults_are_those_of_the_constructor(kind):
+    """A model built with every key as configured equals one built with none."""
+    from ct_vae.models import VQVAE, AutoencoderKL, MagvitVQVAE, UntrainedWarning, build_untrained
 
-    numbers = ModelConfig().model_dump(exclude={"latent_type"})
-    parameters = inspect.signature(AutoencoderKL).parameters
-    assert numbers == {name: p.default for name, p in parameters.items()}
+    constructor = {"kl": AutoencoderKL, "vq": VQVAE, "magvit": MagvitVQVAE}[kind]
+    with torch.device("meta"), pytest.warns(UntrainedWarning):
+        plain = constructor(base_ch=32)
+    with torch.device("meta"):
+        built = build_untrained(parse(latent_type=kind, base_ch=32))
+    assert type(built) is constructor
+    assert built.shape == plain.shape
+    assert {n: p.shape for n, p in built.state_dict().items()} == {
+        n: p.shape for n, p in plain.state_dict().items()
+    }
 
 
 def test_json_arrays_become_tuples_and_come_back():
@@ -84,3 +94,70 @@ def test_a_resolved_configuration_can_be_read_again():
 def test_each_mistake_is_named(numbers, words):
     with pytest.raises(ValidationError, match=words):
         parse(**numbers)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "expected"),
+    [
+        ({"latent_type": "vq"}, ("ema", 8, 8192, 8)),
+        ({"latent_type": "vq", "codebook_size": 512, "embed_dim": 3}, ("ema", 3, 512, 3)),
+        ({"latent_type": "magvit"}, ("fsq", 6, 64_000, 6)),
+        ({"latent_type": "vq", "quantizer": "fsq", "levels": [4, 3]}, ("fsq", 2, 12, 2)),
+        ({"latent_type": "vq", "quantizer": "lfq"}, ("lfq", 16, 65_536, 16)),
+        ({"latent_type": "vq", "quantizer": "lfq", "embed_dim": 5}, ("lfq", 5, 32, 5)),
+        ({"latent_type": "vq", "z_channels": 3}, ("ema", 8, 8192, 3)),
+    ],
+)
+def test_what_follows_from_the_codes_is_filled_in(numbers, expected):
+    config = parse(**numbers)
+    told = config.quantizer, config.embed_dim, config.codebook_size, config.z_channels
+    assert told == expected
+    assert not config.double_z
+    assert config.reg_type == "vq"
+    assert ModelConfig.model_validate_json(config.model_dump_json()) == config
+
+
+@pytest.mark.parametrize(
+    ("numbers", "message"),
+    [
+        ({"quantizer": "ema"}, "quantizer says nothing about latent_type 'kl'"),
+        (
+            {"latent_type": "vq", "causal_axis": 2},
+            "causal_axis says nothing about latent_type 'vq'",
+        ),
+        ({"latent_type": "vq", "double_z": True}, "double_z is for latent_type 'kl'"),
+        ({"latent_type": "vq", "levels": [4, 4]}, "levels say nothing about quantizer 'ema'"),
+        (
+            {"latent_type": "magvit", "codebook_size": 512},
+            "codebook_size 512 contradicts quantizer 'fsq', from which 64000 follows",
+        ),
+        ({"latent_type": "magvit", "embed_dim": 4}, "embed_dim 4 contradicts 6 levels"),
+        (
+            {"latent_type": "vq", "quantizer": "lfq", "embed_dim": 40},
+            "a code has at most 24 bits",
+        ),
+        ({"norm": "rms", "norm_groups": 4}, "norm_groups says nothing about norm 'rms'"),
+        ({"strides": [2, 2]}, "strides has 2 steps, 4 levels need 3"),
+        ({"strides": [2, [2, 1], 2]}, "for each of 3 axes"),
+        ({"strides": [2, 1, 2]}, "not all of them 1"),
+        ({"num_res_blocks": [1, 2]}, "num_res_blocks has 2 entries, there are 4 levels"),
+        ({"latent_type": "magvit", "causal_axis": 2}, "needs norm 'rms' or 'layer'"),
+        (
+            {
+                "latent_type": "magvit",
+                "causal_axis": 2,
+                "norm": "rms",
+                "mid_attn": False,
+                "spatial_dims": 2,
+            },
+            "causal_axis 2 is none of 2 axes",
+        ),
+    ],
+)
+def test_what_contradicts_the_kind_is_refused(numbers, message):
+    with pytest.raises(ValidationError, match=re.escape(message)):
+        parse(**numbers)
+
+
+def test_strides_of_their_own_give_the_factor():
+    assert parse(strides=[[2, 2, 1], 2, [1, 2, 2]]).factor == (4, 8, 4)

@@ -4,7 +4,7 @@ from matplotlib.image import imread
 
 from ct_vae.errors import InputError
 from ct_vae.evaluation.masks import body_mask
-from ct_vae.evaluation.panels import _middle, _planes, write_panel
+from ct_vae.evaluation.panels import middle_of, planes_of, write_panel
 from ct_vae.evaluation.windows import Window
 from ct_vae.grid import Grid
 from ct_vae.volume import Volume
@@ -23,7 +23,7 @@ def marked(axcodes: str) -> Volume:
 @pytest.mark.parametrize("axcodes", ["RAS", "LPS", "PIR"])
 def test_planes_follow_the_radiological_convention(axcodes):
     volume = marked(axcodes)
-    axial, coronal, sagittal = _planes(volume.voxels, volume, (8, 10, 12))
+    axial, coronal, sagittal = planes_of(volume.voxels, volume, (8, 10, 12))
     # Rows run upward; the bright corner is right, so on the image's left, and up.
     for (image, aspect), shape, ratio in (
         (axial, (12, 10), 2.0),
@@ -40,7 +40,7 @@ def test_slices_go_through_the_middle_of_the_body():
     voxels = np.full((40, 40, 20), -1000, np.int16)
     voxels[2:13, 20:35, 4:9] = 50
     volume = volume_of(voxels)
-    assert _middle(volume, body_mask(volume)) == (7, 27, 6)
+    assert middle_of(volume, body_mask(volume)) == (7, 27, 6)
 
 
 @pytest.mark.parametrize("windows", [1, 2, 3])

@@ -160,3 +160,13 @@ def test_reconstruct_is_encode_and_decode():
     volume = ct_volume()
     expected = CODEC.decode(CODEC.encode(volume)).voxels
     np.testing.assert_array_equal(CODEC.reconstruct(volume).voxels, expected)
+
+
+def test_strides_of_their_own_place_the_latent_axis_by_axis():
+    codec, volume = small_codec(strides=((2, 2, 1), (2, 1, 2))), ct_volume((13, 10, 11))
+    latent = codec.encode(volume)
+    assert latent.record.factor == (4, 2, 2)
+    assert latent.array.shape == (4, 4, 5, 6)
+    block = volume.grid.to_world([[0, 0, 0], [3, 1, 1]]).mean(axis=0)
+    np.testing.assert_allclose(latent.grid.to_world([0, 0, 0]), block, atol=1e-6)
+    assert codec.decode(latent).grid == volume.grid

@@ -198,5 +198,5 @@ def test_a_checksum_is_that_of_the_bytes(tmp_path):
 
 def test_a_temporary_name_never_exceeds_what_a_file_system_takes():
     for length in (1, 200, 240, 241, 242, 255):
-        name = atomic._prefix(Path("x" * length)) + "01234567.tmp"
+        name = atomic.temporary_prefix(Path("x" * length)) + "01234567.tmp"
         assert len(name) <= 255

@@ -29,10 +29,10 @@ def test_an_unknown_loss_is_refused_with_the_known_ones():
 def test_the_total_is_the_weighted_sum(weight):
     a, b = pair()
     posterior = DiagonalGaussian(torch.randn(2, 8, 2, 2, 2))
-    terms = Objective("mse", weight)(a, b, posterior)
+    terms = Objective("mse", {"kl": weight})(a, b, {"kl": posterior.kl().mean()})
     expected = (a - b).square().mean() + weight * posterior.kl().mean()
     torch.testing.assert_close(terms.total, expected)
-    torch.testing.assert_close(terms.kl, posterior.kl().mean())
+    torch.testing.assert_close(terms.regularisers["kl"], posterior.kl().mean())
 
 
 def test_the_gradient_agrees_with_finite_differences():
@@ -40,7 +40,9 @@ def test_the_gradient_agrees_with_finite_differences():
     moments = torch.randn(2, 4, 2, 2, dtype=torch.float64)
 
     def total(reconstruction, m):
-        return Objective("mse", 0.3)(reconstruction, b, DiagonalGaussian(m)).total
+        return Objective("mse", {"kl": 0.3})(
+            reconstruction, b, {"kl": DiagonalGaussian(m).kl().mean()}
+        ).total
 
     small = (a[:, :, :1, :2, :2].contiguous(), moments)
     b = b[:, :, :1, :2, :2]
@@ -52,5 +54,14 @@ def test_the_gradient_agrees_with_finite_differences():
 
 def test_half_precision_is_compared_in_float32():
     a, b = pair().bfloat16()
-    posterior = DiagonalGaussian(torch.zeros(2, 8, 2, 2, 2))
-    assert Objective("l1", 1.0)(a, b, posterior).total.dtype == torch.float32
+    assert Objective("l1", {})(a, b, {}).total.dtype == torch.float32
+
+
+def test_every_regulariser_has_its_weight():
+    a, b = pair()
+    losses = {"commitment": torch.tensor(2.0), "entropy": torch.tensor(-3.0)}
+    weights = {"kl": 100.0, "commitment": 0.25, "entropy": 0.1}
+    terms = Objective("mse", weights)(a, b, losses)
+    torch.testing.assert_close(terms.total, (a - b).square().mean() + 0.5 - 0.3)
+    with pytest.raises(ConfigError, match=r"no weight for the terms \['entropy'\]"):
+        Objective("mse", {"commitment": 1.0})(a, b, losses)

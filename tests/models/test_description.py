@@ -94,10 +94,24 @@ def test_nothing_is_resampled_beyond_the_coarsest_level():
 @pytest.mark.parametrize("dims", [1, 2, 3])
 def test_the_description_is_that_of_the_rules(dims):
     stages = small_model(spatial_dims=dims, **NUMBERS).describe()
-    assert [(s.name, s.channels, s.factor, s.side, s.attention) for s in stages] == ROWS
+    expected = [(n, c, (f,) * dims, (side,) * dims, attn) for n, c, f, side, attn in ROWS]
+    assert [(s.name, s.channels, s.factor, s.sides, s.attention) for s in stages] == expected
 
 
 def test_sides_are_those_at_the_resolution():
     stages = small_model(resolution=256, mid_attn=False).describe()
-    assert {s.name: s.side for s in stages}["latent"] == 128
+    assert {s.name: s.sides for s in stages}["latent"] == (128,) * 3
     assert not any(s.attention for s in stages)
+
+
+def test_strides_of_their_own_show_for_each_axis():
+    stages = small_model(**NUMBERS, strides=((2, 2, 1), 2)).describe()
+    told = {s.name: (s.factor, s.sides) for s in stages}
+    assert told["encoder.down.1"] == ((2, 2, 1), (8, 8, 16))
+    assert told["latent"] == ((4, 4, 2), (4, 4, 8))
+
+
+def test_a_side_without_a_middle_shows_none():
+    names = [s.name for s in small_model(**NUMBERS, encoder_mid=False).describe()]
+    assert "encoder.mid" not in names
+    assert "decoder.mid" in names

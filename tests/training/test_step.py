@@ -14,7 +14,7 @@ def batch(count=2, seed=0):
 
 def make_step(model, seed=0, grad_clip=1.0, kl_weight=1e-3, lr=1e-3):
     optimiser = torch.optim.SGD(model.parameters(), lr=lr)
-    return TrainStep(model, optimiser, Objective("l1", kl_weight), grad_clip, seed)
+    return TrainStep(model, optimiser, Objective("l1", {"kl": kl_weight}), grad_clip, seed)
 
 
 def weights(model):
@@ -52,9 +52,9 @@ def test_the_same_place_and_seed_give_the_same_step_and_others_do_not():
 
 def test_noise_belongs_to_the_sample_and_not_to_the_batch():
     step = make_step(small_model())
-    posterior = small_model().posterior(batch(4))
-    together = step._noise(posterior, 10)
-    apart = [step._noise(small_model().posterior(batch(1)), 10 + i) for i in range(4)]
+    mean = small_model().posterior(batch(4)).mean
+    together = step._noise(mean, 10)
+    apart = [step._noise(small_model().posterior(batch(1)).mean, 10 + i) for i in range(4)]
     assert torch.equal(together, torch.cat(apart))
 
 

@@ -1,0 +1,82 @@
+"""``ct-vae sample``: what a run has learnt, to look at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from ct_vae.cli import options
+from ct_vae.cli.batch import output_folder
+
+if TYPE_CHECKING:
+    from ct_vae.inference.codec import Codec
+
+
+def sample(  # noqa: PLR0913, PLR0917 - one parameter per option
+    run: Annotated[Path, typer.Argument(help="Run folder or model folder.", metavar="RUN")],
+    output: options.Output,
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            help="Volumes to reconstruct; phantoms of the run by default.", metavar="[INPUT...]"
+        ),
+    ] = [],  # noqa: B006 - typer reads it as the default and never changes it
+    config: Annotated[
+        Path | None,
+        typer.Option(help="Run configuration whose validation volumes are reconstructed."),
+    ] = None,
+    checkpoint: Annotated[
+        Literal["best", "last", "both"],
+        typer.Option(help="Model of the lowest validation error, of the last save, or both."),
+    ] = "last",
+    count: Annotated[int, typer.Option(min=0, help="Number of random latents.")] = 4,
+    seed: Annotated[int, typer.Option(min=0, help="Of the random latents.")] = 0,
+    size: Annotated[
+        tuple[int, int, int] | None,
+        typer.Option(help="Sides of random volumes in voxels; a training patch by default."),
+    ] = None,
+    spacing_mm: Annotated[
+        tuple[float, float, float] | None,
+        typer.Option(help="Spacing of random volumes in mm; that of the data by default."),
+    ] = None,
+    device: options.Device = None,
+    tiling: options.TilingMethod = None,
+    tile: options.Tile = None,
+    overlap: options.Overlap = None,
+    max_memory_gb: options.MaxMemory = None,
+    frame: options.Frame = None,
+    nan: options.Nan = "refuse",
+    hu_offset: options.HuOffset = 0.0,
+    assume_ras: options.AssumeRas = False,
+    force: options.Force = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Remove earlier samples from the folder.")
+    ] = False,
+) -> None:
+    """Write reconstructions of volumes, decoded random latents, and one picture of them all.
+
+    The same seed gives the same random volumes, however many. Nothing here is for diagnosis.
+    """
+    from ct_vae.training.sample_sources import find_originals
+    from ct_vae.training.sampling import SampleOptions, sample_run
+
+    folder = output_folder(output)
+    reading = options.read_options(frame, nan, hu_offset, assume_ras, force)
+    originals = find_originals(run, inputs, config, reading)
+
+    def load(model: Path) -> Codec:
+        return options.load_codec_with(model, device, tiling, tile, overlap, max_memory_gb)
+
+    code = sample_run(
+        run,
+        originals,
+        folder,
+        SampleOptions(count, seed, size, spacing_mm, overwrite),
+        checkpoint,
+        load=load,
+        report=lambda line: typer.echo(line, err=True),
+    )
+    typer.echo(folder)
+    raise typer.Exit(code)

@@ -1,0 +1,40 @@
+"""``ct-vae verify``: whether files are whole and belong to their records."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def verify(
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Latents, volumes, DICOM series, model folders, or folders of them.",
+            metavar="FILE...",
+        ),
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check checksums and records again, one line for each file."""
+    from ct_vae.errors import NoInputError
+    from ct_vae.inference.batch import SEVERAL_FAILED
+    from ct_vae.inference.verify import Verdict, find_items, verify_item
+
+    items = find_items(files)
+    verdicts: list[Verdict] = []
+    for item in items:
+        verdicts.append(verify_item(item))
+        if not as_json:
+            typer.echo(verdicts[-1].line())
+    if as_json:
+        typer.echo(json.dumps([each.facts() for each in verdicts], indent=2))
+    failed = [each for each in verdicts if each.status == "failed"]
+    checked = [each for each in verdicts if each.status != "skipped"]
+    if not checked:
+        raise NoInputError("there was nothing to verify: all that was found was skipped")
+    if failed:
+        raise typer.Exit(SEVERAL_FAILED if len(checked) > 1 else failed[0].exit_code)

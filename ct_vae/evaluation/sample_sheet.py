@@ -1,0 +1,106 @@
+"""One picture of many volumes: a row each, the same three slices in every window."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ct_vae.evaluation.panels import PLANES, Plane, planes_of, show_plane
+from ct_vae.evaluation.windows import WINDOWS, Window
+from ct_vae.io.atomic import atomic_write
+from ct_vae.volume import Volume
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SHEET_WINDOWS = (WINDOWS["soft_tissue"], WINDOWS["lung"])
+# In inches.
+_CELL = 1.7
+_LEFT, _TOP, _EDGE = 0.6, 1.0, 0.1
+# After the slices of a window, and between slices.
+_GAP, _LINE = 0.2, 0.05
+_DPI = 110
+
+
+@dataclass(frozen=True, eq=False)
+class SheetRow:
+    """What a row shows; the volume itself need not stay in memory.
+
+    Attributes:
+        label: Beside the row.
+        planes: Slices in HU, in the order of `PLANES`.
+    """
+
+    label: str
+    planes: Sequence[Plane]
+
+
+def sheet_row(label: str, volume: Volume, at: tuple[int, int, int] | None = None) -> SheetRow:
+    """The row of a volume.
+
+    Args:
+        label: Beside the row.
+        volume: What to show.
+        at: RAS indices that the slices go through; the middle of the volume by default.
+    """
+    x, y, z = at or (n // 2 for n in volume.grid.reorient("RAS").shape)
+    planes = planes_of(volume.voxels.astype(np.float32, copy=False), volume, (x, y, z))
+    # Copies, for a view would keep the volume.
+    slices = [(image.copy(), aspect) for image, aspect in planes]
+    return SheetRow(label, slices)
+
+
+def write_sheet(
+    rows: Sequence[SheetRow],
+    path: str | Path,
+    windows: Sequence[Window] = SHEET_WINDOWS,
+    *,
+    title: str = "",
+) -> None:
+    """Write a PNG with a row for each volume; for each window axial, coronal and sagittal slices.
+
+    Slices are in radiological convention, as in `write_panel`. The picture carries no name but
+    ``title`` and the labels of its rows.
+
+    Raises:
+        OutputError: If the file cannot be written.
+    """
+    figure, axes = _figure(len(rows), windows, title)
+    for row, cells in zip(rows, axes, strict=True):
+        cells[0].set_ylabel(row.label, fontsize=9)
+        columns = [(window, plane) for window in windows for plane in row.planes]
+        for cell, (window, (image, aspect)) in zip(cells, columns, strict=True):
+            show_plane(cell, image, aspect, "gray", (window.low, window.high))
+    with atomic_write(path) as file:
+        figure.savefig(file, format="png", dpi=_DPI)
+
+
+def _figure(rows: int, windows: Sequence[Window], title: str) -> tuple[Figure, list[list[Axes]]]:
+    """Cells of one size, placed by hand: a layout engine takes minutes for hundreds of them."""
+    from matplotlib.figure import Figure
+
+    group = len(PLANES) * _CELL + _GAP
+    width, height = _LEFT + len(windows) * group, _TOP + rows * _CELL + _EDGE
+    figure = Figure(figsize=(width, height))
+
+    def header(inches: float, below_top: float, text: str, size: int) -> None:
+        figure.text(inches / width, 1 - below_top / height, text, ha="center", fontsize=size)
+
+    header(width / 2, 0.35, title, 12)
+    left = []
+    for place, window in enumerate(windows):
+        start = _LEFT + place * group
+        name = f"{window.name.replace('_', ' ')} {window.width:g}/{window.level:g} HU"
+        header(start + (group - _GAP) / 2, 0.68, name, 11)
+        for column, plane in enumerate(PLANES):
+            left.append(start + column * _CELL)
+            header(left[-1] + _CELL / 2, 0.92, plane, 9)
+    size = (_CELL - _LINE) / width, (_CELL - _LINE) / height
+    bottoms = (height - _TOP - (row + 1) * _CELL for row in range(rows))
+    axes = [[figure.add_axes((x / width, y / height, *size)) for x in left] for y in bottoms]
+    return figure, axes

@@ -1,0 +1,262 @@
+"""Zip and tar archives, unpacked into a temporary folder with every caution.
+
+Members are written under numbers, never under their own names, which could lead anywhere. Sizes
+are counted while they are written, never believed.
+"""
+
+from __future__ import annotations
+
+import bz2
+import contextlib
+import errno
+import gzip
+import lzma
+import re
+import shutil
+import stat
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import IO, BinaryIO, cast
+
+from ct_vae.errors import CtVaeError, InputError, OutputError
+
+MAX_MEMBERS = 100_000
+MAX_BYTES = 1 << 34
+# CT compresses three-fold, and blank slices a thousand-fold; a whole archive of those is a bomb.
+MAX_RATIO = 200
+ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2")
+
+_FREE_OF_RATIO = 1 << 26
+_CHUNK_BYTES = 1 << 20
+_TAR_BLOCK = 512
+_HIDDEN = {"__MACOSX"}
+_AGAIN = "copy or download it again"
+_UNSAFE = "unpack it yourself if you trust it, and give the folder"
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a file is a zip or tar archive, compressed or not, by its content.
+
+    Raises:
+        OSError: If it cannot be read.
+    """
+    with path.open("rb") as file:
+        head = file.read(_TAR_BLOCK)
+        if _is_zip(head):
+            return True
+        file.seek(0)
+        opened = _decompressed(file, head)
+        if opened is None:
+            return _is_tar(head)
+        try:
+            with opened as layer:
+                return _is_tar(layer.read(_TAR_BLOCK))
+        except (OSError, EOFError, zlib.error, lzma.LZMAError):
+            return False
+
+
+@contextmanager
+def extracted(path: Path) -> Iterator[Path]:
+    """A temporary folder with the files of an archive, removed at the end whatever happens.
+
+    Raises:
+        InputError: If it is damaged, encrypted, too large, or has members that reach outside,
+            links or devices.
+        OutputError: If the temporary folder cannot hold it.
+    """
+    with tempfile.TemporaryDirectory(prefix="ct_vae_") as name:
+        folder = Path(name)
+        unpacking = _Unpacking(folder, path.stat().st_size)
+        with path.open("rb") as file:
+            zipped = _is_zip(file.read(4))
+        damaged = InputError(f"is a damaged {'zip' if zipped else 'tar'} archive", _AGAIN)
+        try:
+            (_unzip if zipped else _untar)(path, unpacking)
+        except CtVaeError:
+            raise
+        except OSError as error:
+            # gzip and bzip2 report damage without a number, zipfile seeks to impossible places.
+            raise damaged if error.errno in {None, errno.EINVAL} else error from error
+        # Archive libraries answer damage with any exception there is.
+        except Exception as error:
+            raise damaged from error
+        yield folder
+
+
+@dataclass
+class _Unpacking:
+    """Where members go, and how much has gone there."""
+
+    folder: Path
+    size: int
+    members: int = 0
+    written: int = 0
+    folders: dict[str, Path] = field(default_factory=dict)
+
+    def count(self) -> None:
+        self.members += 1
+        if self.members > MAX_MEMBERS:
+            raise InputError(f"has more than {MAX_MEMBERS} members", _UNSAFE)
+
+    def write(self, name: str, source: IO[bytes]) -> None:
+        target = self._target(name)
+        if target is None:
+            return
+        with target.open("xb") as file:
+            while chunk := source.read(_CHUNK_BYTES):
+                self._grow(len(chunk))
+                _write(file, chunk)
+
+    def _grow(self, count: int) -> None:
+        self.written += count
+        limit = max(_FREE_OF_RATIO, MAX_RATIO * self.size)
+        if self.written > MAX_BYTES:
+            raise InputError(f"unpacks to more than {MAX_BYTES >> 30} GiB", _UNSAFE)
+        if self.written > limit:
+            raise InputError(
+                f"unpacks to more than {MAX_RATIO} times its {self.size} bytes", _UNSAFE
+            )
+
+    def _target(self, name: str) -> Path | None:
+        """A name of our own, in a folder of our own for each folder of the archive."""
+        parts = _safe_parts(name)
+        if any(part.startswith(".") or part in _HIDDEN for part in parts):
+            return None
+        parent = "/".join(parts[:-1])
+        if parent not in self.folders:
+            self.folders[parent] = self.folder / f"{len(self.folders):06d}"
+            _make(self.folders[parent])
+        ending = re.search(r"\.[A-Za-z0-9]{1,5}$", parts[-1])
+        return self.folders[parent] / f"{self.members:06d}{ending[0] if ending else ''}"
+
+
+def _unzip(path: Path, unpacking: _Unpacking) -> None:
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            unpacking.count()
+            _safe_parts(member.filename)
+            mode = member.external_attr >> 16
+            if mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
+                raise InputError("has a member that is a link or a device", _UNSAFE)
+            if member.flag_bits & 1:
+                raise InputError("is encrypted", "unpack it and give the folder")
+            if not member.is_dir():
+                with archive.open(member) as source:
+                    unpacking.write(member.filename, source)
+
+
+def _untar(path: Path, unpacking: _Unpacking) -> None:
+    with path.open("rb") as raw:
+        head = raw.read(_TAR_BLOCK)
+        raw.seek(0)
+        layer = _decompressed(raw, head)
+        # Reading as a stream meets every byte in order, so that nothing is looked for by seeking.
+        source = raw if layer is None else layer
+        with (
+            contextlib.closing(source),
+            tarfile.open(
+                fileobj=cast("BinaryIO", _Counted(source, unpacking)), mode="r|"
+            ) as archive,
+        ):
+            for member in archive:
+                unpacking.count()
+                _safe_parts(member.name)
+                if not (member.isreg() or member.isdir()):
+                    raise InputError("has a member that is a link or a device", _UNSAFE)
+                file = archive.extractfile(member) if member.isreg() else None
+                if file is not None:
+                    unpacking.write(member.name, file)
+                    _check_whole(file, member.size)
+            # What follows the end of a tar archive still belongs to the compressed stream, whose
+            # checksum stands at its end.
+            while source.read(_CHUNK_BYTES):
+                pass
+
+
+class _Counted:
+    """A stream whose members are counted even where they are skipped: metadata can be a bomb."""
+
+    def __init__(self, source: IO[bytes], unpacking: _Unpacking) -> None:
+        self._source = source
+        self._limit = min(MAX_BYTES, max(_FREE_OF_RATIO, MAX_RATIO * unpacking.size))
+        self._read = 0
+
+    def read(self, size: int) -> bytes:
+        data = self._source.read(size)
+        self._read += len(data)
+        if self._read > self._limit:
+            raise InputError(f"unpacks to more than {self._limit} bytes", _UNSAFE)
+        return data
+
+
+def _check_whole(file: IO[bytes], size: int) -> None:
+    if file.tell() != size:
+        raise InputError("is a truncated archive", _AGAIN)
+
+
+def _safe_parts(name: str) -> tuple[str, ...]:
+    """The parts of a member's name.
+
+    Raises:
+        InputError: If it leads outside, or could on some system.
+    """
+    parts = PurePosixPath(name).parts
+    odd = name.startswith("/") or "\\" in name or "\0" in name or re.match(r"[A-Za-z]:", name)
+    if odd or ".." in parts:
+        raise InputError("has a member whose name leads out of its folder", _UNSAFE)
+    if not parts and name.strip("./"):
+        raise InputError("has a member without a name", _UNSAFE)
+    return parts
+
+
+def _is_zip(head: bytes) -> bool:
+    return head.startswith((b"PK\3\4", b"PK\5\6"))
+
+
+def _decompressed(file: IO[bytes], head: bytes) -> IO[bytes] | None:
+    if head.startswith(b"\x1f\x8b"):
+        return cast("IO[bytes]", gzip.GzipFile(fileobj=file))
+    if head.startswith(b"\xfd7zXZ\0"):
+        return lzma.LZMAFile(file)
+    if head.startswith(b"BZh"):
+        return bz2.BZ2File(file)
+    return None
+
+
+def _is_tar(block: bytes) -> bool:
+    """Whether a block is the header of a tar member, by its checksum."""
+    if len(block) < _TAR_BLOCK:
+        return False
+    try:
+        tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+    except tarfile.TarError:
+        return False
+    return True
+
+
+def _write(file: IO[bytes], chunk: bytes) -> None:
+    try:
+        file.write(chunk)
+    except OSError as error:
+        raise _full(error) from error
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir()
+    except OSError as error:
+        raise _full(error) from error
+
+
+def _full(error: OSError) -> OutputError:
+    free = shutil.disk_usage(tempfile.gettempdir()).free
+    return OutputError(
+        f"the temporary folder cannot hold what is unpacked: {error.strerror} ({free} bytes free)",
+        "set TMPDIR to a folder with more room",
+    )

@@ -1,0 +1,53 @@
+"""A process of its own that decodes DICOM files with GDCM, since damaged ones can crash it.
+
+Run by path, so that nothing of this package is imported. Every line of standard input names a file;
+its numbers go to the same name with ``.raw``, and the answer is their type and shape, or ``!``.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+# Damaged headers may ask for any amount of memory.
+_MEMORY_BYTES = 1 << 34
+
+
+def serve() -> None:
+    """Answer until standard input ends."""
+    import SimpleITK
+
+    _limit_memory()
+    SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
+    SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    for line in sys.stdin:
+        sys.stdout.write(f"{_decode(SimpleITK, line.rstrip())}\n")
+        sys.stdout.flush()
+
+
+def _decode(itk: Any, name: str) -> str:
+    reader = itk.ImageFileReader()
+    reader.SetImageIO("GDCMImageIO")
+    reader.SetFileName(name)
+    try:
+        array = itk.GetArrayFromImage(reader.Execute())
+    except (RuntimeError, MemoryError):
+        return "!"
+    array.tofile(Path(f"{name}.raw"))
+    return " ".join([array.dtype.str, *map(str, array.shape)])
+
+
+def _limit_memory() -> None:
+    try:
+        import resource
+    except ImportError:
+        # Windows has no such limit.
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    limit = _MEMORY_BYTES if hard == resource.RLIM_INFINITY else min(hard, _MEMORY_BYTES)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+
+
+if __name__ == "__main__":
+    serve()

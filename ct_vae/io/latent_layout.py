@@ -1,0 +1,122 @@
+"""How a latent is laid out in its NIfTI file, and the JSON that goes with layout ``maisi``.
+
+``plain`` is 4-D with channels last, ``vector`` 5-D ``(X, Y, Z, 1, C)`` with the intent of a vector,
+and ``maisi`` what the diffusion training of MAISI (NVIDIA's NV-Generate-CTMR,
+``scripts/diff_model_train.py``) reads: 4-D float32, channels last, not scaled, in
+``<stem>_emb.nii.gz``, and beside it ``<stem>_emb.nii.gz.json`` with ``spacing`` and ``modality``.
+The spacing is that of the CT, not of the latent: it conditions the network on the image to be made.
+Where that training asks for body regions (``ddpm-ct``), ``top_region_index`` and
+``bottom_region_index`` are to be added to the JSON by hand; what is added there is left alone.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ct_vae.errors import ConfigError, InputError
+from ct_vae.latent import LatentRecord, Layout
+
+VECTOR_INTENT = 1007
+MAISI_ENDING = "_emb.nii.gz"
+_AXCODES = "RAS"
+_SAME_SPACING = 1e-6
+
+
+def latent_ending(layout: Layout) -> str:
+    """What is appended to the stem of a source to name its latent."""
+    return MAISI_ENDING if layout == "maisi" else "_latent.nii.gz"
+
+
+def check_layout(layout: Layout, dtype: str, codes: bool, axcodes: str) -> None:
+    """Refuse what a layout cannot hold.
+
+    Args:
+        layout: Asked for.
+        dtype: How the values are to be stored.
+        codes: Whether the latent consists of codes.
+        axcodes: Directions of the latent's axes.
+
+    Raises:
+        ConfigError: If it cannot.
+    """
+    if layout not in get_args(Layout):
+        raise ConfigError(f"layouts are {', '.join(get_args(Layout))}, got {layout!r}")
+    if codes and layout != "plain":
+        raise ConfigError(
+            f"layout {layout} holds channels of real values, and this latent is one of codes",
+            "leave --layout out",
+        )
+    if layout == "maisi" and dtype != "float32":
+        raise ConfigError(f"layout maisi is float32, not {dtype}", "leave --dtype out")
+    if layout == "maisi" and axcodes != _AXCODES:
+        raise ConfigError(
+            f"layout maisi has axes that run to R, A and S, and this model's are {axcodes}",
+            "take another layout",
+        )
+
+
+def file_shape(array: NDArray[Any], layout: Layout) -> tuple[int, ...]:
+    """Sides in the file of an array ``(C, X, Y, Z)`` or ``(X, Y, Z)``."""
+    if array.ndim == 3:
+        return array.shape
+    channels, x, y, z = array.shape
+    return (x, y, z, 1, channels) if layout == "vector" else (x, y, z, channels)
+
+
+def from_file_axes(stored: NDArray[Any], layout: Layout) -> NDArray[Any]:
+    """Undo `file_shape`: the array as stored in a file, channels first.
+
+    Raises:
+        InputError: If the array is not laid out like that.
+    """
+    expected = {"plain": (3, 4), "vector": (5,), "maisi": (4,)}[layout]
+    if stored.ndim not in expected or (layout == "vector" and stored.shape[3] != 1):
+        raise InputError(f"has the shape {stored.shape}, which is not one of layout {layout}")
+    if stored.ndim == 3:
+        return stored
+    return np.moveaxis(stored[:, :, :, 0] if layout == "vector" else stored, -1, 0)
+
+
+def sidecar_path(path: str | Path) -> Path:
+    """Where MAISI looks for the JSON of a latent: the whole name and ``.json``."""
+    return Path(f"{path}.json")
+
+
+def sidecar_bytes(record: LatentRecord) -> bytes:
+    """The JSON that MAISI reads."""
+    facts = {
+        "dim": list(record.latent_grid().shape),
+        "spacing": list(record.preprocess.oriented.grid().spacing_mm),
+        "modality": "ct",
+    }
+    return json.dumps(facts, indent=2).encode() + b"\n"
+
+
+def check_sidecar(path: str | Path, record: LatentRecord) -> None:
+    """Whether the JSON beside a latent of layout ``maisi`` says what its record says.
+
+    Raises:
+        InputError: If it is missing, malformed or of another latent.
+    """
+    beside = sidecar_path(path)
+    again = "encode the source again"
+    try:
+        told = json.loads(beside.read_bytes())
+        dim, spacing = tuple(told["dim"]), np.asarray(told["spacing"], dtype=np.float64)
+    except OSError as error:
+        raise InputError(
+            f"its JSON {beside.name} is missing or cannot be read: {error.strerror}", again
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"its JSON {beside.name} is malformed", again) from error
+    grid = record.preprocess.oriented.grid()
+    same = spacing.shape == (3,) and np.allclose(
+        spacing, grid.spacing_mm, rtol=_SAME_SPACING, atol=0
+    )
+    if dim != record.latent_grid().shape or not same:
+        raise InputError(f"its JSON {beside.name} does not agree with its record", again)

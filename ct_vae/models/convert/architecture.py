@@ -1,0 +1,275 @@
+"""The numbers of a network, read off its weights or off a model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+
+from ct_vae.blocks.norm import group_count
+from ct_vae.config.load import describe
+from ct_vae.config.model import ModelConfig
+from ct_vae.errors import WeightsError
+from ct_vae.models.autoencoder_kl import AutoencoderKL
+
+State = Mapping[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Side:
+    """Encoder or decoder as its weights show it, levels from the finest.
+
+    Attributes:
+        widths: Channels of each level.
+        blocks: Residual blocks of each level.
+        attention: For each level, whether its blocks are followed by attention.
+        middle: Whether there is a middle stage.
+        attends: Whether the middle stage has attention.
+    """
+
+    widths: tuple[int, ...]
+    blocks: tuple[int, ...]
+    attention: tuple[bool, ...]
+    middle: bool
+    attends: bool
+
+
+@dataclass(frozen=True)
+class SideNames:
+    """Where a peer that numbers its levels keeps what `Side` tells.
+
+    Attributes:
+        block: Pattern of the first kernel of a block, with level and block as groups.
+        attention: Pattern of a parameter of an attention block, with the level as group.
+        middle: A parameter of the middle stage.
+        attends: A parameter of its attention.
+        coarsest_first: Whether level 0 is the coarsest.
+    """
+
+    block: str
+    attention: str
+    middle: str
+    attends: str
+    coarsest_first: bool = False
+
+    def read(self, state: State) -> Side:
+        """What the weights show.
+
+        Raises:
+            WeightsError: If there is a level without blocks.
+        """
+        kernels = {m: name for name in state if (m := re.fullmatch(self.block, name))}
+        blocks: dict[int, dict[int, int]] = {}
+        for match, name in kernels.items():
+            blocks.setdefault(int(match[1]), {})[int(match[2])] = length(state[name])
+        levels = list(range(max(blocks, default=-1) + 1))
+        if not levels or len(blocks) < len(levels):
+            absent = [level for level in levels if level not in blocks] or "all"
+            raise WeightsError(f"levels without residual blocks: {absent} ({self.block})")
+        attending = {int(m[1]) for name in state if (m := re.fullmatch(self.attention, name))}
+        if self.coarsest_first:
+            levels.reverse()
+        return Side(
+            widths=tuple(blocks[i][min(blocks[i])] for i in levels),
+            blocks=tuple(max(blocks[i]) + 1 for i in levels),
+            attention=tuple(i in attending for i in levels),
+            middle=self.middle in state,
+            attends=self.attends in state,
+        )
+
+
+@dataclass(frozen=True)
+class Ends:
+    """Names of the kernels through which image and latent go in and out."""
+
+    encoder_in: str
+    encoder_out: str
+    decoder_in: str
+    decoder_out: str
+    quant: str
+    post_quant: str
+
+    def read(self, state: State) -> dict[str, Any]:
+        """Dimensions and channels, as `ModelConfig` names them.
+
+        Raises:
+            WeightsError: If a kernel is missing, or if the channels do not fit together.
+        """
+        first = _kernel(state, self.encoder_in)
+        encoded, decoded = _kernel(state, self.encoder_out)[0], _kernel(state, self.decoder_in)[1]
+        features, latent = _kernel(state, self.quant)[0], _kernel(state, self.post_quant)[1]
+        if encoded not in (decoded, 2 * decoded):
+            raise WeightsError(
+                f"the encoder gives {encoded} channels ({self.encoder_out}), which are neither as "
+                f"many nor twice as many as the {decoded} that the decoder takes"
+            )
+        if features != 2 * latent:
+            raise WeightsError(
+                f"{self.quant} gives {features} channels for a latent of {latent}: not means and "
+                "log-variances, as an AutoencoderKL has"
+            )
+        return {
+            "spatial_dims": len(first) - 2,
+            "in_channels": first[1],
+            "out_channels": _kernel(state, self.decoder_out)[0],
+            "z_channels": decoded,
+            "double_z": encoded == 2 * decoded,
+            "embed_dim": latent,
+            "stem": first[0],
+        }
+
+
+def combine(ends: Mapping[str, Any], encoder: Side, decoder: Side) -> dict[str, Any]:
+    """Numbers with the names of `ModelConfig`, as far as weights tell them.
+
+    Raises:
+        WeightsError: If encoder and decoder differ in what ours have in common.
+    """
+    for what in ("widths", "attention"):
+        one, other = getattr(encoder, what), getattr(decoder, what)
+        if one != other:
+            raise WeightsError(
+                f"encoder and decoder differ in {what} by level, {one} and {other}, "
+                "which this package's networks cannot"
+            )
+    if encoder.middle and decoder.middle and encoder.attends != decoder.attends:
+        raise WeightsError(
+            "only one of the two middle stages has attention, which this package's networks cannot"
+        )
+    return {
+        **{key: value for key, value in ends.items() if key != "stem"},
+        **_widths(ends["stem"], encoder.widths),
+        "num_res_blocks": _same(encoder.blocks),
+        "decoder_blocks": _unless_one_more(encoder.blocks, decoder.blocks),
+        "attn_resolutions": tuple(2**i for i, attends in enumerate(encoder.attention) if attends),
+        "mid_attn": encoder.attends or decoder.attends,
+        "encoder_mid": encoder.middle,
+        "decoder_mid": decoder.middle,
+    }
+
+
+def checked(numbers: Mapping[str, Any]) -> ModelConfig:
+    """A configuration from numbers that weights or a peer gave.
+
+    Raises:
+        WeightsError: If no network of this package is like that.
+    """
+    try:
+        return ModelConfig(**numbers)
+    except ValidationError as error:
+        raise WeightsError(describe(error, ModelConfig, "the network of the weights")) from None
+
+
+def model_config(model: AutoencoderKL) -> ModelConfig:
+    """The configuration with which a model like this one is built."""
+    shape, style = model.shape, model.shape.style
+    encoded = len(model.get_parameter("encoder.conv_out.weight"))
+    decoded = model.get_parameter("decoder.conv_in.weight").shape[1]
+    return ModelConfig(
+        **_widths(shape.stem, shape.channels),
+        spatial_dims=shape.spatial_dims,  # type: ignore[arg-type] # the network has checked it
+        in_channels=model.in_channels,
+        out_channels=model.out_channels,
+        resolution=model.resolution,
+        num_res_blocks=_same(shape.encoder_blocks),
+        decoder_blocks=_unless_one_more(shape.encoder_blocks, shape.decoder_blocks),
+        attn_resolutions=attending_factors(model),
+        mid_attn=shape.mid_attn,
+        encoder_mid=shape.encoder_mid,
+        decoder_mid=shape.decoder_mid,
+        z_channels=decoded,
+        double_z=encoded == 2 * decoded,
+        embed_dim=model.latent_channels,
+        norm=style.norm,
+        norm_groups=style.norm_groups,
+        strides=None if {n for step in shape.steps for n in step} <= {2} else shape.steps,
+        padding_mode=style.padding_mode,
+        head_activation=shape.head_activation,
+        upsample_mode=shape.upsample_mode,  # type: ignore[arg-type] # the third is another model's
+        tanh_out=isinstance(model.decoder.activation, torch.nn.Tanh),
+        dropout=style.dropout,
+        checkpointing=shape.checkpointing,
+        stage_2_inputs=model.stage_2_inputs,
+    )
+
+
+def attending_factors(model: AutoencoderKL) -> tuple[int, ...]:
+    """Largest factors of the levels whose blocks are followed by attention."""
+    pairs = zip(model.shape.factors, model.shape.attention, strict=True)
+    # Levels between which nothing is halved share a factor.
+    return tuple(sorted({max(factor) for factor, attends in pairs if attends}))
+
+
+def per_level(blocks: int | tuple[int, ...], levels: int) -> tuple[int, ...]:
+    """One number of blocks for each level."""
+    return (blocks,) * levels if isinstance(blocks, int) else blocks
+
+
+def decoder_blocks(config: ModelConfig) -> tuple[int, ...]:
+    """Blocks of each level of the decoder, the finest first."""
+    levels = len(config.widths)
+    if config.decoder_blocks is not None:
+        return per_level(config.decoder_blocks, levels)
+    return tuple(n + 1 for n in per_level(config.num_res_blocks, levels))
+
+
+def attention_levels(config: ModelConfig) -> tuple[bool, ...]:
+    """For each level of a network that halves every axis, whether it has attention."""
+    return tuple(2**i in config.attn_resolutions for i in range(len(config.widths)))
+
+
+def groups(config: ModelConfig) -> int:
+    """The one number of groups of every normalisation, 0 if they differ."""
+    counts = {group_count(width, config.norm_groups) for width in (config.stem, *config.widths)}
+    return counts.pop() if len(counts) == 1 else 0
+
+
+def length(tensor: torch.Tensor) -> int:
+    """Entries along the first axis; 0 of a lone number, which no weight is."""
+    return tensor.shape[0] if tensor.ndim else 0
+
+
+def identity_kernel(like: torch.Tensor, channels: int, dims: int) -> torch.Tensor:
+    """A 1-wide kernel that passes every channel through, as linear layers or convolutions have."""
+    eye = torch.eye(channels, dtype=like.dtype)
+    return eye.reshape(channels, channels, *(1,) * dims)
+
+
+def is_identity(weight: torch.Tensor, bias: torch.Tensor) -> bool:
+    """Whether a 1-wide kernel and its offsets change nothing."""
+    eye = torch.eye(*weight.shape[:2], dtype=weight.dtype)
+    return torch.equal(weight.reshape(eye.shape), eye) and not bias.any()
+
+
+def _widths(stem: int, widths: tuple[int, ...]) -> dict[str, Any]:
+    if all(width % stem == 0 for width in widths):
+        return {"base_ch": stem, "ch_mult": tuple(width // stem for width in widths)}
+    if stem == widths[0]:
+        return {"down_channels": widths}
+    raise WeightsError(
+        f"a first convolution of {stem} channels before levels of {widths} is not in this "
+        "package's networks: it divides each of them or equals the first"
+    )
+
+
+def _same(blocks: tuple[int, ...]) -> int | tuple[int, ...]:
+    return blocks[0] if len(set(blocks)) == 1 else blocks
+
+
+def _unless_one_more(
+    encoder: tuple[int, ...], decoder: tuple[int, ...]
+) -> int | tuple[int, ...] | None:
+    return None if decoder == tuple(n + 1 for n in encoder) else _same(decoder)
+
+
+def _kernel(state: State, name: str) -> tuple[int, ...]:
+    if name not in state:
+        raise WeightsError(f"the weights have no {name}")
+    shape = tuple(state[name].shape)
+    if not 3 <= len(shape) <= 5 or min(shape) < 1:
+        raise WeightsError(f"{name} is no kernel of a convolution, its shape is {shape}")
+    return shape

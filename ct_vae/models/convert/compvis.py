@@ -1,0 +1,192 @@
+"""CompVis: latent-diffusion and Stable Diffusion checkpoints, whose names ours follow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+
+from ct_vae.blocks.norm import MOST_GROUPS
+from ct_vae.config.model import ModelConfig
+from ct_vae.errors import WeightsError
+from ct_vae.models.convert.architecture import (
+    Ends,
+    Side,
+    SideNames,
+    State,
+    attention_levels,
+    groups,
+    identity_kernel,
+    per_level,
+)
+from ct_vae.models.convert.peer import (
+    Account,
+    Form,
+    Peer,
+    common_limits,
+    integer,
+    refuse_unless,
+    stable_diffusion_limits,
+)
+
+ENDS = Ends(
+    encoder_in="encoder.conv_in.weight",
+    encoder_out="encoder.conv_out.weight",
+    decoder_in="decoder.conv_in.weight",
+    decoder_out="decoder.conv_out.weight",
+    quant="quant_conv.weight",
+    post_quant="post_quant_conv.weight",
+)
+_ENCODER = SideNames(
+    block=r"encoder\.down\.(\d+)\.block\.(\d+)\.conv1\.weight",
+    attention=r"encoder\.down\.(\d+)\.attn\.\d+\.q\.weight",
+    middle="encoder.mid.block_1.conv1.weight",
+    attends="encoder.mid.attn_1.q.weight",
+)
+_DECODER = SideNames(
+    block=r"decoder\.up\.(\d+)\.block\.(\d+)\.conv1\.weight",
+    attention=r"decoder\.up\.(\d+)\.attn\.\d+\.q\.weight",
+    middle="decoder.mid.block_1.conv1.weight",
+    attends="decoder.mid.attn_1.q.weight",
+)
+_KEYS = (
+    "ch ch_mult num_res_blocks attn_resolutions attn_type resolution in_channels out_ch "
+    "z_channels double_z embed_dim dropout tanh_out give_pre_end use_linear_attn "
+    "resamp_with_conv num_groups scale_factor monitor ckpt_path lossconfig image_key "
+    "ignore_keys colorize_nlabels use_ema learn_logvar"
+)
+# What stands beside ``params`` in a file of latent diffusion.
+_AROUND = ("target", "base_learning_rate")
+
+
+class CompVis(Peer):
+    """Latent diffusion's own ``AutoencoderKL`` (Rombach et al. 2022)."""
+
+    form: ClassVar[Form] = "compvis"
+    title: ClassVar[str] = "CompVis (latent diffusion)"
+    model_range: ClassVar[tuple[float, float] | None] = (-1.0, 1.0)
+    takes: ClassVar[frozenset[str]] = frozenset(_KEYS.split())
+
+    def unify(self, state: State, account: Account) -> dict[str, torch.Tensor]:
+        """Supply the convolutions around the latent where a later CompVis leaves them out."""
+        return with_identities(state, account)
+
+    def sides(self, state: State) -> tuple[dict[str, Any], Side, Side]:
+        """Read the numbers that stand in the names."""
+        return ENDS.read(state), _ENCODER.read(state), _DECODER.read(state)
+
+    def flatten(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Take ``params``, and in it ``ddconfig``, out of their nesting."""
+        outer = {k: v for k, v in config.items() if k not in _AROUND}
+        outer |= _mapping("params", outer.pop("params", {}))
+        inner = _mapping("ddconfig", outer.pop("ddconfig", {}))
+        flat = {**outer, **inner}
+        if flat.get("attn_type") == "vanilla-xformers":
+            flat["attn_type"] = "vanilla"
+        if isinstance(flat.get("attn_resolutions"), list | tuple):
+            # Sides that do not occur are allowed there and say nothing.
+            side = integer(flat, "resolution", 256)
+            sides = [side // 2**level for level in range(8)]
+            flat["attn_resolutions"] = [n for n in sides if n in flat["attn_resolutions"]]
+        return flat
+
+    def settings(self, config: Mapping[str, Any], dims: int, account: Account) -> dict[str, Any]:
+        """Groups are 32 in every CompVis network; activations and resampling are fixed too."""
+        if dims != 2 and "num_groups" not in config:
+            raise WeightsError(
+                f"CompVis names in {dims} dimensions: CompVis's own networks have 2, so that "
+                "nothing tells the number of groups of the normalisations",
+                'give a configuration with "num_groups"',
+            )
+        for key, usual in (
+            ("give_pre_end", False),
+            ("use_linear_attn", False),
+            ("resamp_with_conv", True),
+        ):
+            refuse_unless(config, key, [usual], usual)
+        refuse_unless(config, "attn_type", ["vanilla", "none"], "vanilla")
+        account.say(
+            f"assumed: {integer(config, 'num_groups', MOST_GROUPS)} groups, eps 1e-6, SiLU, "
+            "nearest upsampling, strides of 2, as CompVis's code has them"
+        )
+        return {
+            "norm_groups": integer(config, "num_groups", MOST_GROUPS),
+            "tanh_out": config.get("tanh_out", False),
+            "dropout": config.get("dropout", 0.0),
+            "resolution": integer(config, "resolution", 256),
+        }
+
+    def name(self, own: str, config: ModelConfig) -> str:  # noqa: ARG002 - ours are the same
+        """The same name."""
+        return own
+
+    def linear(self, own: str) -> bool:  # noqa: ARG002 - there is none
+        """Nowhere."""
+        return False
+
+    def dismantle(self, state: State) -> dict[str, torch.Tensor]:
+        """Nothing to do."""
+        return dict(state)
+
+    def describe(self, config: ModelConfig, state: State, scale: float) -> dict[str, Any]:  # noqa: ARG002
+        """``ddconfig`` and ``embed_dim``, flat."""
+        attending = [config.resolution // 2**i for i, on in _enumerate_attention(config) if on]
+        return {
+            "ch": config.stem,
+            "ch_mult": [width // config.stem for width in config.widths],
+            "num_res_blocks": per_level(config.num_res_blocks, len(config.widths))[0],
+            "attn_resolutions": attending,
+            "attn_type": "vanilla" if config.mid_attn else "none",
+            "resolution": config.resolution,
+            "in_channels": config.in_channels,
+            "out_ch": config.out_channels,
+            "z_channels": config.z_channels,
+            "double_z": config.double_z,
+            "embed_dim": config.embed_dim,
+            "dropout": config.dropout,
+            "tanh_out": config.tanh_out,
+            "scale_factor": scale,
+        }
+
+    def limits(self, config: ModelConfig) -> list[str]:
+        """Two dimensions, 32 groups, equal blocks per level, both middles."""
+        doubtful = {
+            f"{groups(config)} groups instead of {MOST_GROUPS}": (
+                config.norm == "group" and groups(config) not in (0, MOST_GROUPS)
+            ),
+            f"widths {config.widths} that are no multiples of the first convolution's "
+            f"{config.stem}": any(width % config.stem for width in config.widths),
+            "attention in levels but not in the middle": (
+                bool(config.attn_resolutions) and not config.mid_attn
+            ),
+        }
+        own = [text for text, doubt in doubtful.items() if doubt]
+        return common_limits(config) + stable_diffusion_limits(config) + own
+
+
+def with_identities(state: State, account: Account) -> dict[str, torch.Tensor]:
+    """Weights with convolutions around the latent that change nothing where there are none."""
+    result = dict(state)
+    for name, side, axis in (
+        ("quant_conv", ENDS.encoder_out, 0),
+        ("post_quant_conv", ENDS.decoder_in, 1),
+    ):
+        if any(key.startswith(f"{name}.") for key in state) or side not in state:
+            continue
+        like = state[side]
+        channels = like.shape[axis] if like.ndim > 2 else 0
+        result[f"{name}.weight"] = identity_kernel(like, channels, like.ndim - 2)
+        result[f"{name}.bias"] = torch.zeros(channels, dtype=like.dtype)
+        account.say(f"read: there is no {name}; one that changes nothing takes its place")
+    return result
+
+
+def _mapping(key: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise WeightsError(f"{key} holds more keys, got {value!r}")
+    return dict(value)
+
+
+def _enumerate_attention(config: ModelConfig) -> list[tuple[int, bool]]:
+    return list(enumerate(attention_levels(config)))

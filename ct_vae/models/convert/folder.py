@@ -1,0 +1,239 @@
+"""From files of others to a model folder, and from a model folder to files of others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from ct_vae.config.load import describe
+from ct_vae.config.model_folder import LatentConfig, ModelFolderConfig
+from ct_vae.config.preprocess import PreprocessConfig
+from ct_vae.errors import ConfigError
+from ct_vae.io.atomic import write_together
+from ct_vae.models.autoencoder_kl import AutoencoderKL
+from ct_vae.models.convert.architecture import model_config
+from ct_vae.models.convert.card import conversion_card
+from ct_vae.models.convert.exporting import export_weights
+from ct_vae.models.convert.importing import interpret
+from ct_vae.models.convert.peer import Form
+from ct_vae.models.convert.peers import PEERS
+from ct_vae.models.foreign_files import read_foreign
+from ct_vae.models.inflate import Inflation, inflate, merge_image_channels
+from ct_vae.models.model_folder import load_model_folder, save_model_folder
+from ct_vae.models.weights import WEIGHTS, own_config, weights_bytes
+
+# What of CT is represented unless told otherwise: the house's window, and MAISI's.
+WINDOW_HU = (-1000.0, 1000.0)
+_DIFFUSERS_WEIGHTS = "diffusion_pytorch_model.safetensors"
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """A network on its way to a model folder.
+
+    Attributes:
+        model: The network.
+        statements: What was read and assumed so far.
+        form: Of the peer, or ``None`` if it comes from a model folder.
+        preprocess: From HU to model units, of a model folder.
+    """
+
+    model: AutoencoderKL
+    statements: tuple[str, ...]
+    form: Form | None = None
+    preprocess: PreprocessConfig | None = None
+
+
+def open_origin(source: Path, config: Mapping[str, Any] | None) -> Origin:
+    """Read a peer's weights, or a model folder of this package.
+
+    Args:
+        source: See `ct_vae.models.foreign_files.read_foreign`.
+        config: The peer's configuration, instead of the one beside the weights.
+
+    Raises:
+        WeightsError: If the weights are refused.
+        ConfigError: If a model folder gets a second configuration.
+    """
+    if is_own(source):
+        if config is not None:
+            raise ConfigError(f"{source}: a model folder has its own configuration")
+        loaded = load_model_folder(source)
+        return Origin(
+            continuous(loaded.model),
+            (f"origin: model {loaded.config.name!r} ({loaded.sha256[:12]})",),
+            preprocess=loaded.config.preprocess,
+        )
+    state, beside = read_foreign(source)
+    imported = interpret(state, config if config is not None else beside)
+    return Origin(imported.model, imported.statements, imported.form)
+
+
+def is_own(source: Path) -> bool:
+    """Whether a folder is a model folder of this package."""
+    return (source / WEIGHTS).is_file() and own_config(source) is not None
+
+
+def continuous(model: Any) -> AutoencoderKL:
+    """The model, if it is one with a continuous latent.
+
+    Raises:
+        ConfigError: If it is not.
+    """
+    if not isinstance(model, AutoencoderKL):
+        raise ConfigError(f"only continuous autoencoders are converted, not {type(model).__name__}")
+    return model
+
+
+def change(
+    origin: Origin, how: Inflation | None, depth_stride: int, image_channels: int | None
+) -> Origin:
+    """Inflate, and merge image channels, where that is asked for.
+
+    Raises:
+        ConfigError: If the network does not allow it.
+    """
+    model, statements = origin.model, list(origin.statements)
+    if image_channels is not None:
+        statements.append(
+            f"changed: {model.in_channels} image channels merged into one, which is given the grey "
+            f"value; {model.out_channels} outputs averaged"
+        )
+        model = merge_image_channels(model, image_channels)
+    if how is not None:
+        step: Literal[1, 2] = 1 if depth_stride == 1 else 2
+        model = inflate(model, how, step)
+        statements.append(f"changed: {how} inflation from 2-D to 3-D, depth stride {step}")
+    elif depth_stride != 1:
+        raise ConfigError("a depth stride is of an inflation", "give --inflate averaged")
+    return replace(origin, model=model, statements=tuple(statements))
+
+
+def save_converted(
+    folder: Path, origin: Origin, name: str, window_hu: Range | None, model_range: Range | None
+) -> tuple[str, ...]:
+    """Write a model folder.
+
+    Args:
+        folder: Made if missing.
+        origin: What to write.
+        name: Of the model.
+        window_hu: HU that are represented; by default -1000 to 1000.
+        model_range: What the network takes them as; known for all but MONAI.
+
+    Returns:
+        Everything that was read, changed and assumed.
+
+    Raises:
+        ConfigError: If nothing tells the range of the network's images.
+        OutputError: If a file cannot be written.
+    """
+    preprocess, said = _preprocess(origin, window_hu, model_range)
+    model = origin.model.float()
+    config = ModelFolderConfig(
+        name=name,
+        model=model_config(model),
+        preprocess=preprocess,
+        latent=LatentConfig(scaling_factor=model.scaling_factor),
+    )
+    statements = (*origin.statements, said)
+    card = conversion_card(config, statements)
+    save_model_folder(folder, model, config, card, {"conversion": json.dumps(statements)})
+    return statements
+
+
+def export_folder(source: Path, output: Path, form: Form) -> tuple[str, ...]:
+    """Write a model folder's network as a peer keeps it, with the peer's configuration.
+
+    Args:
+        source: Model folder.
+        output: A ``.safetensors`` file, beside which ``<stem>.json`` is written, or a folder.
+        form: Of the peer.
+
+    Returns:
+        What the files do not say.
+
+    Raises:
+        WeightsError: If the source is no model folder.
+        ConfigError: If the peer has no such network.
+        OutputError: If a file cannot be written.
+    """
+    loaded = load_model_folder(source)
+    state, config = export_weights(continuous(loaded.model), form)
+    preprocess = loaded.config.preprocess
+    text = json.dumps(config, indent=2) + "\n"
+    units = {"window_hu": preprocess.window_hu, "model_range": preprocess.model_range}
+    metadata = {key: json.dumps(value) for key, value in units.items()}
+    weights, settings = export_targets(output, form)
+    write_together([(weights, weights_bytes(state, metadata)), (settings, text.encode())])
+    return (
+        f"the network takes HU {_words(preprocess.window_hu)} as "
+        f"{_words(preprocess.model_range)}; {PEERS[form].title} has no place for that but the "
+        "metadata of the weights file",
+    )
+
+
+def export_targets(output: Path, form: Form) -> tuple[Path, Path]:
+    """Where weights and configuration of an export go."""
+    if output.suffix == ".safetensors":
+        return output, output.with_suffix(".json")
+    return output / (_DIFFUSERS_WEIGHTS if form == "diffusers" else WEIGHTS), output / "config.json"
+
+
+def _preprocess(
+    origin: Origin, window_hu: Range | None, model_range: Range | None
+) -> tuple[PreprocessConfig, str]:
+    own = origin.preprocess or PreprocessConfig()
+    known = own.model_range if origin.form is None else PEERS[origin.form].model_range
+    units = model_range or known
+    if units is None:
+        raise ConfigError(
+            "nothing tells what values a MONAI network takes HU as",
+            "give --model-range, such as 0 1 or -1 1, and --window-hu",
+        )
+    window = window_hu or (own.window_hu if origin.form is None else WINDOW_HU)
+    told = "given" if window_hu and model_range else "assumed"
+    if origin.form == "maisi" and not window_hu and not model_range:
+        told = "read, as every MAISI network has it"
+    elif origin.form is None and not window_hu and not model_range:
+        told = "kept"
+    try:
+        preprocess = PreprocessConfig(
+            axcodes=own.axcodes, spacing_mm=own.spacing_mm, window_hu=window, model_range=units
+        )
+    except ValidationError as error:
+        raise ConfigError(describe(error, PreprocessConfig, "--window-hu, --model-range")) from None
+    return preprocess, f"{told}: HU {_words(window)} are given to the network as {_words(units)}"
+
+
+def _words(pair: Range) -> str:
+    return f"{pair[0]:g} to {pair[1]:g}"
+
+
+def refuse_present(targets: list[Path], overwrite: bool) -> None:
+    """Refuse to write over files that are there.
+
+    Raises:
+        ConfigError: If one is, and overwriting was not asked for.
+    """
+    present = [path for path in targets if path.exists()]
+    if present and not overwrite:
+        raise ConfigError(f"{present[0]} is there already", "choose another -o, or --overwrite")
+
+
+def model_targets(folder: Path) -> list[Path]:
+    """What must not be there before a model folder is written.
+
+    Raises:
+        ConfigError: If the name is that of a file.
+    """
+    if folder.suffix in (".safetensors", ".pt", ".ckpt", ".json") or folder.is_file():
+        raise ConfigError(f"-o {folder} names a file, a model is a folder")
+    return [folder / WEIGHTS, folder / "config.json"]

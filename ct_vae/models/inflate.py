@@ -1,0 +1,110 @@
+"""From 2-D to 3-D networks, and from several image channels to one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, cast
+
+import torch
+
+from ct_vae.config.model import ModelConfig
+from ct_vae.errors import ConfigError
+from ct_vae.models.autoencoder_kl import AutoencoderKL
+from ct_vae.models.build import build_untrained
+from ct_vae.models.convert.architecture import model_config
+
+Inflation = Literal["central", "averaged"]
+_IN, _OUT = "encoder.conv_in.weight", "decoder.conv_out"
+
+
+def inflate(
+    model_2d: AutoencoderKL,
+    how: Inflation,
+    depth_stride: Literal[1, 2] = 1,
+    image_channels: int | None = None,
+) -> AutoencoderKL:
+    """A 3-D network from a 2-D one, whose plane becomes the first two axes (Carreira 2017).
+
+    ``central`` puts each 2-D kernel in the middle slice of a 3-D one: slices are treated alone, but
+    for group normalisation and attention, which see the whole volume. A single slice gives what
+    the 2-D network gives. ``averaged`` divides each kernel among three slices: a volume that is
+    constant along the last axis gives what its slice gives, away from the ends of that axis, or
+    everywhere with ``padding_mode="replicate"``.
+
+    Args:
+        model_2d: Is left as it is.
+        how: Of the two.
+        depth_stride: Step along the last axis wherever the plane is halved; 2 only with
+            ``averaged``, since slices that are treated alone would be dropped.
+        image_channels: 1 merges the image channels as `merge_image_channels` does.
+
+    Returns:
+        In evaluation mode, with the dtype and the scaling factor of the 2-D network.
+
+    Raises:
+        ConfigError: If the network is not 2-D, or if the numbers do not fit together.
+    """
+    config = model_config(model_2d)
+    if config.spatial_dims != 2:
+        raise ConfigError(f"only 2-D networks are inflated, this one has {config.spatial_dims}")
+    if how not in ("central", "averaged"):
+        raise ConfigError(f"inflation is central or averaged, got {how!r}")
+    if depth_stride not in (1, 2) or (how == "central" and depth_stride == 2):
+        raise ConfigError(
+            f"depth_stride {depth_stride} does not go with {how!r} inflation",
+            "it is 1, or 2 with 'averaged'",
+        )
+    steps = tuple((*step, depth_stride) for step in config.steps)
+    volumetric = config.model_copy(update={"spatial_dims": 3, "strides": steps})
+    state = {name: _deep(tensor, how) for name, tensor in model_2d.state_dict().items()}
+    result = _built(volumetric, state, model_2d)
+    return result if image_channels is None else merge_image_channels(result, image_channels)
+
+
+def merge_image_channels(model: AutoencoderKL, image_channels: int = 1) -> AutoencoderKL:
+    """A network of one image channel that equals one of several fed the grey value in each.
+
+    The first kernel is summed over its input channels and the last averaged over its output
+    channels, as if the outputs were averaged.
+
+    Args:
+        model: Is left as it is.
+        image_channels: 1; there is no rule for another number.
+
+    Returns:
+        In evaluation mode, with the dtype and the scaling factor of the given network.
+
+    Raises:
+        ConfigError: If the averaging would have to come after a hyperbolic tangent.
+    """
+    if image_channels != 1:
+        raise ConfigError(f"image channels are merged into 1, not {image_channels}")
+    config = model_config(model)
+    if config.tanh_out and config.out_channels > 1:
+        raise ConfigError("the outputs cannot be merged before the tangent of tanh_out")
+    single = config.model_copy(update={"in_channels": 1, "out_channels": 1})
+    state = dict(model.state_dict())
+    state[_IN] = state[_IN].sum(1, keepdim=True)
+    for name in (f"{_OUT}.weight", f"{_OUT}.bias"):
+        state[name] = state[name].mean(0, keepdim=True)
+    return _built(single, state, model)
+
+
+def _deep(tensor: torch.Tensor, how: Inflation) -> torch.Tensor:
+    """A 2-D kernel, 1 or 3 wide, as a 3-D one; anything else as it is."""
+    if tensor.ndim != 4 or tensor.shape[-1] == 1:
+        return tensor[..., None] if tensor.ndim == 4 else tensor
+    if how == "averaged":
+        return (tensor / 3)[..., None].repeat(1, 1, 1, 1, 3)
+    empty = torch.zeros_like(tensor)
+    return torch.stack((empty, tensor, empty), dim=-1)
+
+
+def _built(
+    config: ModelConfig, state: Mapping[str, torch.Tensor], source: AutoencoderKL
+) -> AutoencoderKL:
+    first = source.get_parameter(_IN)
+    model = cast(AutoencoderKL, build_untrained(config)).to(first.device, first.dtype)
+    model.load_state_dict(state)
+    model.scaling_factor = source.scaling_factor
+    return model.eval()

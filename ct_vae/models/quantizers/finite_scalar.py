@@ -1,0 +1,99 @@
+"""Finite scalar quantisation: every channel rounded to a few levels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+
+from ct_vae.errors import ConfigError
+from ct_vae.models.quantizers.quantized import (
+    MOST_CODES,
+    Quantized,
+    Quantizer,
+    channels_second,
+    straight_through,
+)
+
+_EPS = 1e-3
+
+
+class FiniteScalar(Quantizer):
+    """A grid of codes that nothing has to learn (Mentzer et al. 2023, arXiv 2309.15505).
+
+    A channel with L levels is bounded to their range by a hyperbolic tangent and rounded to
+    integers from ``-(L // 2)`` to ``(L - 1) // 2``; a code is these over ``L // 2``, in [-1, 1].
+    The index counts the levels with the first channel as the lowest digit. Bounding is for what
+    an encoder gives, once: what already is a code belongs into ``nearest``.
+
+    Args:
+        levels: Number of levels of each channel, at least 2.
+
+    Raises:
+        ConfigError: If there are no levels, too few in a channel, or more than 2^24 codes.
+    """
+
+    def __init__(self, levels: Sequence[int] = (8, 8, 8, 5, 5, 5)) -> None:
+        given = tuple(levels)
+        if not given or min(given) < 2 or math.prod(given) > MOST_CODES:
+            raise ConfigError(
+                f"finite scalar quantisation has at least 2 levels in each channel and at most "
+                f"{MOST_CODES} codes, got levels {given}"
+            )
+        super().__init__(codebook_size=math.prod(given), width=len(given))
+        self.levels = given
+
+    def forward(self, z: torch.Tensor) -> Quantized:
+        """Bound and round ``(B, width, *spatial)``; there are no losses.
+
+        Raises:
+            InputError: If it has another number of channels, or no voxel.
+        """
+        half = self._half(z.device)
+        vectors = self._vectors(z)
+        bounded = self._bound(vectors)
+        # The bound of infinity is finite; its difference to itself is not, and keeps it visible.
+        steps = (bounded + (vectors - vectors)).detach().round()
+        latent = straight_through(bounded / half, steps / half)
+        return self._quantized(latent, self._index(steps), z.dtype, {})
+
+    def nearest(self, latent: torch.Tensor) -> torch.Tensor:
+        """Nearest codes of a latent ``(B, width, *spatial)``; codes are mapped to themselves.
+
+        Raises:
+            InputError: If it has another number of channels, or no voxel.
+        """
+        vectors = self._vectors(latent)
+        half = self._half(latent.device)
+        highest = self._level_count(latent.device) - 1 - half
+        steps = torch.minimum((vectors.detach() * half).round().maximum(-half), highest)
+        return channels_second(straight_through(vectors, steps / half), latent.dtype)
+
+    def _codes_of(self, indices: torch.Tensor) -> torch.Tensor:
+        half = self._half(indices.device)
+        digits = indices.unsqueeze(-1) // self._basis(indices.device)
+        return (digits % self._level_count(indices.device) - half) / half
+
+    def _bound(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Appendix A.1 of the paper: (-L/2, L/2 - 1) for even L, +-(L - 1)/2 for odd L."""
+        count = self._level_count(vectors.device).to(vectors.dtype)
+        reach = (count - 1) * (1 - _EPS) / 2
+        # With an even number of levels, zero lies on one of them and not between two.
+        offset = 0.5 * (1 - count % 2)
+        return torch.tanh(vectors + torch.tan(offset / reach)) * reach - offset
+
+    def _index(self, steps: torch.Tensor) -> torch.Tensor:
+        digits = steps + self._half(steps.device)
+        # What is not finite has no level; its latent stays visible, and its index stays valid.
+        return (digits.nan_to_num().long() * self._basis(steps.device)).sum(dim=-1)
+
+    def _level_count(self, device: torch.device) -> torch.Tensor:
+        return torch.tensor(self.levels, device=device)
+
+    def _half(self, device: torch.device) -> torch.Tensor:
+        return torch.tensor([n // 2 for n in self.levels], device=device)
+
+    def _basis(self, device: torch.device) -> torch.Tensor:
+        places = [math.prod(self.levels[:i]) for i in range(self.width)]
+        return torch.tensor(places, device=device)

@@ -1,0 +1,280 @@
+"""The numbers that shape encoder and decoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import accumulate
+from typing import Literal, TypedDict
+
+from torch import nn
+
+from ct_vae.blocks.attention import SpatialSelfAttention
+from ct_vae.blocks.conv import PaddingMode, per_axis
+from ct_vae.blocks.downsample import BlurDownsampleND, DownsampleND
+from ct_vae.blocks.norm import NormKind
+from ct_vae.blocks.resblock import ResBlockND
+from ct_vae.blocks.style import BlockStyle
+from ct_vae.blocks.upsample import SubvoxelUpsampleND, UpsampleND
+from ct_vae.errors import ConfigError
+
+Steps = Sequence[int | Sequence[int]]
+UpsampleMode = Literal["nearest", "linear", "subvoxel"]
+DownsampleMode = Literal["conv", "blur"]
+
+
+class Choices(TypedDict, total=False):
+    """What every member of the family can be told beside its main numbers.
+
+    Attributes:
+        norm: ``group`` (the default), or per voxel over its channels ``rms`` or ``layer``.
+        strides: Step between each level and the next, one number or one for each axis, each 1 or
+            2; for thick slices ``((2, 2, 1), (2, 2, 2))``. By default 2 everywhere.
+        padding_mode: What lies beyond the border of a map: ``zeros`` (the default),
+            ``replicate``, ``reflect`` or ``circular``.
+        decoder_blocks: Residual blocks per level of the decoder, the finest first; by default one
+            more than the encoder has.
+        encoder_mid: Whether the encoder has a middle, which it has by default.
+        decoder_mid: Whether the decoder has a middle, which it has by default.
+        head_activation: Whether the last convolution of each side follows a SiLU, as by default.
+        upsample_mode: Whether voxels are repeated (``nearest``, the default) or interpolated
+            (``linear``) before the convolution.
+        checkpointing: Whether training keeps only what enters each block and computes the rest
+            again, for less memory at about a third more time.
+    """
+
+    norm: NormKind
+    strides: Steps | None
+    padding_mode: PaddingMode
+    decoder_blocks: int | Sequence[int] | None
+    encoder_mid: bool
+    decoder_mid: bool
+    head_activation: bool
+    upsample_mode: Literal["nearest", "linear"]
+    checkpointing: bool
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What encoder and decoder have in common, and the layers made from it.
+
+    Attributes:
+        spatial_dims: 1, 2 or 3.
+        stem: Channels of the first convolution.
+        channels: Channels of each level, the finest first.
+        steps: Stride per axis between each level and the next.
+        encoder_blocks: Residual blocks of each level of the encoder, the finest first.
+        decoder_blocks: The same of the decoder.
+        attention: For each level, whether its blocks are followed by attention.
+        mid_attn: Whether a middle has attention.
+        encoder_mid: Whether the encoder has a middle.
+        decoder_mid: Whether the decoder has a middle.
+        style: Of convolutions and normalisations.
+        head_activation: Whether the last convolution of each side follows a SiLU.
+        head_kernel: Side of the encoder's last kernel.
+        downsample_mode: A strided convolution, or one that is blurred before voxels are dropped.
+        upsample_mode: How voxels become more.
+        adaptive: Whether each level of the decoder begins with a normalisation that the latent
+            modulates.
+        checkpointing: Whether training computes the inside of blocks twice.
+
+    Raises:
+        ConfigError: If a number is out of its range, or contradicts another.
+    """
+
+    spatial_dims: int
+    stem: int
+    channels: tuple[int, ...]
+    steps: tuple[tuple[int, ...], ...]
+    encoder_blocks: tuple[int, ...]
+    decoder_blocks: tuple[int, ...]
+    attention: tuple[bool, ...]
+    mid_attn: bool = True
+    encoder_mid: bool = True
+    decoder_mid: bool = True
+    style: BlockStyle = field(default_factory=BlockStyle)
+    head_activation: bool = True
+    head_kernel: int = 3
+    downsample_mode: DownsampleMode = "conv"
+    upsample_mode: UpsampleMode = "nearest"
+    adaptive: bool = False
+    checkpointing: bool = False
+
+    def __post_init__(self) -> None:
+        if self.upsample_mode not in ("nearest", "linear", "subvoxel"):
+            raise ConfigError(f"upsample_mode is nearest or linear, got {self.upsample_mode!r}")
+        axis, attends = self.style.causal_axis, any((*self.attention, self._attending_middle))
+        if axis is not None and not 0 <= axis < self.spatial_dims:
+            raise ConfigError(f"causal_axis {axis} is none of {self.spatial_dims} axes")
+        if axis is not None and attends:
+            raise ConfigError(
+                "a causal network cannot have attention, which lets every voxel see all others",
+                "set mid_attn to false and leave attn_resolutions empty",
+            )
+
+    @property
+    def _attending_middle(self) -> bool:
+        return self.mid_attn and (self.encoder_mid or self.decoder_mid)
+
+    @property
+    def factors(self) -> tuple[tuple[int, ...], ...]:
+        """Voxels of the image per voxel of each level, along each axis."""
+        ones = (1,) * self.spatial_dims
+        return tuple(
+            accumulate(
+                self.steps,
+                lambda factor, step: tuple(f * s for f, s in zip(factor, step, strict=True)),
+                initial=ones,
+            )
+        )
+
+    @property
+    def factor(self) -> tuple[int, ...]:
+        """Voxels of the image per latent voxel along each axis."""
+        return self.factors[-1]
+
+    def res_block(self, in_channels: int, out_channels: int) -> ResBlockND:
+        """A residual block of this network."""
+        return ResBlockND(self.spatial_dims, in_channels, out_channels, self.style)
+
+    def attend(self, channels: int) -> SpatialSelfAttention:
+        """An attention block of this network."""
+        return SpatialSelfAttention(self.spatial_dims, channels, self.style)
+
+    def conv(self, in_channels: int, out_channels: int, kernel: int = 3) -> nn.Module:
+        """A convolution of this network."""
+        return self.style.conv(self.spatial_dims, in_channels, out_channels, kernel)
+
+    def normalise(self, channels: int) -> nn.Module:
+        """A normalisation of this network."""
+        return self.style.normalise(self.spatial_dims, channels)
+
+    def activation(self) -> nn.Module:
+        """What stands before the last convolution of each side."""
+        return nn.SiLU() if self.head_activation else nn.Identity()
+
+    def downsample(self, level: int) -> nn.Module:
+        """From a level to the next coarser one."""
+        kind = BlurDownsampleND if self.downsample_mode == "blur" else DownsampleND
+        return kind(
+            self.spatial_dims,
+            self.channels[level],
+            self.steps[level],
+            self.style.padding_mode,
+            self.style.causal_axis,
+        )
+
+    def upsample(self, level: int) -> nn.Module:
+        """From a level to the next finer one."""
+        numbers = self.spatial_dims, self.channels[level], self.steps[level - 1]
+        if self.upsample_mode == "subvoxel":
+            return SubvoxelUpsampleND(*numbers, self.style.padding_mode, self.style.causal_axis)
+        return UpsampleND(*numbers, self.style.padding_mode, self.upsample_mode)
+
+
+def shape_of(  # noqa: PLR0913, PLR0917 - the numbers as constructors take them
+    spatial_dims: int,
+    base_ch: int,
+    ch_mult: Sequence[int],
+    down_channels: Sequence[int] | None,
+    num_res_blocks: int | Sequence[int],
+    attn_resolutions: Sequence[int],
+    mid_attn: bool,
+    norm_groups: int | None,
+    dropout: float,
+    choices: Choices,
+) -> Shape:
+    """The shape that the arguments of a constructor describe.
+
+    Args:
+        spatial_dims: 1, 2 or 3.
+        base_ch: Channels of the first convolution, and the unit of ``ch_mult``.
+        ch_mult: Channels of each level in units of ``base_ch``, the finest first.
+        down_channels: Channels of each level as they are, instead of ``ch_mult``; the first
+            convolution then has those of the first level.
+        num_res_blocks: Residual blocks per level of the encoder.
+        attn_resolutions: Downsample factors (the largest over the axes) at which blocks are
+            followed by attention.
+        mid_attn: Whether a middle has attention.
+        norm_groups: Groups of a group normalisation.
+        dropout: Of every residual block.
+        choices: All else.
+
+    Raises:
+        ConfigError: If the numbers do not fit together.
+    """
+    if spatial_dims not in (1, 2, 3):
+        raise ConfigError(f"spatial_dims is 1, 2 or 3, got {spatial_dims}")
+    stem, channels = _widths(base_ch, ch_mult, down_channels)
+    levels = len(channels)
+    blocks = _per_level("num_res_blocks", num_res_blocks, levels)
+    decoder_blocks = choices.get("decoder_blocks")
+    shape = Shape(
+        spatial_dims=spatial_dims,
+        stem=stem,
+        channels=channels,
+        steps=_steps(choices.get("strides"), levels, spatial_dims),
+        encoder_blocks=blocks,
+        decoder_blocks=tuple(n + 1 for n in blocks)
+        if decoder_blocks is None
+        else _per_level("decoder_blocks", decoder_blocks, levels),
+        attention=(False,) * levels,
+        mid_attn=mid_attn,
+        encoder_mid=choices.get("encoder_mid", True),
+        decoder_mid=choices.get("decoder_mid", True),
+        style=BlockStyle(
+            norm=choices.get("norm", "group"),
+            norm_groups=norm_groups,
+            dropout=dropout,
+            padding_mode=choices.get("padding_mode", "zeros"),
+        ),
+        head_activation=choices.get("head_activation", True),
+        upsample_mode=choices.get("upsample_mode", "nearest"),
+        checkpointing=choices.get("checkpointing", False),
+    )
+    return replace(shape, attention=_attending(shape, attn_resolutions))
+
+
+def _widths(
+    base_ch: int, ch_mult: Sequence[int], down_channels: Sequence[int] | None
+) -> tuple[int, tuple[int, ...]]:
+    """Channels of the first convolution and of each level."""
+    multiples = tuple(base_ch * m for m in ch_mult)
+    channels = multiples if down_channels is None else tuple(down_channels)
+    stem = base_ch if down_channels is None else next(iter(channels), 0)
+    if not channels or min(stem, *channels) < 1:
+        raise ConfigError(
+            f"a network needs at least one level and positive widths, got a first convolution "
+            f"of {stem} and levels of {channels}",
+            "check base_ch, ch_mult and down_channels",
+        )
+    return stem, channels
+
+
+def _per_level(name: str, blocks: int | Sequence[int], levels: int) -> tuple[int, ...]:
+    given = (blocks,) * levels if isinstance(blocks, int) else tuple(blocks)
+    if len(given) != levels or min(given) < 1:
+        raise ConfigError(
+            f"{name} is at least 1, one number or one for each of {levels} levels, got {blocks}"
+        )
+    return given
+
+
+def _steps(strides: Steps | None, levels: int, spatial_dims: int) -> tuple[tuple[int, ...], ...]:
+    given: Steps = (2,) * (levels - 1) if strides is None else strides
+    if len(given) != levels - 1:
+        raise ConfigError(
+            f"strides has {len(given)} steps, {levels} levels need {levels - 1}",
+            "give one step between each level and the next",
+        )
+    return tuple(per_axis(step, spatial_dims) for step in given)
+
+
+def _attending(shape: Shape, attn_resolutions: Sequence[int]) -> tuple[bool, ...]:
+    factors = [max(factor) for factor in shape.factors]
+    strange = sorted(set(attn_resolutions) - set(factors))
+    if strange:
+        raise ConfigError(
+            f"attn_resolutions {strange} do not occur, the factors of the levels are {factors}"
+        )
+    return tuple(factor in attn_resolutions for factor in factors)

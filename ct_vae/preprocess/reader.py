@@ -1,0 +1,144 @@
+"""A reader for MONAI pipelines, as strict as `ct_vae.io.read_volume`.
+
+``LoadImaged("image", reader=CTReader, assume_hu=True)``, or by its name from a bundle:
+``reader="ct_vae.preprocess.reader.CTReader"``.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from monai.data import ImageReader
+from monai.utils import ImageMetaKey, MetaKeys, SpaceKeys, ensure_tuple
+from numpy.typing import NDArray
+
+from ct_vae.errors import ConfigError, InputError
+from ct_vae.io import ReadOptions, read_volume
+from ct_vae.io.archive import ARCHIVE_SUFFIXES
+from ct_vae.io.dicom import split_series_path
+from ct_vae.io.dicom_file import is_dicom
+from ct_vae.io.discover import VOLUME_SUFFIXES
+from ct_vae.volume import Volume
+
+AnyPath = str | PathLike[str]
+_HEAD_BYTES = 512
+# What MONAI takes for an array without an axis of channels.
+_NO_CHANNEL = float("nan")
+
+
+@dataclass(frozen=True)
+class NamedVolume:
+    """A volume that is to be read."""
+
+    path: Path
+
+
+class CTReader(ImageReader):  # type: ignore[misc]
+    """Reads CT volumes in HU: files, folders of a DICOM series, archives, ``FOLDER/#id``.
+
+    When a reader fails, `monai.transforms.LoadImage` goes on to MONAI's own readers, which take
+    what is refused here. Therefore nothing is opened by `read`, and what is refused is refused by
+    `get_data`, whose errors `LoadImage` lets through as they are; `monai.transforms.Compose` raises
+    its own ``RuntimeError`` from them.
+
+    Args:
+        options: The fields of `ReadOptions`, such as ``hu_offset=-1024`` or ``assume_hu=True``.
+
+    Raises:
+        ConfigError: If there is no such option, or its value is out of range.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__()
+        # A TypeError would make MONAI drop all options with no more than a warning.
+        known = [field.name for field in fields(ReadOptions)]
+        for name in options:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+                raise ConfigError(f"CTReader has no option {name!r}", hint)
+        self.options = ReadOptions(**options)
+
+    def verify_suffix(self, filename: Sequence[AnyPath] | AnyPath) -> bool:
+        """Whether all names are those of volumes, folders, archives or DICOM files."""
+        return all(_is_wanted(Path(name)) for name in ensure_tuple(filename))
+
+    def read(
+        self, data: Sequence[AnyPath] | AnyPath, **kwargs: Any
+    ) -> NamedVolume | list[NamedVolume]:
+        """Name one or several volumes for `get_data`; nothing is opened.
+
+        Args:
+            data: A path, or several, whose volumes become channels.
+            kwargs: None; options belong to the constructor.
+
+        Raises:
+            ConfigError: If there are others, or no path.
+        """
+        if kwargs:
+            raise ConfigError(f"read takes no options, got {', '.join(kwargs)}")
+        named = [NamedVolume(Path(name)) for name in ensure_tuple(data)]
+        if not named:
+            raise ConfigError("no path was given")
+        return named if len(named) > 1 else named[0]
+
+    def get_data(
+        self, img: NamedVolume | Sequence[NamedVolume]
+    ) -> tuple[NDArray[Any], dict[str, Any]]:
+        """Read what `read` has named.
+
+        Returns:
+            ``(X, Y, Z)`` in HU, in the source's own index order, or ``(N, X, Y, Z)`` of several
+            volumes, and the metadata of the first. ``warnings`` among them tells what was odd.
+
+        Raises:
+            NoInputError: If a file is not there.
+            InputError: If it is damaged or refused, or if several do not lie on one grid.
+        """
+        named = ensure_tuple(img)
+        first = read_volume(named[0].path, self.options)
+        if len(named) == 1:
+            return first.voxels, _metadata(first, named[0].path, _NO_CHANNEL)
+        stack = [first.voxels]
+        for each in named[1:]:
+            volume = read_volume(each.path, self.options)
+            if not volume.grid.distance_mm(first.grid) <= 1e-3:
+                raise InputError(
+                    f"{each.path}: does not lie on the grid of {named[0].path}, "
+                    "and channels of one image do",
+                    "resample it, or load it as an image of its own",
+                )
+            stack.append(volume.voxels)
+        return np.stack(stack), _metadata(first, named[0].path, 0)
+
+
+def _metadata(volume: Volume, path: Path, channel: float) -> dict[str, Any]:
+    return {
+        MetaKeys.AFFINE.value: volume.grid.affine.copy(),
+        MetaKeys.ORIGINAL_AFFINE.value: volume.grid.affine.copy(),
+        MetaKeys.SPATIAL_SHAPE.value: np.asarray(volume.grid.shape),
+        MetaKeys.ORIGINAL_CHANNEL_DIM.value: channel,
+        MetaKeys.SPACE.value: SpaceKeys.RAS.value,
+        ImageMetaKey.FILENAME_OR_OBJ: str(path),
+        # Text, since MONAI puts the metadata of a batch together key by key.
+        "format": str(volume.source.get("format", "")),
+        "warnings": "; ".join(volume.warnings),
+    }
+
+
+def _is_wanted(path: Path) -> bool:
+    if path.is_dir() or split_series_path(path)[1]:
+        return True
+    if path.name.lower().endswith((*VOLUME_SUFFIXES, *ARCHIVE_SUFFIXES)):
+        return True
+    try:
+        with path.open("rb") as file:
+            return is_dicom(file.read(_HEAD_BYTES))
+    except OSError:
+        return False

@@ -1,0 +1,192 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import ct_vae
+from ct_vae.io import read_latent, read_volume, write_volume
+from ct_vae.models.convert import export_weights
+from ct_vae.models.model_folder import load_model_folder
+from ct_vae.models.weights import load_metadata
+from tests._asserts import assert_close, assert_only_files
+from tests._small import ct_volume
+from tests.cli._run import call
+from tests.models._latent_diffusion import LatentDiffusion
+from tests.models._small import noise, randomise, small_model
+
+MODEL_FILES = {"config.json", "model.safetensors", "MODEL_CARD.md", "SHA256SUMS"}
+MONAI_LIKE = {"double_z": False, "head_activation": False, "decoder_blocks": 1}
+
+
+def latent_diffusion(path, image=3):
+    model = LatentDiffusion(image=image)
+    randomise(model)
+    save_file(model.state_dict(), path)
+    return model.eval()
+
+
+def peer_files(folder, form, **numbers):
+    model = small_model(**numbers)
+    state, config = export_weights(model, form)
+    save_file(state, folder / "x.safetensors")
+    (folder / "x.json").write_text(json.dumps(config))
+    return model
+
+
+def converted(*args):
+    code, text = call("convert", *args)
+    assert code == 0, text
+    return text
+
+
+def test_stable_diffusion_weights_become_a_model_folder(tmp_path):
+    theirs = latent_diffusion(tmp_path / "vae.safetensors")
+    text = converted(tmp_path / "vae.safetensors", "-o", tmp_path / "sd")
+    assert_only_files(tmp_path / "sd", MODEL_FILES)
+    loaded = load_model_folder(tmp_path / "sd")
+    x = noise(1, 3, 8, 8)
+    with torch.no_grad():
+        assert_close(loaded.model.moments(x), theirs.moments(x), 1e-5)
+    assert loaded.config.name == "sd"
+    assert loaded.config.preprocess.model_range == (-1, 1)
+    assert loaded.config.latent.scaling_factor == 0.18215
+    card = (tmp_path / "sd" / "MODEL_CARD.md").read_text()
+    told = (
+        "format: CompVis",
+        "architecture: 2-D, 3 to 3 image channels",
+        "assumed: 32 groups",
+        "assumed: latent scaling factor 0.18215",
+        "assumed: HU -1000 to 1000 are given to the network as -1 to 1",
+    )
+    for words in told:
+        assert words in text
+        assert words in card
+    assert str(tmp_path) not in card
+    metadata = load_metadata(tmp_path / "sd")
+    assert json.loads(metadata["conversion"])[0].startswith("format: CompVis")
+
+
+@pytest.mark.parametrize("how", ["central", "averaged"])
+def test_an_inflated_model_encodes_and_decodes_a_volume(tmp_path, how):
+    latent_diffusion(tmp_path / "vae.safetensors")
+    options = ("--inflate", how, "--image-channels", 1, "--name", "inflated")
+    text = converted(tmp_path / "vae.safetensors", "-o", tmp_path / "m", *options)
+    assert f"changed: {how} inflation" in text
+    assert "changed: 3 image channels merged" in text
+    write_volume(ct_volume(), tmp_path / "a.nii.gz")
+    assert call("encode", tmp_path / "m", tmp_path / "a.nii.gz", "-o", tmp_path)[0] == 0
+    latent = read_latent(tmp_path / "a_latent.nii.gz")
+    assert latent.record.model.name == "inflated"
+    assert latent.record.factor == (2, 2, 1)
+    codec = ct_vae.load_codec(tmp_path / "m")
+    decoded = codec.decode(codec.encode(read_volume(tmp_path / "a.nii.gz")))
+    assert np.isfinite(decoded.voxels).all()
+
+
+def test_a_model_folder_is_inflated_too_and_keeps_its_window(tmp_path):
+    latent_diffusion(tmp_path / "vae.safetensors", image=1)
+    window = ("--window-hu", -160, 240, "--model-range", 0, 1)
+    text = converted(tmp_path / "vae.safetensors", "-o", tmp_path / "flat", *window)
+    assert "given: HU -160 to 240 are given to the network as 0 to 1" in text
+    options = ("--inflate", "averaged", "--depth-stride", 2)
+    text = converted(tmp_path / "flat", "-o", tmp_path / "deep", *options)
+    assert "origin: model 'flat'" in text
+    config = load_model_folder(tmp_path / "deep").config
+    assert config.model.factor == (2, 2, 2)
+    assert config.preprocess.window_hu == (-160, 240)
+    assert config.preprocess.model_range == (0, 1)
+
+
+def test_maisi_brings_its_own_mapping_and_monai_must_be_told(tmp_path):
+    peer_files(tmp_path, "maisi", **MONAI_LIKE, upsample_mode="linear")
+    given = ("--config", tmp_path / "x.json")
+    text = converted(tmp_path / "x.safetensors", "-o", tmp_path / "m", *given)
+    assert "read, as every MAISI network has it: HU -1000 to 1000 are given to the" in text
+    assert load_model_folder(tmp_path / "m").config.preprocess.model_range == (0, 1)
+    peer_files(tmp_path, "monai", **MONAI_LIKE)
+    code, text = call("convert", tmp_path / "x.safetensors", "-o", tmp_path / "n", *given)
+    assert code == 2
+    assert "--model-range" in text
+    assert not (tmp_path / "n").exists()
+    converted(tmp_path / "x.safetensors", "-o", tmp_path / "n", *given, "--model-range", -1, 1)
+    assert load_model_folder(tmp_path / "n").config.preprocess.model_range == (-1, 1)
+
+
+@pytest.mark.parametrize(
+    ("form", "numbers", "name"),
+    [
+        ("compvis", {"spatial_dims": 2, "base_ch": 32, "norm_groups": 32}, "model.safetensors"),
+        ("diffusers", {"spatial_dims": 2}, "diffusion_pytorch_model.safetensors"),
+        ("monai", MONAI_LIKE, "model.safetensors"),
+        ("maisi", MONAI_LIKE | {"upsample_mode": "linear"}, "model.safetensors"),
+    ],
+)
+def test_there_and_back_again_nothing_has_changed(tmp_path, form, numbers, name):
+    peer_files(tmp_path, form, **numbers)
+    given = ("--config", tmp_path / "x.json", "--model-range", -1, 1)
+    converted(tmp_path / "x.safetensors", "-o", tmp_path / "m", *given)
+    text = converted(tmp_path / "m", "-o", tmp_path / "back", "--to", form)
+    assert "the network takes HU -1000 to 1000 as -1 to 1" in text
+    assert_only_files(tmp_path / "back", {"config.json", name})
+    before, after = load_file(tmp_path / "x.safetensors"), load_file(tmp_path / "back" / name)
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    assert (tmp_path / "back" / "config.json").read_text() == json.dumps(
+        json.loads((tmp_path / "x.json").read_text()), indent=2
+    ) + "\n"
+    metadata = load_metadata(tmp_path / "back" / name)
+    assert json.loads(metadata["window_hu"]) == [-1000, 1000]
+    converted(tmp_path / "m", "-o", tmp_path / "one.safetensors", "--to", form)
+    assert (tmp_path / "one.json").exists()
+    assert load_file(tmp_path / "one.safetensors").keys() == before.keys()
+
+
+def test_what_is_there_is_kept_unless_told_otherwise(tmp_path):
+    latent_diffusion(tmp_path / "vae.safetensors")
+    args = (tmp_path / "vae.safetensors", "-o", tmp_path / "m")
+    converted(*args)
+    before = (tmp_path / "m" / "MODEL_CARD.md").read_bytes()
+    code, text = call("convert", *args, "--name", "other")
+    assert (code, "is there already" in text) == (2, True)
+    assert (tmp_path / "m" / "MODEL_CARD.md").read_bytes() == before
+    converted(*args, "--name", "other", "--overwrite")
+    assert load_model_folder(tmp_path / "m").config.name == "other"
+    converted(tmp_path / "m", "-o", tmp_path / "e", "--to", "compvis")
+    assert call("convert", tmp_path / "m", "-o", tmp_path / "e", "--to", "compvis")[0] == 2
+    converted(tmp_path / "m", "-o", tmp_path / "e", "--to", "compvis", "--overwrite")
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "words"),
+    [
+        (["absent.safetensors", "-o", "m"], 4, "no such file or folder"),
+        (["vae.safetensors", "-o", "m", "--config", "absent.json"], 2, "no such file"),
+        (["vae.safetensors", "-o", "m", "--config", "bad.json"], 4, "does not know: nonsense"),
+        (["vae.safetensors", "-o", "m.safetensors"], 2, "names a file"),
+        (["vae.safetensors", "-o", "m", "--to", "monai"], 4, "a file, not a model folder"),
+        (["vae.safetensors", "-o", "m", "--to", "onnx"], 2, "onnx"),
+        (["vae.safetensors", "-o", "m", "--image-channels", "3"], 2, "image-channels"),
+        (["vae.safetensors", "-o", "m", "--depth-stride", "2"], 2, "depth stride"),
+        (["vae.safetensors", "-o", "m", "--window-hu", "5", "5"], 2, "from low to high"),
+        (["own", "-o", "m"], 2, "is a model folder already"),
+        (["own", "-o", "m", "--inflate", "central"], 2, "only 2-D networks are inflated"),
+        (["own", "-o", "m", "--inflate", "central", "--config", "bad.json"], 2, "its own config"),
+        (["own", "-o", "m", "--to", "diffusers"], 2, "spatial_dims 3"),
+        (["own", "-o", "m", "--to", "monai", "--name", "x"], 2, "--to goes with"),
+        (["x.ckpt", "-o", "m"], 4, "not a readable checkpoint"),
+    ],
+)
+def test_what_cannot_be_done_leaves_nothing(tmp_path, monkeypatch, model_folder, args, code, words):
+    monkeypatch.chdir(tmp_path)
+    latent_diffusion(tmp_path / "vae.safetensors")
+    (tmp_path / "bad.json").write_text('{"nonsense": 1}')
+    (tmp_path / "x.ckpt").write_bytes(b"\x80\x02nonsense")
+    (tmp_path / "own").symlink_to(model_folder)
+    before = sorted(tmp_path.iterdir())
+    told = call("convert", *args)
+    assert told[0] == code, told
+    assert words in told[1]
+    assert "Traceback" not in told[1]
+    assert sorted(tmp_path.iterdir()) == before

@@ -1,0 +1,217 @@
+import numpy as np
+import pytest
+
+from ct_vae.errors import CtVaeError
+from ct_vae.io import ReadOptions, read_volume, scan_series
+from tests.io._series import (
+    STEP_MM,
+    assert_nothing_identifying,
+    hounsfield,
+    make_series,
+    save,
+    set_stored,
+    told_by,
+    write_series,
+)
+
+CONSENT = ReadOptions(resample_irregular=True, assume_hu=True, force=True)
+
+
+def refusal(folder, options=None):
+    with pytest.raises(CtVaeError) as caught:
+        read_volume(folder, options)
+    assert_nothing_identifying(str(caught.value))
+    return str(caught.value)
+
+
+def readable(folder):
+    return [found for found in scan_series(folder) if found.verdict == "ok"]
+
+
+@pytest.mark.parametrize("copies", [[3], [0], range(8), [2, 2, 2]])
+def test_identical_duplicates_are_dropped_and_told(tmp_path, copies):
+    slices = make_series()
+    write_series(tmp_path, slices)
+    for i, k in enumerate(copies):
+        slices[k].SOPInstanceUID += ".7"
+        slices[k].InstanceNumber = 90 + k
+        save(slices[k], tmp_path / f"again{i}")
+    volume = read_volume(tmp_path)
+    np.testing.assert_array_equal(volume.voxels, hounsfield())
+    assert f"{len(list(copies))} slices that repeat others exactly were dropped" in volume.warnings
+    assert_nothing_identifying(told_by(volume))
+
+
+def test_a_duplicate_stored_in_another_way_is_the_same(tmp_path):
+    slices = make_series()
+    write_series(tmp_path, slices)
+    again = make_series()[4]
+    again.RescaleIntercept = -1000
+    set_stored(again, hounsfield()[:, :, 4].T + 1000)
+    save(again, tmp_path / "again")
+    np.testing.assert_array_equal(read_volume(tmp_path).voxels, hounsfield())
+
+
+@pytest.mark.parametrize("which", [0, 3, 7])
+def test_conflicting_duplicates_are_refused_with_their_place(tmp_path, which):
+    write_series(tmp_path, make_series())
+    other = make_series(seed=0)[which]
+    changed = hounsfield()[:, :, which].T + 1024
+    changed[5, 5] += 1
+    set_stored(other, changed)
+    save(other, tmp_path / "other")
+    text = refusal(tmp_path, CONSENT)
+    assert f"different pixels lie at the same place: {100 + which * STEP_MM:.3f} mm" in text
+
+
+def test_a_duplicate_displaced_in_its_plane_conflicts(tmp_path):
+    slices = make_series()
+    write_series(tmp_path, slices)
+    slices[3].ImagePositionPatient[0] += 0.2
+    save(slices[3], tmp_path / "other")
+    assert "same place" in refusal(tmp_path, CONSENT)
+
+
+@pytest.mark.parametrize(
+    "keyword", ["AcquisitionNumber", "TemporalPositionIdentifier", "ContentTime"]
+)
+def test_complete_phases_are_volumes_of_their_own(tmp_path, keyword):
+    values = ["101010", "101020"] if keyword == "ContentTime" else [1, 2]
+    for seed, value in enumerate(values):
+        slices = make_series(seed=seed)
+        for dataset in slices:
+            setattr(dataset, keyword, value)
+        write_series(tmp_path, slices, lambda k, s=seed: f"{k}.{s}")
+    assert "2 CT series" in refusal(tmp_path)
+    found = readable(tmp_path)
+    assert [each.number for each in found] == [3, 3]
+    voxels = [each.read().voxels for each in found]
+    for seed in (0, 1):
+        assert any(np.array_equal(each, hounsfield(seed=seed)) for each in voxels)
+    assert {each.id for each in readable(tmp_path)} == {each.id for each in found}
+
+
+def test_phases_given_twice_are_read_once_each(tmp_path):
+    for seed in (0, 1):
+        slices = make_series(seed=seed)
+        # A slice of nothing but air may be the same in both phases.
+        set_stored(slices[0], np.zeros((12, 10)))
+        for dataset in slices:
+            dataset.AcquisitionNumber = seed
+        write_series(tmp_path, slices, lambda k, s=seed: f"a{k}.{s}")
+        write_series(tmp_path, slices, lambda k, s=seed: f"b{k}.{s}")
+    assert [each.slices for each in readable(tmp_path)] == [8, 8]
+
+
+def test_an_incomplete_phase_is_refused(tmp_path):
+    for seed in (0, 1):
+        slices = make_series(seed=seed)
+        for dataset in slices:
+            dataset.AcquisitionNumber = seed
+        if seed:
+            del slices[5]
+        write_series(tmp_path, slices, lambda k, s=seed: f"{k}.{s}")
+    assert "same place" in refusal(tmp_path, CONSENT)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda s: setattr(s, "ImageOrientationPatient", [0, 1, 0, 0, 0, -1]), "orientation"),
+        (lambda s: setattr(s, "ImageOrientationPatient", [1, 0, 0, 0, 0.9848, 0.1736]), "orient"),
+        (lambda s: setattr(s, "PixelSpacing", [0.75, 0.51]), "pixel spacing"),
+        (lambda s: setattr(s, "FrameOfReferenceUID", "1.2.77"), "frame of reference"),
+        (lambda s: setattr(s, "StudyInstanceUID", "1.2.77"), "study"),
+        (lambda s: (setattr(s, "Rows", 10), setattr(s, "Columns", 12)), "rows and columns"),
+    ],
+)
+@pytest.mark.parametrize("which", [[0], [3, 4], range(4, 8)])
+def test_slices_of_another_kind_are_split_off_only_as_whole_volumes(
+    tmp_path, change, reason, which
+):
+    slices = make_series()
+    for k in which:
+        change(slices[k])
+    write_series(tmp_path, slices)
+    if len(list(which)) < 4:
+        text = refusal(tmp_path, CONSENT)
+        assert "do not belong together" in text
+        assert reason in text
+    else:
+        assert [each.slices for each in scan_series(tmp_path)] == [4, 4]
+        text = refusal(tmp_path, CONSENT)
+        assert ("lie at one place" if reason == "orientation" else "2 CT series") in text
+
+
+def test_two_orientations_in_one_series_are_two_volumes(tmp_path):
+    write_series(tmp_path, make_series(seed=0))
+    coronal = make_series(seed=1, orientation=(1, 0, 0, 0, 0, -1))
+    write_series(tmp_path, coronal, lambda k: f"c{k}")
+    found = readable(tmp_path)
+    assert [each.slices for each in found] == [8, 8]
+    assert {each.read().grid.axcodes for each in found} == {"LPS", "LIP"}
+
+
+def test_rounding_of_directions_does_not_split(tmp_path):
+    slices = make_series()
+    for k, dataset in enumerate(slices):
+        dataset.ImageOrientationPatient = [1, 1e-6 * k, 0, -1e-6 * k, 1, 0]
+    write_series(tmp_path, slices)
+    np.testing.assert_array_equal(read_volume(tmp_path).voxels, hounsfield())
+
+
+def test_a_localizer_in_the_same_series_is_set_aside(tmp_path):
+    slices = make_series()
+    scout = make_series(1, sides=(20, 30), orientation=(0, 1, 0, 0, 0, -1))[0]
+    scout.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+    write_series(tmp_path, [*slices, scout])
+    volume = read_volume(tmp_path)
+    np.testing.assert_array_equal(volume.voxels, hounsfield())
+    assert "a localizer" in volume.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("modality", "sop_class", "kind", "reason"),
+    [
+        ("CT", "1.2.840.10008.5.1.4.1.1.7", "AXIAL", "a secondary capture"),
+        ("CT", "1.2.840.10008.5.1.4.1.1.7.2", "AXIAL", "a secondary capture"),
+        ("OT", "1.2.840.10008.5.1.4.1.1.7", "AXIAL", "modality OT"),
+        ("SR", "1.2.840.10008.5.1.4.1.1.88.67", "", "dose report"),
+        ("SEG", "1.2.840.10008.5.1.4.1.1.66.4", "", "a segmentation"),
+        ("PT", "1.2.840.10008.5.1.4.1.1.128", "", "modality PT"),
+        ("CT", "1.2.840.10008.5.1.4.1.1.481.2", "", "not a CT image"),
+        ("CT", "1.2.840.10008.5.1.4.1.1.2", "SCREEN SAVE", "a screen capture"),
+        ("CT", "1.2.840.10008.5.1.4.1.1.2", "DOSE_INFO", "dose report"),
+    ],
+)
+def test_what_is_no_ct_volume_is_skipped_with_its_reason(
+    tmp_path, modality, sop_class, kind, reason
+):
+    slices = make_series()
+    for dataset in slices:
+        dataset.Modality, dataset.SOPClassUID = modality, sop_class
+        dataset.ImageType = ["DERIVED", "SECONDARY", kind]
+    write_series(tmp_path, slices)
+    (found,) = scan_series(tmp_path)
+    assert found.verdict == "skipped"
+    assert reason in found.reason
+    with pytest.raises(CtVaeError, match="is no CT volume"):
+        found.read()
+
+
+def test_a_report_without_pixels_is_skipped(tmp_path):
+    write_series(tmp_path, make_series())
+    report = make_series(1)[0]
+    for tag in ("PixelData", "Rows", "Columns", "ImagePositionPatient", "BitsAllocated"):
+        delattr(report, tag)
+    report.Modality, report.SOPClassUID = "SR", "1.2.840.10008.5.1.4.1.1.88.22"
+    report.SeriesInstanceUID += ".8"
+    save(report, tmp_path / "report")
+    assert "structured report" in read_volume(tmp_path).warnings[0]
+
+
+def test_missing_series_uids_are_refused(tmp_path):
+    slices = make_series()
+    del slices[7].SeriesInstanceUID
+    write_series(tmp_path, slices)
+    assert "belongs to no series (no SeriesInstanceUID)" in refusal(tmp_path, CONSENT)

@@ -1,0 +1,136 @@
+"""What the codebook costs, how much of it is used, and whether ranks agree."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from ct_vae.models.quantizers import EMACodebook
+
+COST = """
+import torch
+from pathlib import Path
+from ct_vae.models.quantizers import EMACodebook
+
+def step(quantizer, side):
+    z = torch.randn(1, 8, side, side, side, requires_grad=True)
+    result = quantizer(z)
+    (result.latent.square().mean() + result.losses["commitment"]).backward()
+
+def peak():
+    # Not ru_maxrss, which a process takes over from the one that starts it.
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+quantizer = EMACodebook(8192, 8)
+step(quantizer, 4)
+before = peak()
+step(quantizer, 64)
+print(peak() - before)
+"""
+
+RANK = """
+import sys, torch
+from torch import distributed
+from ct_vae.models.quantizers import EMACodebook
+
+rank, meeting, out, normalize = int(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4] == "True"
+distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
+torch.manual_seed(rank)
+quantizer = EMACodebook(65, 3, normalize=normalize, revive_after=2)
+batches = []
+for step in range(20):
+    # Ranks see other data, of another size, from step to step in another place.
+    z = torch.randn(2, 3, 10 + 7 * rank) + step / 10 + rank
+    if step == 5 and rank == 1:
+        z[0, 0, 0] = torch.nan
+    batches.append(z)
+    quantizer(z)
+torch.save((quantizer.state_dict(), batches), f"{out}/{rank}.pt")
+distributed.destroy_process_group()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc")
+def test_a_step_on_a_large_latent_takes_little_memory():
+    done = subprocess.run([sys.executable, "-c", COST], check=True, capture_output=True, text=True)
+    kilobytes = int(done.stdout)
+    # All pairs of latents and codes would be 8.6 GB. Measured: 70 to 115 MB.
+    assert 8_000 < kilobytes < 500_000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("normalize", [False, True])
+def test_two_ranks_hold_one_codebook(tmp_path, normalize):
+    command = [sys.executable, "-c", RANK]
+    ranks = [
+        subprocess.Popen([*command, str(r), tmp_path / "meeting", tmp_path, str(normalize)])
+        for r in (0, 1)
+    ]
+    assert [rank.wait(timeout=120) for rank in ranks] == [0, 0]
+    (first, batches), (second, others) = (torch.load(tmp_path / f"{r}.pt") for r in (0, 1))
+    assert [name for name in first if not torch.equal(first[name], second[name])] == []
+    # One batch was not finite on one rank, and was skipped by both.
+    assert first["updates"] == 19
+    assert not torch.equal(batches[0].mean(), others[0].mean())
+    assert first["initialised"]
+
+
+def test_what_ranks_count_is_what_one_process_counts(monkeypatch):
+    """Sums over two ranks, played by one process, are those of the joined batch."""
+    z = [torch.randn(30, 3, generator=torch.Generator().manual_seed(s)) for s in (0, 1)]
+    joined, apart = (EMACodebook(8, 3, revive_after=None) for _ in range(2))
+    for quantizer in (joined, apart):
+        quantizer.initialised.fill_(True)
+    apart.load_state_dict(joined.state_dict())
+
+    def add_the_other(batch: torch.Tensor) -> None:
+        chosen = torch.cdist(z[1], apart.codes).argmin(dim=1)
+        batch[:, 0] += chosen.bincount(minlength=8)
+        batch[:, 1:].index_add_(0, chosen, z[1])
+
+    joined(torch.cat(z))
+    monkeypatch.setattr("ct_vae.models.quantizers.ema_codebook._world", lambda: 2)
+    monkeypatch.setattr(torch.distributed, "all_reduce", add_the_other)
+    apart(z[0])
+    torch.testing.assert_close(apart.codes, joined.codes)
+    torch.testing.assert_close(apart.counts, joined.counts)
+
+
+def structured(amount: int, seed: int) -> torch.Tensor:
+    """A mixture of flat clusters of unequal weight, and a curve: ``(amount, 8)``."""
+    fixed = torch.Generator().manual_seed(0)
+    centres = 3 * torch.randn(20, 8, generator=fixed)
+    axes = torch.randn(20, 8, 8, generator=fixed) * torch.logspace(0, -2, 8)
+    weights = torch.linspace(1, 10, 20)
+    drawn = torch.Generator().manual_seed(seed)
+    which = torch.multinomial(weights, amount // 2, replacement=True, generator=drawn)
+    spread = torch.randn(amount // 2, 8, 1, generator=drawn)
+    clusters = centres[which] + (axes[which] @ spread).squeeze(-1)
+    place = torch.rand(amount - amount // 2, 1, generator=drawn)
+    return torch.cat([clusters, torch.sin(place * torch.arange(1.0, 9.0)) * 4])
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("start", ["on latents", "far away"])
+def test_most_codes_are_used_on_a_structured_source(normalize, start):
+    quantizer = EMACodebook(512, 8, normalize=normalize, revive_after=5)
+    if start == "far away":
+        # All but a few codes dead from the start, as after a collapse.
+        quantizer.initialised.fill_(True)
+        quantizer.codes[4:] = -50 + 0.01 * quantizer.codes[4:]
+        quantizer.sums.copy_(quantizer.codes)
+    for step in range(60):
+        quantizer(structured(2048, step))
+    held_out = structured(10_000, 1000)
+    result = quantizer.eval()(held_out)
+    assert result.usage > 0.5
+    assert result.perplexity > 128
+    if not normalize:
+        error = (result.latent - held_out).square().sum() / (
+            held_out - held_out.mean(0)
+        ).square().sum()
+        assert error < 0.02

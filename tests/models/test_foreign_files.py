@@ -1,0 +1,152 @@
+import json
+import os
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from ct_vae.errors import ConfigError, WeightsError
+from ct_vae.models import unpickle
+from ct_vae.models.foreign_files import read_foreign
+from tests._asserts import assert_only_files
+
+TENSORS = {"encoder.a": torch.arange(6.0).view(2, 3), "b": torch.ones(4, dtype=torch.float64)}
+
+
+def assert_tensors(state):
+    assert state.keys() == TENSORS.keys()
+    for name, tensor in TENSORS.items():
+        torch.testing.assert_close(state[name], tensor, rtol=0, atol=0)
+
+
+class Malicious:
+    """A pickle that would make a file."""
+
+    def __init__(self, target):
+        self.target = str(target)
+
+    def __reduce__(self):
+        return os.mkdir, (self.target,)
+
+
+def test_a_safetensors_file_has_no_configuration(tmp_path):
+    save_file(TENSORS, tmp_path / "x.safetensors")
+    state, config = read_foreign(tmp_path / "x.safetensors")
+    assert_tensors(state)
+    assert config is None
+
+
+@pytest.mark.parametrize(("suffix", "zipped"), [(".ckpt", True), (".pt", False)])
+def test_a_pickle_of_tensors_is_read(tmp_path, suffix, zipped):
+    nested = {"state_dict": {"model": TENSORS}, "epoch": 3, "optimizer": {"lr": 0.1}}
+    content = nested if suffix == ".ckpt" else TENSORS
+    path = tmp_path / f"x{suffix}"
+    torch.save(content, path, _use_new_zipfile_serialization=zipped)
+    state, config = read_foreign(str(path))
+    assert_tensors(state)
+    assert config is None
+    assert_only_files(tmp_path, {path.name})
+
+
+def test_a_malicious_pickle_is_refused_on_one_line_and_does_nothing(tmp_path, monkeypatch):
+    made = tmp_path / "made"
+    path = tmp_path / "x.ckpt"
+    torch.save({"state_dict": {"a": torch.ones(1)}, "b": Malicious(made)}, path)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setenv("TMPDIR", str(scratch))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    with pytest.raises(WeightsError, match=r"x\.ckpt: a pickle that wants more.*mkdir") as caught:
+        read_foreign(path)
+    assert "\n" not in str(caught.value)
+    assert not made.exists()
+    assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 64, b"<html>", b"\x80\x02nonsense"])
+def test_what_is_no_pickle_is_refused_on_one_line(tmp_path, content):
+    path = tmp_path / "x.pt"
+    path.write_bytes(content)
+    with pytest.raises(unpickle.Refusal) as caught:
+        unpickle.read(str(path))
+    assert "\n" not in str(caught.value)
+    assert str(caught.value)
+
+
+def test_a_zip_of_something_else_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.pt", "w") as archive:
+        archive.writestr("a.txt", "text")
+    with pytest.raises(unpickle.Refusal, match="not a readable checkpoint"):
+        unpickle.read(str(tmp_path / "x.pt"))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ([1, 2], "no weights by name but list"),
+        ({}, "no weights by name but dict"),
+        ({"epoch": 3}, "no weights; its keys are epoch"),
+        ({"model": TENSORS, "state_dict": TENSORS}, r"several places \(state_dict, model\)"),
+        ({"a": torch.ones(1), "epoch": 3}, "no weights; its keys are a, epoch"),
+        ({"model": {"model": {"model": {"model": TENSORS, "x": 1}, "x": 1}, "x": 1}}, "its keys"),
+    ],
+)
+def test_what_holds_no_weights_or_too_many_is_refused(content, words):
+    with pytest.raises(unpickle.Refusal, match=words):
+        unpickle.weights_of(content)
+
+
+def test_averaged_weights_beside_the_weights_do_not_matter():
+    found = unpickle.weights_of({"state_dict": TENSORS, "ema": TENSORS, "hyper": {"a": 1}})
+    assert_tensors(found)
+
+
+def diffusers_folder(folder: Path, name="diffusion_pytorch_model.safetensors") -> Path:
+    folder.mkdir(parents=True)
+    if name.endswith("safetensors"):
+        save_file(TENSORS, folder / name)
+    else:
+        torch.save(TENSORS, folder / name)
+    (folder / "config.json").write_text(json.dumps({"norm_num_groups": 8}))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "pipeline"), [("safetensors", False), ("safetensors", True), ("bin", True)]
+)
+def test_a_diffusers_folder_brings_its_configuration(tmp_path, name, pipeline):
+    folder = tmp_path / "vae" if pipeline else tmp_path / "x"
+    diffusers_folder(folder, f"diffusion_pytorch_model.{name}")
+    state, config = read_foreign(tmp_path if pipeline else folder)
+    assert_tensors(state)
+    assert config == {"norm_num_groups": 8}
+
+
+def test_folders_without_weights_say_what_they_hold(tmp_path):
+    with pytest.raises(WeightsError, match="none of diffusion_pytorch_model"):
+        read_foreign(tmp_path)
+    save_file(TENSORS, tmp_path / "diffusion_pytorch_model.fp16.safetensors")
+    with pytest.raises(WeightsError, match=r"holds diffusion_pytorch_model\.fp16\.safetensors"):
+        read_foreign(tmp_path)
+
+
+def test_a_broken_configuration_is_refused(tmp_path):
+    folder = diffusers_folder(tmp_path / "x")
+    (folder / "config.json").write_text("{")
+    with pytest.raises(ConfigError, match=r"config\.json: not JSON"):
+        read_foreign(folder)
+
+
+@pytest.mark.parametrize("name", ["absent", "absent.safetensors", "x.txt", "x.h5"])
+def test_what_is_not_there_or_of_another_kind_is_told(tmp_path, name):
+    for other in ("x.txt", "x.h5"):
+        (tmp_path / other).write_bytes(b"text")
+    with pytest.raises(WeightsError, match=r"no such file|not a weights file by its name"):
+        read_foreign(tmp_path / name)
+
+
+def test_weights_of_this_package_are_not_taken_for_a_peers(model_folder):
+    with pytest.raises(WeightsError, match="weights of this package"):
+        read_foreign(model_folder / "model.safetensors")
