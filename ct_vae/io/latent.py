@@ -55,7 +55,7 @@ def write_latent(
         path: Ends with ``.nii.gz`` or ``.nii``, or with ``_emb.nii.gz`` in layout ``maisi``; the
             record gets the same stem and ``.json``.
         dtype: ``"int16"`` with slope and intercept, or ``"float32"`` bit for bit; ``None`` takes
-            float32 for layout ``maisi`` and int16 otherwise. Codes are stored as uint16, or int32
+            int16 for layout ``plain`` and float32 otherwise. Codes are stored as uint16, or int32
             if one is above 65 535, whatever is asked for.
         layout: How the file is laid out (see `ct_vae.io.latent_layout`).
 
@@ -88,7 +88,7 @@ def write_latent(
 
 def default_dtype(layout: Layout) -> LatentDtype:
     """How values are stored where nothing else is asked for."""
-    return "float32" if layout == "maisi" else "int16"
+    return "int16" if layout == "plain" else "float32"
 
 
 def read_latent(path: str | Path) -> Latent:

@@ -51,8 +51,9 @@ def check_layout(layout: Layout, dtype: str, codes: bool, axcodes: str) -> None:
             f"layout {layout} holds channels of real values, and this latent is one of codes",
             "leave --layout out",
         )
-    if layout == "maisi" and dtype != "float32":
-        raise ConfigError(f"layout maisi is float32, not {dtype}", "leave --dtype out")
+    # ITK leaves the slope out where voxels are vectors, and MAISI's training reads raw values.
+    if layout != "plain" and dtype != "float32":
+        raise ConfigError(f"layout {layout} is float32, not {dtype}", "leave --dtype out")
     if layout == "maisi" and axcodes != _AXCODES:
         raise ConfigError(
             f"layout maisi has axes that run to R, A and S, and this model's are {axcodes}",

@@ -32,6 +32,8 @@ from ct_vae.volume import DERIVED_MARK, Volume
 # A qform holds no shear; this much is rounding, and moves no corner by a hundredth of a voxel.
 _QFORM_SHEAR = 1e-5
 _SCANNER = 1
+# A record in a header takes about two thousand bytes.
+_LARGEST_PEEK = 2**16
 _NO_EXTENSIONS = b"\0\0\0\0"
 
 
@@ -55,8 +57,6 @@ def read_nifti(path: str | Path, options: ReadOptions | None = None) -> Volume:
     with reading(path):
         file = load_nifti(Path(path), options.frame, single=True)
         header = file.header
-        if RECORD_FORMAT.encode() in file.extensions:
-            raise InputError("is a latent of this package, not a CT volume", "decode it instead")
         grid, facts, warnings = nifti_grid(
             header.fields, _sides(header), options.assume_ras, options.resample_irregular
         )
@@ -107,6 +107,9 @@ def load_nifti(path: Path, frame: int | None = None, *, single: bool = False) ->
         raw.seek(0)
         stream = ByteStream(raw, size, "gzip" if gz else "raw")
         header = parse_header(stream.peek(540))
+        # Before its dimensions are: a latent has more of them than a volume.
+        if single and RECORD_FORMAT.encode() in stream.peek(min(header.offset, _LARGEST_PEEK)):
+            raise InputError("is a latent of this package, not a CT volume", "decode it instead")
         shape, frames, wanted = _choose_frame(header, frame) if single else (header.shape, 1, 0)
         stream.check_possible(header.offset + math.prod(header.shape) * header.dtype.itemsize)
         stream.skip(header.size)

@@ -32,9 +32,9 @@ def test_rows_are_volumes_and_columns_windows(tmp_path):
 
 def test_slices_go_where_they_are_told(tmp_path):
     voxels = np.zeros((12, 10, 8), np.int16)
-    voxels[2, 3, 4] = 200
+    voxels[2, 3, 2] = 200
     volume = volume_of(voxels, (1.0, 1.0, 1.0))
-    for at, shown in (((2, 3, 4), True), (None, False)):
+    for at, shown in (((2, 3, 2), True), (None, False)):
         row = sheet_row("here", volume, at)
         assert all(image.max() == (200 if shown else 0) for image, _ in row.planes)
 
@@ -52,4 +52,4 @@ def test_a_row_does_not_keep_its_volume():
 
 
 def test_windows_are_soft_tissue_and_lung():
-    assert SHEET_WINDOWS == (WINDOWS["soft_tissue"], WINDOWS["lung"])
+    assert (WINDOWS["soft_tissue"], WINDOWS["lung"]) == SHEET_WINDOWS

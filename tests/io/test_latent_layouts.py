@@ -55,11 +55,10 @@ def test_names_and_neighbours(tmp_path):
     )
 
 
-@pytest.mark.parametrize("dtype", ["int16", "float32"])
 @pytest.mark.parametrize("case", CASES)
-def test_a_vector_file_is_one_of_vectors_to_others(tmp_path, dtype, case):
+def test_a_vector_file_is_one_of_vectors_to_others(tmp_path, case):
     latent, path = CASES[case], tmp_path / "x_latent.nii.gz"
-    written = write_latent(latent, path, dtype, "vector")
+    written = write_latent(latent, path, layout="vector")
     image = nib.load(path)
     channels, *sides = latent.array.shape
     assert image.shape == (*sides, 1, channels)
@@ -70,7 +69,8 @@ def test_a_vector_file_is_one_of_vectors_to_others(tmp_path, dtype, case):
     assert Grid(latent.grid.shape, image.affine).distance_mm(latent.grid) < 1e-3
     other = SimpleITK.ReadImage(str(path))
     assert other.GetNumberOfComponentsPerPixel() == channels
-    assert other.GetSize() == tuple(sides)
+    # ITK drops a last axis of one voxel.
+    assert other.GetSize() == tuple(sides if sides[2] > 1 else sides[:2])
     values = SimpleITK.GetArrayFromImage(other).reshape((*sides[::-1], channels))
     np.testing.assert_allclose(values.transpose(2, 1, 0, 3), expected, rtol=0, atol=scale)
 

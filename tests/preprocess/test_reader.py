@@ -18,7 +18,7 @@ from monai.transforms import (
     Spacingd,
 )
 
-from ct_vae.errors import ConfigError, CtVaeError, InputError, NoInputError
+from ct_vae.errors import ConfigError, CtVaeError, InputError
 from ct_vae.grid import Grid
 from ct_vae.io import read_volume, write_volume
 from ct_vae.preprocess.reader import CTReader
@@ -157,7 +157,6 @@ def not_hu(folder):
         (gap, InputError),
         (cut, InputError),
         (not_hu, InputError),
-        (lambda folder: folder, NoInputError),
     ],
 )
 def test_what_is_refused_is_refused_in_a_pipeline_and_left_to_no_other_reader(

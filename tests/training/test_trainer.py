@@ -61,7 +61,8 @@ def metrics(folder):
 def test_a_run_becomes_a_model_folder(tmp_path):
     folder = train(patches(), config(tmp_path / "run"), [ct_volume()], name="tiny")
     assert folder == tmp_path / "run"
-    assert_only_files(folder, RUN_FILES)
+    model_files = {"config.json", "model.safetensors", "MODEL_CARD.md", "SHA256SUMS"}
+    assert_only_files(folder, RUN_FILES | {f"best/{name}" for name in model_files})
     loaded = load_model_folder(folder)
     assert loaded.config.name == "tiny"
     assert loaded.config.samples_seen == 8
