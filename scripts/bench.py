@@ -1,19 +1,23 @@
-"""Speed and memory beside peers, measured side by side in one run; prints JSON.
+"""Speed and memory beside those of peers, measured in one run on the machine at hand.
 
-Usage: python scripts/bench.py [NAME...] [--threads N] [--repeats N] [--json FILE]
+Usage: python scripts/bench.py NAME... [--json FILE] [--threads N] [--repetitions N]
+
+Peers take turns, so that whatever else the machine does meets all of them; the median of the
+repetitions counts. ``agreement`` is the relative error to the first peer's result.
 """
 
 from __future__ import annotations
 
 import argparse
-import gc
+import copy
 import json
+import os
 import platform
-import resource
 import statistics
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -27,136 +31,214 @@ from ct_vae.blocks.attention import SpatialSelfAttention
 from ct_vae.blocks.upsample import UpsampleND
 from ct_vae.models.convert import import_weights
 
-Runs = Mapping[str, Callable[[], Any]]
-MAISI_SIZE: dict[str, Any] = {
-    "spatial_dims": 3,
-    "in_channels": 1,
-    "out_channels": 1,
-    "channels": (64, 128, 256),
-    "latent_channels": 4,
-    "num_res_blocks": (2, 2, 2),
-    "attention_levels": (False, False, False),
-    "with_encoder_nonlocal_attn": False,
-    "with_decoder_nonlocal_attn": False,
+Peers = dict[str, Callable[[], torch.Tensor]]
+PACKAGES = ("ct_vae", "torch", "monai", "numpy")
+
+
+@dataclass
+class Case:
+    """One piece of work done by several peers.
+
+    Attributes:
+        name: What is done, on what.
+        seconds: Of every repetition, by peer.
+        median_seconds: By peer.
+        speed: How many times as fast as the first peer each is, by medians.
+        agreement: 2-norm of the difference to the first peer's result over that of the result.
+        memory_mb: Peak above what was held before, by peer; empty where it was not measured.
+        notes: Numbers to read the others by.
+    """
+
+    name: str
+    seconds: dict[str, list[float]]
+    median_seconds: dict[str, float]
+    speed: dict[str, float]
+    agreement: dict[str, float]
+    memory_mb: dict[str, float] = field(default_factory=dict)
+    notes: dict[str, float] = field(default_factory=dict)
+
+
+def compare(name: str, peers: Peers, repetitions: int) -> Case:
+    """Run the peers in turns; the first run of each warms up and is compared, not timed."""
+    results = {peer: run().double() for peer, run in peers.items()}
+    first = next(iter(results.values()))
+    agreement = {p: float((r - first).norm() / first.norm()) for p, r in results.items()}
+    seconds: dict[str, list[float]] = {peer: [] for peer in peers}
+    for _ in range(repetitions):
+        for peer, run in peers.items():
+            started = time.perf_counter()
+            run()
+            seconds[peer].append(time.perf_counter() - started)
+    median = {peer: statistics.median(s) for peer, s in seconds.items()}
+    reference = next(iter(median.values()))
+    return Case(name, seconds, median, {p: reference / m for p, m in median.items()}, agreement)
+
+
+def peak_rise_mb(run: Callable[[], object]) -> float:
+    """By how much the process's memory rose above its start; Linux only."""
+    status = Path("/proc/self/status")
+
+    def held(field_name: str) -> float:
+        line = next(row for row in status.read_text().splitlines() if row.startswith(field_name))
+        return int(line.split()[1]) / 1024
+
+    Path("/proc/self/clear_refs").write_text("5")
+    before = held("VmRSS")
+    run()
+    return held("VmHWM") - before
+
+
+def upsample(repetitions: int) -> Iterator[Case]:
+    """Nearest upsampling and convolution, at the sizes that decoders of CT have."""
+    sizes = [(3, 64, 32), (3, 128, 24), (3, 256, 16), (2, 64, 128), (2, 128, 64)]
+    for dims, channels, side in sizes:
+        for dtype in (torch.float32, torch.bfloat16):
+            for layout in (torch.contiguous_format, _channels_last(dims)):
+                name = f"{channels} channels, {side}^{dims}, {_short(dtype)}, {_short(layout)}"
+                peers = _upsamplers(dims, channels, side, dtype, layout)
+                yield compare(name, peers, repetitions)
+
+
+def _upsamplers(
+    dims: int, channels: int, side: int, dtype: torch.dtype, layout: torch.memory_format
+) -> Peers:
+    ours = UpsampleND(dims, channels).to(dtype=dtype, memory_format=layout)
+    theirs = UpSample(
+        dims,
+        channels,
+        channels,
+        mode="nontrainable",
+        interp_mode="nearest",
+        align_corners=None,
+        post_conv=ours.conv,
+    )
+    x = torch.randn(1, channels, *[side] * dims).to(dtype=dtype, memory_format=layout)
+    return {
+        "nearest + conv": lambda: ours.conv(functional.interpolate(x, scale_factor=2.0)),
+        "MONAI UpSample": lambda: theirs(x),
+        "ct_vae UpsampleND": lambda: ours(x),
+    }
+
+
+def decode(repetitions: int) -> Iterator[Case]:
+    """The decoder of 64/128/256 channels without attention, against MONAI's with its weights."""
+    channels = (64, 128, 256)
+    numbers: dict[str, Any] = {
+        "spatial_dims": 3,
+        "in_channels": 1,
+        "out_channels": 1,
+        "num_res_blocks": (2,) * len(channels),
+        "channels": channels,
+        "attention_levels": (False,) * len(channels),
+        "latent_channels": 4,
+        "norm_num_groups": 32,
+        "with_encoder_nonlocal_attn": False,
+        "with_decoder_nonlocal_attn": False,
+    }
+    theirs = MonaiAutoencoderKL(**numbers).eval()
+    ours = import_weights(theirs.state_dict(), numbers)
+    layout = torch.channels_last_3d
+    for side in (12, 16):
+        z = torch.randn(1, 4, side, side, side)
+        near = z.contiguous(memory_format=layout)
+        theirs_near, ours_near = (copy.deepcopy(m).to(memory_format=layout) for m in (theirs, ours))
+        peers: Peers = {
+            "MONAI": lambda z=z: theirs.decode(z),
+            "ct_vae": lambda z=z: ours.decode(z),
+            "MONAI, channels last": lambda z=near, m=theirs_near: m.decode(z),
+            "ct_vae, channels last": lambda z=near, m=ours_near: m.decode(z),
+        }
+        case = compare(f"latent 4 x {side}^3 to {4 * side}^3, float32", peers, repetitions)
+        case.memory_mb = {peer: peak_rise_mb(run) for peer, run in peers.items()}
+        yield case
+
+
+def attention(repetitions: int) -> Iterator[Case]:
+    """Attention over a whole map of 32^3 positions."""
+    channels, side = 128, 32
+    block = SpatialSelfAttention(3, channels)
+    x = torch.randn(1, channels, side, side, side)
+    peers: Peers = {"ct_vae SpatialSelfAttention": lambda: block(x)}
+    case = compare(f"{channels} channels, {side}^3, float32", peers, repetitions)
+    case.memory_mb = {peer: peak_rise_mb(run) for peer, run in peers.items()}
+    case.notes = {"matrix_of_all_pairs_mb": 4 * side**6 / 2**20}
+    yield case
+
+
+def _channels_last(dims: int) -> torch.memory_format:
+    return torch.channels_last_3d if dims == 3 else torch.channels_last
+
+
+def _short(kind: torch.dtype | torch.memory_format) -> str:
+    return str(kind).removeprefix("torch.").replace("_", " ")
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor())
+
+
+BENCHMARKS: dict[str, Callable[[int], Iterator[Case]]] = {
+    "upsample": upsample,
+    "decode": decode,
+    "attention": attention,
 }
 
 
-def side_by_side(runs: Runs, repeats: int) -> dict[str, float]:
-    """Median seconds of each, their turns interleaved so that a busy moment hits all of them."""
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for run in runs.values():
-        run()
-    for _ in range(repeats):
-        for name, run in runs.items():
-            gc.collect()
-            started = time.perf_counter()
-            run()
-            seconds[name].append(time.perf_counter() - started)
-    return {name: statistics.median(values) for name, values in seconds.items()}
-
-
-def bench_upsample(repeats: int) -> dict[str, Any]:
-    """The step up at 64 channels and 32^3: fused, as it is written, and MONAI's layer."""
-    ours = UpsampleND(3, 64).eval()
-    peer = UpSample(
-        3,
-        64,
-        64,
-        2,
-        mode="nontrainable",
-        interp_mode="nearest",
-        post_conv=ours.conv,
-        align_corners=None,
-    ).eval()
-    x = torch.randn(1, 64, 32, 32, 32)
-    runs: Runs = {
-        "fused": lambda: ours(x),
-        "nearest_then_conv": lambda: ours.conv(functional.interpolate(x, scale_factor=2)),
-        "monai": lambda: peer(x),
-    }
-    difference = (ours(x) - peer(x)).norm() / peer(x).norm()
-    seconds = side_by_side(runs, repeats)
+def conditions(repetitions: int) -> dict[str, Any]:
+    """What a figure holds for: versions, processor, threads, and how busy the machine was."""
     return {
-        "seconds": seconds,
-        "relative_difference": difference.item(),
-        "nearest_then_conv_over_fused": seconds["nearest_then_conv"] / seconds["fused"],
-        "monai_over_fused": seconds["monai"] / seconds["fused"],
-    }
-
-
-def bench_decode(repeats: int) -> dict[str, Any]:
-    """Decoding a 16^3 latent with the weights of MONAI's 64/128/256 autoencoder."""
-    torch.manual_seed(0)
-    peer = MonaiAutoencoderKL(**MAISI_SIZE).eval()
-    ours = import_weights(peer.state_dict(), MAISI_SIZE).eval()
-    z = torch.randn(1, 4, 16, 16, 16)
-    last = z.contiguous(memory_format=torch.channels_last_3d)
-    apart = import_weights(peer.state_dict(), MAISI_SIZE).eval()
-    apart.to(memory_format=torch.channels_last_3d)
-    runs: Runs = {
-        "ours": lambda: ours.decode(z),
-        "ours_channels_last": lambda: apart.decode(last),
-        "monai": lambda: peer.decode(z),
-    }
-    difference = (ours.decode(z) - peer.decode(z)).norm() / peer.decode(z).norm()
-    seconds = side_by_side(runs, repeats)
-    return {
-        "seconds": seconds,
-        "relative_difference": difference.item(),
-        "monai_over_ours": seconds["monai"] / seconds["ours"],
-        "monai_over_ours_channels_last": seconds["monai"] / seconds["ours_channels_last"],
-    }
-
-
-def bench_attention(repeats: int) -> dict[str, Any]:
-    """Attention over a 32^3 map of 128 channels; a matrix of all pairs would take 4 GiB."""
-    block, x = SpatialSelfAttention(3, 128).eval(), torch.randn(1, 128, 32, 32, 32)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    seconds = side_by_side({"attention": lambda: block(x)}, repeats)
-    rise = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    return {"seconds": seconds, "peak_memory_rise_mb": rise / 1024}
-
-
-# Attention first: peak memory only ever rises.
-BENCHMARKS = {"attention": bench_attention, "upsample": bench_upsample, "decode": bench_decode}
-
-
-def conditions(threads: int, repeats: int) -> dict[str, Any]:
-    """What the figures depend on."""
-    packages = ("ct_vae", "torch", "monai")
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return {
-        "versions": {name: version(name) for name in packages},
         "python": platform.python_version(),
-        "cpu": models[0] if models else platform.processor(),
-        "threads": threads,
-        "repeats": repeats,
+        "packages": {name: version(name) for name in PACKAGES},
+        "processor": _processor(),
+        "vector_instructions": torch.backends.cpu.get_cpu_capability(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "load_before": os.getloadavg()[0],
+        "repetitions": repetitions,
+        "device": "cpu",
+        "gradients": False,
     }
+
+
+def show(case: Case) -> None:
+    """Print a case as a few lines."""
+    print(case.name)
+    for peer, median in case.median_seconds.items():
+        memory = f", {case.memory_mb[peer]:8.0f} MB" if peer in case.memory_mb else ""
+        print(
+            f"  {peer:28s} {1000 * median:9.1f} ms, {case.speed[peer]:5.2f} x, "
+            f"relative error {case.agreement[peer]:.1e}{memory}"
+        )
+    for name, number in case.notes.items():
+        print(f"  {name} {number:.0f}")
 
 
 def main() -> None:
-    """Run the benchmarks that were named, or all."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--json", type=Path, help="file to write")
+    """Run the named benchmarks."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "names", nargs="+", choices=BENCHMARKS, metavar="NAME", help=", ".join(BENCHMARKS)
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where all figures are written")
+    parser.add_argument("--threads", type=int, help="of PyTorch; its own choice by default")
+    parser.add_argument("--repetitions", type=int, default=7, help="timed runs of each peer")
     options = parser.parse_args()
-    unknown = set(options.names) - set(BENCHMARKS)
-    if unknown:
-        parser.error(f"no benchmark {sorted(unknown)}, there are {', '.join(BENCHMARKS)}")
-    torch.set_num_threads(options.threads)
-    warnings.simplefilter("ignore")
-    results: dict[str, Any] = {"conditions": conditions(options.threads, options.repeats)}
-    with torch.inference_mode():
-        for name, bench in BENCHMARKS.items():
-            if name in options.names or not options.names:
-                results[name] = bench(options.repeats)
-    text = json.dumps(results, indent=2)
-    print(text)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    report: dict[str, Any] = {"conditions": conditions(options.repetitions), "benchmarks": {}}
+    with torch.inference_mode(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        for name in options.names:
+            cases = report["benchmarks"][name] = []
+            for case in BENCHMARKS[name](options.repetitions):
+                show(case)
+                cases.append(asdict(case))
     if options.json:
-        options.json.write_text(text + "\n", encoding="utf-8")
+        options.json.write_text(json.dumps(report, indent=2) + "\n")
 
 
 if __name__ == "__main__":

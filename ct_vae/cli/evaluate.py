@@ -44,7 +44,6 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one parameter per option
     from ct_vae.evaluation.panels import write_panel
     from ct_vae.evaluation.report import clear_results, write_csv, write_summary
     from ct_vae.evaluation.windows import parse_window
-    from ct_vae.io import read_volume
     from ct_vae.io.discover import Case, discover
 
     folder = output_folder(output)
@@ -58,7 +57,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one parameter per option
 
     def work(case: Case) -> str:
         name = names[case]
-        result = evaluate_case(codec, read_volume(case.path, reading), name, chosen)
+        result = evaluate_case(codec, case.read(reading), name, chosen)
         if panels:
             write_panel(result.original, result.reconstruction, folder / f"{name}.png", title=name)
         rows.extend(result.rows)

@@ -24,7 +24,7 @@ def reconstruct(  # noqa: PLR0913, PLR0917 - one parameter per option
     force: options.Force = False,
 ) -> None:
     """Encode and decode volumes and write only the reconstruction, not for diagnosis."""
-    from ct_vae.io import read_volume, write_volume
+    from ct_vae.io import write_volume
     from ct_vae.io.discover import Case, discover
 
     folder = output_folder(output)
@@ -35,7 +35,7 @@ def reconstruct(  # noqa: PLR0913, PLR0917 - one parameter per option
 
     def work(case: Case) -> str:
         target = targets[case]
-        write_volume(codec.reconstruct(read_volume(case.path, reading)), target)
+        write_volume(codec.reconstruct(case.read(reading)), target)
         return str(target)
 
     raise typer.Exit(work_through(cases, work, "reconstruct", folder))

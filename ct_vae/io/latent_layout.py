@@ -1,7 +1,7 @@
 """How a latent is laid out in its NIfTI file, and the JSON that goes with layout ``maisi``.
 
-``plain`` is 4-D with channels last, ``vector`` 5-D ``(X, Y, Z, 1, C)`` with the intent of a vector,
-and ``maisi`` what the diffusion training of MAISI (NVIDIA's NV-Generate-CTMR,
+``plain`` is 4-D with channels last, ``vector`` 5-D float32 ``(X, Y, Z, 1, C)`` with the intent of a
+vector, and ``maisi`` what the diffusion training of MAISI (NVIDIA's NV-Generate-CTMR,
 ``scripts/diff_model_train.py``) reads: 4-D float32, channels last, not scaled, in
 ``<stem>_emb.nii.gz``, and beside it ``<stem>_emb.nii.gz.json`` with ``spacing`` and ``modality``.
 The spacing is that of the CT, not of the latent: it conditions the network on the image to be made.
@@ -51,7 +51,8 @@ def check_layout(layout: Layout, dtype: str, codes: bool, axcodes: str) -> None:
             f"layout {layout} holds channels of real values, and this latent is one of codes",
             "leave --layout out",
         )
-    # ITK leaves the slope out where voxels are vectors, and MAISI's training reads raw values.
+    # ITK writes past its memory when it scales vectors of integers (seen in SimpleITK 2.5), and
+    # MAISI's own files are float32.
     if layout != "plain" and dtype != "float32":
         raise ConfigError(f"layout {layout} is float32, not {dtype}", "leave --dtype out")
     if layout == "maisi" and axcodes != _AXCODES:

@@ -41,7 +41,7 @@ def find_originals(
         raise ConfigError("INPUT and --config both name volumes", "give one of them")
     if inputs:
         found = discover(inputs, unique=False)
-        return {case: partial(read_volume, case.path, reading) for case in found}
+        return {case: partial(case.read, reading) for case in found}
     settings = _phantom_settings(run) if config is None else load_config(config)
     cases = build_split(settings.data).val
     if not cases:

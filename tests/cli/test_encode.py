@@ -232,3 +232,72 @@ def test_a_volume_that_memory_does_not_hold_fails_alone(
     assert call("encode", model_folder, inputs, "-o", tmp_path / "out")[0] == 8
     assert "--tiling blend" in (tmp_path / "out" / "failures.jsonl").read_text()
     assert (tmp_path / "out" / "below" / "b.c_latent.nii.gz").exists()
+
+
+def test_layouts_decode_to_the_same_volume(model_folder, inputs, tmp_path):
+    source = inputs / "a.nii.gz"
+    voxels = []
+    for layout, stem in (("plain", "a_latent"), ("vector", "a_latent"), ("maisi", "a_emb")):
+        out = tmp_path / layout
+        wishes = ("--dtype", "float32", "--layout", layout)
+        assert call("encode", model_folder, source, "-o", out, *wishes)[0] == 0
+        assert read_latent(out / f"{stem}.nii.gz").record.layout == layout
+        assert call("decode", model_folder, out, "-o", out / "back")[0] == 0
+        (decoded,) = (out / "back").iterdir()
+        voxels.append(read_volume(decoded).voxels)
+    np.testing.assert_array_equal(voxels[0], voxels[1])
+    np.testing.assert_array_equal(voxels[0], voxels[2])
+    assert_only_files(
+        tmp_path / "maisi",
+        {"a_emb.nii.gz", "a_emb.json", "a_emb.nii.gz.json", "back/a_emb_decoded.nii.gz"},
+    )
+
+
+@pytest.mark.parametrize(("layout", "stem"), [("vector", "a_latent"), ("maisi", "a_emb")])
+def test_a_latent_in_another_layout_is_kept_and_none_taken_for_another(
+    model_folder, inputs, tmp_path, layout, stem
+):
+    def encode(*wishes):
+        assert call("encode", model_folder, inputs / "a.nii.gz", "-o", tmp_path, *wishes)[0] == 0
+        return (tmp_path / f"{stem}.nii.gz").stat().st_mtime_ns
+
+    call("encode", model_folder, inputs / "a.nii.gz", "-o", tmp_path, "--dtype", "float32")
+    first = encode("--layout", layout)
+    assert read_latent(tmp_path / f"{stem}.nii.gz").record.layout == layout
+    assert encode("--layout", layout) == first
+    if layout == "maisi":
+        (tmp_path / "a_emb.nii.gz.json").unlink()
+        assert encode("--layout", layout) > first
+        assert (tmp_path / "a_emb.nii.gz.json").exists()
+
+
+def test_int16_and_other_layouts_do_not_go_together(model_folder, inputs, tmp_path):
+    out = tmp_path / "out"
+    for layout in ("vector", "maisi"):
+        wishes = ("--layout", layout, "--dtype", "int16")
+        code, text = call("encode", model_folder, inputs, "-o", out, *wishes)
+        assert (code, f"{layout} is float32" in text) == (2, True)
+    assert not out.exists()
+
+
+def test_codes_have_one_layout_and_are_kept(tmp_path, inputs):
+    from ct_vae.config.model_folder import LatentConfig, ModelFolderConfig
+    from ct_vae.config.preprocess import PreprocessConfig
+    from ct_vae.models.model_folder import save_model_folder
+    from tests._small import SMALL_CODES, small_model
+
+    config = ModelFolderConfig(
+        name="codes",
+        model=SMALL_CODES["vq"],
+        preprocess=PreprocessConfig(),
+        latent=LatentConfig(scaling_factor=1.0),
+    )
+    model, out = tmp_path / "model", tmp_path / "out"
+    save_model_folder(model, small_model(base=SMALL_CODES["vq"]), config, "", {})
+    source = inputs / "a.nii.gz"
+    for layout in ("vector", "maisi"):
+        code, text = call("encode", model, source, "-o", out, "--layout", layout)
+        assert (code, "one of codes" in text) == (2, True)
+        assert not out.exists()
+    call("encode", model, source, "-o", out)
+    assert "is done already" in call("encode", model, source, "-o", out)[1]

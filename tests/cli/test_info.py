@@ -1,10 +1,14 @@
 import json
 
+import numpy as np
 import pytest
 
-from ct_vae.io import write_volume
+from ct_vae.io import write_latent, write_volume
+from ct_vae.volume import Volume
 from tests._small import ct_volume
 from tests.cli._run import call
+from tests.io._samples import latent_of
+from tests.io._series import DATE_MARK, MARK, UID_MARK, make_series, save, write_series
 
 
 def facts(path):
@@ -54,3 +58,78 @@ def test_every_file_of_a_model_and_of_a_latent_leads_to_it(model_folder, tmp_pat
     write_volume(ct_volume(), tmp_path / "a.nii.gz")
     call("encode", model_folder, tmp_path / "a.nii.gz", "-o", tmp_path)
     assert facts(tmp_path / "a_latent.json")["kind"] == "latent"
+
+
+def test_a_model_tells_what_it_wants_and_gives(model_folder):
+    told = facts(model_folder)
+    assert (told["axes"], told["resampled to mm"]) == ("RAS", None)
+    assert (told["HU window"], told["model range"]) == ([-1000, 1000], [-1, 1])
+    assert told["scaling factor"] == 2
+
+
+@pytest.mark.parametrize(("layout", "stem"), [("vector", "a_latent"), ("maisi", "a_emb")])
+def test_a_latent_tells_layout_statistics_and_place(tmp_path, layout, stem):
+    latent = latent_of()
+    write_latent(latent, tmp_path / f"{stem}.nii.gz", layout=layout)
+    names = [f"{stem}.nii.gz", f"{stem}.json"] + ["a_emb.nii.gz.json"] * (layout == "maisi")
+    for name in names:
+        told = facts(tmp_path / name)
+        assert (told["kind"], told["layout"], told["content"]) == ("latent", layout, "mean")
+        assert told["shape"] == [4, 3, 4, 5]
+        assert told["first voxel mm RAS"] == pytest.approx(latent.grid.to_world((0, 0, 0)))
+        assert told["last voxel mm RAS"] == pytest.approx(latent.grid.to_world((2, 3, 4)))
+        np.testing.assert_array_equal(told["affine"], latent.grid.affine)
+        assert (told["mean"], told["std"]) == ([1] * 4, [3] * 4)
+        assert told["lowest value"] == pytest.approx(latent.array.min())
+        assert told["stored as"] == "float32"
+
+
+def test_a_volume_tells_its_place_and_share_outside(tmp_path):
+    voxels = ct_volume().voxels.copy()
+    voxels[0] = -3024
+    grid = ct_volume().grid
+    write_volume(Volume(voxels, grid), tmp_path / "a.nii.gz")
+    told = facts(tmp_path / "a.nii.gz")
+    assert told["outside the field of view"] == pytest.approx(1 / 13)
+    assert told["last voxel mm RAS"] == grid.to_world((12, 9, 10)).tolist()
+    assert "padding" in told["warnings"][0]
+
+
+def test_a_series_tells_its_slices_and_nobodys_name(tmp_path):
+    folder = write_series(tmp_path / "series", make_series())
+    archive = tmp_path / "series.zip"
+    import shutil
+
+    shutil.make_archive(str(archive.with_suffix("")), "zip", folder)
+    for path in (folder, archive):
+        told = facts(path)
+        assert (told["kind"], told["shape"]) == ("DICOM volume", [10, 12, 8])
+        assert told["spacing mm"] == pytest.approx([0.5, 0.75, 2.5])
+        (series,) = told["series"]
+        assert (series["slices"], series["modality"], series["verdict"]) == (8, "CT", "ok")
+        for text in (call("info", path)[1], call("info", path, "--json")[1]):
+            for mark in (MARK, UID_MARK, DATE_MARK):
+                assert mark not in text
+
+
+def test_a_refused_series_is_told_with_its_reason(tmp_path):
+    slices = make_series()
+    told = facts(write_series(tmp_path / "gap", slices[:3] + slices[4:]))
+    assert told["kind"] == "DICOM"
+    (series,) = told["series"]
+    assert (series["verdict"], series["slices"]) == ("refused", 7)
+    assert "a slice is missing" in series["reason"]
+
+
+def test_of_several_series_each_is_told_and_one_can_be_named(tmp_path):
+    folder = write_series(tmp_path / "both", make_series())
+    for k, each in enumerate(make_series(5, seed=3)):
+        each.SeriesInstanceUID, each.SeriesNumber = "1.2.9.9", 4
+        save(each, folder / f"second{k}")
+    told = facts(folder)
+    assert told["kind"] == "DICOM"
+    assert [row["slices"] for row in told["series"]] == [8, 5]
+    for row in told["series"]:
+        alone = facts(folder / f"#{row['id']}")
+        assert alone["series"] == [row]
+        assert alone["shape"] == [10, 12, row["slices"]]

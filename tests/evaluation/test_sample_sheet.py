@@ -30,7 +30,7 @@ def test_rows_are_volumes_and_columns_windows(tmp_path):
     assert_only_files(tmp_path, {"sheet.png"})
 
 
-def test_slices_go_where_they_are_told(tmp_path):
+def test_slices_go_where_they_are_told():
     voxels = np.zeros((12, 10, 8), np.int16)
     voxels[2, 3, 2] = 200
     volume = volume_of(voxels, (1.0, 1.0, 1.0))
