@@ -47,7 +47,7 @@ class Best:
     def improved(self, metrics: Mapping[str, float]) -> bool:
         """Whether a validation is the best so far; one without a full-range error never is."""
         error = metrics.get(BEST_BY, math.inf)
-        if not error <= self._lowest:
+        if not error < self._lowest:
             return False
         self._lowest = error
         return True

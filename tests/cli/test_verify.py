@@ -6,7 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ct_vae.io import write_latent, write_volume
+from ct_vae.errors import InputError
+from ct_vae.grid import Grid
+from ct_vae.io import read_volume, write_latent, write_volume
+from ct_vae.volume import Volume
 from tests._small import ct_volume
 from tests.cli._run import call
 from tests.io._samples import latent_of
@@ -150,11 +153,24 @@ def test_a_file_beside_a_latent_leads_to_it(tree):
         assert (code, rows[0]["path"]) == (0, str(tree / "model"))
 
 
-def test_whether_a_volume_is_ct_does_not_matter(tmp_path):
+@pytest.mark.parametrize("suffix", ["nii.gz", "mha", "nrrd"])
+def test_whether_a_volume_is_ct_does_not_matter(tmp_path, suffix):
     mask = (np.arange(720).reshape(8, 9, 10) % 2).astype(np.int16)
-    write_volume(type(ct_volume())(mask, type(ct_volume().grid)((8, 9, 10), np.eye(4))),
-                 tmp_path / "mask.nii.gz")  # fmt: skip
-    assert told(tmp_path / "mask.nii.gz")[0] == 0
+    path = tmp_path / f"mask.{suffix}"
+    write_volume(Volume(mask, Grid((8, 9, 10), np.eye(4))), path)
+    with pytest.raises(InputError):
+        read_volume(path)
+    assert told(path)[0] == 0
+
+
+def test_nor_whether_the_hu_of_a_series_are_known(tmp_path):
+    slices = make_series()
+    for each in slices:
+        del each.RescaleSlope, each.RescaleIntercept
+    folder = write_series(tmp_path / "raw", slices)
+    with pytest.raises(InputError, match="assume-hu"):
+        read_volume(folder)
+    assert told(folder)[0] == 0
 
 
 def test_a_series_is_verified_as_a_folder_as_files_and_as_an_archive(tmp_path):
