@@ -42,6 +42,8 @@ def encode(  # noqa: PLR0913, PLR0917 - one parameter per option
     hu_offset: options.HuOffset = 0.0,
     assume_ras: options.AssumeRas = False,
     force: options.Force = False,
+    assume_hu: options.AssumeHu = False,
+    resample_irregular: options.ResampleIrregular = False,
     overwrite: options.Overwrite = False,
 ) -> None:
     """Encode CT volumes to latents, each with its record beside it.
@@ -57,7 +59,9 @@ def encode(  # noqa: PLR0913, PLR0917 - one parameter per option
     if sample != (seed is not None):
         raise ConfigError("--sample and --seed go together", "give both or neither")
     folder = output_folder(output)
-    reading = options.read_options(frame, nan, hu_offset, assume_ras, force)
+    reading = options.read_options(
+        frame, nan, hu_offset, assume_ras, force, assume_hu, resample_irregular
+    )
     cases = discover(inputs)
     targets = name_targets(cases, folder, lambda key: key + latent_ending(layout))
     codec = options.load_codec_with(model, device, tiling, tile, overlap, max_memory_gb)

@@ -32,6 +32,8 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one parameter per option
     hu_offset: options.HuOffset = 0.0,
     assume_ras: options.AssumeRas = False,
     force: options.Force = False,
+    assume_hu: options.AssumeHu = False,
+    resample_irregular: options.ResampleIrregular = False,
 ) -> None:
     """Encode, decode and measure volumes, inside the body and in clinical windows.
 
@@ -47,7 +49,9 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one parameter per option
     from ct_vae.io.discover import Case, discover
 
     folder = output_folder(output)
-    reading = options.read_options(frame, nan, hu_offset, assume_ras, force)
+    reading = options.read_options(
+        frame, nan, hu_offset, assume_ras, force, assume_hu, resample_irregular
+    )
     cases = discover(inputs, unique=False)
     chosen = [parse_window(text) for text in windows] or DEFAULT_WINDOWS
     codec = options.load_codec_with(model, device, tiling, tile, overlap, max_memory_gb)

@@ -59,6 +59,15 @@ KeepIdentity = Annotated[
         "--keep-identity", help="With --format dicom: copy patient and study data from the source."
     ),
 ]
+AssumeHu = Annotated[
+    bool, typer.Option("--assume-hu", help="Take DICOM images without rescale as HU.")
+]
+ResampleIrregular = Annotated[
+    bool,
+    typer.Option(
+        "--resample-irregular", help="Resample gaps, uneven spacing and tilt onto a regular grid."
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Do again what is done already.")]
 
 
@@ -91,8 +100,10 @@ def read_options(
     hu_offset: float,
     assume_ras: bool,
     force: bool,
+    assume_hu: bool,
+    resample_irregular: bool,
 ) -> ReadOptions:
     """Bundle the options about reading volumes."""
     from ct_vae.io import ReadOptions
 
-    return ReadOptions(frame, nan, hu_offset, assume_ras, force)
+    return ReadOptions(frame, nan, hu_offset, assume_ras, force, assume_hu, resample_irregular)

@@ -22,13 +22,17 @@ def reconstruct(  # noqa: PLR0913, PLR0917 - one parameter per option
     hu_offset: options.HuOffset = 0.0,
     assume_ras: options.AssumeRas = False,
     force: options.Force = False,
+    assume_hu: options.AssumeHu = False,
+    resample_irregular: options.ResampleIrregular = False,
 ) -> None:
     """Encode and decode volumes and write only the reconstruction, not for diagnosis."""
     from ct_vae.io import write_volume
     from ct_vae.io.discover import Case, discover
 
     folder = output_folder(output)
-    reading = options.read_options(frame, nan, hu_offset, assume_ras, force)
+    reading = options.read_options(
+        frame, nan, hu_offset, assume_ras, force, assume_hu, resample_irregular
+    )
     cases = discover(inputs)
     targets = name_targets(cases, folder, lambda key: f"{key}_reconstruction.nii.gz")
     codec = options.load_codec_with(model, device, tiling, tile, overlap, max_memory_gb)

@@ -51,6 +51,8 @@ def sample(  # noqa: PLR0913, PLR0917 - one parameter per option
     hu_offset: options.HuOffset = 0.0,
     assume_ras: options.AssumeRas = False,
     force: options.Force = False,
+    assume_hu: options.AssumeHu = False,
+    resample_irregular: options.ResampleIrregular = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Remove earlier samples from the folder.")
     ] = False,
@@ -63,7 +65,9 @@ def sample(  # noqa: PLR0913, PLR0917 - one parameter per option
     from ct_vae.training.sampling import SampleOptions, sample_run
 
     folder = output_folder(output)
-    reading = options.read_options(frame, nan, hu_offset, assume_ras, force)
+    reading = options.read_options(
+        frame, nan, hu_offset, assume_ras, force, assume_hu, resample_irregular
+    )
     originals = find_originals(run, inputs, config, reading)
 
     def load(model: Path) -> Codec:

@@ -301,3 +301,14 @@ def test_codes_have_one_layout_and_are_kept(tmp_path, inputs):
         assert not out.exists()
     call("encode", model, source, "-o", out)
     assert "is done already" in call("encode", model, source, "-o", out)[1]
+
+
+def test_a_series_with_a_gap_is_encoded_only_when_told(model_folder, real_data, tmp_path):
+    series = real_data / "dicom" / "missing_slice"
+    code, text = call("encode", model_folder, series, "-o", tmp_path / "a", "--force")
+    assert code == 4
+    assert "--resample-irregular" in text + (tmp_path / "a" / "failures.jsonl").read_text()
+    told = ("--force", "--resample-irregular")
+    assert call("encode", model_folder, series, "-o", tmp_path / "a", *told)[0] == 0
+    (latent,) = (tmp_path / "a").rglob("*_latent.nii.gz")
+    assert read_latent(latent).record.warnings
