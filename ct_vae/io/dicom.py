@@ -27,6 +27,7 @@ from ct_vae.io.read_options import ReadOptions
 from ct_vae.io.reading import reading
 from ct_vae.volume import Volume
 
+DECODED = "left out: it has been decoded from a latent"
 _MARK = "#"
 _SHOWN = 10
 _BATCH = 1024
@@ -65,6 +66,11 @@ class FoundSeries:
     def path(self) -> Path:
         """A name for `read_volume` that means this series."""
         return self.folder / f"{_MARK}{self.id}"
+
+    @property
+    def derived(self) -> bool:
+        """Whether a model of this package has decoded it."""
+        return any(image.derived for image in self._group.images)
 
     @property
     def label(self) -> str:
@@ -251,6 +257,8 @@ def _read_only(found: Sequence[FoundSeries], options: ReadOptions, wanted: str) 
             raise NoInputError(f"there is no such series; there are: {ids}")
         return chosen[0]._read(options)
     fit = [each for each in found if each.verdict == "ok"]
+    # What has been decoded often lies beside what was encoded.
+    fit = [each for each in fit if not each.derived] or fit
     if len(fit) == 1:
         for each in found:
             # A part of the same series that cannot be read may belong to this volume.
@@ -259,7 +267,8 @@ def _read_only(found: Sequence[FoundSeries], options: ReadOptions, wanted: str) 
                 and each._group.images[0].series == fit[0]._group.images[0].series
             ):
                 each._read(options)
-        others = [f"{e.label} was {e.verdict}: {e.reason}" for e in found if e is not fit[0]]
+        fates = ((e, f"{e.verdict}: {e.reason}" if e.reason else DECODED) for e in found)
+        others = [f"{each.label} was {fate}" for each, fate in fates if each is not fit[0]]
         volume = fit[0]._read(options)
         return replace(volume, warnings=(*volume.warnings, *others))
     if fit:

@@ -18,6 +18,7 @@ from ct_vae.io.dicom_kinds import (
     is_known,
     skip_reason,
 )
+from ct_vae.volume import DERIVED_MARK
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -39,7 +40,7 @@ _TAGS: list[str | int] = [
     *("PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "SamplesPerPixel"),
     *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue"),
     *("PixelPaddingRangeLimit", "RescaleSlope", "RescaleIntercept", "RescaleType"),
-    *("LossyImageCompression", "ModalityLUTSequence", *_PHASE_TAGS),
+    *("LossyImageCompression", "DerivationDescription", "ModalityLUTSequence", *_PHASE_TAGS),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
     # OverlayBitPosition: above 0 for an overlay that lies in the high bits of the pixels.
     *((group << 16) | 0x0102 for group in _OVERLAYS),
@@ -100,6 +101,7 @@ class ImageHeader:
         inter: Added after that.
         unit: Declared unit of the rescaled numbers, empty if none is.
         phases: Values of the attributes by which phases may differ.
+        derived: Whether a model of this package has decoded it.
     """
 
     path: Path
@@ -119,6 +121,7 @@ class ImageHeader:
     inter: float | None = None
     unit: str = ""
     phases: tuple[str, ...] = ()
+    derived: bool = False
 
 
 def read_images(path: Path) -> list[ImageHeader]:
@@ -228,6 +231,7 @@ def _first_look(
             str(dataset.get("StudyInstanceUID") or ""),
             str(dataset.get("FrameOfReferenceUID") or ""),
         ),
+        derived=DERIVED_MARK in str(dataset.get("DerivationDescription") or ""),
     )
 
 

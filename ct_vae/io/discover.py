@@ -15,7 +15,7 @@ from typing import NoReturn
 from ct_vae.errors import ConfigError, CtVaeError, NoInputError
 from ct_vae.io.archive import ARCHIVE_SUFFIXES, is_archive
 from ct_vae.io.byte_stream import GZIP_MAGIC
-from ct_vae.io.dicom import FoundSeries, scan_files, scan_series, split_series_path
+from ct_vae.io.dicom import DECODED, FoundSeries, scan_files, scan_series, split_series_path
 from ct_vae.io.file_tree import walk_files
 from ct_vae.io.latent_record import SUFFIXES as LATENT_SUFFIXES
 from ct_vae.io.latent_record import record_path
@@ -157,7 +157,7 @@ def _found(given: Path, latents: bool, endings: tuple[str, ...]) -> _Findings:
         raise NoInputError(f"{place}: cannot be searched: {error.strerror}") from error
 
 
-def _of_file(given: Path, latents: bool, endings: tuple[str, ...]) -> _Findings:
+def _of_file(given: Path, latents: bool, endings: tuple[str, ...], named: bool = True) -> _Findings:
     stem = _stem(given.name, (*endings, *ARCHIVE_SUFFIXES))
     itself = _Findings([Case(given, stem)], [])
     try:
@@ -167,7 +167,7 @@ def _of_file(given: Path, latents: bool, endings: tuple[str, ...]) -> _Findings:
     except (CtVaeError, OSError):
         # The case fails for the same reason when its turn comes, and the others are done.
         return itself
-    return _of_series(series, lambda _: (stem,)) if series else itself
+    return _of_series(series, lambda _: (stem,), given if named else None) if series else itself
 
 
 def _of_tree(given: Path, latents: bool, endings: tuple[str, ...]) -> _Findings:
@@ -186,22 +186,31 @@ def _of_tree(given: Path, latents: bool, endings: tuple[str, ...]) -> _Findings:
             others.append(path)
     if not latents:
         series = scan_files(others)
-        found.add(_of_series(series, lambda each: each.folder.relative_to(root).parts))
+        # A folder that directly holds a decoded series names it.
+        named = None if pattern else root
+        found.add(_of_series(series, lambda each: each.folder.relative_to(root).parts, named))
         for path in archives:
             parent = path.relative_to(root).parts[:-1]
-            inside = _of_file(path, latents, endings)
+            inside = _of_file(path, latents, endings, named=False)
             found.add(inside.below("/".join(parent)))
     return found
 
 
 def _of_series(
-    series: Iterable[FoundSeries], place: Callable[[FoundSeries], tuple[str, ...]]
+    series: Iterable[FoundSeries],
+    place: Callable[[FoundSeries], tuple[str, ...]],
+    named: Path | None,
 ) -> _Findings:
-    """A case for each series that is a CT volume, be it refused, and a line for each other."""
+    """A case for each series that is a CT volume, be it refused, and a line for each other.
+
+    Decoded ones are left out, but for those directly in the folder or archive that was named.
+    """
     found = _Findings([], [])
     for each in series:
         if each.verdict == "skipped":
             found.skipped.append(f"{each.folder}: {each.label} is skipped: {each.reason}")
+        elif each.derived and each.folder != named:
+            found.skipped.append(f"{each.folder}: {each.label} is {DECODED}")
         else:
             found.cases.append(Case(each.path, _series_key(place(each), each.id), each))
     return found
