@@ -81,6 +81,30 @@ def pad(
     return functional.pad(x, amounts, mode="constant" if mode == "zeros" else mode)
 
 
+def check_causal_padding(padding_mode: PaddingMode, causal_axis: int | None) -> None:
+    """Refuse padding that lets an output see what comes after it.
+
+    Raises:
+        ConfigError: If there is a causal axis and the padding is taken from beyond its first voxel.
+    """
+    if causal_axis is not None and padding_mode in ("reflect", "circular"):
+        raise ConfigError(
+            f"padding_mode {padding_mode!r} puts later voxels before the first of causal_axis "
+            f"{causal_axis}",
+            "choose 'zeros' or 'replicate'",
+        )
+
+
+def check_causal_axis(causal_axis: int | None, spatial_dims: int) -> None:
+    """Refuse an axis that there is not.
+
+    Raises:
+        ConfigError: If the axis is none of the image's.
+    """
+    if causal_axis is not None and not 0 <= causal_axis < spatial_dims:
+        raise ConfigError(f"causal_axis {causal_axis} is none of {spatial_dims} axes")
+
+
 def per_axis(strides: int | Sequence[int], spatial_dims: int) -> tuple[int, ...]:
     """One stride for each axis.
 

@@ -8,7 +8,15 @@ import torch
 from monai.networks.layers.factories import Conv
 from torch import nn
 
-from ct_vae.blocks.conv import ConvND, PaddedConv, PaddingMode, pad, per_axis
+from ct_vae.blocks.conv import (
+    ConvND,
+    PaddedConv,
+    PaddingMode,
+    check_causal_axis,
+    check_causal_padding,
+    pad,
+    per_axis,
+)
 from ct_vae.errors import ConfigError, InputError
 
 
@@ -154,16 +162,8 @@ def step_strides(
     steps = per_axis(strides, spatial_dims)
     if 2 not in steps:
         raise ConfigError(f"strides {steps} change no side", "give at least one axis a stride of 2")
-    if causal_axis is None:
-        return steps
-    if not 0 <= causal_axis < spatial_dims:
-        raise ConfigError(f"causal_axis {causal_axis} is none of {spatial_dims} axes")
-    if padding_mode in ("reflect", "circular"):
-        raise ConfigError(
-            f"padding_mode {padding_mode!r} puts later voxels before the first of causal_axis "
-            f"{causal_axis}",
-            "choose 'zeros' or 'replicate'",
-        )
+    check_causal_axis(causal_axis, spatial_dims)
+    check_causal_padding(padding_mode, causal_axis)
     return steps
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 
-from ct_vae.blocks.conv import ConvND, PaddingMode
+from ct_vae.blocks.conv import ConvND, PaddingMode, check_causal_padding
 from ct_vae.blocks.norm import LayerNormND, NormKind, RMSNormND, group_norm
 from ct_vae.errors import ConfigError
 
@@ -50,25 +50,13 @@ class BlockStyle:
                 "a causal network cannot have norm 'group', which lets every voxel see all others",
                 "choose norm 'rms' or 'layer'",
             )
-        if self.causal_axis is not None and self.padding_mode in {"reflect", "circular"}:
-            raise ConfigError(
-                f"padding_mode {self.padding_mode!r} puts later voxels before the first of a "
-                "causal axis",
-                "choose 'zeros' or 'replicate'",
-            )
+        check_causal_padding(self.padding_mode, self.causal_axis)
 
     def conv(
         self, spatial_dims: int, in_channels: int, out_channels: int, kernel: int = 3
     ) -> nn.Module:
         """A convolution with offsets that keeps the sides."""
-        return ConvND(
-            spatial_dims,
-            in_channels,
-            out_channels,
-            kernel,
-            padding_mode=self.padding_mode,
-            causal_axis=self.causal_axis,
-        )
+        return replace(self, bias=True).block_conv(spatial_dims, in_channels, out_channels, kernel)
 
     def block_conv(
         self, spatial_dims: int, in_channels: int, out_channels: int, kernel: int = 3

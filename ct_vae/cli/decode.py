@@ -109,6 +109,7 @@ def _dicom_writer(
     with opened_series(like, hu_offset) as series:
 
         def writer(latent: Latent) -> Callable[[Volume, Path], None]:
+            """What writes the volume of a latent, whose source is looked for first."""
             template = series.template_of(latent.record.source)
             derivation = Derivation.of(latent)
 

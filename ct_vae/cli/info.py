@@ -128,7 +128,6 @@ def _model_facts(config: ModelConfig) -> dict[str, Any]:
 
     with torch.device("meta"):
         model = build_untrained(config.model_copy(update={"ckpt_path": None}))
-    values = prod(config.factor) * config.in_channels / config.stored_values
     codes = {}
     if config.reg_type == "vq":
         bits = log2(config.codebook_size)
@@ -142,7 +141,7 @@ def _model_facts(config: ModelConfig) -> dict[str, Any]:
         "factor": list(config.factor),
         "latent channels": config.latent_channels,
         **codes,
-        "compression in numbers": values,
+        "compression in numbers": config.compression,
         "parameters": sum(p.numel() for p in model.parameters()),
         "stages": [asdict(stage) for stage in model.describe()],
     }

@@ -8,15 +8,14 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from ct_vae.config.base import Section
+from ct_vae.config.codes import DEFAULT_LEVELS, MOST_BITS, QuantizerKind, codes_of
+from ct_vae.config.levels import factors_of
 
 PositiveInt = Annotated[int, Field(gt=0)]
 Widths = Annotated[tuple[PositiveInt, ...], Field(min_length=1, max_length=8)]
 Stride = Annotated[int, Field(ge=1, le=2)]
 Step = Stride | Annotated[tuple[Stride, ...], Field(min_length=1, max_length=3)]
 
-DEFAULT_LEVELS = (8, 8, 8, 5, 5, 5)
-_DEFAULT_BITS = 16
-_MOST_BITS = 24
 # Fields that say nothing about a model of the other kinds.
 _QUANTISED_ONLY = ("quantizer", "levels", "codebook_decay", "normalize_codes")
 _MAGVIT_ONLY = ("causal_axis", "downsample_mode")
@@ -86,7 +85,7 @@ class ModelConfig(Section):
     stage_2_inputs: Literal["mean", "sample"] = "mean"
     """What a diffusion model on this latent is given by `encode_stage_2_inputs`; `kl` only."""
 
-    quantizer: Literal["ema", "fsq", "lfq"] | None = None
+    quantizer: QuantizerKind | None = None
     """How codes are found: `ema` by default for `vq`, `fsq` for `magvit`, null for `kl`."""
 
     levels: tuple[Annotated[int, Field(ge=2)], ...] | None = None
@@ -146,10 +145,7 @@ class ModelConfig(Section):
     @property
     def factors(self) -> tuple[tuple[int, ...], ...]:
         """Voxels of the image per voxel of each level, along each axis."""
-        rows = [(1,) * self.spatial_dims]
-        for step in self.steps:
-            rows.append(tuple(f * s for f, s in zip(rows[-1], step, strict=True)))
-        return tuple(rows)
+        return factors_of(self.steps, self.spatial_dims)
 
     @property
     def factor(self) -> tuple[int, ...]:
@@ -167,6 +163,11 @@ class ModelConfig(Section):
         return self.embed_dim if self.latent_type == "kl" else 1
 
     @property
+    def compression(self) -> float:
+        """Numbers of the image for each number on disk."""
+        return prod(self.factor) * self.in_channels / self.stored_values
+
+    @property
     def reg_type(self) -> Literal["kl", "vq"]:
         """The regularisation that this kind of latent needs."""
         return "kl" if self.latent_type == "kl" else "vq"
@@ -178,17 +179,12 @@ class ModelConfig(Section):
             return self
         kind = self.quantizer or ("ema" if self.latent_type == "vq" else "fsq")
         given = {name: getattr(self, name) for name in self.model_fields_set}
-        follows: dict[str, Any] = {"double_z": False, "embed_dim": 8}
+        width, size = codes_of(kind, self.levels, given.get("embed_dim"))
+        follows = {"double_z": False, "embed_dim": width, "codebook_size": size}
+        filled: dict[str, Any] = {**follows, **given, "quantizer": kind}
         if kind == "fsq":
-            levels = self.levels or DEFAULT_LEVELS
-            follows |= {"levels": levels, "embed_dim": len(levels), "codebook_size": prod(levels)}
-        if kind == "lfq":
-            bits = given.get("embed_dim", _DEFAULT_BITS)
-            follows |= {"embed_dim": bits, "codebook_size": 2 ** min(bits, _MOST_BITS)}
-        filled = {**follows, **given, "quantizer": kind}
+            filled["levels"] = self.levels or DEFAULT_LEVELS
         filled = {"z_channels": filled["embed_dim"]} | filled
-        if filled.get("levels") is None and kind == "fsq":
-            filled["levels"] = follows["levels"]
         # A frozen model takes no assignment; this is still its construction.
         self.__dict__.update(filled)
         return self
@@ -226,8 +222,8 @@ class ModelConfig(Section):
             raise ValueError(f"normalize_codes says nothing about quantizer {self.quantizer!r}")
         if self.quantizer == "ema":
             return
-        if self.quantizer == "lfq" and self.embed_dim > _MOST_BITS:
-            raise ValueError(f"embed_dim {self.embed_dim}: a code has at most {_MOST_BITS} bits")
+        if self.quantizer == "lfq" and self.embed_dim > MOST_BITS:
+            raise ValueError(f"embed_dim {self.embed_dim}: a code has at most {MOST_BITS} bits")
         levels = self.levels if self.quantizer == "fsq" and self.levels else (2,) * self.embed_dim
         if self.embed_dim != len(levels):
             raise ValueError(

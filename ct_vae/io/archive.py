@@ -99,6 +99,11 @@ class _Unpacking:
     written: int = 0
     folders: dict[str, Path] = field(default_factory=dict)
 
+    @property
+    def allowance(self) -> int:
+        """Bytes that an archive of this size may unpack to before it counts as a bomb."""
+        return max(_FREE_OF_RATIO, MAX_RATIO * self.size)
+
     def count(self) -> None:
         self.members += 1
         if self.members > MAX_MEMBERS:
@@ -115,10 +120,9 @@ class _Unpacking:
 
     def _grow(self, count: int) -> None:
         self.written += count
-        limit = max(_FREE_OF_RATIO, MAX_RATIO * self.size)
         if self.written > MAX_BYTES:
             raise InputError(f"unpacks to more than {MAX_BYTES >> 30} GiB", _UNSAFE)
-        if self.written > limit:
+        if self.written > self.allowance:
             raise InputError(
                 f"unpacks to more than {MAX_RATIO} times its {self.size} bytes", _UNSAFE
             )
@@ -184,7 +188,7 @@ class _Counted:
 
     def __init__(self, source: IO[bytes], unpacking: _Unpacking) -> None:
         self._source = source
-        self._limit = min(MAX_BYTES, max(_FREE_OF_RATIO, MAX_RATIO * unpacking.size))
+        self._limit = min(MAX_BYTES, unpacking.allowance)
         self._read = 0
 
     def read(self, size: int) -> bytes:

@@ -48,6 +48,7 @@ class FoundSeries:
             ``"skipped"`` for what is no CT volume.
         reason: Why it is not ok.
         folder: The folder that holds all of its files, or the archive.
+        group: The headers of its images.
     """
 
     id: str
@@ -59,7 +60,7 @@ class FoundSeries:
     verdict: Literal["ok", "refused", "skipped"]
     reason: str
     folder: Path
-    _group: Group = field(repr=False)
+    group: Group = field(repr=False)
     _archive: Path | None = field(default=None, repr=False)
 
     @property
@@ -70,7 +71,7 @@ class FoundSeries:
     @property
     def derived(self) -> bool:
         """Whether a model of this package has decoded it."""
-        return any(image.derived for image in self._group.images)
+        return any(image.derived for image in self.group.images)
 
     @property
     def label(self) -> str:
@@ -82,7 +83,7 @@ class FoundSeries:
     @property
     def files(self) -> tuple[Path, ...]:
         """The files that it is made of; none of an archive, which is unpacked only to be read."""
-        return () if self._archive else tuple({image.path: None for image in self._group.images})
+        return () if self._archive else tuple({image.path: None for image in self.group.images})
 
     def read(self, options: ReadOptions | None = None) -> Volume:
         """Read it, judged anew by these options.
@@ -97,9 +98,9 @@ class FoundSeries:
             return self._read(options or ReadOptions())
 
     def _read(self, options: ReadOptions) -> Volume:
-        if self._group.skip:
-            raise NoInputError(f"is no CT volume: {self._group.skip}")
-        return read_group(self._group, options)
+        if self.group.skip:
+            raise NoInputError(f"is no CT volume: {self.group.skip}")
+        return read_group(self.group, options)
 
 
 def scan_series(
@@ -219,7 +220,7 @@ def _judge(
         verdict=verdict,
         reason=reason,
         folder=Path(os.path.commonpath([str(image.path.parent) for image in images])),
-        _group=group,
+        group=group,
     )
 
 
@@ -238,7 +239,7 @@ def _unreadable(folder: Path, files: Sequence[tuple[Path, CtVaeError]]) -> Found
         verdict="refused",
         reason=str(problem),
         folder=folder,
-        _group=Group(names, [image], problem=problem),
+        group=Group(names, [image], problem=problem),
     )
 
 
@@ -264,7 +265,7 @@ def _read_only(found: Sequence[FoundSeries], options: ReadOptions, wanted: str) 
             # A part of the same series that cannot be read may belong to this volume.
             if (
                 each.verdict == "refused"
-                and each._group.images[0].series == fit[0]._group.images[0].series
+                and each.group.images[0].series == fit[0].group.images[0].series
             ):
                 each._read(options)
         fates = ((e, f"{e.verdict}: {e.reason}" if e.reason else DECODED) for e in found)

@@ -99,6 +99,7 @@ class _Worker:
         self._answers: IO[str] = self._process.stdout
 
     def decode(self, name: str) -> NDArray[Any]:
+        """Numbers of a file; the process is stopped if it says nothing for long, or dies."""
         alarm = threading.Timer(_PATIENCE_SECONDS, self._process.kill)
         alarm.start()
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -168,8 +168,6 @@ def with_geometry(
         rescale: Holds slope and intercept.
         frame: Which frame this is.
     """
-    from dataclasses import replace
-
     return replace(
         header,
         frame=frame,

@@ -65,7 +65,7 @@ class SourceSeries:
         )
 
     def _grid(self, series: FoundSeries) -> Grid:
-        stack = check_group(series._group, self._options)
+        stack = check_group(series.group, self._options)
         return self._read(series)[0] if stack.fault else stack.grid
 
     def _read(self, series: FoundSeries) -> tuple[Grid, str]:
@@ -75,7 +75,7 @@ class SourceSeries:
         return self._known[series]
 
     def _template(self, series: FoundSeries, grid: Grid) -> SeriesTemplate:
-        group = series._group
+        group = series.group
         stack = check_group(group, self._options)
         images = [group.images[index] for index in stack.order]
         with reading(self._name):

@@ -18,7 +18,7 @@ from ct_vae.io.byte_stream import GZIP_MAGIC
 from ct_vae.io.dicom import DECODED, FoundSeries, scan_files, scan_series, split_series_path
 from ct_vae.io.file_tree import walk_files
 from ct_vae.io.latent_record import SUFFIXES as LATENT_SUFFIXES
-from ct_vae.io.latent_record import record_path
+from ct_vae.io.latent_record import is_record, record_path
 from ct_vae.io.read_options import ReadOptions
 from ct_vae.io.volumes import read_volume
 from ct_vae.latent import RECORD_FORMAT
@@ -115,7 +115,7 @@ def discover(
             # The same file may be named twice; a link to a file is a file of its own.
             place = os.path.realpath(case.path.parent)
             cases.setdefault(f"{place}/{case.path.name}", case)
-    cases = {place: case for place, case in cases.items() if not _is_record(case.path)}
+    cases = {place: case for place, case in cases.items() if not is_record(case.path)}
     if not cases:
         raise NoInputError("no input was given", "name files, folders or patterns")
     if unique:
@@ -128,7 +128,7 @@ def is_latent(path: Path) -> bool:
     if not path.name.lower().endswith(LATENT_SUFFIXES):
         return False
     try:
-        return _is_record(record_path(path)) or _MARK in _head(path)
+        return is_record(record_path(path)) or _MARK in _head(path)
     except (OSError, EOFError, zlib.error, ConfigError):
         return False
 
@@ -262,16 +262,6 @@ def _head(path: Path) -> bytes:
         raw.seek(0)
         with gzip.open(raw) as layer:
             return layer.read(_HEAD_BYTES)
-
-
-def _is_record(path: Path) -> bool:
-    if path.suffix.lower() != ".json" or not path.is_file():
-        return False
-    try:
-        with path.open("rb") as file:
-            return _MARK in file.read(_HEAD_BYTES)
-    except OSError:
-        return False
 
 
 def _refuse_nothing(

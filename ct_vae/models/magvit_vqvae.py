@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
+from ct_vae.config.codes import QuantizerKind
 from ct_vae.errors import ConfigError
-from ct_vae.models.quantized_autoencoder import QuantizedAutoencoder
-from ct_vae.models.quantizers.choice import QuantizerKind, make_quantizer
+from ct_vae.models.quantized_autoencoder import QuantizedAutoencoder, refuse_double
+from ct_vae.models.quantizers.choice import make_quantizer
 from ct_vae.models.shape import Choices, DownsampleMode, Shape, shape_of
-from ct_vae.models.vqvae import refuse_double
 
 
 class MagvitVQVAE(QuantizedAutoencoder):
@@ -100,9 +100,8 @@ class MagvitVQVAE(QuantizedAutoencoder):
         codes = make_quantizer(
             quantizer, embed_dim, codebook_size, levels, codebook_decay, normalize_codes
         )
-        encoded = codes.width if z_channels is None else z_channels
         shaped = _magvit(shape, causal_axis, downsample_mode, choices)
-        ends = in_channels, encoded, out_channels
+        ends = in_channels, z_channels, out_channels
         super().__init__(shaped, codes, ends, resolution, tanh_out)
         self._start(ckpt_path)
 

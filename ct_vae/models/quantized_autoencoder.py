@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from ct_vae.errors import ConfigError
 from ct_vae.models.autoencoder import Autoencoder, Channels
 from ct_vae.models.quantizers.quantized import Quantized, Quantizer
 from ct_vae.models.shape import Shape
@@ -15,7 +16,8 @@ class QuantizedAutoencoder(Autoencoder):
     Args:
         shape: Of encoder and decoder.
         quantizer: Of ``(B, width, *spatial)``.
-        channels: Of image, encoder's end (and decoder's beginning), reconstruction.
+        channels: Of image, encoder's end (and decoder's beginning), reconstruction; ``None`` for
+            the second means those of a code.
         resolution: Side for which `describe` reports sizes, a multiple of the factor.
         tanh_out: Whether the output goes through a hyperbolic tangent.
 
@@ -28,12 +30,13 @@ class QuantizedAutoencoder(Autoencoder):
         self,
         shape: Shape,
         quantizer: Quantizer,
-        channels: tuple[int, int, int],
+        channels: tuple[int, int | None, int],
         resolution: int,
         tanh_out: bool,
     ) -> None:
-        image, encoded, reconstruction = channels
+        image, ends, reconstruction = channels
         width = quantizer.width
+        encoded = width if ends is None else ends
         joints = Channels(image, encoded, width, width, encoded, reconstruction)
         super().__init__(shape, joints, resolution, tanh_out)
         self.quantizer = quantizer
@@ -84,3 +87,11 @@ class QuantizedAutoencoder(Autoencoder):
     def decode_stage_2_outputs(self, z: torch.Tensor) -> torch.Tensor:
         """Decode unscaled latents after moving each voxel to its nearest code."""
         return self.decode(self.quantizer.nearest(z))
+
+
+def refuse_double(double_z: bool) -> None:
+    """Raise `ConfigError` where a quantised model is asked for log-variances."""
+    if double_z:
+        raise ConfigError(
+            "double_z is for models with log-variances, a quantised one has none", "leave it out"
+        )

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import accumulate
 from typing import Literal, TypedDict
 
 from torch import nn
 
 from ct_vae.blocks.attention import SpatialSelfAttention
-from ct_vae.blocks.conv import PaddingMode, per_axis
+from ct_vae.blocks.conv import PaddingMode, check_causal_axis, per_axis
 from ct_vae.blocks.downsample import BlurDownsampleND, DownsampleND
 from ct_vae.blocks.norm import NormKind
 from ct_vae.blocks.resblock import ResBlockND
 from ct_vae.blocks.style import BlockStyle
 from ct_vae.blocks.upsample import SubvoxelUpsampleND, UpsampleND
+from ct_vae.config.levels import factors_of, per_level
 from ct_vae.errors import ConfigError
 
 Steps = Sequence[int | Sequence[int]]
@@ -104,8 +104,7 @@ class Shape:
         if self.upsample_mode not in ("nearest", "linear", "subvoxel"):
             raise ConfigError(f"upsample_mode is nearest or linear, got {self.upsample_mode!r}")
         axis, attends = self.style.causal_axis, any((*self.attention, self._attending_middle))
-        if axis is not None and not 0 <= axis < self.spatial_dims:
-            raise ConfigError(f"causal_axis {axis} is none of {self.spatial_dims} axes")
+        check_causal_axis(axis, self.spatial_dims)
         if axis is not None and attends:
             raise ConfigError(
                 "a causal network cannot have attention, which lets every voxel see all others",
@@ -119,14 +118,7 @@ class Shape:
     @property
     def factors(self) -> tuple[tuple[int, ...], ...]:
         """Voxels of the image per voxel of each level, along each axis."""
-        ones = (1,) * self.spatial_dims
-        return tuple(
-            accumulate(
-                self.steps,
-                lambda factor, step: tuple(f * s for f, s in zip(factor, step, strict=True)),
-                initial=ones,
-            )
-        )
+        return factors_of(self.steps, self.spatial_dims)
 
     @property
     def factor(self) -> tuple[int, ...]:
@@ -207,27 +199,25 @@ def shape_of(  # noqa: PLR0913, PLR0917 - the numbers as constructors take them
         raise ConfigError(f"spatial_dims is 1, 2 or 3, got {spatial_dims}")
     stem, channels = _widths(base_ch, ch_mult, down_channels)
     levels = len(channels)
-    blocks = _per_level("num_res_blocks", num_res_blocks, levels)
-    decoder_blocks = choices.get("decoder_blocks")
+    blocks = _blocks("num_res_blocks", num_res_blocks, levels)
+    style = BlockStyle(
+        norm=choices.get("norm", "group"),
+        norm_groups=norm_groups,
+        dropout=dropout,
+        padding_mode=choices.get("padding_mode", "zeros"),
+    )
     shape = Shape(
         spatial_dims=spatial_dims,
         stem=stem,
         channels=channels,
         steps=_steps(choices.get("strides"), levels, spatial_dims),
         encoder_blocks=blocks,
-        decoder_blocks=tuple(n + 1 for n in blocks)
-        if decoder_blocks is None
-        else _per_level("decoder_blocks", decoder_blocks, levels),
+        decoder_blocks=_decoder_blocks(choices.get("decoder_blocks"), blocks),
         attention=(False,) * levels,
         mid_attn=mid_attn,
         encoder_mid=choices.get("encoder_mid", True),
         decoder_mid=choices.get("decoder_mid", True),
-        style=BlockStyle(
-            norm=choices.get("norm", "group"),
-            norm_groups=norm_groups,
-            dropout=dropout,
-            padding_mode=choices.get("padding_mode", "zeros"),
-        ),
+        style=style,
         head_activation=choices.get("head_activation", True),
         upsample_mode=choices.get("upsample_mode", "nearest"),
         checkpointing=choices.get("checkpointing", False),
@@ -251,13 +241,20 @@ def _widths(
     return stem, channels
 
 
-def _per_level(name: str, blocks: int | Sequence[int], levels: int) -> tuple[int, ...]:
-    given = (blocks,) * levels if isinstance(blocks, int) else tuple(blocks)
+def _blocks(name: str, blocks: int | Sequence[int], levels: int) -> tuple[int, ...]:
+    given = per_level(blocks, levels)
     if len(given) != levels or min(given) < 1:
         raise ConfigError(
             f"{name} is at least 1, one number or one for each of {levels} levels, got {blocks}"
         )
     return given
+
+
+def _decoder_blocks(given: int | Sequence[int] | None, encoder: tuple[int, ...]) -> tuple[int, ...]:
+    """As given, or one more than the encoder has."""
+    return _blocks(
+        "decoder_blocks", tuple(n + 1 for n in encoder) if given is None else given, len(encoder)
+    )
 
 
 def _steps(strides: Steps | None, levels: int, spatial_dims: int) -> tuple[tuple[int, ...], ...]:

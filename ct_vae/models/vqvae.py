@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Unpack
 
-from ct_vae.errors import ConfigError
-from ct_vae.models.quantized_autoencoder import QuantizedAutoencoder
-from ct_vae.models.quantizers.choice import QuantizerKind, make_quantizer
+from ct_vae.config.codes import QuantizerKind
+from ct_vae.models.quantized_autoencoder import QuantizedAutoencoder, refuse_double
+from ct_vae.models.quantizers.choice import make_quantizer
 from ct_vae.models.shape import Choices, shape_of
 
 
@@ -90,15 +90,6 @@ class VQVAE(QuantizedAutoencoder):
         codes = make_quantizer(
             quantizer, embed_dim, codebook_size, levels, codebook_decay, normalize_codes
         )
-        encoded = codes.width if z_channels is None else z_channels
-        ends = in_channels, encoded, out_channels
+        ends = in_channels, z_channels, out_channels
         super().__init__(shape, codes, ends, resolution, tanh_out)
         self._start(ckpt_path)
-
-
-def refuse_double(double_z: bool) -> None:
-    """Raise `ConfigError` where a quantised model is asked for log-variances."""
-    if double_z:
-        raise ConfigError(
-            "double_z is for models with log-variances, a quantised one has none", "leave it out"
-        )

@@ -45,13 +45,12 @@ def model_card(
         metrics: Validation metrics by name, with units in the names.
     """
     factor = config.model.factor
-    values = config.model.stored_values / config.model.in_channels
     latent = config.latent
     return _TEMPLATE.format(
         name=config.name,
         factor=" x ".join(map(str, factor)),
         channels=config.model.latent_channels,
-        compression=_product(factor) / values,
+        compression=config.model.compression,
         parameters=parameters,
         low=config.preprocess.window_hu[0],
         high=config.preprocess.window_hu[1],
@@ -67,10 +66,3 @@ def model_card(
 
 def _numbers(values: tuple[float, ...] | None) -> str:
     return "not measured" if values is None else ", ".join(f"{v:.4g}" for v in values)
-
-
-def _product(factor: tuple[int, ...]) -> int:
-    result = 1
-    for f in factor:
-        result *= f
-    return result

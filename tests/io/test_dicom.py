@@ -5,12 +5,11 @@ import zipfile
 import numpy as np
 import pydicom
 import pytest
-import SimpleITK
 
-from ct_vae.errors import CtVaeError, InputError, NoInputError
-from ct_vae.grid import Grid
+from ct_vae.errors import InputError, NoInputError
 from ct_vae.io import read_volume, scan_series
 from ct_vae.io.discover import discover
+from tests.io._dicom_checks import read_by_itk, refusal, verdicts
 from tests.io._series import (
     MARK,
     ORIGIN,
@@ -25,28 +24,6 @@ from tests.io._series import (
     told_by,
     write_series,
 )
-
-
-def refusal(path, options=None):
-    with pytest.raises(CtVaeError) as caught:
-        read_volume(path, options)
-    return str(caught.value)
-
-
-def verdicts(path):
-    return [(s.number, s.slices, s.verdict) for s in scan_series(path)]
-
-
-def by_itk(folder):
-    """Voxels and grid as SimpleITK has them."""
-    names = SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder))
-    reader = SimpleITK.ImageSeriesReader()
-    reader.SetFileNames(names)
-    image = reader.Execute()
-    grid = Grid.from_lps(
-        image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection()
-    )
-    return SimpleITK.GetArrayFromImage(image).transpose(), grid
 
 
 @pytest.fixture
@@ -253,7 +230,7 @@ def test_an_oblique_series_is_placed_as_itk_and_monai_place_it(tmp_path):
     volume = read_volume(folder)
     np.testing.assert_array_equal(volume.voxels, hounsfield())
     np.testing.assert_allclose(volume.grid.affine, lps_affine(orientation), atol=1e-6)
-    voxels, grid = by_itk(folder)
+    voxels, grid = read_by_itk(folder)
     np.testing.assert_array_equal(volume.voxels, voxels)
     assert volume.grid.distance_mm(grid) < 1e-5
 

@@ -12,9 +12,9 @@ from ct_vae.io import ReadOptions, dicom_gdcm, read_volume
 from ct_vae.io.dicom_codecs import decode_frame
 from ct_vae.io.dicom_gdcm import Gdcm
 from ct_vae.io.dicom_headers import PixelFormat
+from tests.io._dicom_checks import changed, plane, quiet_refusal
 from tests.io._series import (
     SIDES,
-    assert_nothing_identifying,
     compress,
     describe_pixels,
     hounsfield,
@@ -24,24 +24,6 @@ from tests.io._series import (
 )
 
 FORCE = ReadOptions(force=True)
-
-
-def refusal(folder, options=None):
-    with pytest.raises(CtVaeError) as caught:
-        read_volume(folder, options)
-    assert_nothing_identifying(str(caught.value))
-    return str(caught.value)
-
-
-def changed(change, n=8):
-    slices = make_series(n)
-    for k, dataset in enumerate(slices):
-        change(k, dataset)
-    return slices
-
-
-def plane(k):
-    return hounsfield()[:, :, k].T.astype(np.int64)
 
 
 def by_itk(name):
@@ -134,13 +116,13 @@ def test_a_decoder_that_fails_names_the_packages(tmp_path):
         )
     )
     write_series(tmp_path, slices)
-    assert "pip install pylibjpeg pylibjpeg-openjpeg" in refusal(tmp_path)
+    assert "pip install pylibjpeg pylibjpeg-openjpeg" in quiet_refusal(tmp_path)
 
 
 def test_an_unknown_syntax_is_refused_by_its_number(tmp_path):
     slices = changed(lambda k, d: compress(d, "1.2.840.10008.1.2.4.100", lambda _: b"video"))
     write_series(tmp_path, slices)
-    assert "transfer syntax 1.2.840.10008.1.2.4.100" in refusal(tmp_path)
+    assert "transfer syntax 1.2.840.10008.1.2.4.100" in quiet_refusal(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["JPEG2000", "JPEG"])
@@ -152,11 +134,11 @@ def test_the_size_inside_a_compressed_image_must_be_the_declared_one(tmp_path, n
         dataset.file_meta.TransferSyntaxUID = encode.syntax
         dataset.Rows, dataset.Columns = 60000, 30000
     write_series(tmp_path, slices)
-    assert "2^31" in refusal(tmp_path)
+    assert "2^31" in quiet_refusal(tmp_path)
     for dataset in slices:
         dataset.Rows, dataset.Columns = 3000, 3000
     write_series(tmp_path, slices)
-    text = refusal(tmp_path)
+    text = quiet_refusal(tmp_path)
     assert "has 12 rows, 10 columns and 1 numbers per pixel; its header declares 3000, 3000" in text
     assert capfd.readouterr() == ("", "")
 
@@ -176,7 +158,7 @@ def test_a_cut_compressed_slice_is_named(tmp_path, name, capfd):
     content = path.read_bytes()
     for end in (1, 8, 9, 60):
         path.write_bytes(content[:-end])
-        text = refusal(tmp_path)
+        text = quiet_refusal(tmp_path)
         assert "slice 6 of 8, at 112.500 mm" in text
         assert "cut short" in text
     assert capfd.readouterr() == ("", "")
@@ -207,5 +189,5 @@ def test_a_decoder_that_crashes_or_hangs_is_an_error_of_its_slice(tmp_path, monk
     monkeypatch.setattr(dicom_gdcm, "_PATIENCE_SECONDS", 0.5)
     for body in ("input(); os.abort()", "input(); time.sleep(60)", "print('!'); input()", "1 / 0"):
         script.write_text(f"import os, time\n{body}\n")
-        assert "cannot be decoded" in refusal(folder)
+        assert "cannot be decoded" in quiet_refusal(folder)
         assert not list(temp.iterdir())

@@ -3,29 +3,18 @@ import pytest
 
 from ct_vae.io import ReadOptions, read_volume
 from ct_vae.volume import AIR_HU
+from tests.io._dicom_checks import changed, plane
 from tests.io._series import (
     SIDES,
     assert_nothing_identifying,
     describe_pixels,
     hounsfield,
-    make_series,
     set_stored,
     told_by,
     write_series,
 )
 
 FORCE = ReadOptions(force=True)
-
-
-def changed(change, n=8):
-    slices = make_series(n)
-    for k, dataset in enumerate(slices):
-        change(k, dataset)
-    return slices
-
-
-def plane(k):
-    return hounsfield()[:, :, k].T.astype(np.int64)
 
 
 @pytest.mark.parametrize("vr", ["US", "SS"])

@@ -1,12 +1,11 @@
 import numpy as np
 import pytest
 
-from ct_vae.errors import CtVaeError
 from ct_vae.io import ReadOptions, read_volume
 from ct_vae.io.dicom_file import BIG_ENDIAN, DEFLATED, IMPLICIT
+from tests.io._dicom_checks import changed, plane, quiet_refusal
 from tests.io._series import (
     SIDES,
-    assert_nothing_identifying,
     describe_pixels,
     hounsfield,
     make_series,
@@ -16,24 +15,6 @@ from tests.io._series import (
 )
 
 FORCE = ReadOptions(force=True)
-
-
-def refusal(folder, options=None):
-    with pytest.raises(CtVaeError) as caught:
-        read_volume(folder, options)
-    assert_nothing_identifying(str(caught.value))
-    return str(caught.value)
-
-
-def changed(change, n=8):
-    slices = make_series(n)
-    for k, dataset in enumerate(slices):
-        change(k, dataset)
-    return slices
-
-
-def plane(k):
-    return hounsfield()[:, :, k].T.astype(np.int64)
 
 
 @pytest.mark.parametrize("syntax", [IMPLICIT, BIG_ENDIAN, DEFLATED])
@@ -82,7 +63,7 @@ def test_overlays_in_high_bits_are_masked_if_declared(tmp_path):
 
     slices = changed(change)
     write_series(tmp_path, slices)
-    text = refusal(tmp_path)
+    text = quiet_refusal(tmp_path)
     assert "use more than the 12 bits declared" in text
     assert "slice 1 of 8, at 100.000 mm" in text
     for dataset in slices:
@@ -150,7 +131,7 @@ def test_a_missing_rescale_needs_consent(tmp_path, which, keyword):
     for k in which:
         delattr(slices[k], keyword)
     write_series(tmp_path, slices)
-    text = refusal(tmp_path)
+    text = quiet_refusal(tmp_path)
     assert f"{len(list(which))} of 8 slices lack" in text
     assert "--assume-hu" in text
 
@@ -186,7 +167,7 @@ def test_with_consent_stored_numbers_are_hounsfield(tmp_path):
 )
 def test_pixels_that_cannot_be_right_are_refused(tmp_path, tag, value, message):
     write_series(tmp_path, changed(lambda k, dataset: setattr(dataset, tag, value)))
-    assert message in refusal(tmp_path)
+    assert message in quiet_refusal(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -196,7 +177,7 @@ def test_a_slice_without_a_needed_tag_is_refused(tmp_path, tag):
     slices = make_series()
     delattr(slices[7], tag)
     write_series(tmp_path, slices)
-    assert ("truncated" if tag == "PixelData" else f"lack {tag}") in refusal(tmp_path)
+    assert ("truncated" if tag == "PixelData" else f"lack {tag}") in quiet_refusal(tmp_path)
 
 
 @pytest.mark.parametrize("end", [1, 17, 200])
@@ -205,14 +186,14 @@ def test_a_truncated_slice_is_named_by_its_place(tmp_path, which, end):
     write_series(tmp_path, make_series(), str)
     path = tmp_path / str(which)
     path.write_bytes(path.read_bytes()[:-end])
-    text = refusal(tmp_path)
+    text = quiet_refusal(tmp_path)
     assert f"slice {which + 1} of 8, at {100 + 2.5 * which:.3f} mm" in text
     assert f"is truncated: {240 - end} of 240 bytes" in text
 
 
 def test_lost_rescale_is_recognised(tmp_path):
     write_series(tmp_path, changed(lambda k, dataset: setattr(dataset, "RescaleIntercept", 0)))
-    assert "--hu-offset -1024" in refusal(tmp_path)
+    assert "--hu-offset -1024" in quiet_refusal(tmp_path)
     volume = read_volume(tmp_path, ReadOptions(hu_offset=-1024))
     np.testing.assert_array_equal(volume.voxels, hounsfield())
 
@@ -224,7 +205,7 @@ def test_a_deflate_bomb_is_inflated_no_further_than_declared(tmp_path):
     slices[3].PixelData = bytes(1 << 26)
     write_series(tmp_path, slices)
     tracemalloc.start()
-    text = refusal(tmp_path)
+    text = quiet_refusal(tmp_path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert "declares 67108864 bytes" in text

@@ -3,35 +3,12 @@ import shutil
 import numpy as np
 import pydicom
 import pytest
-import SimpleITK
 from pydicom.pixels.decoders.base import get_decoder
 
-from ct_vae.errors import CtVaeError, NoInputError
-from ct_vae.grid import Grid
-from ct_vae.io import ReadOptions, read_volume, scan_series
+from ct_vae.errors import NoInputError
+from ct_vae.io import ReadOptions, read_volume
 from ct_vae.volume import AIR_HU
-
-
-def refusal(path, options=None):
-    with pytest.raises(CtVaeError) as caught:
-        read_volume(path, options)
-    return str(caught.value)
-
-
-def verdicts(path):
-    return [(s.number, s.slices, s.verdict) for s in scan_series(path)]
-
-
-def by_itk(folder):
-    """Voxels and grid as SimpleITK has them."""
-    names = SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder))
-    reader = SimpleITK.ImageSeriesReader()
-    reader.SetFileNames(names)
-    image = reader.Execute()
-    grid = Grid.from_lps(
-        image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection()
-    )
-    return SimpleITK.GetArrayFromImage(image).transpose(), grid
+from tests.io._dicom_checks import read_by_itk, refusal, verdicts
 
 
 def by_monai(folder):
@@ -50,7 +27,7 @@ def test_real_series_are_read_as_itk_and_monai_read_them(real_data, tmp_path, na
     source = real_data / "dicom" / name
     volume = read_volume(source)
     assert shape is None or volume.grid.shape == shape
-    voxels, grid = by_itk(source)
+    voxels, grid = read_by_itk(source)
     seen = volume.outside_fov if volume.outside_fov is not None else np.zeros(voxels.shape, bool)
     np.testing.assert_array_equal(volume.voxels[~seen], voxels[~seen])
     np.testing.assert_array_equal(seen, voxels <= -1400)

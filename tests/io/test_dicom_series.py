@@ -3,6 +3,7 @@ import pytest
 
 from ct_vae.errors import CtVaeError
 from ct_vae.io import ReadOptions, read_volume, scan_series
+from tests.io._dicom_checks import quiet_refusal
 from tests.io._series import (
     STEP_MM,
     assert_nothing_identifying,
@@ -15,13 +16,6 @@ from tests.io._series import (
 )
 
 CONSENT = ReadOptions(resample_irregular=True, assume_hu=True, force=True)
-
-
-def refusal(folder, options=None):
-    with pytest.raises(CtVaeError) as caught:
-        read_volume(folder, options)
-    assert_nothing_identifying(str(caught.value))
-    return str(caught.value)
 
 
 def readable(folder):
@@ -60,7 +54,7 @@ def test_conflicting_duplicates_are_refused_with_their_place(tmp_path, which):
     changed[5, 5] += 1
     set_stored(other, changed)
     save(other, tmp_path / "other")
-    text = refusal(tmp_path, CONSENT)
+    text = quiet_refusal(tmp_path, CONSENT)
     assert f"different pixels lie at the same place: {100 + which * STEP_MM:.3f} mm" in text
 
 
@@ -69,7 +63,7 @@ def test_a_duplicate_displaced_in_its_plane_conflicts(tmp_path):
     write_series(tmp_path, slices)
     slices[3].ImagePositionPatient[0] += 0.2
     save(slices[3], tmp_path / "other")
-    assert "same place" in refusal(tmp_path, CONSENT)
+    assert "same place" in quiet_refusal(tmp_path, CONSENT)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +76,7 @@ def test_complete_phases_are_volumes_of_their_own(tmp_path, keyword):
         for dataset in slices:
             setattr(dataset, keyword, value)
         write_series(tmp_path, slices, lambda k, s=seed: f"{k}.{s}")
-    assert "2 CT series" in refusal(tmp_path)
+    assert "2 CT series" in quiet_refusal(tmp_path)
     found = readable(tmp_path)
     assert [each.number for each in found] == [3, 3]
     voxels = [each.read().voxels for each in found]
@@ -111,7 +105,7 @@ def test_an_incomplete_phase_is_refused(tmp_path):
         if seed:
             del slices[5]
         write_series(tmp_path, slices, lambda k, s=seed: f"{k}.{s}")
-    assert "same place" in refusal(tmp_path, CONSENT)
+    assert "same place" in quiet_refusal(tmp_path, CONSENT)
 
 
 @pytest.mark.parametrize(
@@ -134,12 +128,12 @@ def test_slices_of_another_kind_are_split_off_only_as_whole_volumes(
         change(slices[k])
     write_series(tmp_path, slices)
     if len(list(which)) < 4:
-        text = refusal(tmp_path, CONSENT)
+        text = quiet_refusal(tmp_path, CONSENT)
         assert "do not belong together" in text
         assert reason in text
     else:
         assert [each.slices for each in scan_series(tmp_path)] == [4, 4]
-        text = refusal(tmp_path, CONSENT)
+        text = quiet_refusal(tmp_path, CONSENT)
         assert ("lie at one place" if reason == "orientation" else "2 CT series") in text
 
 
@@ -214,4 +208,4 @@ def test_missing_series_uids_are_refused(tmp_path):
     slices = make_series()
     del slices[7].SeriesInstanceUID
     write_series(tmp_path, slices)
-    assert "belongs to no series (no SeriesInstanceUID)" in refusal(tmp_path, CONSENT)
+    assert "belongs to no series (no SeriesInstanceUID)" in quiet_refusal(tmp_path, CONSENT)

@@ -11,6 +11,7 @@ import torch
 from pydantic import ValidationError
 
 from ct_vae.blocks.norm import group_count
+from ct_vae.config.levels import per_level
 from ct_vae.config.load import describe
 from ct_vae.config.model import ModelConfig
 from ct_vae.errors import WeightsError
@@ -202,11 +203,6 @@ def attending_factors(model: AutoencoderKL) -> tuple[int, ...]:
     pairs = zip(model.shape.factors, model.shape.attention, strict=True)
     # Levels between which nothing is halved share a factor.
     return tuple(sorted({max(factor) for factor, attends in pairs if attends}))
-
-
-def per_level(blocks: int | tuple[int, ...], levels: int) -> tuple[int, ...]:
-    """One number of blocks for each level."""
-    return (blocks,) * levels if isinstance(blocks, int) else blocks
 
 
 def decoder_blocks(config: ModelConfig) -> tuple[int, ...]:

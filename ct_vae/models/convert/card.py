@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
 
 from ct_vae.config.model_folder import ModelFolderConfig
 
@@ -39,7 +38,7 @@ def conversion_card(config: ModelFolderConfig, statements: Sequence[str]) -> str
         name=config.name,
         factor=" x ".join(map(str, model.factor)),
         channels=model.latent_channels,
-        compression=prod(model.factor) * model.in_channels / model.latent_channels,
+        compression=model.compression,
         low=preprocess.window_hu[0],
         high=preprocess.window_hu[1],
         bottom=preprocess.model_range[0],

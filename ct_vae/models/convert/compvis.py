@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 
 from ct_vae.blocks.norm import MOST_GROUPS
+from ct_vae.config.levels import per_level
 from ct_vae.config.model import ModelConfig
 from ct_vae.errors import WeightsError
 from ct_vae.models.convert.architecture import (
@@ -18,7 +19,6 @@ from ct_vae.models.convert.architecture import (
     attention_levels,
     groups,
     identity_kernel,
-    per_level,
 )
 from ct_vae.models.convert.peer import (
     Account,

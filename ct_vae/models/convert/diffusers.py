@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import torch
 
+from ct_vae.config.levels import per_level
 from ct_vae.config.model import ModelConfig
 from ct_vae.errors import WeightsError
 from ct_vae.models.convert.architecture import (
@@ -17,7 +18,6 @@ from ct_vae.models.convert.architecture import (
     attention_levels,
     groups,
     is_identity,
-    per_level,
 )
 from ct_vae.models.convert.compvis import ENDS, with_identities
 from ct_vae.models.convert.peer import (

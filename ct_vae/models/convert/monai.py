@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import torch
 
+from ct_vae.config.levels import per_level
 from ct_vae.config.model import ModelConfig
 from ct_vae.errors import WeightsError
 from ct_vae.models.convert.architecture import (
@@ -17,7 +18,6 @@ from ct_vae.models.convert.architecture import (
     decoder_blocks,
     groups,
     is_identity,
-    per_level,
 )
 from ct_vae.models.convert.monai_names import modernise
 from ct_vae.models.convert.monai_sequence import (

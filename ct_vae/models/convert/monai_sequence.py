@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Literal
 
+from ct_vae.config.levels import per_level
 from ct_vae.config.model import ModelConfig
 from ct_vae.errors import WeightsError
 from ct_vae.models.convert.architecture import (
@@ -14,7 +15,6 @@ from ct_vae.models.convert.architecture import (
     attention_levels,
     decoder_blocks,
     length,
-    per_level,
 )
 
 Part = Literal["encoder", "decoder"]

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 import torch
 
 from ct_vae.blocks.norm import EPS
+from ct_vae.config.levels import per_level
 from ct_vae.config.model import ModelConfig
 from ct_vae.errors import ConfigError, WeightsError
 from ct_vae.models.autoencoder import LATENT_SCALE
@@ -21,7 +22,6 @@ from ct_vae.models.convert.architecture import (
     combine,
     decoder_blocks,
     groups,
-    per_level,
 )
 
 Form = Literal["compvis", "diffusers", "monai", "maisi"]

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
-from typing import Literal
 
-from ct_vae.config.model import DEFAULT_LEVELS
+from ct_vae.config.codes import DEFAULT_LEVELS, QuantizerKind, codes_of
 from ct_vae.errors import ConfigError
 from ct_vae.models.quantizers.ema_codebook import EMACodebook
 from ct_vae.models.quantizers.finite_scalar import FiniteScalar
 from ct_vae.models.quantizers.lookup_free import LookupFree
 from ct_vae.models.quantizers.quantized import Quantizer
-
-QuantizerKind = Literal["ema", "fsq", "lfq"]
 
 
 def make_quantizer(
@@ -42,20 +38,18 @@ def make_quantizer(
         raise ConfigError(f"quantizer is one of ema, fsq, lfq, got {kind!r}")
     if levels is not None and kind != "fsq":
         raise ConfigError(f"levels {tuple(levels)} say nothing about quantizer {kind!r}")
-    if kind == "ema":
-        size = 8192 if codebook_size is None else codebook_size
-        width = 8 if embed_dim is None else embed_dim
-        return EMACodebook(size, width, decay=decay, normalize=normalize_codes)
-    if normalize_codes:
+    if normalize_codes and kind != "ema":
         raise ConfigError(f"normalize_codes says nothing about quantizer {kind!r}")
-    if kind == "fsq":
-        steps = DEFAULT_LEVELS if levels is None else tuple(levels)
-        _agree(kind, "embed_dim", embed_dim, len(steps))
-        _agree(kind, "codebook_size", codebook_size, prod(steps))
-        return FiniteScalar(steps)
-    bits = 16 if embed_dim is None else embed_dim
-    quantizer = LookupFree(bits)
-    _agree(kind, "codebook_size", codebook_size, 2**bits)
+    width, size = codes_of(kind, levels, embed_dim)
+    if kind == "ema":
+        count = size if codebook_size is None else codebook_size
+        return EMACodebook(
+            count, width if embed_dim is None else embed_dim, decay=decay, normalize=normalize_codes
+        )
+    steps = DEFAULT_LEVELS if levels is None else tuple(levels)
+    quantizer = FiniteScalar(steps) if kind == "fsq" else LookupFree(width)
+    _agree(kind, "embed_dim", embed_dim, width)
+    _agree(kind, "codebook_size", codebook_size, size)
     return quantizer
 
 
