@@ -11,6 +11,8 @@ from ct_vae.models.autoencoder import Autoencoder
 
 Triple = tuple[int, int, int]
 _SLICES_AT_ONCE = 8
+# On a CPU, too, convolutions and the fused step up are faster where channels lie together.
+_LAYOUTS = {2: torch.channels_last, 3: torch.channels_last_3d}
 
 
 class VolumeNetwork:
@@ -20,16 +22,17 @@ class VolumeNetwork:
     model with several image channels gets the grey value in each, and its outputs are averaged.
 
     Args:
-        model: In evaluation mode.
+        model: In evaluation mode. Its weights are laid out with channels last; no value changes.
 
     Raises:
         ConfigError: If the model is neither 2-D nor 3-D.
     """
 
     def __init__(self, model: Autoencoder) -> None:
-        if model.spatial_dims not in (2, 3):
+        if model.spatial_dims not in _LAYOUTS:
             raise ConfigError(f"a {model.spatial_dims}-D model cannot encode volumes")
-        self.model = model
+        self._layout = _LAYOUTS[model.spatial_dims]
+        self.model: Autoencoder = model.to(memory_format=self._layout)  # type: ignore[call-overload]
         self._flat = model.spatial_dims == 2
 
     @property
@@ -56,8 +59,8 @@ class VolumeNetwork:
         self, operator: Callable[[torch.Tensor], torch.Tensor], volume: torch.Tensor
     ) -> torch.Tensor:
         if not self._flat:
-            return operator(volume)
+            return operator(volume.contiguous(memory_format=self._layout))
         slices = volume[0].movedim(-1, 0)
         parts = torch.split(slices, _SLICES_AT_ONCE)
-        done = [operator(part.contiguous()) for part in parts]
+        done = [operator(part.contiguous(memory_format=self._layout)) for part in parts]
         return torch.cat(done).movedim(0, -1)[None]

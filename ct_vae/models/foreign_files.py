@@ -80,7 +80,8 @@ def _unpickled(path: Path) -> dict[str, torch.Tensor]:
         if done.returncode == REFUSED:
             raise WeightsError(
                 f"{path}: {last}",
-                "convert it where it comes from, with safetensors.torch.save_file",
+                "copy it again, or write its state_dict with safetensors.torch.save_file where it "
+                "comes from",
             )
         if done.returncode:
             raise WeightsError(f"{path}: could not be read: {last[:200]}")

@@ -77,7 +77,10 @@ def _cause(message: str) -> str:
     if foreign:
         name = foreign[1] or foreign[2]
         return f"a pickle that wants more than tensors ({name}), which could run any code"
-    return f"not a readable checkpoint: {message.strip().splitlines()[0][:160] if message else ''}"
+    # PyTorch's own account of it, without its advice to read the file unsafely.
+    _, _, told = message.rpartition("WeightsUnpickler error:")
+    sentence = (told.split("\n\nCheck")[0].strip() or "no reason given").split(". ")[0]
+    return f"damaged, or a pickle that wants more than tensors: {' '.join(sentence.split())[:160]}"
 
 
 def main(source: str, target: str) -> int:

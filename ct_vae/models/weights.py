@@ -24,7 +24,7 @@ _FOREIGN = (
     (
         (b"\x80", b"PK\x03\x04"),
         "a pickle, which could run any code",
-        "convert it where it comes from, with safetensors.torch.save_file",
+        "with the ending .pt, 'ct-vae convert' makes a model folder of it",
     ),
     ((b"version https://git-lfs",), "a Git LFS pointer", "fetch the real file with git lfs pull"),
     ((b"<",), "a web page", "the download failed: repeat it with the address of the file itself"),

@@ -175,7 +175,7 @@ def test_what_is_there_is_kept_unless_told_otherwise(tmp_path):
         (["own", "-o", "m", "--inflate", "central", "--config", "bad.json"], 2, "its own config"),
         (["own", "-o", "m", "--to", "diffusers"], 2, "spatial_dims 3"),
         (["own", "-o", "m", "--to", "monai", "--name", "x"], 2, "--to goes with"),
-        (["x.ckpt", "-o", "m"], 4, "not a readable checkpoint"),
+        (["x.ckpt", "-o", "m"], 4, "damaged, or a pickle that wants more"),
     ],
 )
 def test_what_cannot_be_done_leaves_nothing(tmp_path, monkeypatch, model_folder, args, code, words):
