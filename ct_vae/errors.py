@@ -56,3 +56,9 @@ class OutputError(CtVaeError):
     """A result that could not be written; nothing half-written has been left."""
 
     exit_code = 7
+
+
+class StoppedError(CtVaeError):
+    """A run that was asked to stop and has saved all that it needs to go on."""
+
+    exit_code = 75

@@ -1,4 +1,4 @@
-"""The loop that encode, decode, reconstruct and evaluate share: progress, failures, exit code."""
+"""What commands on many cases share: finding them, progress, failures, exit code."""
 
 from __future__ import annotations
 
@@ -12,6 +12,27 @@ if TYPE_CHECKING:
     from ct_vae.io.discover import Case
 
 
+def find_cases(inputs: Sequence[str], *, unique: bool = True) -> list[Case]:
+    """Find what is to be done, and say which DICOM series are skipped and why.
+
+    Args:
+        inputs: Files, folders and patterns.
+        unique: Whether results will be named by keys, so that no two may be the same.
+
+    Raises:
+        NoInputError: If an input does not exist or gives nothing.
+        ConfigError: If two cases would get the same key.
+    """
+    from ct_vae.io.discover import discover
+
+    return discover(inputs, unique=unique, report=tell)
+
+
+def tell(line: str) -> None:
+    """Show a line on standard error."""
+    typer.echo(line, err=True)
+
+
 def work_through(
     cases: Sequence[Case], work: Callable[[Case], str], stage: str, folder: Path
 ) -> int:
@@ -23,9 +44,9 @@ def work_through(
     def one(case: Case) -> None:
         nonlocal place
         place += 1
-        typer.echo(f"[{place}/{len(cases)}] {work(case)}", err=True)
+        tell(f"[{place}/{len(cases)}] {work(case)}")
 
-    return run_batch(cases, one, stage, folder, lambda line: typer.echo(line, err=True))
+    return run_batch(cases, one, stage, folder, tell)
 
 
 def name_targets(

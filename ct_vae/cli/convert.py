@@ -48,7 +48,7 @@ def convert(  # noqa: PLR0913, PLR0917 - one parameter per option
     """Turn weights of CompVis, diffusers, MONAI or MAISI into a model folder, or back with --to."""
     from ct_vae.config.load import read_json
     from ct_vae.errors import ConfigError
-    from ct_vae.models.convert import folder
+    from ct_vae.models.convert import folder, targets
 
     changing = inflate is not None or image_channels is not None or depth_stride != 1
     if to is not None:
@@ -56,11 +56,15 @@ def convert(  # noqa: PLR0913, PLR0917 - one parameter per option
             raise ConfigError(
                 "--to goes with SOURCE, -o and --overwrite only", "leave the rest out"
             )
-        folder.refuse_present(list(folder.export_targets(output, to)), overwrite)
+        files = targets.export_targets(output, to)
+        targets.refuse_own(files)
+        targets.refuse_present(files, overwrite)
         _tell(folder.export_folder(source, output, to))
         typer.echo(output)
         return
-    folder.refuse_present(folder.model_targets(output), overwrite)
+    files = targets.model_targets(output)
+    targets.refuse_source(files, source)
+    targets.refuse_present(files, overwrite)
     if folder.is_own(source) and not changing:
         raise ConfigError(f"{source} is a model folder already", "give --to, or --inflate")
     origin = folder.open_origin(source, None if config is None else read_json(config))

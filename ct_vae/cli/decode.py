@@ -29,6 +29,7 @@ def decode(  # noqa: PLR0913, PLR0917 - one parameter per option
     tile: options.Tile = None,
     overlap: options.Overlap = None,
     max_memory_gb: options.MaxMemory = None,
+    verbose: options.Verbose = False,
     file_format: options.DecodedFormat = "nifti",
     like: options.Like = None,
     keep_identity: options.KeepIdentity = False,
@@ -51,7 +52,9 @@ def decode(  # noqa: PLR0913, PLR0917 - one parameter per option
     if like:
         _check_targets(targets.values(), like, overwrite)
     with _writer(like, hu_offset, keep_identity, overwrite) as writer:
-        codec = options.load_codec_with(model, device, tiling, tile, overlap, max_memory_gb)
+        codec = options.load_codec_with(
+            model, device, tiling, tile, overlap, max_memory_gb, verbose=verbose
+        )
 
         def work(case: Case) -> str:
             latent = read_latent(case.path)

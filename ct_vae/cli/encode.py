@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ct_vae.cli import options
-from ct_vae.cli.batch import name_targets, output_folder, work_through
+from ct_vae.cli.batch import find_cases, name_targets, output_folder, work_through
 
 if TYPE_CHECKING:
     from ct_vae.inference.codec import Codec
@@ -25,6 +25,7 @@ def encode(  # noqa: PLR0913, PLR0917 - one parameter per option
     tile: options.Tile = None,
     overlap: options.Overlap = None,
     max_memory_gb: options.MaxMemory = None,
+    verbose: options.Verbose = False,
     dtype: Annotated[
         Literal["int16", "float32"] | None,
         typer.Option(help="How latents are stored: int16 by default; float32 is exact."),
@@ -52,7 +53,7 @@ def encode(  # noqa: PLR0913, PLR0917 - one parameter per option
     """
     from ct_vae.errors import ConfigError
     from ct_vae.io import write_latent
-    from ct_vae.io.discover import Case, discover
+    from ct_vae.io.discover import Case
     from ct_vae.io.latent import default_dtype
     from ct_vae.io.latent_layout import check_layout, latent_ending
 
@@ -62,9 +63,11 @@ def encode(  # noqa: PLR0913, PLR0917 - one parameter per option
     reading = options.read_options(
         frame, nan, hu_offset, assume_ras, force, assume_hu, resample_irregular
     )
-    cases = discover(inputs)
+    cases = find_cases(inputs)
     targets = name_targets(cases, folder, lambda key: key + latent_ending(layout))
-    codec = options.load_codec_with(model, device, tiling, tile, overlap, max_memory_gb)
+    codec = options.load_codec_with(
+        model, device, tiling, tile, overlap, max_memory_gb, verbose=verbose
+    )
     stored_as = dtype or default_dtype(layout)
     codes = codec.identity.latent_type != "kl"
     check_layout(layout, stored_as, codes, codec.preprocessor.axcodes)

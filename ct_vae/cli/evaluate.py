@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ct_vae.cli import options
-from ct_vae.cli.batch import output_folder, work_through
+from ct_vae.cli.batch import find_cases, output_folder, work_through
 
 if TYPE_CHECKING:
     from ct_vae.evaluation.metrics import MetricRow
@@ -27,6 +27,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one parameter per option
     tile: options.Tile = None,
     overlap: options.Overlap = None,
     max_memory_gb: options.MaxMemory = None,
+    verbose: options.Verbose = False,
     frame: options.Frame = None,
     nan: options.Nan = "refuse",
     hu_offset: options.HuOffset = 0.0,
@@ -46,15 +47,17 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one parameter per option
     from ct_vae.evaluation.panels import write_panel
     from ct_vae.evaluation.report import clear_results, write_csv, write_summary
     from ct_vae.evaluation.windows import parse_window
-    from ct_vae.io.discover import Case, discover
+    from ct_vae.io.discover import Case
 
     folder = output_folder(output)
     reading = options.read_options(
         frame, nan, hu_offset, assume_ras, force, assume_hu, resample_irregular
     )
-    cases = discover(inputs, unique=False)
+    cases = find_cases(inputs, unique=False)
     chosen = [parse_window(text) for text in windows] or DEFAULT_WINDOWS
-    codec = options.load_codec_with(model, device, tiling, tile, overlap, max_memory_gb)
+    codec = options.load_codec_with(
+        model, device, tiling, tile, overlap, max_memory_gb, verbose=verbose
+    )
     names = {case: f"case_{place:04d}" for place, case in enumerate(cases, start=1)}
     rows: list[MetricRow] = []
     clear_results(folder)

@@ -15,9 +15,10 @@ from ct_vae.cli.info import info
 from ct_vae.cli.phantom import phantom
 from ct_vae.cli.reconstruct import reconstruct
 from ct_vae.cli.sample import sample
+from ct_vae.cli.scan import scan
 from ct_vae.cli.train import train
 from ct_vae.cli.verify import verify
-from ct_vae.errors import CtVaeError
+from ct_vae.errors import CtVaeError, StoppedError
 
 app = typer.Typer(
     name="ct-vae",
@@ -28,6 +29,7 @@ app = typer.Typer(
 )
 for command in (train, encode, decode, reconstruct, evaluate, sample, phantom, info, convert):
     app.command()(command)
+app.command()(scan)
 app.command()(verify)
 app.add_typer(config_app, name="config")
 
@@ -45,6 +47,9 @@ def run() -> None:
     """Run the command line; an error that the user can mend is one line, without a traceback."""
     try:
         app()
+    except StoppedError as stopped:
+        typer.echo(str(stopped), err=True)
+        sys.exit(stopped.exit_code)
     except CtVaeError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)

@@ -23,15 +23,20 @@ Latents = Annotated[
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda:N; a GPU is taken if there is one.")]
 TilingMethod = Annotated[
-    Literal["auto", "whole", "blend"] | None,
-    typer.Option(help="Whole volume, blended tiles, or what the memory allows."),
+    Literal["exact", "blend", "whole"] | None,
+    typer.Option(help="Exact slabs (the default), blended tiles, or all at once."),
 ]
-Tile = Annotated[int | None, typer.Option(min=1, help="Side of a tile in voxels.")]
+Tile = Annotated[int | None, typer.Option(min=1, help="With blend: side of a tile in voxels.")]
 Overlap = Annotated[
-    float | None, typer.Option(min=0, max=0.99, help="Share of a tile shared with the next.")
+    float | None,
+    typer.Option(min=0, max=0.99, help="With blend: share of a tile shared with the next."),
 ]
 MaxMemory = Annotated[
-    float | None, typer.Option("--max-memory-gb", min=0.01, help="Memory for one pass.")
+    float | None,
+    typer.Option("--max-memory-gb", min=0.01, help="Bound for the process, or for the GPU."),
+]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", help="Tell how each volume is cut, before any work.")
 ]
 Frame = Annotated[int | None, typer.Option(min=0, help="Which time point of a 4-D file.")]
 Nan = Annotated[
@@ -74,12 +79,15 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Do again what is d
 def load_codec_with(
     model: Path,
     device: str | None,
-    method: Literal["auto", "whole", "blend"] | None,
+    method: Literal["exact", "blend", "whole"] | None,
     tile: int | None,
     overlap: float | None,
     max_memory_gb: float | None,
+    *,
+    verbose: bool = False,
 ) -> Codec:
     """Load a model; options that were given override those of its configuration."""
+    from ct_vae.cli.batch import tell
     from ct_vae.inference.codec import load_codec
     from ct_vae.inference.tiling import Tiling
 
@@ -91,6 +99,7 @@ def load_codec_with(
         own.overlap if overlap is None else overlap,
         own.max_memory_gb if max_memory_gb is None else max_memory_gb,
     )
+    codec.tell = tell if verbose else None
     return codec
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from ct_vae.cli import options
-from ct_vae.cli.batch import name_targets, output_folder, work_through
+from ct_vae.cli.batch import find_cases, name_targets, output_folder, work_through
 
 
 def reconstruct(  # noqa: PLR0913, PLR0917 - one parameter per option
@@ -17,6 +17,7 @@ def reconstruct(  # noqa: PLR0913, PLR0917 - one parameter per option
     tile: options.Tile = None,
     overlap: options.Overlap = None,
     max_memory_gb: options.MaxMemory = None,
+    verbose: options.Verbose = False,
     frame: options.Frame = None,
     nan: options.Nan = "refuse",
     hu_offset: options.HuOffset = 0.0,
@@ -27,15 +28,17 @@ def reconstruct(  # noqa: PLR0913, PLR0917 - one parameter per option
 ) -> None:
     """Encode and decode volumes and write only the reconstruction, not for diagnosis."""
     from ct_vae.io import write_volume
-    from ct_vae.io.discover import Case, discover
+    from ct_vae.io.discover import Case
 
     folder = output_folder(output)
     reading = options.read_options(
         frame, nan, hu_offset, assume_ras, force, assume_hu, resample_irregular
     )
-    cases = discover(inputs)
+    cases = find_cases(inputs)
     targets = name_targets(cases, folder, lambda key: f"{key}_reconstruction.nii.gz")
-    codec = options.load_codec_with(model, device, tiling, tile, overlap, max_memory_gb)
+    codec = options.load_codec_with(
+        model, device, tiling, tile, overlap, max_memory_gb, verbose=verbose
+    )
 
     def work(case: Case) -> str:
         target = targets[case]

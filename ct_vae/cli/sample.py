@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ct_vae.cli import options
-from ct_vae.cli.batch import output_folder
+from ct_vae.cli.batch import output_folder, tell
 
 if TYPE_CHECKING:
     from ct_vae.inference.codec import Codec
@@ -68,7 +68,7 @@ def sample(  # noqa: PLR0913, PLR0917 - one parameter per option
     reading = options.read_options(
         frame, nan, hu_offset, assume_ras, force, assume_hu, resample_irregular
     )
-    originals = find_originals(run, inputs, config, reading)
+    originals = find_originals(run, inputs, config, reading, tell)
 
     def load(model: Path) -> Codec:
         return options.load_codec_with(model, device, tiling, tile, overlap, max_memory_gb)
@@ -80,7 +80,7 @@ def sample(  # noqa: PLR0913, PLR0917 - one parameter per option
         SampleOptions(count, seed, size, spacing_mm, overwrite),
         checkpoint,
         load=load,
-        report=lambda line: typer.echo(line, err=True),
+        report=tell,
     )
     typer.echo(folder)
     raise typer.Exit(code)

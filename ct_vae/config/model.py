@@ -8,11 +8,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from ct_vae.config.base import Section
-from ct_vae.config.codes import DEFAULT_LEVELS, MOST_BITS, QuantizerKind, codes_of
+from ct_vae.config.codes import DEFAULT_LEVELS, QuantizerKind, check_codes, codes_of
 from ct_vae.config.levels import factors_of
 
 PositiveInt = Annotated[int, Field(gt=0)]
 Widths = Annotated[tuple[PositiveInt, ...], Field(min_length=1, max_length=8)]
+Levels = Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=1)]
 Stride = Annotated[int, Field(ge=1, le=2)]
 Step = Stride | Annotated[tuple[Stride, ...], Field(min_length=1, max_length=3)]
 
@@ -73,6 +74,9 @@ class ModelConfig(Section):
     tanh_out: bool = False
     """Whether the output goes through a hyperbolic tangent."""
 
+    output_activation: Literal["identity", "sigmoid"] | None = None
+    """What turns the last convolution's output into model units; null follows from `recon_type`."""
+
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Dropout of every residual block."""
 
@@ -88,7 +92,7 @@ class ModelConfig(Section):
     quantizer: QuantizerKind | None = None
     """How codes are found: `ema` by default for `vq`, `fsq` for `magvit`, null for `kl`."""
 
-    levels: tuple[Annotated[int, Field(ge=2)], ...] | None = None
+    levels: Levels | None = None
     """Values of each channel of an `fsq` code; (8, 8, 8, 5, 5, 5) by default."""
 
     codebook_decay: Annotated[float, Field(gt=0, lt=1)] = 0.99
@@ -208,32 +212,20 @@ class ModelConfig(Section):
             raise ValueError(f"double_z is for latent_type 'kl', not {self.latent_type!r}")
         if magvit and self.upsample_mode != "nearest":
             raise ValueError("upsample_mode says nothing about latent_type 'magvit'")
-        if not kl:
-            self._check_codes()
+        if self.quantizer is not None:
+            check_codes(
+                self.quantizer,
+                self.levels,
+                self.embed_dim,
+                self.codebook_size,
+                self.normalize_codes,
+            )
+        if self.tanh_out and self.output_activation is not None:
+            raise ValueError(f"tanh_out contradicts output_activation {self.output_activation!r}")
         if self.norm != "group" and self.norm_groups is not None:
             raise ValueError(f"norm_groups says nothing about norm {self.norm!r}")
         if self.causal_axis is not None:
             self._check_causal()
-
-    def _check_codes(self) -> None:
-        if self.levels is not None and self.quantizer != "fsq":
-            raise ValueError(f"levels say nothing about quantizer {self.quantizer!r}")
-        if self.normalize_codes and self.quantizer != "ema":
-            raise ValueError(f"normalize_codes says nothing about quantizer {self.quantizer!r}")
-        if self.quantizer == "ema":
-            return
-        if self.quantizer == "lfq" and self.embed_dim > MOST_BITS:
-            raise ValueError(f"embed_dim {self.embed_dim}: a code has at most {MOST_BITS} bits")
-        levels = self.levels if self.quantizer == "fsq" and self.levels else (2,) * self.embed_dim
-        if self.embed_dim != len(levels):
-            raise ValueError(
-                f"embed_dim {self.embed_dim} contradicts {len(levels)} levels, leave it out"
-            )
-        if self.codebook_size != prod(levels):
-            raise ValueError(
-                f"codebook_size {self.codebook_size} contradicts quantizer {self.quantizer!r}, "
-                f"from which {prod(levels)} follows; leave it out"
-            )
 
     def _check_causal(self) -> None:
         if self.causal_axis is not None and self.causal_axis >= self.spatial_dims:

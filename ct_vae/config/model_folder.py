@@ -29,6 +29,9 @@ class LatentConfig(Section):
     std: tuple[float, ...] | None = None
     """Standard deviation of each channel; null until training has measured it."""
 
+    samples: Annotated[int, Field(gt=0)] | None = None
+    """Training patches over which they were measured."""
+
 
 class ModelFolderConfig(Section):
     """Architecture, preprocessing and latent statistics of trained weights."""

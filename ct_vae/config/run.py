@@ -10,6 +10,7 @@ from ct_vae.config.base import Section
 from ct_vae.config.data import DataConfig
 from ct_vae.config.inference import InferenceConfig
 from ct_vae.config.model import ModelConfig
+from ct_vae.config.objective import LOGIT_LOSSES
 from ct_vae.config.preprocess import PreprocessConfig
 from ct_vae.config.training import TrainingConfig
 
@@ -43,6 +44,10 @@ class RunConfig(Section):
                 f"{self.model.in_channels}: a reconstruction is compared with its image"
             )
         self._check_patch()
+        self._fill_output()
+        self.training.check_units(self.preprocess, self.model.output_activation)
+        self.training.check_patch(self.patch_size, self.discriminator_strides)
+        self._check_start()
         return self
 
     @property
@@ -50,6 +55,20 @@ class RunConfig(Section):
         """Sides of a training patch: as configured, or 64 rounded up to the model's factor."""
         given = self.training.patch_size
         return given or tuple(-(-64 // f) * f for f in self.model.factor)
+
+    @property
+    def discriminator_strides(self) -> tuple[tuple[int, ...], ...]:
+        """Strides of the discriminator's levels: those of the model first, 2 where it has none."""
+        levels = self.training.discriminator_levels
+        halvings = ((2,) * self.model.spatial_dims,) * levels
+        return (*self.model.steps, *halvings)[:levels]
+
+    @property
+    def image_size(self) -> tuple[int, ...]:
+        """Sides of a training image: those of a patch, or what it is resized to."""
+        if self.data.resize_to is None:
+            return self.patch_size
+        return (self.model.resolution,) * self.model.spatial_dims
 
     def _check_patch(self) -> None:
         patch, factor = self.patch_size, self.model.factor
@@ -62,6 +81,28 @@ class RunConfig(Section):
             raise ValueError(
                 f"training.patch_size {list(patch)} must be multiples of the model's factor "
                 f"{list(factor)}"
+            )
+
+    def _fill_output(self) -> None:
+        """The output activation that follows from a reconstruction loss on logits."""
+        kind, given = self.training.recon_type, self.model.output_activation
+        if kind not in LOGIT_LOSSES:
+            return
+        if self.model.tanh_out or given == "identity":
+            key = "tanh_out" if self.model.tanh_out else "output_activation 'identity'"
+            raise ValueError(
+                f"model.{key} contradicts training.recon_type {kind!r}, whose logits go through a "
+                "sigmoid; leave it out"
+            )
+        # A frozen model takes no assignment; this is still its construction.
+        self.__dict__["model"] = self.model.model_copy(update={"output_activation": "sigmoid"})
+
+    def _check_start(self) -> None:
+        start, samples = self.training.adversarial_start_samples, self.training.samples
+        if self.training.adversarial_weight > 0 and start >= samples:
+            raise ValueError(
+                f"training.adversarial_start_samples {start} comes after the {samples} samples of "
+                "the run; lower it, or set adversarial_weight to 0"
             )
 
     def as_json(self) -> dict[str, Any]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from ct_vae.config.base import Section
+from ct_vae.config.objective import ObjectiveConfig
 
 PositiveInt = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
+_VALIDATION_METRIC = re.compile(r"val_(rmse_hu|psnr_db|ssim)_[a-z_]+")
 
 
-class TrainingConfig(Section):
+class TrainingConfig(ObjectiveConfig):
     """Every duration is counted in samples seen, the one clock of a run."""
 
     output_dir: str | None = None
@@ -26,7 +28,19 @@ class TrainingConfig(Section):
     """Length of the run."""
 
     batch_size: PositiveInt = 2
-    """Patches per step."""
+    """Patches per step, of all ranks together."""
+
+    micro_batch_size: PositiveInt | None = None
+    """Most patches that go through a network at once, the rest waits its turn; null means all that
+    a rank has. It changes memory and time, and results only as far as a term looks at a batch."""
+
+    workers: Annotated[int, Field(ge=0)] = 0
+    """Processes per rank that prepare patches; 0 does it in the process that trains. Results do not
+    depend on it."""
+
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Numbers in which networks compute; `auto` is bf16 on GPUs that have it, else fp32. Losses,
+    weights and moments are float32 in any case."""
 
     patch_size: Annotated[tuple[PositiveInt, ...], Field(min_length=1, max_length=3)] | None = None
     """Sides of a training patch in voxels, multiples of the model's factor; null means about 64."""
@@ -34,20 +48,8 @@ class TrainingConfig(Section):
     foreground_share: Share = 0.8
     """Share of patches that are centred on a voxel of the body."""
 
-    recon_type: Literal["l1", "mse"] = "l1"
-    """Reconstruction loss, a mean over voxels in model units."""
-
     reg_type: Literal["kl", "vq"] | None = None
     """Follows from ``model.latent_type``; a contradiction is refused."""
-
-    kl_weight: Annotated[float, Field(ge=0)] = 1e-4
-    """Weight of the KL term, which is a mean per latent element; ignored with codes."""
-
-    commitment_weight: Annotated[float, Field(ge=0)] = 0.25
-    """Weight of the distance between latents and their codes; ignored by `kl`."""
-
-    entropy_weight: Annotated[float, Field(ge=0)] = 0.1
-    """Weight of the entropy term of a lookup-free quantiser; ignored by all others."""
 
     lr: Annotated[float, Field(gt=0)] = 1e-4
     """Highest learning rate of AdamW."""
@@ -58,8 +60,18 @@ class TrainingConfig(Section):
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """Decoupled weight decay of AdamW."""
 
-    schedule: Literal["constant", "cosine"] = "cosine"
-    """Learning rate after warm-up: constant, or a half cosine down to a hundredth of `lr`."""
+    discriminator_lr: Annotated[float, Field(gt=0)] | None = None
+    """Highest learning rate of the discriminator; null means `lr`."""
+
+    schedule: Literal["constant", "cosine", "step", "exponential"] = "cosine"
+    """Learning rate after warm-up: constant, a half cosine down to a hundredth of `lr`, or times
+    `lr_decay` at once (`step`) or little by little (`exponential`) every `lr_decay_samples`."""
+
+    lr_decay: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Factor of the schedules `step` and `exponential`."""
+
+    lr_decay_samples: PositiveInt = 20_000
+    """Samples over which `lr_decay` acts once."""
 
     warmup_samples: Annotated[int, Field(ge=0)] = 1_000
     """Samples over which the learning rate rises from zero."""
@@ -76,8 +88,31 @@ class TrainingConfig(Section):
     save_every: PositiveInt = 20_000
     """Samples between validations, each followed by saving the model."""
 
+    checkpoint_every: PositiveInt | None = None
+    """Samples between states from which a run can be resumed; null means as often as `save_every`.
+    """
+
+    best_by: str = "val_rmse_hu_full"
+    """Validation metric by which the best model is chosen; lower is better, but for `val_psnr_...`
+    and `val_ssim_...`."""
+
+    patience: PositiveInt | None = None
+    """Validations in a row without a better `best_by` after which the run ends; null means never.
+    """
+
+    most_skipped: PositiveInt = 10
+    """Steps in a row that may be left out for not being finite before the run stops."""
+
+    tracker: str | None = None
+    """Where metrics go besides ``metrics.jsonl``, such as ``tensorboard``."""
+
     @model_validator(mode="after")
     def _check(self) -> TrainingConfig:
         if self.batch_size > self.samples:
             raise ValueError(f"batch_size {self.batch_size} exceeds samples {self.samples}")
+        if not _VALIDATION_METRIC.fullmatch(self.best_by):
+            raise ValueError(
+                f"best_by {self.best_by!r} is no metric of validation, such as val_rmse_hu_full, "
+                "val_psnr_db_soft_tissue or val_ssim_lung"
+            )
         return self

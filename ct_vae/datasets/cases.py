@@ -1,63 +1,28 @@
-"""The volumes of a run: where each comes from, and the split that the configuration names."""
+"""The volumes of a run: the split that the configuration names, checked before anything is read."""
 
 from __future__ import annotations
 
-import json
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
 
 from ct_vae.config.data import DataConfig, PhantomConfig
-from ct_vae.config.load import read_json
-from ct_vae.datasets.phantom import make_phantom
-from ct_vae.errors import ConfigError
-from ct_vae.io import read_volume
-from ct_vae.io.discover import discover
-from ct_vae.volume import Volume
+from ct_vae.datasets.case import FileCase, PhantomCase, TrainingCase
+from ct_vae.datasets.file_cases import (
+    listed_cases,
+    searched_cases,
+    side_by_side,
+    unread_case,
+)
+from ct_vae.datasets.listed import Problem
+from ct_vae.datasets.problems import refuse
+from ct_vae.datasets.read_datalist import read_datalist
+from ct_vae.datasets.read_table import read_table
+from ct_vae.datasets.split import Shares
+from ct_vae.errors import ConfigError, CtVaeError
 
-
-class TrainingCase(Protocol):
-    """One volume that can be loaded."""
-
-    @property
-    def key(self) -> str:
-        """Name of the case, unique in its split."""
-        ...
-
-    def load(self) -> Volume:
-        """Read or make the volume."""
-        ...
-
-
-@dataclass(frozen=True)
-class FileCase:
-    """A volume in a file."""
-
-    key: str
-    path: Path
-
-    def load(self) -> Volume:
-        """Read the file with every check."""
-        return read_volume(self.path)
-
-
-@dataclass(frozen=True)
-class PhantomCase:
-    """A generated volume."""
-
-    anatomy: str
-    seed: int
-    spacing_mm: tuple[float, float, float]
-
-    @property
-    def key(self) -> str:
-        """Anatomy and seed."""
-        return f"{self.anatomy}_{self.seed:04d}"
-
-    def load(self) -> Volume:
-        """Generate the volume."""
-        return make_phantom(self.anatomy, self.seed, self.spacing_mm)
+__all__ = ["FileCase", "PhantomCase", "Split", "TrainingCase", "build_split", "list_split"]
 
 
 @dataclass(frozen=True)
@@ -68,21 +33,41 @@ class Split:
     val: Sequence[TrainingCase]
 
 
+@dataclass
+class _Sides:
+    """Cases of files, by side."""
+
+    train: list[FileCase] = field(default_factory=list)
+    val: list[FileCase] = field(default_factory=list)
+    test: list[FileCase] = field(default_factory=list)
+
+
 def build_split(config: DataConfig) -> Split:
-    """List the cases that a configuration names; nothing is read yet.
+    """List the cases that a configuration names; no volume is read yet.
 
     Raises:
-        ConfigError: With every file that is missing or stands in both lists.
-        NoInputError: If no volume is found.
+        ConfigError: With everything that is wrong: files that are missing or stand twice, lists
+            that are empty, patients on two sides.
+        InputError: If all that is wrong is that DICOM series would be read wrongly.
     """
-    if config.datalist is not None:
-        train, val = _from_datalist(Path(config.datalist))
-    elif config.train:
-        train, val = _discovered(config.train), _discovered(config.val)
-    else:
-        return _phantoms(config.phantoms or PhantomConfig())
-    _check_disjoint(train, val)
-    return Split(train, val)
+    split, problems = list_split(config)
+    refuse(problems, config.datalist or config.csv or "data")
+    return split
+
+
+def list_split(config: DataConfig) -> tuple[Split, list[CtVaeError]]:
+    """The cases that a configuration names, and everything that is wrong with them."""
+    problems: list[CtVaeError] = []
+    if not (config.datalist or config.csv or config.train):
+        return _phantoms(config.phantoms or PhantomConfig()), problems
+    try:
+        sides = _sides(config, problems.append)
+    except ConfigError as error:
+        return Split([], []), [error]
+    _check_apart(sides, problems.append)
+    if config.val_share and not problems:
+        _divide(sides, config.val_share, problems.append)
+    return Split(sides.train, sides.val), problems
 
 
 def phantom_cases(config: PhantomConfig, count: int, first_seed: int) -> list[PhantomCase]:
@@ -98,47 +83,64 @@ def _phantoms(config: PhantomConfig) -> Split:
     return Split(train, phantom_cases(config, config.val, config.seed + config.train))
 
 
-def _discovered(patterns: Sequence[str]) -> list[FileCase]:
-    return [FileCase(c.key, c.path) for c in discover(patterns, unique=False)] if patterns else []
-
-
-def _from_datalist(path: Path) -> tuple[list[FileCase], list[FileCase]]:
-    tree = read_json(path)
-    problems: list[str] = []
-    train = _entries(tree.get("training"), "training", path.parent, problems)
-    val: list[FileCase] = []
-    if "validation" in tree:
-        val = _entries(tree["validation"], "validation", path.parent, problems)
-    if problems:
-        shown = "; ".join(problems[:10]) + ("; ..." if len(problems) > 10 else "")
-        raise ConfigError(
-            f"{path}: {len(problems)} problem(s): {shown}",
-            "paths in a datalist are relative to its own folder",
+def _sides(config: DataConfig, problem: Problem) -> _Sides:
+    pattern = config.patient_pattern
+    if config.train:
+        return _Sides(
+            searched_cases(config.train, pattern, problem),
+            searched_cases(config.val, pattern, problem),
         )
-    return train, val
+    if config.datalist:
+        entries = read_datalist(Path(config.datalist), problem)
+    else:
+        assert config.csv
+        entries = read_table(Path(config.csv), problem)
+        if not any(entry.side == "train" for entry in entries):
+            problem(ConfigError("no row is a training case"))
+    sides = _Sides()
+    for name in ("train", "val"):
+        listed = [entry for entry in entries if entry.side == name]
+        getattr(sides, name).extend(listed_cases(listed, pattern, problem))
+    # A test volume need not be here; its patient may not be in training all the same.
+    sides.test.extend(unread_case(entry, pattern) for entry in entries if entry.side == "test")
+    return sides
 
 
-def _entries(entries: Any, name: str, folder: Path, problems: list[str]) -> list[FileCase]:
-    """Cases of one list; what is wrong with it is added to ``problems``."""
-    if not isinstance(entries, list) or not entries:
-        problems.append(f"list {name!r} is missing or empty")
-        return []
-    cases: list[FileCase] = []
-    for i, item in enumerate(entries):
-        image = item.get("image") if isinstance(item, dict) else item
-        if not isinstance(image, str) or not image:
-            problems.append(f"{name}[{i}] needs a path under 'image', got {json.dumps(item)}")
-        elif not (folder / image).is_file():
-            problems.append(f"{name}[{i}] {image} is missing")
-        elif any(case.key == Path(image).as_posix() for case in cases):
-            problems.append(f"{name}[{i}] {image} stands twice")
-        else:
-            cases.append(FileCase(Path(image).as_posix(), folder / image))
-    return cases
+def _check_apart(sides: _Sides, problem: Problem) -> None:
+    """Tell of every patient, and every volume, that stands on two sides."""
+    seen: dict[str, dict[str, FileCase]] = defaultdict(dict)
+    for name, cases in (
+        ("training", sides.train),
+        ("validation", sides.val),
+        ("test", sides.test),
+    ):
+        for case in cases:
+            seen[side_by_side(case)].setdefault(name, case)
+    for found in seen.values():
+        if len(found) > 1:
+            where = " and ".join(f"{name} ({case.key})" for name, case in found.items())
+            case = next(iter(found.values()))
+            who = f"patient {case.patient!r}" if case.patient else "one patient"
+            problem(ConfigError(f"{who if case.owner else 'a volume'} stands in {where}"))
 
 
-def _check_disjoint(train: Sequence[FileCase], val: Sequence[FileCase]) -> None:
-    shared = {case.path.resolve() for case in train} & {case.path.resolve() for case in val}
-    if shared:
-        names = ", ".join(sorted(str(p) for p in shared)[:5])
-        raise ConfigError(f"{len(shared)} volumes stand in training and validation: {names}")
+def _divide(sides: _Sides, share: float, problem: Problem) -> None:
+    """Move the patients who validate from the training cases."""
+    if sides.val:
+        problem(
+            ConfigError("data.val_share splits training cases, and validation cases are named too")
+        )
+        return
+    shares = Shares(val=share, test=0.0)
+    sides.val = [c for c in sides.train if shares.list_of(c.split_by) == "validation"]
+    sides.train = [c for c in sides.train if shares.list_of(c.split_by) != "validation"]
+    if not (sides.train and sides.val):
+        total = len({case.split_by for case in (*sides.train, *sides.val)})
+        empty = "validation" if sides.train else "training"
+        problem(
+            ConfigError(
+                f"data.val_share {share:g} of {total} patient(s) leaves no case for {empty}",
+                "take another share, list the cases of each side, or tell patients apart by "
+                "data.patient_pattern or a column 'patient'",
+            )
+        )

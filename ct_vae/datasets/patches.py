@@ -1,25 +1,32 @@
-"""Random patches of cached volumes; each is a function of the seed and its place in the run."""
+"""Random patches of stored volumes; each is a function of the seed and its place in the run."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from ct_vae.config.data import AugmentConfig
+from ct_vae.datasets.augment import Augmentation
+from ct_vae.datasets.resize import resize
+from ct_vae.datasets.stored_volume import StoredVolume
 from ct_vae.errors import ConfigError, InputError
-from ct_vae.volume import AIR_HU, BODY_ABOVE_HU, Volume
+from ct_vae.volume import AIR_HU
 
 _CENTRES_PER_CASE = 50_000
+# Chosen centres of a case take 200 kB, and each worker keeps its own.
+_CASES_WITH_CENTRES = 256
 
 
 class PatchDataset(Dataset[torch.Tensor]):
-    """Patches ``(1, *patch_size)`` of int16 HU.
+    """Patches ``(1, *patch_size)`` in HU, int16, or float32 where the augmentation makes floats.
 
-    Volumes are held in memory as int16, and so is a fixed random choice of body voxels of each, on
-    which patches are centred. A patch that reaches outside its volume is filled up with air.
+    A patch is centred on one of a fixed random choice of body voxels of its case, or lies anywhere
+    in it. What reaches outside its volume is air.
 
     Args:
         volumes: Oriented volumes; for two sides in ``patch_size`` their axial slices are used.
@@ -27,6 +34,8 @@ class PatchDataset(Dataset[torch.Tensor]):
         length: Number of patches, those of the whole run.
         seed: Together with the index it decides everything about a patch.
         foreground_share: Share of patches that are centred on a voxel above -500 HU.
+        augment: Random changes; ``None`` for none.
+        resize_to: Sides to which patches are resized, which makes them float32.
 
     Raises:
         InputError: If there is no volume.
@@ -35,11 +44,13 @@ class PatchDataset(Dataset[torch.Tensor]):
 
     def __init__(
         self,
-        volumes: Sequence[Volume],
+        volumes: Sequence[StoredVolume],
         patch_size: Sequence[int],
         length: int,
         seed: int,
         foreground_share: float,
+        augment: AugmentConfig | None = None,
+        resize_to: Sequence[int] | None = None,
     ) -> None:
         if not volumes:
             raise InputError("training needs at least one volume")
@@ -48,19 +59,24 @@ class PatchDataset(Dataset[torch.Tensor]):
                 f"patches of volumes have two or three sides, got {tuple(patch_size)}",
                 "train other models with a data set of your own",
             )
-        sides = (*patch_size, 1)[:3]
-        self._sides = np.asarray(sides)
         self._flat = len(patch_size) == 2
-        self._voxels = [_as_int16(v.voxels) for v in volumes]
-        self._centres = [_body_centres(v, seed + i) for i, v in enumerate(self._voxels)]
+        self._sides = np.asarray((*patch_size, 1)[:3])
+        self._volumes = tuple(volumes)
         self._length = length
         self._seed = seed
         self._foreground_share = foreground_share
+        self._augmentation = Augmentation(augment or AugmentConfig(), self._flat)
+        self._resize_to = resize_to
 
     @property
     def case_count(self) -> int:
         """Number of volumes that patches are cut from."""
-        return len(self._voxels)
+        return len(self._volumes)
+
+    @property
+    def spacings_mm(self) -> tuple[tuple[float, float, float], ...]:
+        """Spacing of each volume."""
+        return tuple(volume.spacing_mm for volume in self._volumes)
 
     def __len__(self) -> int:
         return self._length
@@ -69,18 +85,25 @@ class PatchDataset(Dataset[torch.Tensor]):
         if not 0 <= index < self._length:
             raise IndexError(index)
         rng = np.random.default_rng([self._seed, index])
-        case = int(rng.integers(len(self._voxels)))
+        case = int(rng.integers(len(self._volumes)))
         corner = self._corner(case, rng)
-        patch = cut(self._voxels[case], corner, self._sides)[None]
-        return torch.from_numpy(patch[..., 0] if self._flat else patch)
+        volume = self._volumes[case]
+        patch = self._augmentation(
+            partial(cut, volume.voxels), corner, self._sides, volume.spacing_mm, rng
+        )[None]
+        image = patch[..., 0] if self._flat else patch
+        return image if self._resize_to is None else resize(image.float(), self._resize_to)
 
     def _corner(self, case: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        shape = np.asarray(self._voxels[case].shape)
-        room = shape - self._sides
+        volume = self._volumes[case]
+        room = np.asarray(volume.shape) - self._sides
         low, high = np.minimum(room, 0), np.maximum(room, 0)
-        centres = self._centres[case]
-        if len(centres) and rng.random() < self._foreground_share:
-            corner = centres[int(rng.integers(len(centres)))] - self._sides // 2
+        count = volume.body_count
+        if count and rng.random() < self._foreground_share:
+            rank = int(rng.integers(min(count, _CENTRES_PER_CASE)))
+            if count > _CENTRES_PER_CASE:
+                rank = int(_chosen_centres(count, self._seed + case)[rank])
+            corner = volume.body_voxel(rank) - self._sides // 2
         else:
             corner = rng.integers(low, high + 1)
         clipped: NDArray[np.int64] = np.clip(corner, low, high)
@@ -101,15 +124,8 @@ def cut(
     return patch
 
 
-def _as_int16(voxels: NDArray[np.int16] | NDArray[np.float32]) -> NDArray[np.int16]:
-    if voxels.dtype == np.int16:
-        return np.ascontiguousarray(voxels)
-    limits = np.iinfo(np.int16)
-    return np.rint(voxels).clip(limits.min, limits.max).astype(np.int16)
-
-
-def _body_centres(voxels: NDArray[np.int16], seed: int) -> NDArray[np.int64]:
-    flat = np.flatnonzero(voxels > BODY_ABOVE_HU)
-    if len(flat) > _CENTRES_PER_CASE:
-        flat = np.random.default_rng(seed).choice(flat, _CENTRES_PER_CASE, replace=False)
-    return np.stack(np.unravel_index(flat, voxels.shape), axis=1).astype(np.int64)
+@lru_cache(maxsize=_CASES_WITH_CENTRES)
+def _chosen_centres(count: int, seed: int) -> NDArray[np.int32]:
+    """Ranks of the body voxels on which patches of a case may be centred."""
+    chosen = np.random.default_rng(seed).choice(count, _CENTRES_PER_CASE, replace=False)
+    return chosen.astype(np.int32)

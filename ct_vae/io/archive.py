@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import IO, BinaryIO, cast
+from typing import IO, BinaryIO, Self, cast
 
 from ct_vae.errors import CtVaeError, InputError, OutputError
 
@@ -165,7 +165,7 @@ def _untar(path: Path, unpacking: _Unpacking) -> None:
         with (
             contextlib.closing(source),
             tarfile.open(
-                fileobj=cast("BinaryIO", _Counted(source, unpacking)), mode="r|"
+                fileobj=cast("BinaryIO", _Counted(source, unpacking)), mode="r|", tarinfo=_Member
             ) as archive,
         ):
             for member in archive:
@@ -176,11 +176,29 @@ def _untar(path: Path, unpacking: _Unpacking) -> None:
                 file = archive.extractfile(member) if member.isreg() else None
                 if file is not None:
                     unpacking.write(member.name, file)
-                    _check_whole(file, member.size)
-            # What follows the end of a tar archive still belongs to the compressed stream, whose
-            # checksum stands at its end.
-            while source.read(_CHUNK_BYTES):
-                pass
+            _check_end(archive)
+
+
+def _check_end(archive: tarfile.TarFile) -> None:
+    """Read what follows the end of an archive: zeros, and the checksum of a compressed stream."""
+    rest = cast("IO[bytes]", archive.fileobj)
+    while chunk := rest.read(_CHUNK_BYTES):
+        if chunk.strip(b"\0"):
+            raise InputError("goes on behind its end, such as with a second archive", _UNSAFE)
+
+
+class _Member(tarfile.TarInfo):
+    """A header that must be whole; tarfile takes a damaged or missing one for the end of all."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        try:
+            return super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            # Every archive ends with blocks of zeros.
+            if len(buf) == _TAR_BLOCK and not any(buf):
+                raise
+            raise InputError("is a truncated or damaged tar archive", _AGAIN) from error
 
 
 class _Counted:
@@ -197,11 +215,6 @@ class _Counted:
         if self._read > self._limit:
             raise InputError(f"unpacks to more than {self._limit} bytes", _UNSAFE)
         return data
-
-
-def _check_whole(file: IO[bytes], size: int) -> None:
-    if file.tell() != size:
-        raise InputError("is a truncated archive", _AGAIN)
 
 
 def _safe_parts(name: str) -> tuple[str, ...]:

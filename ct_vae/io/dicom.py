@@ -268,8 +268,7 @@ def _read_only(found: Sequence[FoundSeries], options: ReadOptions, wanted: str) 
                 and each.group.images[0].series == fit[0].group.images[0].series
             ):
                 each._read(options)
-        fates = ((e, f"{e.verdict}: {e.reason}" if e.reason else DECODED) for e in found)
-        others = [f"{each.label} was {fate}" for each, fate in fates if each is not fit[0]]
+        others = [f"{each.label} was {_fate(each)}" for each in found if each is not fit[0]]
         volume = fit[0]._read(options)
         return replace(volume, warnings=(*volume.warnings, *others))
     if fit:
@@ -285,11 +284,15 @@ def _read_only(found: Sequence[FoundSeries], options: ReadOptions, wanted: str) 
         raise InputError(f"holds no CT series that can be read: {reasons}")
     if found:
         reasons = "; ".join(f"{each.label}: {each.reason}" for each in found[:_SHOWN])
-        hint = (
-            "" if len(found) > 1 or found[0].slices > 1 else "give the folder of its whole series"
-        )
+        hint = "give the folder of its whole series" if len(found) == found[0].slices == 1 else ""
         raise NoInputError(f"holds no CT volume: {reasons}", hint)
     raise InputError("is a folder without DICOM images, or an archive without them")
+
+
+def _fate(series: FoundSeries) -> str:
+    # Why it is refused may name a file, and warnings get into the records of latents.
+    told = {"refused": "refused", "skipped": f"skipped: {series.reason}", "ok": DECODED}
+    return told[series.verdict]
 
 
 def _listed(series: Sequence[FoundSeries]) -> str:

@@ -160,6 +160,8 @@ def _series(elements: Dataset, template: SeriesTemplate) -> None:
     elements.SeriesDescription = SERIES_DESCRIPTION
     position = str(template.header.get("PatientPosition") or "").strip().upper()
     elements.PatientPosition = position if position in _POSITIONS else ""
+    # Needed where the body part may be one of a pair, which nobody says here; empty is unknown.
+    elements.Laterality = ""
 
 
 def _frame_and_equipment(elements: Dataset, template: SeriesTemplate) -> None:

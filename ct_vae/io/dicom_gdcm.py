@@ -73,6 +73,7 @@ class Gdcm:
             return worker.decode(name)
         except GdcmError:
             if worker and worker.is_dead():
+                worker.stop()
                 worker = None
             raise
         finally:

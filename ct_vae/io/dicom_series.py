@@ -50,13 +50,13 @@ class Group:
 
 def group_images(images: Iterable[ImageHeader]) -> list[Group]:
     """Put images together that belong to one volume; several phases make several volumes."""
-    series: dict[tuple[str, str, str], list[ImageHeader]] = defaultdict(list)
+    series: dict[tuple[str, str], list[ImageHeader]] = defaultdict(list)
     for image in images:
-        series[image.series, image.skip, image.modality].append(image)
+        series[image.series, image.skip].append(image)
     groups: list[Group] = []
-    for (uid, skip, modality), members in series.items():
+    for (uid, skip), members in series.items():
         if skip:
-            groups.append(Group(f"{uid}|{skip}|{modality}", members, skip=skip))
+            groups.append(Group(f"{uid}|{skip}", members, skip=skip))
         else:
             groups.extend(_split_series(uid, members))
     return groups

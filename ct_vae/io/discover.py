@@ -133,16 +133,17 @@ def is_latent(path: Path) -> bool:
         return False
 
 
-def _is_wanted(path: Path, latents: bool) -> bool:
-    """Whether a file found in a folder is of the kind looked for, and no decoded volume."""
-    return is_latent(path) == latents and (latents or not _is_derived(path))
-
-
-def _is_derived(path: Path) -> bool:
+def is_derived(path: Path) -> bool:
+    """Whether the header of a file says that a model of this package has decoded it."""
     try:
         return DERIVED_MARK.encode() in _head(path)
     except (OSError, EOFError, zlib.error):
         return False
+
+
+def _is_wanted(path: Path, latents: bool) -> bool:
+    """Whether a file found in a folder is of the kind looked for, and no decoded volume."""
+    return is_latent(path) == latents and (latents or not is_derived(path))
 
 
 def _found(given: Path, latents: bool, endings: tuple[str, ...]) -> _Findings:

@@ -166,14 +166,15 @@ def parse_nrrd(head: bytes) -> ItkHeader:
 def _fields(header: bytes, separator: str, *, fold: bool) -> dict[str, str]:
     """The ``key separator value`` lines of a header; ``fold`` makes keys lower case."""
     fields: dict[str, str] = {}
-    for line in header.decode("latin-1").splitlines():
+    for number, line in enumerate(header.decode("latin-1").splitlines(), start=1):
         if line.startswith("#") or ":=" in line or (fold and line.startswith("NRRD000")):
             continue
         parts = re.split(separator, line, maxsplit=1)
         key = parts[0].strip().lower() if fold else parts[0].strip()
         # ITK's own parser is not given what would overrun it.
         if len(parts) != 2 or len(line) > _LONGEST_LINE or not key.isprintable() or key in fields:
-            raise InputError(f"its header is damaged at {line[:40]!r}")
+            # What the line says may be a patient's name.
+            raise InputError(f"its header is damaged in line {number}")
         fields[key] = parts[1].strip()
     return fields
 

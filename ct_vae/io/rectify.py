@@ -204,13 +204,10 @@ def _shifted(
 
 
 def _between(values: Plane, unseen: Mask, axis: int, part: float) -> tuple[Plane, Mask]:
-    """Move along one axis by a part of a pixel; what comes from beyond the edge is unseen."""
+    """Move along one axis by a part of a pixel, into a last row that is unseen so far."""
     moved = np.roll(values, 1, axis)
-    hidden = np.roll(unseen, 1, axis)
-    edge = (0, slice(None)) if axis == 0 else (slice(None), 0)
-    hidden[edge] = True
     mixed: Plane = (1 - np.float32(part)) * values + np.float32(part) * moved
-    return mixed, unseen | hidden
+    return mixed, unseen | np.roll(unseen, 1, axis)
 
 
 def _grid(source: Grid, low: FloatArray, step: float, shape: tuple[int, int, int]) -> Grid:

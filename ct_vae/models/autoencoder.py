@@ -12,7 +12,9 @@ import torch
 from torch import nn
 
 from ct_vae.blocks.conv import ConvND
+from ct_vae.config.model import ModelConfig
 from ct_vae.errors import ConfigError, InputError
+from ct_vae.models.agreement import refuse_contradictions
 from ct_vae.models.decoder import Decoder
 from ct_vae.models.description import Stage, feature_maps
 from ct_vae.models.encoder import Encoder
@@ -109,7 +111,18 @@ class Autoencoder(nn.Module, ABC):
     @property
     def full_resolution_width(self) -> int:
         """Most channels that a feature map of the image's own size has, for memory estimates."""
-        return max(self.shape.stem, *self.shape.channels[:2])
+        return max(self.shape.channels[:2])
+
+    @property
+    def output_activation(self) -> nn.Module:
+        """What turns what `decode_raw` gives into model units, voxel by voxel."""
+        return self.decoder.activation
+
+    @property
+    def last_layer(self) -> torch.Tensor:
+        """Kernel of the last convolution, by which the weight of an adversary is found."""
+        parameters = self.decoder.conv_out.named_parameters()
+        return next(value for name, value in parameters if name.endswith("weight"))
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
         """What the encoder says about the latent of images, before anything is drawn or quantised.
@@ -141,9 +154,26 @@ class Autoencoder(nn.Module, ABC):
             InputError: If channels or dimensions do not fit.
         """
         self._check(z, self.latent_channels, (1,) * self.spatial_dims)
-        latent = z / self.scaling_factor if denorm else z
-        result: torch.Tensor = self.decoder(self.post_quant_conv(latent))
+        result: torch.Tensor = self.decoder(
+            self._entering(z / self.scaling_factor if denorm else z)
+        )
         return result
+
+    def decode_raw(self, z: torch.Tensor) -> torch.Tensor:
+        """Decode unscaled latents without the output activation, to logits where it is a sigmoid.
+
+        Args:
+            z: ``(B, latent_channels, *spatial)``.
+
+        Returns:
+            ``(B, out_channels, *spatial * factor)``, which `output_activation` turns into what
+            `decode` gives.
+
+        Raises:
+            InputError: If channels or dimensions do not fit.
+        """
+        self._check(z, self.latent_channels, (1,) * self.spatial_dims)
+        return self.decoder.raw(self._entering(z))
 
     @abstractmethod
     def encode_stage_2_inputs(self, x: torch.Tensor) -> torch.Tensor:
@@ -156,6 +186,13 @@ class Autoencoder(nn.Module, ABC):
     def describe(self) -> list[Stage]:
         """The feature maps from image to latent and back, in order of computation."""
         return feature_maps(self.shape, self.latent_channels, self.resolution)
+
+    def _entering(self, z: torch.Tensor) -> torch.Tensor:
+        """What enters the decoder, of latents of any precision."""
+        # A posterior is at least float32, whatever the model's own precision.
+        own = next(self.post_quant_conv.parameters()).dtype
+        result: torch.Tensor = self.post_quant_conv(z.to(own))
+        return result
 
     def _check(self, x: torch.Tensor, channels: int, factor: Sequence[int]) -> None:
         if x.ndim != self.spatial_dims + 2 or x.shape[1] != channels:
@@ -175,7 +212,14 @@ class Autoencoder(nn.Module, ABC):
             text = f"{name} starts from scratch with random weights: no ckpt_path was given"
             warnings.warn(text, UntrainedWarning, stacklevel=3)
             return
-        load_into(self, load_weights(ckpt_path), f"{ckpt_path}: the weights")
-        config = own_config(ckpt_path)
+        where, config = f"{ckpt_path}: the weights", own_config(ckpt_path)
+        if config is not None:
+            self._refuse_other(config.model, where)
+        load_into(self, load_weights(ckpt_path), where)
         if config is not None:
             self.scaling_factor = config.latent.scaling_factor
+
+    def _refuse_other(self, stored: ModelConfig, where: str) -> None:
+        tanh_out = isinstance(self.output_activation, nn.Tanh)
+        quantizer = self._modules.get("quantizer")
+        refuse_contradictions(self.shape, tanh_out, quantizer, stored, where)

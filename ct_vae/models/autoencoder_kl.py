@@ -10,8 +10,9 @@ import torch
 
 from ct_vae.errors import ConfigError
 from ct_vae.models.autoencoder import Autoencoder, Channels
+from ct_vae.models.choices import Choices, refuse_unknown
 from ct_vae.models.posterior import DiagonalGaussian
-from ct_vae.models.shape import Choices, shape_of
+from ct_vae.models.shape import shape_of
 
 Stage2Inputs = Literal["mean", "sample"]
 
@@ -49,7 +50,7 @@ class AutoencoderKL(Autoencoder):
             ``model.safetensors``; a trained model brings its scaling factor. Without it a
             warning says that the weights are random.
         stage_2_inputs: What `encode_stage_2_inputs` gives: posterior means, or samples.
-        choices: See `ct_vae.models.shape.Choices`.
+        choices: See `ct_vae.models.choices.Choices`.
 
     Attributes:
         scaling_factor: One over the latent's standard deviation, 0.18215 until measured.
@@ -69,7 +70,7 @@ class AutoencoderKL(Autoencoder):
         ch_mult: Sequence[int] = (1, 2, 4, 4),
         down_channels: Sequence[int] | None = None,
         num_res_blocks: int | Sequence[int] = 2,
-        attn_resolutions: Sequence[int] = (),
+        attn_resolutions: int | Sequence[int] = (),
         mid_attn: bool = True,
         z_channels: int = 4,
         double_z: bool = True,
@@ -83,6 +84,7 @@ class AutoencoderKL(Autoencoder):
         stage_2_inputs: Stage2Inputs = "mean",
         **choices: Unpack[Choices],
     ) -> None:
+        refuse_unknown(AutoencoderKL, choices)
         if stage_2_inputs not in ("mean", "sample"):
             raise ConfigError(f"stage_2_inputs is mean or sample, got {stage_2_inputs!r}")
         shape = shape_of(
@@ -155,8 +157,7 @@ class AutoencoderKL(Autoencoder):
         """Reconstruct images; gives the reconstruction and the posterior."""
         posterior = self.posterior(x)
         latent = posterior.sample() if sample_posterior else posterior.mode()
-        # The posterior is at least float32; the decoder takes what the encoder was given.
-        return self.decode(latent.to(x.dtype)), posterior
+        return self.decode(latent), posterior
 
     def encode_stage_2_inputs(self, x: torch.Tensor) -> torch.Tensor:
         """Unscaled latents for MONAI's latent inferers, which scale by themselves.

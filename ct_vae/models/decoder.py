@@ -48,13 +48,17 @@ class Decoder(nn.Module):
         self.norm_out = shape.normalise(shape.channels[0])
         self.nonlinearity = shape.activation()
         self.conv_out = shape.conv(shape.channels[0], out_channels)
-        self.activation = nn.Tanh() if tanh_out else nn.Identity()
+        self.activation = shape.output(tanh_out)
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         """Map ``(B, in_channels, *spatial)`` to ``(B, out_channels, *spatial * factor)``."""
+        result: torch.Tensor = self.activation(self.raw(z))
+        return result
+
+    def raw(self, z: torch.Tensor) -> torch.Tensor:
+        """What `forward` gives, before the output activation."""
         h = self.mid(self.conv_in(z))
         for level in reversed(self.up):
             h = level(h, z)
-        h = self.conv_out(self.nonlinearity(self.norm_out(h)))
-        result: torch.Tensor = self.activation(h)
+        result: torch.Tensor = self.conv_out(self.nonlinearity(self.norm_out(h)))
         return result

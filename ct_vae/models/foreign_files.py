@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -13,7 +14,7 @@ import torch
 from ct_vae.config.load import read_json
 from ct_vae.errors import WeightsError
 from ct_vae.models.unpickle import REFUSED
-from ct_vae.models.weights import load_weights, own_config
+from ct_vae.models.weights import load_metadata, load_weights, own_config
 
 _PICKLES = (".pt", ".pth", ".ckpt", ".bin")
 _SAFE = ".safetensors"
@@ -22,6 +23,7 @@ _NAMES = (
     "diffusion_pytorch_model.bin",
     "model.safetensors",
 )
+_SHARD = re.compile(r"-\d{5}-of-\d{5}$")
 _READER = Path(__file__).with_name("unpickle.py")
 _KINDS = f"{_SAFE}, {', '.join(_PICKLES)}, or a diffusers folder"
 
@@ -40,7 +42,8 @@ def read_foreign(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, A
         Tensors on the CPU; the configuration is ``None`` where there is none.
 
     Raises:
-        WeightsError: If there is nothing, if it is damaged, or if a pickle wants more than tensors.
+        WeightsError: If there is nothing, if it is damaged or split over several files, or if a
+            pickle wants more than tensors.
         ConfigError: If the configuration is not JSON.
     """
     path = Path(path)
@@ -48,6 +51,7 @@ def read_foreign(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, A
         return _read_folder(path)
     if not path.is_file():
         raise WeightsError(f"{path}: no such file or folder", "check the path")
+    _refuse_shard(path)
     if path.suffix == _SAFE:
         if own_config(path) is not None:
             raise WeightsError(f"{path}: weights of this package", "give the folder they lie in")
@@ -57,17 +61,45 @@ def read_foreign(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, A
     raise WeightsError(f"{path}: not a weights file by its name", f"give {_KINDS}")
 
 
+def texts_beside(path: str | Path) -> dict[str, str]:
+    """The texts that the file which `read_foreign` reads carries beside its tensors.
+
+    Raises:
+        WeightsError: As `read_foreign`.
+    """
+    path = Path(path)
+    file = _file_in(path) if path.is_dir() else path
+    return load_metadata(file) if file.suffix == _SAFE else {}
+
+
 def _read_folder(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any] | None]:
-    if (folder / "vae").is_dir():
-        return _read_folder(folder / "vae")
-    files = [folder / name for name in _NAMES if (folder / name).is_file()]
-    if not files:
-        present = sorted(p.name for p in folder.iterdir() if p.suffix in (_SAFE, *_PICKLES))
-        others = f"; it holds {', '.join(present[:3])}: give the file itself" if present else ""
-        raise WeightsError(f"{folder}: none of {', '.join(_NAMES)} lies there{others}")
-    state, _ = read_foreign(files[0])
-    config = folder / "config.json"
+    file = _file_in(folder)
+    state, _ = read_foreign(file)
+    config = file.with_name("config.json")
     return state, read_json(config) if config.is_file() else None
+
+
+def _file_in(folder: Path) -> Path:
+    """The weights file of a diffusers model or pipeline."""
+    if (folder / "vae").is_dir():
+        return _file_in(folder / "vae")
+    files = [folder / name for name in _NAMES if (folder / name).is_file()]
+    if files:
+        return files[0]
+    present = sorted(p.name for p in folder.iterdir() if p.suffix in (_SAFE, *_PICKLES))
+    for name in present:
+        _refuse_shard(folder / name)
+    others = f"; it holds {', '.join(present[:3])}: give the file itself" if present else ""
+    raise WeightsError(f"{folder}: none of {', '.join(_NAMES)} lies there{others}")
+
+
+def _refuse_shard(file: Path) -> None:
+    if _SHARD.search(file.stem):
+        raise WeightsError(
+            f"{file}: one of several files over which the weights are split",
+            "load them where they come from and save them in one file, in diffusers with "
+            "save_pretrained(FOLDER, max_shard_size='100GB')",
+        )
 
 
 def _unpickled(path: Path) -> dict[str, torch.Tensor]:

@@ -75,13 +75,14 @@ def merge_image_channels(model: AutoencoderKL, image_channels: int = 1) -> Autoe
         In evaluation mode, with the dtype and the scaling factor of the given network.
 
     Raises:
-        ConfigError: If the averaging would have to come after a hyperbolic tangent.
+        ConfigError: If the averaging would have to come after a hyperbolic tangent or a sigmoid.
     """
     if image_channels != 1:
         raise ConfigError(f"image channels are merged into 1, not {image_channels}")
     config = model_config(model)
-    if config.tanh_out and config.out_channels > 1:
-        raise ConfigError("the outputs cannot be merged before the tangent of tanh_out")
+    if config.out_channels > 1 and (config.tanh_out or config.output_activation == "sigmoid"):
+        curve = "the tangent of tanh_out" if config.tanh_out else "a sigmoid (output_activation)"
+        raise ConfigError(f"the outputs cannot be merged before {curve}")
     single = config.model_copy(update={"in_channels": 1, "out_channels": 1})
     state = dict(model.state_dict())
     state[_IN] = state[_IN].sum(1, keepdim=True)

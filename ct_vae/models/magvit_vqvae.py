@@ -9,9 +9,10 @@ from typing import Unpack
 
 from ct_vae.config.codes import QuantizerKind
 from ct_vae.errors import ConfigError
+from ct_vae.models.choices import Choices, refuse_unknown
 from ct_vae.models.quantized_autoencoder import QuantizedAutoencoder, refuse_double
 from ct_vae.models.quantizers.choice import make_quantizer
-from ct_vae.models.shape import Choices, DownsampleMode, Shape, shape_of
+from ct_vae.models.shape import DownsampleMode, Shape, shape_of
 
 
 class MagvitVQVAE(QuantizedAutoencoder):
@@ -48,7 +49,7 @@ class MagvitVQVAE(QuantizedAutoencoder):
         causal_axis: Axis (0, 1, 2 for X, Y, Z) along which a latent voxel sees no voxel after
             its own block; needs ``norm`` ``rms`` or ``layer`` and no attention.
         downsample_mode: ``conv`` strides, ``blur`` blurs before voxels are dropped.
-        choices: See `ct_vae.models.shape.Choices`; ``upsample_mode`` is not among them here.
+        choices: See `ct_vae.models.choices.Choices`; ``upsample_mode`` is not among them here.
 
     Raises:
         ConfigError: If the numbers do not fit together.
@@ -65,7 +66,7 @@ class MagvitVQVAE(QuantizedAutoencoder):
         ch_mult: Sequence[int] = (1, 2, 4, 4),
         down_channels: Sequence[int] | None = None,
         num_res_blocks: int | Sequence[int] = 2,
-        attn_resolutions: Sequence[int] = (),
+        attn_resolutions: int | Sequence[int] = (),
         mid_attn: bool = True,
         z_channels: int | None = None,
         double_z: bool = False,
@@ -84,6 +85,8 @@ class MagvitVQVAE(QuantizedAutoencoder):
         downsample_mode: DownsampleMode = "conv",
         **choices: Unpack[Choices],
     ) -> None:
+        refuse_unknown(MagvitVQVAE, choices)
+        _refuse_upsample_mode(choices)
         refuse_double(double_z)
         shape = shape_of(
             spatial_dims,
@@ -100,23 +103,24 @@ class MagvitVQVAE(QuantizedAutoencoder):
         codes = make_quantizer(
             quantizer, embed_dim, codebook_size, levels, codebook_decay, normalize_codes
         )
-        shaped = _magvit(shape, causal_axis, downsample_mode, choices)
+        shaped = _magvit(shape, causal_axis, downsample_mode)
         ends = in_channels, z_channels, out_channels
         super().__init__(shaped, codes, ends, resolution, tanh_out)
         self._start(ckpt_path)
 
 
-def _magvit(
-    shape: Shape, causal_axis: int | None, downsample_mode: DownsampleMode, choices: Choices
-) -> Shape:
-    if downsample_mode not in ("conv", "blur"):
-        raise ConfigError(f"downsample_mode is conv or blur, got {downsample_mode!r}")
-    if choices.get("upsample_mode", "nearest") != "nearest":
+def _refuse_upsample_mode(choices: Choices) -> None:
+    if "upsample_mode" in choices:
         raise ConfigError(
-            f"upsample_mode {choices.get('upsample_mode')!r} is not for this model, which always "
+            f"upsample_mode {choices['upsample_mode']!r} is not for this model, which always "
             "moves channels to subvoxels",
             "leave it out",
         )
+
+
+def _magvit(shape: Shape, causal_axis: int | None, downsample_mode: DownsampleMode) -> Shape:
+    if downsample_mode not in ("conv", "blur"):
+        raise ConfigError(f"downsample_mode is conv or blur, got {downsample_mode!r}")
     return replace(
         shape,
         style=replace(shape.style, bias=False, causal_axis=causal_axis),

@@ -55,9 +55,12 @@ class DiagonalGaussian:
         return self.mean
 
     def kl(self) -> torch.Tensor:
-        """Divergence from the unit Gaussian, mean per latent element, ``(B,)``.
+        """Divergence from the unit Gaussian, mean per latent element, ``(B,)``."""
+        return self.kl_elements().flatten(1).mean(dim=1)
 
-        Kingma and Welling 2014, appendix B, divided by the number of elements.
+    def kl_elements(self) -> torch.Tensor:
+        """Divergence of each element from the unit Gaussian, ``(B, C, *spatial)``.
+
+        Kingma and Welling 2014, appendix B, before the sum.
         """
-        terms = 0.5 * (self.mean.square() + self.logvar.exp() - 1.0 - self.logvar)
-        return terms.flatten(1).mean(dim=1)
+        return 0.5 * (self.mean.square() + self.logvar.exp() - 1.0 - self.logvar)

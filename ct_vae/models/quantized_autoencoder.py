@@ -72,8 +72,7 @@ class QuantizedAutoencoder(Autoencoder):
         Raises:
             InputError: If an index is none of the codebook's.
         """
-        latent = self.quantizer.decode_indices(indices)
-        return self.decode(latent.to(next(self.post_quant_conv.parameters()).dtype))
+        return self.decode(self.quantizer.decode_indices(indices))
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, Quantized]:
         """Reconstruct images; gives the reconstruction and what was quantised."""

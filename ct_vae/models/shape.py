@@ -4,54 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypedDict
+from typing import Literal
 
 from torch import nn
 
 from ct_vae.blocks.attention import SpatialSelfAttention
-from ct_vae.blocks.conv import PaddingMode, check_causal_axis, per_axis
+from ct_vae.blocks.conv import check_causal_axis, per_axis
 from ct_vae.blocks.downsample import BlurDownsampleND, DownsampleND
-from ct_vae.blocks.norm import NormKind
 from ct_vae.blocks.resblock import ResBlockND
 from ct_vae.blocks.style import BlockStyle
 from ct_vae.blocks.upsample import SubvoxelUpsampleND, UpsampleND
-from ct_vae.config.levels import factors_of, per_level
+from ct_vae.config.levels import factors_of
 from ct_vae.errors import ConfigError
+from ct_vae.models.choices import Choices, OutputActivation, Steps, entries
 
-Steps = Sequence[int | Sequence[int]]
 UpsampleMode = Literal["nearest", "linear", "subvoxel"]
 DownsampleMode = Literal["conv", "blur"]
-
-
-class Choices(TypedDict, total=False):
-    """What every member of the family can be told beside its main numbers.
-
-    Attributes:
-        norm: ``group`` (the default), or per voxel over its channels ``rms`` or ``layer``.
-        strides: Step between each level and the next, one number or one for each axis, each 1 or
-            2; for thick slices ``((2, 2, 1), (2, 2, 2))``. By default 2 everywhere.
-        padding_mode: What lies beyond the border of a map: ``zeros`` (the default),
-            ``replicate``, ``reflect`` or ``circular``.
-        decoder_blocks: Residual blocks per level of the decoder, the finest first; by default one
-            more than the encoder has.
-        encoder_mid: Whether the encoder has a middle, which it has by default.
-        decoder_mid: Whether the decoder has a middle, which it has by default.
-        head_activation: Whether the last convolution of each side follows a SiLU, as by default.
-        upsample_mode: Whether voxels are repeated (``nearest``, the default) or interpolated
-            (``linear``) before the convolution.
-        checkpointing: Whether training keeps only what enters each block and computes the rest
-            again, for less memory at about a third more time.
-    """
-
-    norm: NormKind
-    strides: Steps | None
-    padding_mode: PaddingMode
-    decoder_blocks: int | Sequence[int] | None
-    encoder_mid: bool
-    decoder_mid: bool
-    head_activation: bool
-    upsample_mode: Literal["nearest", "linear"]
-    checkpointing: bool
 
 
 @dataclass(frozen=True)
@@ -77,6 +45,7 @@ class Shape:
         adaptive: Whether each level of the decoder begins with a normalisation that the latent
             modulates.
         checkpointing: Whether training computes the inside of blocks twice.
+        output_activation: What follows the decoder's last convolution.
 
     Raises:
         ConfigError: If a number is out of its range, or contradicts another.
@@ -99,10 +68,13 @@ class Shape:
     upsample_mode: UpsampleMode = "nearest"
     adaptive: bool = False
     checkpointing: bool = False
+    output_activation: OutputActivation = "identity"
 
     def __post_init__(self) -> None:
-        if self.upsample_mode not in ("nearest", "linear", "subvoxel"):
-            raise ConfigError(f"upsample_mode is nearest or linear, got {self.upsample_mode!r}")
+        if self.output_activation not in ("identity", "sigmoid"):
+            raise ConfigError(
+                f"output_activation is identity or sigmoid, got {self.output_activation!r}"
+            )
         axis, attends = self.style.causal_axis, any((*self.attention, self._attending_middle))
         check_causal_axis(axis, self.spatial_dims)
         if axis is not None and attends:
@@ -145,6 +117,18 @@ class Shape:
         """What stands before the last convolution of each side."""
         return nn.SiLU() if self.head_activation else nn.Identity()
 
+    def output(self, tanh_out: bool) -> nn.Module:
+        """What follows the decoder's last convolution.
+
+        Raises:
+            ConfigError: If both a tangent and a sigmoid are asked for.
+        """
+        if self.output_activation == "identity":
+            return nn.Tanh() if tanh_out else nn.Identity()
+        if tanh_out:
+            raise ConfigError("tanh_out contradicts output_activation 'sigmoid'", "choose one")
+        return nn.Sigmoid()
+
     def downsample(self, level: int) -> nn.Module:
         """From a level to the next coarser one."""
         kind = BlurDownsampleND if self.downsample_mode == "blur" else DownsampleND
@@ -170,7 +154,7 @@ def shape_of(  # noqa: PLR0913, PLR0917 - the numbers as constructors take them
     ch_mult: Sequence[int],
     down_channels: Sequence[int] | None,
     num_res_blocks: int | Sequence[int],
-    attn_resolutions: Sequence[int],
+    attn_resolutions: int | Sequence[int],
     mid_attn: bool,
     norm_groups: int | None,
     dropout: float,
@@ -197,6 +181,9 @@ def shape_of(  # noqa: PLR0913, PLR0917 - the numbers as constructors take them
     """
     if spatial_dims not in (1, 2, 3):
         raise ConfigError(f"spatial_dims is 1, 2 or 3, got {spatial_dims}")
+    upsample_mode = choices.get("upsample_mode", "nearest")
+    if upsample_mode not in ("nearest", "linear"):
+        raise ConfigError(f"upsample_mode is nearest or linear, got {upsample_mode!r}")
     stem, channels = _widths(base_ch, ch_mult, down_channels)
     levels = len(channels)
     blocks = _blocks("num_res_blocks", num_res_blocks, levels)
@@ -219,8 +206,9 @@ def shape_of(  # noqa: PLR0913, PLR0917 - the numbers as constructors take them
         decoder_mid=choices.get("decoder_mid", True),
         style=style,
         head_activation=choices.get("head_activation", True),
-        upsample_mode=choices.get("upsample_mode", "nearest"),
+        upsample_mode=upsample_mode,
         checkpointing=choices.get("checkpointing", False),
+        output_activation=choices.get("output_activation") or "identity",
     )
     return replace(shape, attention=_attending(shape, attn_resolutions))
 
@@ -229,9 +217,11 @@ def _widths(
     base_ch: int, ch_mult: Sequence[int], down_channels: Sequence[int] | None
 ) -> tuple[int, tuple[int, ...]]:
     """Channels of the first convolution and of each level."""
-    multiples = tuple(base_ch * m for m in ch_mult)
-    channels = multiples if down_channels is None else tuple(down_channels)
-    stem = base_ch if down_channels is None else next(iter(channels), 0)
+    if down_channels is None:
+        stem, channels = base_ch, tuple(base_ch * m for m in entries("ch_mult", ch_mult))
+    else:
+        channels = entries("down_channels", down_channels)
+        stem = next(iter(channels), 0)
     if not channels or min(stem, *channels) < 1:
         raise ConfigError(
             f"a network needs at least one level and positive widths, got a first convolution "
@@ -242,7 +232,7 @@ def _widths(
 
 
 def _blocks(name: str, blocks: int | Sequence[int], levels: int) -> tuple[int, ...]:
-    given = per_level(blocks, levels)
+    given = (blocks,) * levels if isinstance(blocks, int) else entries(name, blocks)
     if len(given) != levels or min(given) < 1:
         raise ConfigError(
             f"{name} is at least 1, one number or one for each of {levels} levels, got {blocks}"
@@ -258,7 +248,8 @@ def _decoder_blocks(given: int | Sequence[int] | None, encoder: tuple[int, ...])
 
 
 def _steps(strides: Steps | None, levels: int, spatial_dims: int) -> tuple[tuple[int, ...], ...]:
-    given: Steps = (2,) * (levels - 1) if strides is None else strides
+    each = 2 if strides is None else strides
+    given = (each,) * (levels - 1) if isinstance(each, int) else entries("strides", each)
     if len(given) != levels - 1:
         raise ConfigError(
             f"strides has {len(given)} steps, {levels} levels need {levels - 1}",
@@ -267,11 +258,13 @@ def _steps(strides: Steps | None, levels: int, spatial_dims: int) -> tuple[tuple
     return tuple(per_axis(step, spatial_dims) for step in given)
 
 
-def _attending(shape: Shape, attn_resolutions: Sequence[int]) -> tuple[bool, ...]:
+def _attending(shape: Shape, attn_resolutions: int | Sequence[int]) -> tuple[bool, ...]:
+    one = (attn_resolutions,) if isinstance(attn_resolutions, int) else attn_resolutions
+    wanted: set[int] = set(entries("attn_resolutions", one))
     factors = [max(factor) for factor in shape.factors]
-    strange = sorted(set(attn_resolutions) - set(factors))
+    strange = sorted(wanted - set(factors))
     if strange:
         raise ConfigError(
             f"attn_resolutions {strange} do not occur, the factors of the levels are {factors}"
         )
-    return tuple(factor in attn_resolutions for factor in factors)
+    return tuple(factor in wanted for factor in factors)

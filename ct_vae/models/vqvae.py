@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Unpack
 
 from ct_vae.config.codes import QuantizerKind
+from ct_vae.models.choices import Choices, refuse_unknown
 from ct_vae.models.quantized_autoencoder import QuantizedAutoencoder, refuse_double
 from ct_vae.models.quantizers.choice import make_quantizer
-from ct_vae.models.shape import Choices, shape_of
+from ct_vae.models.shape import shape_of
 
 
 class VQVAE(QuantizedAutoencoder):
@@ -40,7 +41,7 @@ class VQVAE(QuantizedAutoencoder):
         levels: Of ``fsq``; (8, 8, 8, 5, 5, 5) by default.
         codebook_decay: Of the moving averages of ``ema``, per step.
         normalize_codes: Whether ``ema`` compares directions only.
-        choices: See `ct_vae.models.shape.Choices`.
+        choices: See `ct_vae.models.choices.Choices`.
 
     Raises:
         ConfigError: If the numbers do not fit together.
@@ -57,7 +58,7 @@ class VQVAE(QuantizedAutoencoder):
         ch_mult: Sequence[int] = (1, 2, 4, 4),
         down_channels: Sequence[int] | None = None,
         num_res_blocks: int | Sequence[int] = 2,
-        attn_resolutions: Sequence[int] = (),
+        attn_resolutions: int | Sequence[int] = (),
         mid_attn: bool = True,
         z_channels: int | None = None,
         double_z: bool = False,
@@ -74,6 +75,7 @@ class VQVAE(QuantizedAutoencoder):
         normalize_codes: bool = False,
         **choices: Unpack[Choices],
     ) -> None:
+        refuse_unknown(VQVAE, choices)
         refuse_double(double_z)
         shape = shape_of(
             spatial_dims,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,9 @@ WEIGHTS = "model.safetensors"
 # Name of the text in a weights file that holds the configuration.
 CONFIG_KEY = "ct_vae"
 _SHOWN = 3
+_PRECISIONS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+# A safetensors file begins with the length of its header in so many bytes, and aligns to them.
+_HEADER = 8
 # How files begin that often stand in the place of weights, what they are, and the way out.
 _FOREIGN = (
     (
@@ -32,9 +36,19 @@ _FOREIGN = (
 
 
 def weights_bytes(state: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> bytes:
-    """The content of a ``.safetensors`` file that holds tensors by name and texts beside them."""
+    """The content of a ``.safetensors`` file that holds tensors by name and texts beside them.
+
+    The same tensors and texts give the same bytes, so that a model saved again keeps its digest.
+    """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    return save(tensors, {"format": "pt", **metadata})
+    content = save(tensors, {"format": "pt", **metadata})
+    # The library puts the texts in an order that differs from one call to the next.
+    end = _HEADER + int.from_bytes(content[:_HEADER], "little")
+    header = json.loads(content[_HEADER:end])
+    texts = {"__metadata__": dict(sorted(header.pop("__metadata__").items()))}
+    sorted_header = json.dumps(texts | header, separators=(",", ":")).encode()
+    padded = sorted_header + b" " * (-len(sorted_header) % _HEADER)
+    return len(padded).to_bytes(_HEADER, "little") + padded + content[end:]
 
 
 def own_config(path: str | Path) -> ModelFolderConfig | None:
@@ -82,14 +96,17 @@ def load_into(
         where: What the tensors are called in messages.
 
     Raises:
-        WeightsError: With what is missing, what is unexpected and what has another shape; the
-            model is left as it was.
+        WeightsError: With what is missing, what is unexpected, what has another shape, what holds
+            integers instead of floating-point numbers or the other way round, and what is not
+            finite; the model is left as it was.
     """
     own = model.state_dict()
     problems = [
         _listed("missing", sorted(own.keys() - state.keys())),
         _listed("unexpected", sorted(state.keys() - own.keys())),
         _listed("of another shape", _misshapen(own, state)),
+        _listed("of another kind", _of_another_kind(own, state)),
+        _listed("with values that are not finite", _not_finite(own, state)),
     ]
     told = "; ".join(problem for problem in problems if problem)
     if told:
@@ -117,6 +134,29 @@ def _misshapen(own: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor
         f"{name} {tuple(state[name].shape)} instead of {tuple(own[name].shape)}"
         for name in sorted(own.keys() & state.keys())
         if own[name].shape != state[name].shape
+    ]
+
+
+def _of_another_kind(
+    own: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor]
+) -> list[str]:
+    return [
+        f"{name} {_kind(state[name])} instead of {_kind(own[name])}"
+        for name in sorted(own.keys() & state.keys())
+        if state[name].dtype != own[name].dtype
+        and not {state[name].dtype, own[name].dtype} <= set(_PRECISIONS)
+    ]
+
+
+def _kind(tensor: torch.Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _not_finite(own: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor]) -> list[str]:
+    return [
+        name
+        for name in sorted(own.keys() & state.keys())
+        if state[name].dtype in _PRECISIONS and not state[name].isfinite().all()
     ]
 
 

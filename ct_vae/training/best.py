@@ -11,19 +11,29 @@ from ct_vae.models.model_folder import CARD, CONFIG, SUMS
 from ct_vae.models.weights import WEIGHTS
 
 BEST = "best"
-# The whole range of HU in one number: a mean over windows would count soft tissue twice.
-BEST_BY = "val_rmse_hu_full"
+_HIGHER_IS_BETTER = ("val_psnr_", "val_ssim_")
 
 
 class Best:
-    """Remembers the lowest validation error, and where the model that had it lies.
+    """Remembers the best validation, and where the model that had it lies.
 
     Args:
         run: The run folder; the best model is its folder ``best``.
+        metric: By which validations are compared; lower is better, but for PSNR and SSIM.
+
+    Attributes:
+        metrics: Of the best validation; empty before there is one.
+        samples_seen: Samples that the best model had seen, or ``None``.
+        since: Validations in a row that were no better.
     """
 
-    def __init__(self, run: Path) -> None:
+    def __init__(self, run: Path, metric: str) -> None:
         self.folder = run / BEST
+        self.metrics: Mapping[str, float] = {}
+        self.samples_seen: int | None = None
+        self.since = 0
+        self._metric = metric
+        self._sign = -1.0 if metric.startswith(_HIGHER_IS_BETTER) else 1.0
         self._lowest = math.inf
 
     def clear(self) -> None:
@@ -44,10 +54,12 @@ class Best:
                 "choose another training.output_dir",
             ) from error
 
-    def improved(self, metrics: Mapping[str, float]) -> bool:
-        """Whether a validation is the best so far; one without a full-range error never is."""
-        error = metrics.get(BEST_BY, math.inf)
+    def improved(self, metrics: Mapping[str, float], samples_seen: int) -> bool:
+        """Whether a validation is the best so far; one without the metric never is."""
+        error = self._sign * metrics.get(self._metric, self._sign * math.inf)
         if not error < self._lowest:
+            self.since += 1
             return False
-        self._lowest = error
+        self._lowest, self.since = error, 0
+        self.metrics, self.samples_seen = dict(metrics), samples_seen
         return True

@@ -19,7 +19,8 @@ class Bottleneck:
     Attributes:
         latent: ``(B, C, *spatial)`` that goes to the decoder.
         centre: ``(B, C, *spatial)`` without noise: the mean, or the codes.
-        regularisers: Unweighted losses by name, scalars in float32.
+        regularisers: Unweighted losses by name, scalars in float32; ``kl`` is one number per
+            latent element.
         codes: How the codebook was used, scalars by name; empty without codes.
     """
 
@@ -48,4 +49,4 @@ def bottleneck(
         return Bottleneck(quantized.latent, quantized.latent, quantized.losses, codes)
     posterior = DiagonalGaussian(features)
     drawn = posterior.mean + posterior.std * noise(posterior.mean)
-    return Bottleneck(drawn, posterior.mean, {"kl": posterior.kl().mean()}, {})
+    return Bottleneck(drawn, posterior.mean, {"kl": posterior.kl_elements()}, {})

@@ -26,8 +26,16 @@ def learning_rate(config: TrainingConfig, samples_seen: int) -> float:
     warmup = config.warmup_samples
     if samples_seen < warmup:
         return config.lr * (samples_seen + config.batch_size) / (warmup + config.batch_size)
+    return config.lr * _share(config, samples_seen - warmup)
+
+
+def _share(config: TrainingConfig, samples: int) -> float:
+    """What is left of the rate ``samples`` after warm-up."""
     if config.schedule == "constant":
-        return config.lr
-    done = min(1.0, (samples_seen - warmup) / max(1, config.samples - warmup))
-    share = (1 + math.cos(math.pi * done)) / 2
-    return config.lr * (_COSINE_FLOOR + (1 - _COSINE_FLOOR) * share)
+        return 1.0
+    if config.schedule == "step":
+        return float(config.lr_decay ** (samples // config.lr_decay_samples))
+    if config.schedule == "exponential":
+        return math.pow(config.lr_decay, samples / config.lr_decay_samples)
+    done = min(1.0, samples / max(1, config.samples - config.warmup_samples))
+    return _COSINE_FLOOR + (1 - _COSINE_FLOOR) * (1 + math.cos(math.pi * done)) / 2

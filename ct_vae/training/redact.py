@@ -13,13 +13,15 @@ def redacted(tree: dict[str, Any]) -> dict[str, Any]:
     The digest tells whether two runs name the same paths without telling the paths.
     """
     data = dict(tree["data"])
-    for key in ("datalist", "train", "val"):
+    for key in ("datalist", "csv", "train", "val", "cache_dir", "patient_pattern"):
         if data.get(key):
             data[key] = _digest(data[key])
     model = dict(tree["model"])
     if model.get("ckpt_path"):
         model["ckpt_path"] = _digest(model["ckpt_path"])
     training = {**tree["training"], "output_dir": None}
+    if training.get("perceptual_weights_path"):
+        training["perceptual_weights_path"] = _digest(training["perceptual_weights_path"])
     return {**tree, "model": model, "data": data, "training": training}
 
 

@@ -12,10 +12,13 @@ from ct_vae.datasets.cases import FileCase, TrainingCase, build_split
 from ct_vae.errors import ConfigError
 from ct_vae.io import ReadOptions, read_volume
 from ct_vae.io.discover import Case, discover
-from ct_vae.training.trainer import SETTINGS
+from ct_vae.training.results import SETTINGS
 from ct_vae.volume import Volume
 
 _GIVE = "name volumes after RUN, or give --config with the configuration that the run began with"
+
+
+_SOURCES = ("datalist", "csv", "train")
 
 
 def find_originals(
@@ -23,6 +26,7 @@ def find_originals(
     inputs: Sequence[str] = (),
     config: Path | None = None,
     reading: ReadOptions | None = None,
+    report: Callable[[str], None] | None = None,
 ) -> dict[Case, Callable[[], Volume]]:
     """The volumes to reconstruct, each with what reads or makes it.
 
@@ -32,6 +36,7 @@ def find_originals(
         inputs: Files, folders and patterns to take instead.
         config: A run configuration whose validation volumes are taken instead.
         reading: How files are read.
+        report: Takes a line about each DICOM series of the inputs that is skipped.
 
     Raises:
         ConfigError: If nothing tells of any volume, or two things do.
@@ -40,7 +45,7 @@ def find_originals(
     if inputs and config is not None:
         raise ConfigError("INPUT and --config both name volumes", "give one of them")
     if inputs:
-        found = discover(inputs, unique=False)
+        found = discover(inputs, unique=False, report=report)
         return {case: partial(case.read, reading) for case in found}
     settings = _phantom_settings(run) if config is None else load_config(config)
     cases = build_split(settings.data).val
@@ -63,7 +68,7 @@ def run_settings(run: Path) -> tuple[RunConfig, bool] | None:
         return None
     tree = read_json(path)
     data = tree.get("data")
-    phantoms = isinstance(data, dict) and not (data.get("datalist") or data.get("train"))
+    phantoms = isinstance(data, dict) and not any(map(data.get, _SOURCES))
     return parse_config(tree if phantoms else {**tree, "data": {}}, str(path)), phantoms
 
 

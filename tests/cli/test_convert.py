@@ -6,9 +6,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import ct_vae
+from ct_vae.config.model_folder import LatentConfig
 from ct_vae.io import read_latent, read_volume, write_volume
 from ct_vae.models.convert import export_weights
-from ct_vae.models.model_folder import load_model_folder
+from ct_vae.models.model_folder import load_model_folder, save_model_folder
 from ct_vae.models.weights import load_metadata
 from tests._asserts import assert_close, assert_only_files
 from tests._small import ct_volume
@@ -165,6 +166,14 @@ def test_what_is_there_is_kept_unless_told_otherwise(tmp_path):
         (["vae.safetensors", "-o", "m", "--config", "absent.json"], 2, "no such file"),
         (["vae.safetensors", "-o", "m", "--config", "bad.json"], 4, "does not know: nonsense"),
         (["vae.safetensors", "-o", "m.safetensors"], 2, "names a file"),
+        (["vae.safetensors", "-o", "m.bin"], 2, "names a file"),
+        (["own", "-o", "m.ckpt", "--to", "monai"], 2, "m.ckpt names a file"),
+        (["own", "-o", "bad.json", "--to", "monai", "--overwrite"], 2, "bad.json names a file"),
+        (["own", "-o", "own", "--to", "compvis", "--overwrite"], 2, "of a model folder of this"),
+        (["own", "-o", "own", "--to", "diffusers", "--overwrite"], 2, "of a model folder of this"),
+        (["own", "-o", "own", "--inflate", "central", "--overwrite"], 2, "is what is converted"),
+        (["x2d.safetensors", "-o", "m"], 4, "x2d.safetensors: diffusers weights do not tell"),
+        (["x2d.safetensors", "-o", "m"], 4, "--config FILE"),
         (["vae.safetensors", "-o", "m", "--to", "monai"], 4, "a file, not a model folder"),
         (["vae.safetensors", "-o", "m", "--to", "onnx"], 2, "onnx"),
         (["vae.safetensors", "-o", "m", "--image-channels", "3"], 2, "image-channels"),
@@ -184,9 +193,49 @@ def test_what_cannot_be_done_leaves_nothing(tmp_path, monkeypatch, model_folder,
     (tmp_path / "bad.json").write_text('{"nonsense": 1}')
     (tmp_path / "x.ckpt").write_bytes(b"\x80\x02nonsense")
     (tmp_path / "own").symlink_to(model_folder)
+    save_file(export_weights(small_model(spatial_dims=2), "diffusers")[0], "x2d.safetensors")
     before = sorted(tmp_path.iterdir())
+    weights = (model_folder / "model.safetensors").read_bytes()
     told = call("convert", *args)
     assert told[0] == code, told
     assert words in told[1]
     assert "Traceback" not in told[1]
     assert sorted(tmp_path.iterdir()) == before
+    assert (model_folder / "model.safetensors").read_bytes() == weights
+
+
+@pytest.mark.parametrize(
+    ("form", "numbers"),
+    [
+        ("compvis", {"spatial_dims": 2, "base_ch": 32, "norm_groups": 32}),
+        ("diffusers", {"spatial_dims": 2}),
+        ("monai", MONAI_LIKE),
+        ("maisi", MONAI_LIKE | {"upsample_mode": "linear"}),
+    ],
+)
+def test_an_export_of_ours_comes_back_with_window_range_and_scale(tmp_path, form, numbers):
+    peer_files(tmp_path, form, **numbers)
+    window = ("--window-hu", -160, 240, "--model-range", -2, 3)
+    given = ("--config", tmp_path / "x.json")
+    converted(tmp_path / "x.safetensors", "-o", tmp_path / "m", *given, *window)
+    rescale(tmp_path / "m", 0.75)
+    converted(tmp_path / "m", "-o", tmp_path / "out", "--to", form)
+    text = converted(tmp_path / "out", "-o", tmp_path / "back")
+    assert "read, from the export of this package: HU -160 to 240 are given" in text
+    config = load_model_folder(tmp_path / "back").config
+    assert config == load_model_folder(tmp_path / "m").config.model_copy(update={"name": "back"})
+    assert config.latent.scaling_factor == 0.75
+    text = converted(tmp_path / "out", "-o", tmp_path / "told", "--window-hu", -1, 1)
+    assert "assumed: HU -1 to 1 are given to the network as -2 to 3" in text
+
+
+def rescale(folder, factor):
+    """Give a model folder another latent scale, and an orientation that is not the usual."""
+    loaded = load_model_folder(folder)
+    preprocess = loaded.config.preprocess.model_copy(
+        update={"axcodes": "LPS", "spacing_mm": (1.0, 1.0, 2.0)}
+    )
+    config = loaded.config.model_copy(
+        update={"latent": LatentConfig(scaling_factor=factor), "preprocess": preprocess}
+    )
+    save_model_folder(folder, loaded.model, config, "# m\n", {})

@@ -229,7 +229,8 @@ def test_a_volume_that_memory_does_not_hold_fails_alone(
         return real(self, x)
 
     monkeypatch.setattr(Autoencoder, "features", features)
-    assert call("encode", model_folder, inputs, "-o", tmp_path / "out")[0] == 8
+    whole = ("--tiling", "whole")
+    assert call("encode", model_folder, inputs, "-o", tmp_path / "out", *whole)[0] == 8
     assert "--tiling blend" in (tmp_path / "out" / "failures.jsonl").read_text()
     assert (tmp_path / "out" / "below" / "b.c_latent.nii.gz").exists()
 

@@ -21,6 +21,10 @@ def test_help_names_every_command():
         "phantom",
         "info",
         "config",
+        "convert",
+        "sample",
+        "scan",
+        "verify",
     ):
         assert name in text
 

@@ -40,7 +40,7 @@ def test_what_show_prints_can_be_read_again(tmp_path):
         ({"training": {"betas": [0.9, 2]}}, r"training\.betas\[1\]: .*less than 1"),
         ({"training": {"patch_size": [63, 64, 64]}}, "multiples of the model's factor"),
         ({"training": {"patch_size": [64, 64]}}, "needs 3 sides"),
-        ({"training": {"recon_type": "l3"}}, "'l1' or 'mse'"),
+        ({"training": {"recon_type": "l3"}}, "'l1', 'mse'"),
         ({"preprocess": {"window_hu": [100, -100]}}, "low to high"),
         ({"preprocess": {"axcodes": "RAL"}}, "one of R/L, A/P and S/I"),
         ({"preprocess": {"spacing_mm": [1, 0, 1]}}, "must be positive"),

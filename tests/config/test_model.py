@@ -5,7 +5,9 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from ct_vae.config.load import load_config
 from ct_vae.config.model import ModelConfig
+from ct_vae.errors import ConfigError
 
 
 def parse(**numbers):
@@ -136,6 +138,19 @@ def test_what_follows_from_the_codes_is_filled_in(numbers, expected):
             {"latent_type": "vq", "quantizer": "lfq", "embed_dim": 40},
             "a code has at most 24 bits",
         ),
+        ({"latent_type": "vq", "codebook_size": 1}, "codebook_size is 1: a codebook has 2 to"),
+        (
+            {"latent_type": "magvit", "quantizer": "ema", "codebook_size": 2**24 + 1},
+            "codebook_size is 16777217: a codebook has 2 to 16777216 codes",
+        ),
+        ({"latent_type": "magvit", "levels": [1000] * 3}, "levels give 1000000000: a codebook"),
+        ({"latent_type": "vq", "quantizer": "fsq", "levels": []}, "at least 1 item"),
+        ({"levels": []}, "at least 1 item"),
+        (
+            {"latent_type": "vq", "quantizer": "lfq", "normalize_codes": True},
+            "normalize_codes says",
+        ),
+        ({"latent_type": "vq", "quantizer": "lfq", "codebook_size": 8}, "from which 65536 follows"),
         ({"norm": "rms", "norm_groups": 4}, "norm_groups says nothing about norm 'rms'"),
         ({"strides": [2, 2]}, "strides has 2 steps, 4 levels need 3"),
         ({"strides": [2, [2, 1], 2]}, "for each of 3 axes"),
@@ -161,3 +176,33 @@ def test_what_contradicts_the_kind_is_refused(numbers, message):
 
 def test_strides_of_their_own_give_the_factor():
     assert parse(strides=[[2, 2, 1], 2, [1, 2, 2]]).factor == (4, 8, 4)
+
+
+@pytest.mark.parametrize("size", [1, 2, 2**24, 2**25])
+def test_the_size_of_a_codebook_says_nothing_about_a_model_without(size):
+    assert parse(codebook_size=size).codebook_size == size
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        {"codebook_size": 2},
+        {"codebook_size": 2**24},
+        {"quantizer": "lfq", "embed_dim": 24},
+        {"quantizer": "fsq", "levels": [2]},
+        {"quantizer": "fsq", "levels": [4096, 4096]},
+    ],
+)
+def test_the_smallest_and_largest_codebooks_are_taken(numbers):
+    config = parse(latent_type="vq", **numbers)
+    assert config.codebook_size in (2, 2**24)
+
+
+def test_what_is_wrong_with_codes_has_its_path(tmp_path):
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps({"model": {"latent_type": "vq", "codebook_size": 1}}))
+    with pytest.raises(ConfigError, match=r"x\.json: model: codebook_size is 1"):
+        load_config(path)
+    path.write_text(json.dumps({"model": {"latent_type": "magvit", "levels": []}}))
+    with pytest.raises(ConfigError, match=r"x\.json: model\.levels: .*at least 1 item"):
+        load_config(path)

@@ -1,20 +1,33 @@
+import pickle
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils.data import DataLoader
 
+from ct_vae.config.data import AugmentConfig
 from ct_vae.datasets.patches import PatchDataset, cut
-from ct_vae.errors import InputError
+from ct_vae.datasets.resize import resize
+from ct_vae.datasets.stored_volume import StoredVolume
+from ct_vae.errors import ConfigError, InputError
 from ct_vae.grid import Grid
 from ct_vae.volume import AIR_HU, Volume
+from tests._small import ct_volume
+
+EVERYTHING = AugmentConfig(
+    flip=(0.5, 0.5, 0.5), rotate_degrees=10.0, zoom=0.1, resample_share=0.5, noise_hu=20.0
+)
+
+
+def stored(voxels):
+    return StoredVolume.of(Volume(voxels, Grid(voxels.shape, np.eye(4))))
 
 
 def volume(shape, fill=None):
     voxels = np.arange(np.prod(shape), dtype=np.int16).reshape(shape)
-    return Volume(
-        voxels if fill is None else np.full(shape, fill, np.int16), Grid(shape, np.eye(4))
-    )
+    return stored(voxels if fill is None else np.full(shape, fill, np.int16))
 
 
 def banal_cut(voxels, corner, sides):
@@ -37,14 +50,75 @@ def test_cut_agrees_with_a_loop_over_voxels(shape, corner, sides):
     np.testing.assert_array_equal(result, banal_cut(voxels, corner, sides))
 
 
-def test_a_patch_is_a_function_of_seed_and_index():
+@pytest.mark.parametrize("augment", [None, EVERYTHING])
+def test_a_patch_is_a_function_of_seed_and_index(augment):
     volumes = [volume((9, 8, 7)), volume((6, 7, 8), 40)]
-    first, second = (PatchDataset(volumes, (4, 4, 4), 50, 7, 0.5) for _ in range(2))
-    other = PatchDataset(volumes, (4, 4, 4), 50, 8, 0.5)
+    first, second = (PatchDataset(volumes, (4, 4, 4), 50, 7, 0.5, augment) for _ in range(2))
+    other = PatchDataset(volumes, (4, 4, 4), 50, 8, 0.5, augment)
+    torch.rand(3)
+    np.random.default_rng().random()
     backwards = [second[i] for i in reversed(range(50))][::-1]
     assert all(torch.equal(first[i], backwards[i]) for i in range(50))
     assert any(not torch.equal(first[i], other[i]) for i in range(50))
     assert len({first[i].numpy().tobytes() for i in range(50)}) > 20
+    longer = PatchDataset(volumes, (4, 4, 4), 500, 7, 0.5, augment)
+    assert all(torch.equal(first[i], longer[i]) for i in range(50))
+
+
+@pytest.mark.parametrize(("method", "workers"), [("fork", 2), ("spawn", 1)])
+def test_workers_change_nothing(method, workers):
+    data = PatchDataset([StoredVolume.of(ct_volume())], (8, 4, 4), 12, 7, 0.5, EVERYTHING)
+    alone = list(DataLoader(data, batch_size=3))
+    helped = DataLoader(data, batch_size=3, num_workers=workers, multiprocessing_context=method)
+    assert all(torch.equal(a, b) for a, b in zip(alone, helped, strict=True))
+
+
+def test_a_copy_gives_the_same_patches():
+    data = PatchDataset(
+        [StoredVolume.of(ct_volume())], (8, 4, 4), 12, 7, 0.5, EVERYTHING, (4, 4, 4)
+    )
+    copy = pickle.loads(pickle.dumps(data))
+    assert all(torch.equal(data[i], copy[i]) for i in range(12))
+    assert copy.case_count == 1
+
+
+def test_augmentation_and_size_leave_the_choice_of_places_alone():
+    """Flipped back, changed patches are the plain ones."""
+    source = [volume((12, 11, 10))]
+    plain = PatchDataset(source, (4, 4, 4), 40, 3, 0.5)
+    flipped = PatchDataset(source, (4, 4, 4), 40, 3, 0.5, AugmentConfig(flip=(1.0, 0.0, 1.0)))
+    resized = PatchDataset(source, (4, 4, 4), 40, 3, 0.5, None, (6, 2, 4))
+    for i in range(40):
+        assert torch.equal(flipped[i].flip((1, 3)), plain[i])
+        torch.testing.assert_close(resized[i], resize(plain[i].float(), (6, 2, 4)))
+
+
+def test_every_patch_of_a_data_set_has_one_type():
+    source = [volume((12, 11, 10))]
+    flipped = PatchDataset(source, (4, 4, 4), 9, 3, 0.5, AugmentConfig(flip=(0.5, 0.5, 0.5)))
+    assert {flipped[i].dtype for i in range(9)} == {torch.int16}
+    for changes in ({"noise_hu": 5.0}, {"zoom": 0.1}, {"rotate_degrees": 5.0}):
+        data = PatchDataset(source, (4, 4, 4), 9, 3, 0.5, AugmentConfig(**changes))
+        assert {data[i].dtype for i in range(9)} == {torch.float32}
+    sized = PatchDataset(source, (4, 4, 4), 9, 3, 0.5, None, (4, 4, 4))
+    assert sized[0].dtype == torch.float32
+
+
+def test_centres_of_large_bodies_are_chosen_at_random_once_for_a_run():
+    """Of more than 50 000 body voxels so many are chosen, spread over the whole body."""
+    shape = (64, 60, 50)
+    voxels = np.full(shape, 40, np.int16)
+    voxels[:10] = -1000
+    data = PatchDataset([stored(voxels)], (1, 1, 1), 600, 0, 1.0)
+    assert all(int(data[i].item()) == 40 for i in range(600))
+    index = np.arange(voxels.size, dtype=np.int64).reshape(shape)
+    corners = [data._corner(0, np.random.default_rng([0, i])) for i in range(600)]
+    places = {int(index[tuple(corner)]) for corner in corners}
+    assert len(places) > 580
+    planes = np.array([corner[0] for corner in corners])
+    assert 10 <= planes.min() < 14
+    assert 60 <= planes.max() < 64
+    assert abs(planes.mean() - 36.5) < 3
 
 
 def test_patches_have_a_channel_and_are_int16():
@@ -75,7 +149,7 @@ def test_foreground_share_centres_patches_on_the_body():
     shape = (40, 40, 40)
     voxels = np.full(shape, -1000, np.int16)
     voxels[18:20, 18:20, 18:20] = 40
-    source = Volume(voxels, Grid(shape, np.eye(4)))
+    source = stored(voxels)
 
     def hits(share):
         data = PatchDataset([source], (4, 4, 4), 200, 1, share)
@@ -97,3 +171,8 @@ def test_no_volume_is_refused_and_the_end_is_an_index_error():
         PatchDataset([], (4, 4, 4), 10, 0, 0.5)
     with pytest.raises(IndexError):
         PatchDataset([volume((4, 4, 4))], (4, 4, 4), 10, 0, 0.5)[10]
+
+
+def test_other_numbers_of_sides_are_refused():
+    with pytest.raises(ConfigError, match="two or three sides"):
+        PatchDataset([volume((4, 4, 4))], (4,), 10, 0, 0.5)

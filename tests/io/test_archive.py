@@ -138,6 +138,16 @@ def test_bombs_are_stopped_while_they_are_unpacked(tmp_path, monkeypatch, make):
     assert "unpacks to more than" in refusal(path)
 
 
+@pytest.mark.parametrize("mode", ["w:gz", "w:xz", "w:bz2"])
+def test_a_bomb_in_what_describes_a_member_is_stopped_as_well(tmp_path, monkeypatch, mode):
+    monkeypatch.setattr(archive, "_FREE_OF_RATIO", 1 << 20)
+    info = tarfile.TarInfo("innocent")
+    info.pax_headers = {"comment": "x" * (1 << 23)}
+    with tarfile.open(tmp_path / "a", mode) as file:
+        file.addfile(info)
+    assert "unpacks to more than" in refusal(tmp_path / "a")
+
+
 def test_too_many_members_and_bytes_are_refused(tmp_path, monkeypatch):
     paths = list(forms(tmp_path))
     monkeypatch.setattr(archive, "MAX_MEMBERS", 2)
@@ -175,6 +185,38 @@ def test_cut_archives_are_refused(tmp_path):
             path.write_bytes(content[:end])
             if is_archive(path):
                 assert "archive" in refusal(path)
+
+
+def test_a_tar_archive_cut_anywhere_gives_all_of_its_files_or_none(tmp_path):
+    """It has no checksum over its end: the block of zeros that is due there has to tell."""
+    path = tarred(tmp_path / "a")
+    content = path.read_bytes()
+    end_of_files = -(-len(content.rstrip(b"\0")) // 512) * 512
+    for end in {*range(512, len(content) + 1, 97), *range(512, len(content) + 1, 512)}:
+        path.write_bytes(content[:end])
+        if end < end_of_files + 512:
+            assert "damaged" in refusal(path)
+        else:
+            assert contents(path) == sorted(MEMBERS.values())
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:xz", "w:bz2"])
+def test_a_second_archive_behind_the_first_is_not_passed_over(tmp_path, mode):
+    first = tarred(tmp_path / "a", mode=mode)
+    second = tarred(tmp_path / "b", {"more": b"x" * 30000}, mode)
+    first.write_bytes(first.read_bytes() + second.read_bytes())
+    assert "goes on behind its end" in refusal(first)
+
+
+def test_a_damaged_header_within_a_tar_archive_is_refused(tmp_path):
+    path = tarred(tmp_path / "a")
+    content = bytearray(path.read_bytes())
+    second = 512 * 3
+    for place in range(second, second + 512, 37):
+        changed = content.copy()
+        changed[place] ^= 4
+        path.write_bytes(changed)
+        assert "damaged" in refusal(path)
 
 
 @pytest.mark.parametrize("mode", ["w:gz", "w:xz", "w:bz2"])

@@ -7,7 +7,7 @@ import pydicom
 import pytest
 
 from ct_vae.errors import InputError, NoInputError
-from ct_vae.io import read_volume, scan_series
+from ct_vae.io import ReadOptions, read_volume, scan_series
 from ct_vae.io.discover import discover
 from tests.io._dicom_checks import read_by_itk, refusal, verdicts
 from tests.io._series import (
@@ -262,6 +262,11 @@ def test_rle_by_pydicom_gives_the_same(tmp_path):
     folder = write_series(tmp_path / "rle", slices)
     np.testing.assert_array_equal(read_volume(folder).voxels, hounsfield())
     assert pydicom.dcmread(folder / "003").pixel_array.shape == SIDES
+
+
+def test_a_series_has_one_time_point(folder):
+    assert "frame 1 was asked for" in refusal(folder, ReadOptions(frame=1))
+    np.testing.assert_array_equal(read_volume(folder, ReadOptions(frame=0)).voxels, hounsfield())
 
 
 def test_positions_are_those_of_the_slices(folder):

@@ -4,11 +4,11 @@ from itertools import chain
 import numpy as np
 import pydicom
 import pytest
-from pydicom.datadict import DicomDictionary
 
 from ct_vae.io.dicom_derived import Derivation
 from tests.io import _series as series
 from tests.io._derived import DERIVATION, N, derive, slices_of
+from tests.io._marked import MARKS, mark_everything
 from tests.io._samples import latent_of
 
 # PS3.3 table A.3-1 and the tables of its mandatory modules: what is of type 1 and of type 2 there,
@@ -35,7 +35,7 @@ TYPE_2 = {
     "General Study": [
         *("StudyDate", "StudyTime", "ReferringPhysicianName", "StudyID", "AccessionNumber"),
     ],
-    "General Series": ["SeriesNumber", "PatientPosition"],
+    "General Series": ["SeriesNumber", "PatientPosition", "Laterality"],
     "Frame of Reference": ["PositionReferenceIndicator"],
     "General Equipment": ["Manufacturer"],
     "General Image": ["InstanceNumber"],
@@ -174,36 +174,6 @@ def test_the_ratio_is_that_of_the_stored_numbers(kind, dtype, method, ratio):
     assert "not for diagnosis" in found.description
 
 
-# What else than identity such an element could change, or what it is by its standard.
-_MEANT = {
-    *("SpecificCharacterSet", "SOPClassUID", "Modality", "ImageType", "RescaleType"),
-    *("PhotometricInterpretation", "TransferSyntaxUID"),
-}
-_TIME_MARK = "071139.135791"
-_VALUES = {
-    **dict.fromkeys(("PN", "LO", "LT", "ST", "UT", "UC", "SH", "AE", "UR"), series.MARK),
-    "DA": series.DATE_MARK,
-    "DT": series.DATE_MARK,
-    "TM": _TIME_MARK,
-    "UI": f"1.2.{series.UID_MARK}.9",
-    "AS": "093Y",
-}
-
-
-def mark_everything(dataset):
-    """A mark in every name, date, UID and text of the dictionary that the series lacks."""
-    for tag, (kind, *_, retired, keyword) in DicomDictionary.items():
-        group = tag >> 16
-        usable = keyword and not retired and group > 0x0002 and keyword not in _MEANT
-        if kind in _VALUES and usable and keyword not in dataset:
-            dataset.add_new(tag, kind, _VALUES[kind])
-    block = dataset.private_block(0x0011, f"{series.MARK} maker", create=True)
-    block.add_new(0x01, "LO", series.MARK)
-    dataset.RequestAttributesSequence = [pydicom.Dataset()]
-    dataset.RequestAttributesSequence[0].RequestedProcedureDescription = series.MARK
-    return dataset
-
-
 @pytest.fixture
 def marked(tmp_path):
     slices = [mark_everything(each) for each in series.make_series(N)]
@@ -220,7 +190,7 @@ def test_nothing_identifying_comes_through(marked, tmp_path):
         for uid in (str(source), *kept):
             assert uid.encode() in content
             content = content.replace(uid.encode(), b"")
-        for mark in (series.MARK, series.DATE_MARK, series.UID_MARK, _TIME_MARK, "093Y"):
+        for mark in MARKS:
             assert mark.encode() not in content
 
 

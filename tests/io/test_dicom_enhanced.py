@@ -4,7 +4,7 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.pixels.encoders import RLELosslessEncoder
 from pydicom.sequence import Sequence as Items
-from pydicom.uid import RLELossless
+from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless
 
 from ct_vae.errors import CtVaeError
 from ct_vae.io import ReadOptions, read_volume, scan_series
@@ -50,6 +50,13 @@ def test_a_multi_frame_file_is_a_volume(tmp_path, order):
     np.testing.assert_array_equal(read_volume(tmp_path).voxels, hounsfield())
 
 
+def test_a_deflated_multi_frame_file_is_the_same_volume(tmp_path):
+    dataset = enhanced(order=[3, 1, 4, 0, 5, 7, 2, 6])
+    dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    volume = read_volume(save(dataset, tmp_path / "file"))
+    np.testing.assert_array_equal(volume.voxels, hounsfield())
+
+
 def test_frames_have_their_own_rescale(tmp_path):
     dataset = enhanced(slopes=[1, 2, 1, 3, 1, 2, 1, 1])
     volume = read_volume(save(dataset, tmp_path / "file"))
@@ -70,6 +77,16 @@ def test_what_all_frames_share_may_stand_in_the_shared_groups(tmp_path):
     del shared.PlaneOrientationSequence
     volume = read_volume(save(dataset, tmp_path / "file"))
     np.testing.assert_array_equal(volume.voxels, hounsfield())
+
+
+def test_what_a_frame_says_of_itself_counts_before_what_all_share(tmp_path):
+    dataset = enhanced(slopes=[2] * 8)
+    shared = dataset.SharedFunctionalGroupsSequence[0]
+    shared.PixelValueTransformationSequence = Items([Dataset()])
+    item = shared.PixelValueTransformationSequence[0]
+    item.RescaleSlope, item.RescaleIntercept, item.RescaleType = 1, 0, "US"
+    volume = read_volume(save(dataset, tmp_path / "file"))
+    np.testing.assert_array_equal(volume.voxels, (hounsfield() + 1024) // 2 * 2 - 1024)
 
 
 def test_a_missing_frame_is_refused(tmp_path):
@@ -107,7 +124,7 @@ def test_missing_shared_groups_are_refused(tmp_path, sequence):
 def test_a_false_number_of_frames_is_refused(tmp_path, frames):
     dataset = enhanced()
     dataset.NumberOfFrames = frames
-    refusal(tmp_path / "file", dataset)
+    assert "but has functional groups for 8" in refusal(tmp_path / "file", dataset)
 
 
 def test_a_truncated_file_is_refused(tmp_path):

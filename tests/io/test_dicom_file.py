@@ -85,8 +85,13 @@ def test_many_damaged_files_are_told_in_one_line(folder):
 def test_damage_elsewhere_does_not_concern_a_series(folder):
     (folder / "sub").mkdir()
     (folder / "sub" / "x.dcm").write_bytes(b"junk")
-    assert "x.dcm" in check(folder).warnings[0]
-    assert {each.verdict for each in scan_series(folder)} == {"ok", "refused"}
+    (warning,) = check(folder).warnings
+    assert warning.endswith("was refused")
+    # Warnings get into the records of latents, where no name may stand.
+    assert "x.dcm" not in warning
+    good, bad = sorted(scan_series(folder), key=lambda each: each.verdict)
+    assert (good.verdict, bad.verdict) == ("ok", "refused")
+    assert "x.dcm" in bad.reason
 
 
 def test_files_without_preamble_are_read(tmp_path):
@@ -192,3 +197,32 @@ def test_odd_values_are_no_warnings(folder, recwarn, capfd):
     check(folder)
     assert not recwarn.list
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_slice_cut_within_its_series_uid_is_no_series_of_its_own(tmp_path):
+    """Cut at the end of the stack, the others would still be a volume."""
+    slices = make_series()
+    folder = write_series(tmp_path, slices, lambda k: f"{k}.dcm")
+    path = folder / "7.dcm"
+    content = path.read_bytes()
+    uid = str(slices[7].SeriesInstanceUID).encode()
+    path.write_bytes(content[: content.index(uid) + len(uid) - 2])
+    text = refusal(folder)
+    assert "file 7.dcm is truncated: it ends within its header" in text
+    assert "may be missing" in text
+
+
+def test_pixels_that_do_not_suit_their_syntax_are_refused(folder):
+    path = sorted(folder.iterdir())[2]
+    old, new = (f"{uid}\0".encode() for uid in ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2.5"))
+    path.write_bytes(path.read_bytes().replace(old, new, 1))
+    assert "do not suit its transfer syntax 1.2.840.10008.1.2.5" in refusal(folder)
+
+
+def test_floating_point_pixels_are_refused(folder):
+    path = sorted(folder.iterdir())[2]
+    dataset = pydicom.dcmread(path)
+    dataset.FloatPixelData = np.zeros((12, 10), "<f4").tobytes()
+    del dataset.PixelData
+    dataset.save_as(path)
+    assert "floating-point pixel data" in refusal(folder)

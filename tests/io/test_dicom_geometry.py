@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ct_vae.errors import CtVaeError, InputError
-from ct_vae.io import ReadOptions, read_volume
+from ct_vae.io import ReadOptions, read_volume, scan_series
 from ct_vae.io.dicom_geometry import stack_slices
 from tests.io._series import (
     COLUMN,
@@ -98,6 +98,19 @@ def test_uneven_spacing_is_refused(tmp_path, positions, message):
     assert "--resample-irregular" in text
 
 
+@pytest.mark.parametrize(("by", "even"), [(0.02, True), (-0.02, True), (0.03, False)])
+def test_a_slice_may_lie_off_its_place_by_a_hundredth_of_the_spacing(tmp_path, by, even):
+    positions = EVEN.copy()
+    positions[3] += by
+    slices = make_series(positions=positions)
+    if even:
+        volume = read_volume(write_series(tmp_path, slices))
+        np.testing.assert_array_equal(volume.voxels, hounsfield())
+        np.testing.assert_allclose(volume.grid.affine, lps_affine(), atol=1e-9)
+    else:
+        assert "uneven" in refusal(tmp_path, slices)
+
+
 def test_rounded_positions_are_even(tmp_path):
     rounded = np.round(np.arange(30) * (5 / 7), 2)
     folder = write_series(tmp_path, make_series(30, positions=rounded))
@@ -120,6 +133,26 @@ def test_tilt_below_rounding_is_kept_in_the_affine(tmp_path):
     points = np.asarray(ORIGIN) + np.outer(np.arange(8), (0, 0.01, 2.5))
     grid = read_volume(write_series(tmp_path, make_series(positions=points))).grid
     np.testing.assert_allclose(grid.affine, lps_affine(step=(0, 0.01, 2.5)), atol=1e-9)
+
+
+@pytest.mark.parametrize(("by", "straight"), [(0.02, True), (0.03, False)])
+def test_a_slice_may_lie_out_of_line_by_a_twentieth_of_a_pixel(tmp_path, by, straight):
+    """Of the smaller side of a pixel, 0.5 mm."""
+    points = np.asarray(ORIGIN) + np.outer(EVEN, (0, 0, 1.0))
+    points[5, 1] += by
+    slices = make_series(positions=points)
+    if straight:
+        volume = read_volume(write_series(tmp_path, slices))
+        np.testing.assert_allclose(volume.grid.affine, lps_affine(), atol=1e-9)
+    else:
+        assert "not in line: those at 112.500" in refusal(tmp_path, slices)
+
+
+def test_rounded_directions_are_made_perpendicular(tmp_path):
+    slices = make_series(orientation=(1, 0, 0, 0.0008, 1, 0))
+    grid = read_volume(write_series(tmp_path, slices)).grid
+    assert grid.shear < 1e-12
+    np.testing.assert_allclose(grid.affine, lps_affine(), atol=1e-9)
 
 
 def test_one_slice_out_of_line_is_refused_with_its_place(tmp_path):
@@ -159,6 +192,9 @@ def test_slices_without_a_place_are_refused(tmp_path, keyword, which, empty):
         ("ImageOrientationPatient", [1, 0, 0, 1, 0, 0]),
         ("ImageOrientationPatient", [0, 0, 0, 0, 0, 0]),
         ("ImageOrientationPatient", [2, 0, 0, 0, 2, 0]),
+        ("ImageOrientationPatient", [1.005, 0, 0, 0, 1, 0]),
+        ("ImageOrientationPatient", [1, 0, 0, 0, 0.995, 0]),
+        ("ImageOrientationPatient", [1, 0, 0, 0.005, 1, 0]),
         ("PixelSpacing", [0, 0.5]),
         ("PixelSpacing", [-0.5, 0.5]),
     ],
@@ -168,6 +204,18 @@ def test_impossible_directions_and_spacings_are_refused(tmp_path, keyword, value
     for dataset in slices:
         setattr(dataset, keyword, value)
     refusal(tmp_path, slices, CONSENT)
+
+
+def test_impossible_directions_of_some_slices_concern_their_series_alone(tmp_path):
+    slices = make_series()
+    for dataset in slices[4:]:
+        dataset.ImageOrientationPatient = [2, 0, 0, 0, 2, 0]
+    write_series(tmp_path / "bad", slices)
+    good = make_series()
+    for dataset in good:
+        dataset.SeriesInstanceUID += ".5"
+    write_series(tmp_path / "good", good)
+    assert sorted(each.verdict for each in scan_series(tmp_path)) == ["ok", "refused"]
 
 
 @given(st.permutations(range(8)))

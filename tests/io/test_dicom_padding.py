@@ -66,6 +66,16 @@ def test_a_range_of_padding_is_padding(tmp_path):
     assert (volume.voxels[:3, 0] == AIR_HU).all()
 
 
+def test_the_limit_of_a_range_alone_has_no_meaning(tmp_path):
+    def change(k, dataset):
+        dataset.add_new("PixelPaddingRangeLimit", "SS", int(plane(k)[0, 0]) + 1024)
+
+    write_series(tmp_path, changed(change))
+    volume = read_volume(tmp_path)
+    assert volume.outside_fov is None
+    np.testing.assert_array_equal(volume.voxels, hounsfield())
+
+
 @pytest.mark.parametrize("offset", [-1024, 1024, 3000])
 def test_padding_stays_padding_under_an_offset(tmp_path, offset):
     def change(k, dataset):
@@ -93,13 +103,29 @@ def test_undeclared_padding_is_known_by_its_value(tmp_path):
     assert (volume.voxels[:5, 0] == AIR_HU).all()
 
 
+def test_padding_that_is_air_is_believed_wherever_it_lies(tmp_path):
+    """It may be in the middle of a slice, and above what is padding by its value alone."""
+
+    def change(k, dataset):
+        stored = plane(k) + 1024
+        stored[stored == 24] = 25
+        stored[5, 4:7] = 24
+        set_stored(dataset, stored)
+        dataset.add_new("PixelPaddingValue", "SS", 24)
+
+    write_series(tmp_path, changed(change))
+    volume = read_volume(tmp_path)
+    assert volume.outside_fov[4:7, 5].all()
+    assert volume.outside_fov.sum() == 24
+
+
 def test_water_is_not_taken_for_padding(tmp_path):
     """Some writers declare 0 as padding, which is water: only what reaches the edge is padding."""
 
     def change(k, dataset):
         stored = plane(k)
         stored[stored == 0] = 1
-        stored[0, :4], stored[6, 5] = 0, 0
+        stored[0, :4], stored[6, 5], stored[8:10, 0], stored[8, 9] = 0, 0, 0, 0
         dataset.RescaleIntercept = 0
         set_stored(dataset, stored)
         dataset.add_new("PixelPaddingValue", "SS", 0)
@@ -107,5 +133,7 @@ def test_water_is_not_taken_for_padding(tmp_path):
     write_series(tmp_path, changed(change))
     volume = read_volume(tmp_path)
     assert volume.outside_fov[:4, 0].all()
-    assert volume.outside_fov.sum() == 32
+    assert volume.outside_fov[0, 8:10].all()
+    assert volume.outside_fov[9, 8].all()
+    assert volume.outside_fov.sum() == 8 * 7
     assert (volume.voxels[5, 6] == 0).all()

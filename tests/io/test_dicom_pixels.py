@@ -1,4 +1,7 @@
+import zlib
+
 import numpy as np
+import pydicom
 import pytest
 
 from ct_vae.io import ReadOptions, read_volume
@@ -191,6 +194,14 @@ def test_a_truncated_slice_is_named_by_its_place(tmp_path, which, end):
     assert f"is truncated: {240 - end} of 240 bytes" in text
 
 
+def test_a_table_instead_of_a_rescale_is_refused(tmp_path):
+    def change(k, dataset):
+        dataset.ModalityLUTSequence = [pydicom.Dataset()]
+
+    write_series(tmp_path, changed(change))
+    assert "by a table, which is not supported" in quiet_refusal(tmp_path)
+
+
 def test_lost_rescale_is_recognised(tmp_path):
     write_series(tmp_path, changed(lambda k, dataset: setattr(dataset, "RescaleIntercept", 0)))
     assert "--hu-offset -1024" in quiet_refusal(tmp_path)
@@ -211,3 +222,19 @@ def test_a_deflate_bomb_is_inflated_no_further_than_declared(tmp_path):
     assert "declares 67108864 bytes" in text
     assert peak < 3 << 24
     assert save(slices[0], tmp_path / "again").exists()
+
+
+def test_a_deflated_slice_that_holds_too_little_is_named(tmp_path):
+    """The stream itself is whole, so that nothing but the count of its bytes tells."""
+    slices = changed(lambda k, d: setattr(d.file_meta, "TransferSyntaxUID", DEFLATED))
+    write_series(tmp_path, slices, str)
+    path = tmp_path / "5"
+    content = path.read_bytes()
+    # Preamble, its mark, and the meta header, whose length stands in its first element.
+    start = 144 + pydicom.dcmread(path).file_meta.FileMetaInformationGroupLength
+    inner = zlib.decompress(content[start:], -zlib.MAX_WBITS)
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    path.write_bytes(content[:start] + packer.compress(inner[:-50]) + packer.flush())
+    text = quiet_refusal(tmp_path)
+    assert "slice 6 of 8, at 112.500 mm" in text
+    assert "is truncated: 190 of 240 bytes" in text

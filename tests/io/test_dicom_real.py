@@ -1,4 +1,5 @@
 import shutil
+from collections import defaultdict
 
 import numpy as np
 import pydicom
@@ -6,7 +7,7 @@ import pytest
 from pydicom.pixels.decoders.base import get_decoder
 
 from ct_vae.errors import NoInputError
-from ct_vae.io import ReadOptions, read_volume
+from ct_vae.io import ReadOptions, read_volume, scan_series
 from ct_vae.volume import AIR_HU
 from tests.io._dicom_checks import read_by_itk, refusal, verdicts
 
@@ -122,3 +123,46 @@ def test_pydicom_decodes_the_same_where_it_can(real_data):
         np.testing.assert_array_equal(mixed.voxels[:, :, k][~outside], expected[~outside])
         compared += 1
     assert compared >= 6
+
+
+TREE = {
+    "abdomen_512": [("CT", 41, "ok", "")],
+    "ct_pet_mr_one_study/CT/image": [("CT", 51, "ok", "")],
+    "ct_pet_mr_one_study/MR_T1/image": [("MR", 47, "skipped", "modality MR: not CT")],
+    "ct_pet_mr_one_study/PET/image": [("PT", 51, "skipped", "modality PT: not CT")],
+    "head_phantom_mixed_series/S1000": [("CT", 1, "skipped", "a localizer (scout view)")],
+    "head_phantom_mixed_series/S2010": [("CT", 28, "ok", "")],
+    "head_phantom_mixed_series/S4010": [
+        ("CT", 2, "skipped", "a secondary capture, not a CT image")
+    ],
+    "liver_3_slices": [("CT", 3, "skipped", "only 3 slices, a volume has at least 4")],
+    "missing_slice": [("CT", 4, "refused", "a slice is missing")],
+    "tilt_4_slices": [("CT", 4, "refused", "its slices are tilted by 14.00 degrees")],
+}
+
+
+def test_a_tree_of_everything_is_judged_series_by_series(real_data):
+    place = real_data / "dicom"
+    # What is there twice, compressed the second time, is one series under its first folder.
+    files = [path for path in place.rglob("*") if "mixed_compression" not in path.parts]
+    found = scan_series([path for path in files if path.is_file()])
+    told = defaultdict(list)
+    for each in found:
+        folder = each.folder.relative_to(place).as_posix()
+        told[folder].append((each.modality, each.slices, each.verdict, each.reason))
+    assert set(told) == set(TREE)
+    for folder, expected in TREE.items():
+        for have, want in zip(told[folder], expected, strict=True):
+            assert have[:3] == want[:3]
+            assert have[3].startswith(want[3])
+            assert bool(have[3]) == bool(want[3])
+
+
+def test_compressed_copies_of_slices_are_dropped_as_what_they_are(real_data, tmp_path):
+    """The same slices twice, once compressed: one volume, and its voxels are those of before."""
+    for name in ("abdomen_512", "mixed_compression"):
+        shutil.copytree(real_data / "dicom" / name, tmp_path / name)
+    both, alone = read_volume(tmp_path), read_volume(tmp_path / "abdomen_512")
+    np.testing.assert_array_equal(both.voxels, alone.voxels)
+    assert both.grid == alone.grid
+    assert "9 slices that repeat others exactly were dropped" in both.warnings

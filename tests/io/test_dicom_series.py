@@ -46,6 +46,19 @@ def test_a_duplicate_stored_in_another_way_is_the_same(tmp_path):
     np.testing.assert_array_equal(read_volume(tmp_path).voxels, hounsfield())
 
 
+@pytest.mark.parametrize(
+    ("keyword", "value"), [("AcquisitionNumber", 2), ("ContentTime", "101112")]
+)
+def test_a_duplicate_of_another_phase_is_dropped(tmp_path, keyword, value):
+    slices = make_series()
+    write_series(tmp_path, slices)
+    setattr(slices[3], keyword, value)
+    save(slices[3], tmp_path / "again")
+    volume = read_volume(tmp_path)
+    np.testing.assert_array_equal(volume.voxels, hounsfield())
+    assert "1 slices that repeat others exactly were dropped" in volume.warnings
+
+
 @pytest.mark.parametrize("which", [0, 3, 7])
 def test_conflicting_duplicates_are_refused_with_their_place(tmp_path, which):
     write_series(tmp_path, make_series())
@@ -56,6 +69,30 @@ def test_conflicting_duplicates_are_refused_with_their_place(tmp_path, which):
     save(other, tmp_path / "other")
     text = quiet_refusal(tmp_path, CONSENT)
     assert f"different pixels lie at the same place: {100 + which * STEP_MM:.3f} mm" in text
+
+
+def test_a_duplicate_with_other_padding_is_the_same(tmp_path):
+    slices = make_series()
+    stored = hounsfield()[:, :, 3].T + 1024
+    stored[:2] = -2000
+    for padding in (-2000, -3000):
+        set_stored(slices[3], np.where(stored == -2000, padding, stored))
+        slices[3].add_new("PixelPaddingValue", "SS", padding)
+        save(slices[3], tmp_path / f"padded{padding}")
+    write_series(tmp_path, [s for k, s in enumerate(slices) if k != 3])
+    volume = read_volume(tmp_path)
+    assert volume.grid.shape[2] == 8
+    assert volume.outside_fov[:, :2, 3].all()
+    np.testing.assert_array_equal(volume.voxels[:, 2:], hounsfield()[:, 2:])
+
+
+def test_slices_nearer_than_rounding_lie_at_one_place(tmp_path):
+    """Consent to resampling is none to blending two slices of which one must be wrong."""
+    write_series(tmp_path, make_series())
+    other = make_series(seed=1)[3]
+    other.ImagePositionPatient[2] += 0.02
+    save(other, tmp_path / "other")
+    assert "same place" in quiet_refusal(tmp_path, CONSENT)
 
 
 def test_a_duplicate_displaced_in_its_plane_conflicts(tmp_path):
@@ -144,14 +181,19 @@ def test_two_orientations_in_one_series_are_two_volumes(tmp_path):
     found = readable(tmp_path)
     assert [each.slices for each in found] == [8, 8]
     assert {each.read().grid.axcodes for each in found} == {"LPS", "LIP"}
+    # Each has a name of its own.
+    assert {read_volume(each.path).grid.axcodes for each in found} == {"LPS", "LIP"}
 
 
-def test_rounding_of_directions_does_not_split(tmp_path):
+@pytest.mark.parametrize(("by", "alike"), [(1e-6, True), (9e-5, True), (2e-4, False)])
+def test_rounding_of_directions_does_not_split_and_a_turn_does(tmp_path, by, alike):
     slices = make_series()
-    for k, dataset in enumerate(slices):
-        dataset.ImageOrientationPatient = [1, 1e-6 * k, 0, -1e-6 * k, 1, 0]
+    slices[3].ImageOrientationPatient = [1, by, 0, -by, 1, 0]
     write_series(tmp_path, slices)
-    np.testing.assert_array_equal(read_volume(tmp_path).voxels, hounsfield())
+    if alike:
+        np.testing.assert_array_equal(read_volume(tmp_path).voxels, hounsfield())
+    else:
+        assert "groups of 7, 1 differ in orientation" in quiet_refusal(tmp_path, CONSENT)
 
 
 def test_a_localizer_in_the_same_series_is_set_aside(tmp_path):

@@ -53,6 +53,7 @@ def test_real_ct_passes(real_data, name, dtype):
     [
         (np.full(SHAPE, -1000, np.int16), "is constant: every voxel is -1000"),
         (np.full(SHAPE, -2000, np.int16), "nothing but padding"),
+        (np.where(circle(), -3024, -1100), "is constant: every voxel is -1100"),
         (noise(-1020, -950), "nothing but air: its values run from -1020 to -951"),
         (np.where(noise(0, 2) > 0, -3024, noise(-1010, -990)), "nothing but air"),
         (noise(0, 2), "as if normalised"),

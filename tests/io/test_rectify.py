@@ -202,6 +202,16 @@ def test_what_would_mostly_be_made_up_is_refused(tmp_path):
             read_volume(write_series(tmp_path / name, make_series(positions=points)), CONSENT)
 
 
+@pytest.mark.parametrize(("last", "refused"), [(70, False), (90, True)])
+def test_a_result_may_be_four_times_as_large(tmp_path, last, refused):
+    folder = write_series(tmp_path, make_series(positions=[0, 2.5, 5, 7.5, 10, 12.5, 15, last]))
+    if refused:
+        with pytest.raises(InputError, match="too irregular"):
+            read_volume(folder, CONSENT)
+    else:
+        assert read_volume(folder, CONSENT).grid.shape[2] == last / 2.5 + 1
+
+
 def test_the_real_sheared_phantom_is_straightened_with_consent(real_data):
     path = real_data / "nifti" / "head_phantom_sheared.nii.gz"
     with pytest.raises(InputError, match="--resample-irregular"):

@@ -154,6 +154,7 @@ def test_latents_that_do_not_fit_are_refused(shape):
         ({"embed_dim": 0}, "embed_dim is at least 1"),
         ({"norm_groups": 3}, "norm_groups 3 does not divide 8"),
         ({"dropout": 1.0}, "dropout"),
+        ({"resolution": 15, "strides": ((2, 1, 2),)}, "resolution 15 is not a positive multiple"),
         ({"resolution": 15}, "resolution 15 is not a positive multiple of the factor 2"),
         ({"attn_resolutions": (2, 4)}, r"attn_resolutions \[4\] do not occur"),
     ],

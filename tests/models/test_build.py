@@ -90,3 +90,16 @@ def test_every_shipped_configuration_builds(repository):
         config = load_config(path).model
         with torch.device("meta"):
             assert build_untrained(config).factor == config.factor
+
+
+@pytest.mark.parametrize("kind", ["kl", "vq", "magvit"])
+def test_choices_of_a_configuration_reach_every_kind(kind):
+    chosen = {
+        "norm": "rms",
+        "padding_mode": "replicate",
+        "decoder_blocks": 3,
+        "checkpointing": True,
+    }
+    shape = build_untrained(ModelConfig(latent_type=kind, base_ch=8, **chosen)).shape
+    assert (shape.style.norm, shape.style.padding_mode) == ("rms", "replicate")
+    assert (shape.decoder_blocks, shape.checkpointing) == ((3,) * 4, True)

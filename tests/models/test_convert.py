@@ -244,6 +244,7 @@ def test_only_known_forms_and_continuous_models_are_exported():
         {"strides": ((2, 2, 1),), "norm": "layer", "norm_groups": None, "tanh_out": True},
         {"down_channels": (8, 12), "num_res_blocks": (1, 2), "decoder_blocks": (2, 2)},
         {"attn_resolutions": (1, 2), "encoder_mid": False, "dropout": 0.25, "embed_dim": 2},
+        {"output_activation": "sigmoid"},
         {"spatial_dims": 1, "padding_mode": "replicate", "stage_2_inputs": "sample"},
     ],
 )
@@ -254,3 +255,27 @@ def test_a_model_tells_with_which_configuration_it_is_built(numbers):
     assert twin.shape == model.shape
     assert (twin.resolution, twin.stage_2_inputs) == (model.resolution, model.stage_2_inputs)
     twin.load_state_dict(model.state_dict())
+
+
+@pytest.mark.parametrize("form", OF)
+def test_no_form_has_a_sigmoid(form):
+    usual = {key: value for key, value in OF[form].items() if key != "tanh_out"}
+    with pytest.raises(
+        ConfigError,
+        match="no network like this one: output_activation 'sigmoid'",
+    ):
+        export_weights(small_model(**usual, output_activation="sigmoid"), form)
+    export_weights(small_model(**usual, output_activation="identity"), form)
+
+
+@pytest.mark.parametrize("form", OF)
+def test_a_scale_from_elsewhere_comes_after_that_of_the_configuration(form):
+    model = small_model(**OF[form])
+    model.scaling_factor = 0.5
+    state, config = export_weights(model, form)
+    kept = form in ("compvis", "diffusers")
+    assert interpret(state, config, 0.25).model.scaling_factor == (0.5 if kept else 0.25)
+    bare = {k: v for k, v in config.items() if k not in ("scale_factor", "scaling_factor")}
+    imported = interpret(state, bare, 0.25)
+    assert imported.model.scaling_factor == 0.25
+    assert "read: latent scale_factor 0.25" in imported.statements

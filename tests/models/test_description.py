@@ -104,11 +104,30 @@ def test_sides_are_those_at_the_resolution():
     assert not any(s.attention for s in stages)
 
 
+@pytest.mark.parametrize(("ch_mult", "width"), [((1, 3, 9), 24), ((4, 1), 32), ((2,), 16)])
+def test_the_widest_map_of_full_size_is_of_the_two_finest_levels(ch_mult, width):
+    model = small_model(ch_mult=ch_mult)
+    assert model.full_resolution_width == width
+    shapes = seen_shapes(model, noise(1, 1, 16, 16, 16))
+    assert max(shape[1] for shape in shapes.values() if shape[2:] == (16, 16, 16)) == width
+
+
 def test_strides_of_their_own_show_for_each_axis():
     stages = small_model(**NUMBERS, strides=((2, 2, 1), 2)).describe()
     told = {s.name: (s.factor, s.sides) for s in stages}
     assert told["encoder.down.1"] == ((2, 2, 1), (8, 8, 16))
     assert told["latent"] == ((4, 4, 2), (4, 4, 8))
+    assert [s.name for s in stages if s.attention and "mid" not in s.name] == [
+        "encoder.down.1",
+        "decoder.up.1",
+    ]
+
+
+def test_the_decoder_takes_the_strides_of_the_encoder_back_in_turn():
+    model = small_model(**NUMBERS, strides=((2, 2, 1), (1, 2, 2)))
+    shapes = seen_shapes(model, noise(1, 1, 16, 16, 16))
+    assert shapes["decoder.up.2.upsample"][2:] == shapes["encoder.down.1.block.0"][2:] == (8, 8, 16)
+    assert shapes["decoder.up.1.upsample"][2:] == (16, 16, 16)
 
 
 def test_a_side_without_a_middle_shows_none():

@@ -25,6 +25,19 @@ def test_there_is_one_logit_per_patch_and_a_map_per_level(dims):
     ]
 
 
+def test_below_zero_a_fifth_leaks_through_after_the_stem_and_every_norm():
+    discriminator, x = small(spatial_dims=2), noise(2, 1, 16, 8)
+    h = nn.functional.leaky_relu(discriminator.stem[0](x), 0.2)
+    features = [h]
+    for conv, norm, _, blur in discriminator.levels:
+        h = blur(nn.functional.leaky_relu(norm(conv(h)), 0.2))
+        features.append(h)
+    judgement = discriminator(x)
+    assert_close(judgement.logits, discriminator.head(h), 1e-6)
+    for result, expected in zip(judgement.features, features, strict=True):
+        assert_close(result, expected, 1e-6)
+
+
 def test_widths_stop_at_eight_times_the_first():
     judgement = small(spatial_dims=1, levels=5, base_ch=2)(noise(1, 1, 64))
     assert [f.shape[1] for f in judgement.features] == [2, 4, 8, 16, 16, 16]

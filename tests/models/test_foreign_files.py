@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from ct_vae.errors import ConfigError, WeightsError
 from ct_vae.models import unpickle
-from ct_vae.models.foreign_files import read_foreign
+from ct_vae.models.foreign_files import read_foreign, texts_beside
 from tests._asserts import assert_only_files
 
 TENSORS = {"encoder.a": torch.arange(6.0).view(2, 3), "b": torch.ones(4, dtype=torch.float64)}
@@ -152,3 +152,30 @@ def test_what_is_not_there_or_of_another_kind_is_told(tmp_path, name):
 def test_weights_of_this_package_are_not_taken_for_a_peers(model_folder):
     with pytest.raises(WeightsError, match="weights of this package"):
         read_foreign(model_folder / "model.safetensors")
+
+
+SHARDS = [f"diffusion_pytorch_model-0000{i}-of-00002.safetensors" for i in (1, 2)]
+
+
+def test_weights_that_are_split_are_refused_with_the_way_out(tmp_path):
+    folder = tmp_path / "vae"
+    folder.mkdir()
+    for name in SHARDS:
+        save_file(TENSORS, folder / name)
+    (folder / "config.json").write_text("{}")
+    for given in (tmp_path, folder, folder / SHARDS[0], folder / SHARDS[1]):
+        with pytest.raises(WeightsError, match="of several files over which") as caught:
+            read_foreign(given)
+        assert "max_shard_size" in str(caught.value)
+        assert "give the file itself" not in str(caught.value)
+
+
+@pytest.mark.parametrize("pipeline", [True, False])
+def test_texts_beside_the_weights_are_those_of_the_file_that_is_read(tmp_path, pipeline):
+    folder = diffusers_folder(tmp_path / "vae")
+    save_file(TENSORS, folder / "diffusion_pytorch_model.safetensors", {"k": "v"})
+    save_file(TENSORS, folder / "model.safetensors", {"k": "other"})
+    assert texts_beside(tmp_path if pipeline else folder)["k"] == "v"
+    assert texts_beside(str(folder / "model.safetensors"))["k"] == "other"
+    torch.save(TENSORS, tmp_path / "x.pt")
+    assert texts_beside(tmp_path / "x.pt") == {}

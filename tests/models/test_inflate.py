@@ -116,9 +116,23 @@ def test_the_given_network_and_its_precision_stay(how):
         (lambda: inflate(flat(), "central", 2), "depth_stride 2 does not go with 'central'"),
         (lambda: inflate(flat(), "averaged", 3), "depth_stride 3"),
         (lambda: merge_image_channels(flat(), 3), "merged into 1, not 3"),
-        (lambda: merge_image_channels(flat(tanh_out=True, out_channels=3)), "tanh_out"),
+        (lambda: merge_image_channels(flat(tanh_out=True, out_channels=3)), "the tangent of tanh"),
+        (
+            lambda: merge_image_channels(flat(output_activation="sigmoid", out_channels=2)),
+            r"before a sigmoid \(output_activation\)",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_told(act, words):
     with pytest.raises(ConfigError, match=words):
         act()
+
+
+@pytest.mark.parametrize("curve", [{"output_activation": "sigmoid"}, {"tanh_out": True}])
+def test_what_follows_the_last_convolution_is_kept(curve):
+    plane = flat(in_channels=3, **curve)
+    volume, merged = inflate(plane, "central"), merge_image_channels(plane)
+    z = noise(1, 4, 2, 2)
+    expected = plane.decode(z).detach()
+    assert_close(volume.decode(z[..., None]).detach()[..., 0], expected, 1e-5)
+    assert torch.equal(merged.decode(z), plane.decode(z))

@@ -52,10 +52,11 @@ def test_without_a_causal_axis_the_future_is_seen():
     assert not torch.allclose(model.features(x)[:, :, 1], model.features(changed)[:, :, 1])
 
 
-def test_residual_blocks_have_no_offsets():
-    names = [n for n, _ in make_member("magvit").named_parameters()]
+@pytest.mark.parametrize("member", ["magvit", "magvit-causal"])
+def test_residual_blocks_have_no_offsets(member):
+    names = [n for n, _ in make_member(member, "rms").named_parameters()]
     assert not [n for n in names if ".block" in n and ".conv" in n and n.endswith("bias")]
-    assert [n for n in names if n.endswith("conv_in.bias")]
+    assert [n for n in names if "conv_in." in n and n.endswith("bias")]
 
 
 def test_every_level_of_the_decoder_is_modulated_voxel_by_voxel():
@@ -96,3 +97,8 @@ def test_at_first_it_upsamples_like_the_nearest_voxel():
 def test_contradictions_are_refused(numbers, message):
     with pytest.raises(ConfigError, match=message):
         MagvitVQVAE(base_ch=8, ch_mult=(1, 2), **numbers)
+
+
+def test_attention_of_middles_that_there_are_not_hinders_no_causal_network():
+    model = make_member("magvit-causal", "rms", mid_attn=True, encoder_mid=False, decoder_mid=False)
+    assert not [n for n, _ in model.named_parameters() if ".attn" in n]

@@ -10,7 +10,7 @@ import torch
 from ct_vae.config.model_folder import LatentConfig, ModelFolderConfig
 from ct_vae.config.preprocess import PreprocessConfig
 from ct_vae.errors import OutputError, WeightsError
-from ct_vae.models import AutoencoderKL
+from ct_vae.models import build_model
 from ct_vae.models.model_folder import load_model_folder, save_model_folder
 from tests._asserts import assert_only_files
 from tests._small import SMALL_MODEL, small_model
@@ -157,5 +157,4 @@ def test_the_first_save_is_whole_or_no_model_yet(tmp_path, monkeypatch):
 
 def test_weights_of_a_folder_bring_their_scale(tmp_path):
     save(tmp_path)
-    numbers = SMALL_MODEL.model_dump(exclude={"latent_type", "ckpt_path"})
-    assert AutoencoderKL(**numbers, ckpt_path=tmp_path).scaling_factor == 2.5
+    assert build_model(SMALL_MODEL, tmp_path).scaling_factor == 2.5

@@ -1,8 +1,10 @@
+import inspect
+
 import pytest
 import torch
 
 from ct_vae.errors import ConfigError, InputError
-from ct_vae.models import VQVAE, Quantized
+from ct_vae.models import VQVAE, AutoencoderKL, MagvitVQVAE, Quantized
 from tests.models._family import make_member
 from tests.models._small import noise
 
@@ -28,6 +30,13 @@ def test_codes_decode_to_what_their_latent_decodes_to(member):
     model = make_member(member)
     told = model.encode(noise(1, 1, 8, 4, 6))
     assert torch.equal(model.decode_indices(told.indices), model.decode(told.latent))
+
+
+@CODED
+def test_a_whole_model_in_half_the_width_decodes_codes(member):
+    model = make_member(member).bfloat16()
+    decoded = model.decode_indices(torch.zeros(1, 4, 2, 3, dtype=torch.long))
+    assert decoded.dtype == torch.bfloat16
 
 
 @CODED
@@ -100,3 +109,36 @@ def test_width_and_number_of_codes_follow_from_the_quantiser(numbers, expected):
 def test_contradictions_are_refused(numbers, message):
     with pytest.raises(ConfigError, match=message):
         VQVAE(base_ch=8, ch_mult=(1, 2), **numbers)
+
+
+@pytest.mark.parametrize("kind", [VQVAE, MagvitVQVAE])
+def test_every_number_reaches_its_place(kind):
+    with pytest.warns(UserWarning, match="random weights"):
+        model = kind(
+            base_ch=8,
+            ch_mult=(1, 2),
+            in_channels=2,
+            out_channels=3,
+            z_channels=5,
+            quantizer="ema",
+            embed_dim=4,
+            codebook_size=16,
+            codebook_decay=0.5,
+            normalize_codes=True,
+        )
+    reconstruction, told = model.eval()(noise(1, 2, 4, 4, 4))
+    assert (reconstruction.shape[1], told.latent.shape[1]) == (3, 4)
+    assert model.quant_conv.weight.shape[:2] == (4, 5)
+    assert model.post_quant_conv.weight.shape[:2] == (5, 4)
+    assert (model.quantizer.decay, model.quantizer.normalize) == (0.5, True)
+
+
+@pytest.mark.parametrize("kind", [VQVAE, MagvitVQVAE])
+def test_the_constructor_is_that_of_the_continuous_model_but_for_what_codes_decide(kind):
+    def defaults(model):
+        parameters = inspect.signature(model).parameters.values()
+        return {p.name: p.default for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD}
+
+    decided = {"z_channels": None, "double_z": False, "embed_dim": None, "codebook_size": None}
+    assert defaults(kind) == defaults(AutoencoderKL) | decided
+    assert list(defaults(kind)) == list(defaults(AutoencoderKL))

@@ -8,6 +8,7 @@ from safetensors.torch import save
 from torch import nn
 
 from ct_vae.errors import WeightsError
+from ct_vae.models.quantizers import EMACodebook
 from ct_vae.models.weights import load_into, load_metadata, load_weights
 from tests._asserts import assert_only_files
 from tests.models._small import save_weights, small_model
@@ -139,3 +140,42 @@ def test_every_difference_is_told_in_short_and_nothing_is_loaded():
     assert "1 of another shape (quant_conv.bias (3,) instead of (8,))" in message
     for name, tensor in model.state_dict().items():
         torch.testing.assert_close(tensor, before[name], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "words"),
+    [
+        (torch.full((8,), torch.nan), "1 with values that are not finite (quant_conv.bias)"),
+        (torch.full((8,), -torch.inf), "1 with values that are not finite (quant_conv.bias)"),
+        (torch.ones(8, dtype=torch.int8), "1 of another kind (quant_conv.bias int8 instead of f"),
+        (torch.ones(8, dtype=torch.bool), "quant_conv.bias bool instead of float32"),
+        (torch.ones(8).to(torch.float8_e4m3fn), "quant_conv.bias float8_e4m3fn instead of"),
+    ],
+)
+def test_values_that_are_no_weights_are_refused_and_nothing_is_loaded(tensor, words):
+    model = small_model()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    state = dict(small_model(seed=1).state_dict()) | {"quant_conv.bias": tensor}
+    with pytest.raises(WeightsError) as caught:
+        load_into(model, state)
+    assert words in str(caught.value)
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(value, before[name], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_of_another_precision_are_taken(dtype):
+    model = small_model()
+    state = {name: tensor.to(dtype) for name, tensor in small_model(seed=1).state_dict().items()}
+    load_into(model, state)
+    for name, tensor in model.state_dict().items():
+        assert tensor.dtype == torch.float32
+        torch.testing.assert_close(tensor, state[name].float(), rtol=0, atol=0)
+
+
+def test_integers_stay_integers():
+    codebook = EMACodebook(8, 3)
+    state = dict(codebook.state_dict())
+    load_into(EMACodebook(8, 3), state)
+    with pytest.raises(WeightsError, match=r"another kind \(idle float32 instead of int64\)"):
+        load_into(EMACodebook(8, 3), state | {"idle": state["idle"].float()})

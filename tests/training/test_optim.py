@@ -44,3 +44,17 @@ def test_constant_stays():
 
 def test_a_run_without_warm_up_begins_at_lr():
     assert learning_rate(config(warmup_samples=0), 0) == 1
+
+
+def test_step_falls_at_once_and_exponential_little_by_little():
+    settings = {"warmup_samples": 0, "lr_decay": 0.5, "lr_decay_samples": 100}
+    step, little = (config(schedule=s, **settings) for s in ("step", "exponential"))
+    assert [learning_rate(step, n) for n in (0, 99, 100, 199, 200)] == [1, 1, 0.5, 0.5, 0.25]
+    for seen in (0, 50, 100, 250):
+        assert learning_rate(little, seen) == pytest.approx(0.5 ** (seen / 100))
+
+
+@given(st.integers(0, 2000), st.sampled_from(["step", "exponential", "cosine", "constant"]))
+def test_after_warm_up_the_rate_never_rises(seen, schedule):
+    settings = config(schedule=schedule, lr_decay_samples=70)
+    assert learning_rate(settings, seen + 101) <= learning_rate(settings, seen + 100)

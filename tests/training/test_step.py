@@ -1,10 +1,15 @@
 import pytest
 import torch
 
+from ct_vae.config.run import RunConfig
+from ct_vae.config.training import TrainingConfig
 from ct_vae.errors import CtVaeError
-from ct_vae.losses.objective import Objective
-from ct_vae.training.step import TrainStep, _generator
-from tests._small import small_model
+from ct_vae.losses.build import build_objective
+from ct_vae.training.distributed import World
+from ct_vae.training.learner import Learner
+from ct_vae.training.precision import Precision
+from ct_vae.training.step import StepSettings, TrainStep, _generator
+from tests._small import SMALL_CODES, SMALL_MODEL, small_model
 
 
 def batch(count=2, seed=0):
@@ -12,9 +17,31 @@ def batch(count=2, seed=0):
     return torch.rand(count, 1, 8, 8, 8, generator=generator) * 2 - 1
 
 
-def make_step(model, seed=0, grad_clip=1.0, kl_weight=1e-3, lr=1e-3):
-    optimiser = torch.optim.SGD(model.parameters(), lr=lr)
-    return TrainStep(model, optimiser, Objective("l1", {"kl": kl_weight}), grad_clip, seed)
+CPU = torch.device("cpu")
+FULL = Precision("fp32", CPU)
+
+
+def settings_of(**training):
+    tree = {"kl_weight": 1e-3, "patch_size": (8, 8, 8), "samples": 100, **training}
+    return RunConfig(model=SMALL_MODEL, training=TrainingConfig(**tree))
+
+
+def learner(module, grad_clip=None, precision=FULL, make=torch.optim.SGD):
+    return Learner(module, make(module.parameters(), lr=1e-3), grad_clip, precision, World())
+
+
+def make_step(model, seed=0, grad_clip=1.0, micro_batch=100, precision=FULL, **training):
+    objective = build_objective(settings_of(**training), model.output_activation, CPU)
+    generator = learner(model, grad_clip, precision)
+    other = objective.adversary
+    return TrainStep(
+        generator,
+        objective,
+        StepSettings(seed, micro_batch),
+        precision,
+        World(),
+        None if other is None else learner(other, grad_clip, precision),
+    )
 
 
 def weights(model):
@@ -93,3 +120,151 @@ def test_generators_of_neighbouring_places_are_unrelated():
     correlation = torch.corrcoef(draws) - torch.eye(50)
     assert correlation.abs().max() < 0.2
     assert abs(draws.mean().item()) < 0.02
+
+
+ADVERSARIAL = {
+    "adversarial_weight": 0.1,
+    "adversarial_start_samples": 0,
+    "adversarial_ramp_samples": 0,
+    "discriminator_ch": 4,
+    "discriminator_levels": 2,
+    "r1_weight": 1.0,
+    "r1_every": 1,
+    "lecam_weight": 0.1,
+    "feature_matching_weight": 0.1,
+}
+
+
+def test_each_side_learns_from_its_own_gradient_alone():
+    """With the other side's optimiser stopped, the other side does not move."""
+    for still in ("generator", "discriminator"):
+        step = make_step(small_model(), **ADVERSARIAL)
+        sides = {"generator": step.generator, "discriminator": step.discriminator}
+        sides[still].optimiser.step = lambda *_, **__: None
+        before = {name: weights(side.module) for name, side in sides.items()}
+        parameters = {n: dict(s.module.named_parameters()) for n, s in sides.items()}
+        assert step(batch(), 0, 0.1).discriminator.keys() >= {"d_real", "d_fake", "r1", "lecam"}
+        for name in sides:
+            moved = [k for k, v in parameters[name].items() if not torch.equal(v, before[name][k])]
+            assert bool(moved) == (name != still)
+
+
+def test_what_the_discriminator_learns_is_not_in_the_generators_gradient():
+    """The generator's gradient is that of its own terms: the same whether the other learns."""
+    steps = [make_step(small_model(), grad_clip=None, **ADVERSARIAL) for _ in range(2)]
+    steps[1].discriminator.begin = lambda _: steps[1].discriminator.optimiser.zero_grad()
+    steps[1].discriminator.add = lambda _: None
+    for step in steps:
+        step(batch(), 0, 0.1)
+    first, second = (weights(step.generator.module) for step in steps)
+    assert same(first, second)
+
+
+def test_an_adversary_of_weight_0_changes_nothing():
+    results = []
+    for changes in ({}, {**ADVERSARIAL, "adversarial_weight": 0.0}):
+        model = small_model()
+        step = make_step(model, **changes)
+        values = [step(batch(seed=i), 2 * i, 0.1) for i in range(3)]
+        results.append((weights(model), [v.loss for v in values]))
+    assert same(results[0][0], results[1][0])
+    assert results[0][1] == results[1][1]
+
+
+@pytest.mark.parametrize("micro_batch", [1, 2, 3])
+def test_micro_batches_add_up_to_the_batch(micro_batch):
+    """Without terms that look at a batch as a whole, only rounding differs."""
+    changes = {**ADVERSARIAL, "adversarial_adaptive": False, "lecam_weight": 0.0}
+    results = []
+    for size in (4, micro_batch):
+        model = small_model()
+        step = make_step(model, micro_batch=size, grad_clip=None, **changes)
+        values = step(batch(4), 0, 0.1)
+        results.append((weights(model), weights(step.discriminator.module), values))
+    for whole, parts in zip(results[0][:2], results[1][:2], strict=True):
+        for name in whole:
+            torch.testing.assert_close(parts[name], whole[name], rtol=1e-4, atol=1e-6)
+    assert results[1][2].loss == pytest.approx(results[0][2].loss, rel=1e-5)
+    assert results[1][2].mae == pytest.approx(results[0][2].mae, rel=1e-5)
+
+
+def test_a_step_that_is_not_finite_leaves_codes_and_adversary_as_they_were():
+    model = small_model(base=SMALL_CODES["vq"]).train()
+    step = make_step(model, **ADVERSARIAL)
+    assert step(batch(), 0, 1e-3) is not None
+    before = weights(model), weights(step.discriminator.module)
+    bad = batch()
+    bad[0, 0, 0, 0, 0] = float("nan")
+    assert step(bad, 2, 1e-3) is None
+    assert same(before[0], weights(model))
+    assert same(before[1], weights(step.discriminator.module))
+
+
+def test_out_of_memory_halves_the_micro_batch_and_changes_no_result(monkeypatch):
+    """The error that a GPU would raise, raised for more than one sample at once."""
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    whole, model = small_model(base=SMALL_CODES["vq"]), small_model(base=SMALL_CODES["vq"])
+    for each in (whole, model):
+        each.train()
+        each.quantizer.initialised.fill_(True)
+    reference = make_step(whole, micro_batch=1)
+    reference(batch(4), 0, 0.1)
+    step = make_step(model)
+    encode = model.encoder.forward
+
+    def small_memory(x):
+        if len(x) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return encode(x)
+
+    monkeypatch.setattr(model.encoder, "forward", small_memory)
+    assert step(batch(4), 0, 0.1) is not None
+    assert step.micro_batch == 1
+    assert len(step.notes) == 2
+    assert "2 samples at once, not 4" in step.notes[0]
+    assert same(weights(whole), weights(model))
+
+
+def test_one_sample_that_does_not_fit_is_told(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    model = small_model()
+
+    def no_memory(_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(model.encoder, "forward", no_memory)
+    with pytest.raises(CtVaeError, match=r"does not hold 1 sample.*micro_batch_size"):
+        make_step(model)(batch(), 0, 0.1)
+
+
+def test_bf16_trains_with_weights_and_losses_in_float32():
+    model = small_model().train()
+    step = make_step(model, precision=Precision("bf16", CPU), **ADVERSARIAL)
+    seen = []
+    model.encoder.conv_in.register_forward_hook(lambda _, __, out: seen.append(out.dtype))
+    # On maps of a few voxels PyTorch's gradient of a bfloat16 convolution reads beyond them.
+    image = batch()[..., :1, :1, :1].repeat(1, 1, 32, 32, 32) + batch().repeat(1, 1, 4, 4, 4)
+    values = step(image, 0, 1e-3)
+    assert seen == [torch.bfloat16]
+    assert all(p.dtype == torch.float32 for p in model.parameters())
+    full = make_step(small_model().train(), **ADVERSARIAL)(image, 0, 1e-3)
+    assert values.loss == pytest.approx(full.loss, rel=2e-2)
+
+
+def test_dropout_is_a_function_of_seed_and_place():
+    losses = {}
+    for name, seed, seen in [("a", 0, 4), ("same", 0, 4), ("seed", 1, 4)]:
+        torch.manual_seed(len(losses))
+        model = small_model(dropout=0.5).train()
+        model.quant_conv.weight.data[4:] = 0
+        model.quant_conv.bias.data[4:] = -30
+        losses[name] = make_step(model, seed)(batch(), seen, 1e-3).loss
+    assert losses["a"] == losses["same"] != losses["seed"]
+
+
+def test_a_step_leaves_the_callers_random_state_alone():
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    make_step(small_model(dropout=0.5).train(), **ADVERSARIAL)(batch(), 0, 1e-3)
+    assert torch.equal(torch.rand(3), expected)

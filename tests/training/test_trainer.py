@@ -1,8 +1,4 @@
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -17,9 +13,10 @@ from ct_vae.inference.codec import load_codec
 from ct_vae.io import write_volume
 from ct_vae.models.model_folder import load_model_folder
 from ct_vae.training import train
-from ct_vae.training.trainer import stack_images
+from ct_vae.training.batches import stack_images
 from tests._asserts import assert_only_files
 from tests._small import SMALL_MODEL, ct_volume
+from tests.training._killed import kill, start
 
 RUN_FILES = {
     "config.json",
@@ -28,7 +25,18 @@ RUN_FILES = {
     "SHA256SUMS",
     "metrics.jsonl",
     "train_config.json",
+    "progress.png",
+    ".lock",
 }
+
+
+def checkpoint_files(*clock):
+    names = ("state.safetensors", "state.json", "manifest.json")
+    return {f"checkpoints/samples-{n:012d}/{name}" for n in clock for name in names}
+
+
+def picture_files(*clock):
+    return {"validation.png"} | {f"validation/samples-{n:09}.png" for n in clock}
 
 
 def config(folder, **changes):
@@ -62,7 +70,8 @@ def test_a_run_becomes_a_model_folder(tmp_path):
     folder = train(patches(), config(tmp_path / "run"), [ct_volume()], name="tiny")
     assert folder == tmp_path / "run"
     model_files = {"config.json", "model.safetensors", "MODEL_CARD.md", "SHA256SUMS"}
-    assert_only_files(folder, RUN_FILES | {f"best/{name}" for name in model_files})
+    best = {f"best/{name}" for name in model_files}
+    assert_only_files(folder, RUN_FILES | best | checkpoint_files(4, 8) | picture_files(4, 8))
     loaded = load_model_folder(folder)
     assert loaded.config.name == "tiny"
     assert loaded.config.samples_seen == 8
@@ -131,17 +140,17 @@ def test_dictionaries_and_2d_patches_are_taken(tmp_path):
 
 def test_files_named_by_the_configuration_are_trained_on_and_not_told(tmp_path):
     for i in range(3):
-        write_volume(ct_volume((20, 18, 16), seed=i), tmp_path / "secret" / f"patient_{i}.nii.gz")
+        write_volume(ct_volume((20, 18, 16), seed=i), tmp_path / "secret" / f"mueller_{i}.nii.gz")
     tree = config(tmp_path / "run").as_json()
     tree["data"] = {"train": [str(tmp_path / "secret")], "phantoms": None}
     path = tmp_path / "files.json"
     path.write_text(json.dumps(tree))
     folder = train(None, path)
     assert load_model_folder(folder).config.name == "files"
-    for file in folder.iterdir():
+    for file in (path for path in folder.rglob("*") if path.is_file()):
         content = file.read_bytes()
         assert b"secret" not in content, file
-        assert b"patient_" not in content, file
+        assert b"mueller" not in content, file
     assert "3 training cases" in (folder / "MODEL_CARD.md").read_text()
 
 
@@ -207,28 +216,26 @@ def test_a_killed_run_leaves_no_bad_file(tmp_path):
     path.write_text(json.dumps(tree))
     load_config(path)
     for delay in np.linspace(0.0, 0.9, 10):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "ct_vae", "train", str(path), "--overwrite"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
+        process = start(path, overwrite=True)
         _wait_for(tmp_path / "run" / "model.safetensors", process)
         time.sleep(delay)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        kill(process)
         load_model_folder(tmp_path / "run")
         metrics(tmp_path / "run")
         json.loads((tmp_path / "run" / "train_config.json").read_text())
     finals = {p.name for p in (tmp_path / "run").iterdir() if not p.name.startswith(".")}
     # The best model is a folder of its own, and the kill may come before it is there.
-    assert finals - {"best"} == RUN_FILES
+    assert finals - {"best"} == RUN_FILES - {".lock"} | {
+        "validation",
+        "checkpoints",
+        "validation.png",
+    }
     assert all(p.is_dir() for p in (tmp_path / "run").glob("best"))
 
 
 def _wait_for(path, process):
     deadline = time.monotonic() + 120
     while not path.exists():
-        assert process.poll() is None, "the run ended by itself"
+        assert process.is_alive(), "the run ended by itself"
         assert time.monotonic() < deadline, "the run did not save"
         time.sleep(0.05)

@@ -192,6 +192,7 @@ def model_config(model: AutoencoderKL) -> ModelConfig:
         head_activation=shape.head_activation,
         upsample_mode=shape.upsample_mode,  # type: ignore[arg-type] # the third is another model's
         tanh_out=isinstance(model.decoder.activation, torch.nn.Tanh),
+        output_activation=None if shape.output_activation == "identity" else "sigmoid",
         dropout=style.dropout,
         checkpointing=shape.checkpointing,
         stage_2_inputs=model.stage_2_inputs,

@@ -8,12 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ValidationError
-
-from ct_vae.config.load import describe
 from ct_vae.config.model_folder import LatentConfig, ModelFolderConfig
 from ct_vae.config.preprocess import PreprocessConfig
-from ct_vae.errors import ConfigError
+from ct_vae.errors import ConfigError, WeightsError
 from ct_vae.io.atomic import write_together
 from ct_vae.models.autoencoder_kl import AutoencoderKL
 from ct_vae.models.convert.architecture import model_config
@@ -22,16 +19,12 @@ from ct_vae.models.convert.exporting import export_weights
 from ct_vae.models.convert.importing import interpret
 from ct_vae.models.convert.peer import Form
 from ct_vae.models.convert.peers import PEERS
-from ct_vae.models.foreign_files import read_foreign
+from ct_vae.models.convert.targets import export_targets
+from ct_vae.models.convert.units import Range, carried, settle, texts, words
+from ct_vae.models.foreign_files import read_foreign, texts_beside
 from ct_vae.models.inflate import Inflation, inflate, merge_image_channels
 from ct_vae.models.model_folder import load_model_folder, save_model_folder
 from ct_vae.models.weights import WEIGHTS, own_config, weights_bytes
-
-# What of CT is represented unless told otherwise: the house's window, and MAISI's.
-WINDOW_HU = (-1000.0, 1000.0)
-_DIFFUSERS_WEIGHTS = "diffusion_pytorch_model.safetensors"
-
-Range = tuple[float, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +35,7 @@ class Origin:
         model: The network.
         statements: What was read and assumed so far.
         form: Of the peer, or ``None`` if it comes from a model folder.
-        preprocess: From HU to model units, of a model folder.
+        preprocess: From HU to model units, of a model folder or an export of this package.
     """
 
     model: AutoencoderKL
@@ -72,8 +65,12 @@ def open_origin(source: Path, config: Mapping[str, Any] | None) -> Origin:
             preprocess=loaded.config.preprocess,
         )
     state, beside = read_foreign(source)
-    imported = interpret(state, config if config is not None else beside)
-    return Origin(imported.model, imported.statements, imported.form)
+    told = carried(texts_beside(source), str(source))
+    try:
+        imported = interpret(state, config if config is not None else beside, told.scale)
+    except WeightsError as error:
+        raise WeightsError(f"{source}: {error.cause}", error.hint) from None
+    return Origin(imported.model, imported.statements, imported.form, told.preprocess)
 
 
 def is_own(source: Path) -> bool:
@@ -135,7 +132,7 @@ def save_converted(
         ConfigError: If nothing tells the range of the network's images.
         OutputError: If a file cannot be written.
     """
-    preprocess, said = _preprocess(origin, window_hu, model_range)
+    preprocess, said = settle(origin.form, origin.preprocess, window_hu, model_range)
     model = origin.model.float()
     config = ModelFolderConfig(
         name=name,
@@ -169,71 +166,11 @@ def export_folder(source: Path, output: Path, form: Form) -> tuple[str, ...]:
     state, config = export_weights(continuous(loaded.model), form)
     preprocess = loaded.config.preprocess
     text = json.dumps(config, indent=2) + "\n"
-    units = {"window_hu": preprocess.window_hu, "model_range": preprocess.model_range}
-    metadata = {key: json.dumps(value) for key, value in units.items()}
+    metadata = texts(preprocess, loaded.model.scaling_factor)
     weights, settings = export_targets(output, form)
     write_together([(weights, weights_bytes(state, metadata)), (settings, text.encode())])
     return (
-        f"the network takes HU {_words(preprocess.window_hu)} as "
-        f"{_words(preprocess.model_range)}; {PEERS[form].title} has no place for that but the "
+        f"the network takes HU {words(preprocess.window_hu)} as "
+        f"{words(preprocess.model_range)}; {PEERS[form].title} has no place for that but the "
         "metadata of the weights file",
     )
-
-
-def export_targets(output: Path, form: Form) -> tuple[Path, Path]:
-    """Where weights and configuration of an export go."""
-    if output.suffix == ".safetensors":
-        return output, output.with_suffix(".json")
-    return output / (_DIFFUSERS_WEIGHTS if form == "diffusers" else WEIGHTS), output / "config.json"
-
-
-def _preprocess(
-    origin: Origin, window_hu: Range | None, model_range: Range | None
-) -> tuple[PreprocessConfig, str]:
-    own = origin.preprocess or PreprocessConfig()
-    known = own.model_range if origin.form is None else PEERS[origin.form].model_range
-    units = model_range or known
-    if units is None:
-        raise ConfigError(
-            "nothing tells what values a MONAI network takes HU as",
-            "give --model-range, such as 0 1 or -1 1, and --window-hu",
-        )
-    window = window_hu or (own.window_hu if origin.form is None else WINDOW_HU)
-    told = "given" if window_hu and model_range else "assumed"
-    if origin.form == "maisi" and not window_hu and not model_range:
-        told = "read, as every MAISI network has it"
-    elif origin.form is None and not window_hu and not model_range:
-        told = "kept"
-    try:
-        preprocess = PreprocessConfig(
-            axcodes=own.axcodes, spacing_mm=own.spacing_mm, window_hu=window, model_range=units
-        )
-    except ValidationError as error:
-        raise ConfigError(describe(error, PreprocessConfig, "--window-hu, --model-range")) from None
-    return preprocess, f"{told}: HU {_words(window)} are given to the network as {_words(units)}"
-
-
-def _words(pair: Range) -> str:
-    return f"{pair[0]:g} to {pair[1]:g}"
-
-
-def refuse_present(targets: list[Path], overwrite: bool) -> None:
-    """Refuse to write over files that are there.
-
-    Raises:
-        ConfigError: If one is, and overwriting was not asked for.
-    """
-    present = [path for path in targets if path.exists()]
-    if present and not overwrite:
-        raise ConfigError(f"{present[0]} is there already", "choose another -o, or --overwrite")
-
-
-def model_targets(folder: Path) -> list[Path]:
-    """What must not be there before a model folder is written.
-
-    Raises:
-        ConfigError: If the name is that of a file.
-    """
-    if folder.suffix in (".safetensors", ".pt", ".ckpt", ".json") or folder.is_file():
-        raise ConfigError(f"-o {folder} names a file, a model is a folder")
-    return [folder / WEIGHTS, folder / "config.json"]

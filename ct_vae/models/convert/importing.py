@@ -69,9 +69,16 @@ def import_weights(
 
 
 def interpret(
-    state_dict: Mapping[str, torch.Tensor], config: Mapping[str, Any] | None = None
+    state_dict: Mapping[str, torch.Tensor],
+    config: Mapping[str, Any] | None = None,
+    scale: float | None = None,
 ) -> Imported:
     """As `import_weights`, with an account of what was recognised and assumed.
+
+    Args:
+        state_dict: As `import_weights`.
+        config: As `import_weights`.
+        scale: Of the latent, where it is told beside the configuration; that one comes first.
 
     Raises:
         WeightsError: As `import_weights`.
@@ -86,8 +93,9 @@ def interpret(
     found = peer.read(state, given, account)
     model = _filled(peer, found, state)
     peer.compare(found, state, given)
-    if carried_scale is not None:
-        given.setdefault("scale_factor", carried_scale)
+    told = [value for value in (carried_scale, scale) if value is not None]
+    if told:
+        given.setdefault("scale_factor", told[0])
     model.scaling_factor = latent_scale(given, account)
     account.lines.insert(1, f"architecture: {_in_words(model, found)}")
     _tell_precision(state, account)

@@ -202,7 +202,7 @@ def no_config(title: str, example: str) -> WeightsError:
     return WeightsError(
         f"{title} weights do not tell the number of groups of their normalisations; a wrong one "
         "would give wrong images without an error",
-        f"give the configuration beside them, at least {example}",
+        f"give the peer's configuration (--config FILE in ct-vae convert), at least {example}",
     )
 
 
@@ -213,6 +213,7 @@ def common_limits(config: ModelConfig) -> list[str]:
         "strides other than 2": config.strides is not None
         and any(n != 2 for step in config.strides for n in _axes(step)),
         f"padding_mode {config.padding_mode!r}": config.padding_mode != "zeros",
+        f"output_activation {config.output_activation!r}": config.output_activation == "sigmoid",
         "different numbers of groups by level": config.norm == "group" and not groups(config),
     }
     return [text for text, doubt in doubtful.items() if doubt]

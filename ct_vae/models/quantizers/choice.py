@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ct_vae.config.codes import DEFAULT_LEVELS, QuantizerKind, codes_of
 from ct_vae.errors import ConfigError
+from ct_vae.models.choices import entries
 from ct_vae.models.quantizers.ema_codebook import EMACodebook
 from ct_vae.models.quantizers.finite_scalar import FiniteScalar
 from ct_vae.models.quantizers.lookup_free import LookupFree
@@ -36,18 +37,19 @@ def make_quantizer(
     """
     if kind not in ("ema", "fsq", "lfq"):
         raise ConfigError(f"quantizer is one of ema, fsq, lfq, got {kind!r}")
-    if levels is not None and kind != "fsq":
-        raise ConfigError(f"levels {tuple(levels)} say nothing about quantizer {kind!r}")
+    steps = None if levels is None else entries("levels", levels)
+    if steps is not None and kind != "fsq":
+        raise ConfigError(f"levels {steps} say nothing about quantizer {kind!r}")
     if normalize_codes and kind != "ema":
         raise ConfigError(f"normalize_codes says nothing about quantizer {kind!r}")
-    width, size = codes_of(kind, levels, embed_dim)
+    width, size = codes_of(kind, steps, embed_dim)
     if kind == "ema":
         count = size if codebook_size is None else codebook_size
         return EMACodebook(
             count, width if embed_dim is None else embed_dim, decay=decay, normalize=normalize_codes
         )
-    steps = DEFAULT_LEVELS if levels is None else tuple(levels)
-    quantizer = FiniteScalar(steps) if kind == "fsq" else LookupFree(width)
+    grid = DEFAULT_LEVELS if steps is None else steps
+    quantizer = FiniteScalar(grid) if kind == "fsq" else LookupFree(width)
     _agree(kind, "embed_dim", embed_dim, width)
     _agree(kind, "codebook_size", codebook_size, size)
     return quantizer

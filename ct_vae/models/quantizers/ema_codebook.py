@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import distributed
 from torch.nn import functional
@@ -183,22 +185,35 @@ class EMACodebook(Quantizer):
         self.idle[which] = 0
 
     def _draw(self, rows: torch.Tensor, amount: int) -> torch.Tensor:
-        """``amount`` of the latents of all ranks, alike on all; with noise where too few."""
-        share = -(-amount // _world())
+        """``amount`` of the latents of all ranks, with noise where there are too few.
+
+        The same ones on all ranks, and on one rank that holds the latents of several in turn.
+        """
         generator = torch.Generator().manual_seed(int(self.updates))
-        order = torch.randperm(len(rows), generator=generator)
-        repeats = -(-share // len(rows))
-        drawn = rows[order.repeat(repeats)[:share].to(rows.device)].to(self.codes.dtype)
+        shares = _shares(rows)
+        total = sum(shares)
+        repeats = -(-amount // total)
+        order = torch.randperm(total, generator=generator).repeat(repeats)[:amount]
+        drawn = self._gather(rows, order.to(rows.device), shares)
         if repeats > 1:
-            noise = torch.randn(drawn[len(rows) :].shape, generator=generator)
-            spread = rows.to(drawn.dtype).std(dim=0, correction=0)
-            repeated = drawn[len(rows) :] + _JITTER * spread * noise.to(drawn)
-            drawn[len(rows) :] = self._on_sphere(repeated)
-        if _world() > 1:
-            parts = [torch.empty_like(drawn) for _ in range(_world())]
-            distributed.all_gather(parts, drawn)
-            drawn = torch.cat(parts)
-        return drawn[:amount]
+            noise = torch.randn(drawn[total:].shape, generator=generator)
+            spread = drawn[:total].std(dim=0, correction=0)
+            repeated = drawn[total:] + _JITTER * spread * noise.to(drawn)
+            drawn[total:] = self._on_sphere(repeated)
+        return drawn
+
+    def _gather(
+        self, rows: torch.Tensor, places: torch.Tensor, shares: Sequence[int]
+    ) -> torch.Tensor:
+        """Latents of all ranks by their place among all of them, rank after rank."""
+        if len(shares) == 1:
+            return rows[places].to(self.codes.dtype)
+        own = places - sum(shares[: distributed.get_rank()])
+        here = (own >= 0) & (own < len(rows))
+        drawn = self.codes.new_zeros(len(places), self.width)
+        drawn[here] = rows[own[here]].to(drawn.dtype)
+        distributed.all_reduce(drawn)
+        return drawn
 
 
 @torch.no_grad()
@@ -247,3 +262,13 @@ def _world() -> int:
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_world_size()
     return 1
+
+
+def _shares(rows: torch.Tensor) -> list[int]:
+    """How many latents each rank holds: the last batch of one may be smaller than another's."""
+    if _world() == 1:
+        return [len(rows)]
+    shares = torch.zeros(_world(), dtype=torch.long, device=rows.device)
+    shares[distributed.get_rank()] = len(rows)
+    distributed.all_reduce(shares)
+    return [int(share) for share in shares]

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 import torch
 
+from ct_vae.config.codes import MOST_CODES
 from ct_vae.errors import ConfigError
+from ct_vae.models.choices import entries
 from ct_vae.models.quantizers.quantized import (
-    MOST_CODES,
     Quantized,
     Quantizer,
     channels_second,
@@ -35,7 +36,7 @@ class FiniteScalar(Quantizer):
     """
 
     def __init__(self, levels: Sequence[int] = (8, 8, 8, 5, 5, 5)) -> None:
-        given = tuple(levels)
+        given = entries("levels", levels)
         if not given or min(given) < 2 or math.prod(given) > MOST_CODES:
             raise ConfigError(
                 f"finite scalar quantisation has at least 2 levels in each channel and at most "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
+from ct_vae.config.codes import MOST_BITS
 from ct_vae.errors import ConfigError
 from ct_vae.models.quantizers.quantized import (
     Quantized,
@@ -13,7 +14,6 @@ from ct_vae.models.quantizers.quantized import (
     straight_through,
 )
 
-MOST_BITS = 24
 MOST_GROUP_BITS = 10
 
 

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from ct_vae.config.codes import MOST_CODES
 from ct_vae.errors import ConfigError, InputError
 
-# Perplexity and usage count every code; 2^24 counts are 64 MB.
-MOST_CODES = 2**24
 _CODES_SHOWN = 3
 
 

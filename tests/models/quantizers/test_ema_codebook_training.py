@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from ct_vae.models.quantizers import EMACodebook
+from tests.models._small import noise
 
 COST = """
 import torch
@@ -37,14 +38,15 @@ from torch import distributed
 from ct_vae.models.quantizers import EMACodebook
 
 rank, meeting, out, normalize = int(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4] == "True"
+more, broken = int(sys.argv[5]), sys.argv[6] == "True"
 distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
 torch.manual_seed(rank)
 quantizer = EMACodebook(65, 3, normalize=normalize, revive_after=2)
 batches = []
 for step in range(20):
-    # Ranks see other data, of another size, from step to step in another place.
-    z = torch.randn(2, 3, 10 + 7 * rank) + step / 10 + rank
-    if step == 5 and rank == 1:
+    # Ranks see other data, from step to step in another place.
+    z = torch.randn(2, 3, 10 + more * rank) + step / 10 + rank
+    if broken and step == 5 and rank == 1:
         z[0, 0, 0] = torch.nan
     batches.append(z)
     quantizer(z)
@@ -62,21 +64,35 @@ def test_a_step_on_a_large_latent_takes_little_memory():
     assert 8_000 < kilobytes < 500_000
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("normalize", [False, True])
-def test_two_ranks_hold_one_codebook(tmp_path, normalize):
+def two_ranks(folder, normalize, more, broken):
+    """State and batches of each of two processes, the second of which has ``more`` places."""
     command = [sys.executable, "-c", RANK]
-    ranks = [
-        subprocess.Popen([*command, str(r), tmp_path / "meeting", tmp_path, str(normalize)])
-        for r in (0, 1)
-    ]
+    told = [folder / "meeting", folder, str(normalize), str(more), str(broken)]
+    ranks = [subprocess.Popen([*command, str(r), *told]) for r in (0, 1)]
     assert [rank.wait(timeout=120) for rank in ranks] == [0, 0]
-    (first, batches), (second, others) = (torch.load(tmp_path / f"{r}.pt") for r in (0, 1))
+    return [torch.load(folder / f"{r}.pt") for r in (0, 1)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("normalize", "more"), [(False, 7), (True, 0)])
+def test_two_ranks_hold_one_codebook(tmp_path, normalize, more):
+    (first, batches), (second, others) = two_ranks(tmp_path, normalize, more, broken=True)
     assert [name for name in first if not torch.equal(first[name], second[name])] == []
     # One batch was not finite on one rank, and was skipped by both.
     assert first["updates"] == 19
     assert not torch.equal(batches[0].mean(), others[0].mean())
     assert first["initialised"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("normalize", "more"), [(False, 0), (False, 7), (True, -8)])
+def test_two_ranks_learn_what_one_process_learns_from_all_their_latents(tmp_path, normalize, more):
+    (first, batches), (_, others) = two_ranks(tmp_path, normalize, more, broken=False)
+    alone = EMACodebook(65, 3, normalize=normalize, revive_after=2)
+    for pair in zip(batches, others, strict=True):
+        alone(torch.cat([z.movedim(1, -1).flatten(0, -2) for z in pair]))
+    for name, tensor in alone.state_dict().items():
+        torch.testing.assert_close(first[name], tensor, rtol=1e-4, atol=1e-5)
 
 
 def test_what_ranks_count_is_what_one_process_counts(monkeypatch):
@@ -98,6 +114,21 @@ def test_what_ranks_count_is_what_one_process_counts(monkeypatch):
     apart(z[0])
     torch.testing.assert_close(apart.codes, joined.codes)
     torch.testing.assert_close(apart.counts, joined.counts)
+
+
+def test_the_number_of_updates_decides_which_latents_are_drawn():
+    first, again, later = (EMACodebook(8, 3) for _ in range(3))
+    later.updates.fill_(7)
+    for quantizer in (first, again, later):
+        quantizer(noise(200, 3))
+    assert torch.equal(first.codes, again.codes)
+    assert not torch.equal(first.codes, later.codes)
+
+
+def test_a_codebook_is_as_usual_unless_told_otherwise():
+    usual = EMACodebook()
+    assert usual.codes.shape == (8192, 8)
+    assert (usual.decay, usual.normalize, usual.revive_after) == (0.99, False, 100)
 
 
 def structured(amount: int, seed: int) -> torch.Tensor:

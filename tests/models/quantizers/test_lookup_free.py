@@ -129,4 +129,6 @@ def test_no_table_of_all_latents_and_codes_is_held():
 
 
 def test_there_is_nothing_to_store():
-    assert not LookupFree().state_dict()
+    usual = LookupFree()
+    assert not usual.state_dict()
+    assert (usual.width, usual.group_bits, usual.temperature) == (16, 10, 0.01)

@@ -141,13 +141,13 @@ def test_losses_are_single_precision_scalars_whatever_comes_in(kind):
 def test_what_is_not_finite_stays_visible(kind, bad):
     quantizer = quantizer_of(kind).eval()
     z = noise(2, 3, 4)
-    z[1, 2, 3] = bad
+    z[1, 0, 3] = bad
     result = quantizer(z)
-    assert not result.latent[1, 2, 3].isfinite()
+    assert not result.latent[1, 0, 3].isfinite()
     assert result.latent[0].isfinite().all()
     # An index that cannot be decoded would be an error somewhere else.
     quantizer.decode_indices(result.indices)
-    assert not quantizer.nearest(z)[1, 2, 3].isfinite()
+    assert not quantizer.nearest(z)[1, 0, 3].isfinite()
 
 
 @KINDS

@@ -1,0 +1,136 @@
+"""How an inventory looks on a terminal: a table, and below it what the table has no room for."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from ct_vae.datasets.split import ListName, Placement
+    from ct_vae.io.inventory import Row
+
+_PLAIN_WIDTH = 120
+# Below it, paths need the room more than patients, kinds of file and third digits do.
+_ROOMY_WIDTH = 110
+_STYLES = {"ok": "green", "refused": "red", "skipped": "dim"}
+_LISTS: dict[ListName, str] = {"training": "train", "validation": "val", "test": "test"}
+
+
+def show_rows(
+    rows: Sequence[Row],
+    places: Sequence[Placement | None],
+    other_files: int,
+    given: Sequence[Path],
+    console: Console | None = None,
+) -> None:
+    """Print all rows, why some are no use, and sums.
+
+    Args:
+        rows: Of the inventory.
+        places: Of each, where it belongs if it goes into a list.
+        other_files: Number of files that have no row.
+        given: The paths that the user named; what they have in common is not repeated.
+        console: Where to print; standard output by default.
+    """
+    if console is None:
+        console = Console()
+        console = console if console.is_terminal else Console(width=_PLAIN_WIDTH)
+    base = _base(given)
+    names = [_name(row.path, base) for row in rows]
+    if base:
+        console.print(Text(f"Below {printable(base)}:"), soft_wrap=True)
+    console.print(_table(rows, names, places, roomy=console.width >= _ROOMY_WIDTH))
+    console.print()
+    for style, line in _remarks(rows, names, places):
+        console.print(Text(line, style), soft_wrap=True)
+    for line in _sums(rows, places, other_files):
+        console.print(Text(line), soft_wrap=True)
+
+
+def printable(text: str) -> str:
+    """A path or a message without what a terminal would obey or cannot show."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _table(
+    rows: Sequence[Row],
+    names: Sequence[str],
+    places: Sequence[Placement | None],
+    roomy: bool,
+) -> Table:
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
+    table.add_column("path", overflow="fold", ratio=1)
+    for name in ("kind", "size", "spacing mm", "HU 1 50 99 %", "verdict"):
+        table.add_column(name, no_wrap=True)
+    if roomy:
+        table.add_column("patient", justify="right", no_wrap=True)
+    for row, name, place in zip(rows, names, places, strict=True):
+        kind = f"{row.kind} {row.modality or ''}" if roomy else row.modality or row.kind
+        listed = f" {_LISTS[place.list_name]}" if place and place.same_as is None else ""
+        cells = [
+            Text(name),
+            Text(kind),
+            Text("x".join(map(str, row.size or ())) or "-"),
+            Text("x".join(f"{mm:.{3 if roomy else 2}g}" for mm in row.spacing_mm or ()) or "-"),
+            Text(" ".join(map(str, row.hu or ())) or "-"),
+            Text(row.verdict + listed, _STYLES[row.verdict]),
+        ]
+        if roomy:
+            cells.append(Text(str(place.patient) if place else "-"))
+        table.add_row(*cells)
+    return table
+
+
+def _remarks(
+    rows: Sequence[Row], names: Sequence[str], places: Sequence[Placement | None]
+) -> Iterator[tuple[str, str]]:
+    """Style and text of a line about each row that is of no use for a list."""
+    for row, name, place in zip(rows, names, places, strict=True):
+        if row.verdict != "ok":
+            yield _STYLES[row.verdict], f"{row.verdict}: {name}: {printable(row.reason)}"
+        elif place is None:
+            yield "yellow", f"not listed: {name}: --patient does not match its path"
+        elif place.same_as is not None:
+            yield "yellow", f"not listed: {name}: the same volume as {names[place.same_as]}"
+
+
+def _sums(
+    rows: Sequence[Row], places: Sequence[Placement | None], other_files: int
+) -> Iterator[str]:
+    from ct_vae.io.patient_key import RULE
+
+    verdicts = Counter(row.verdict for row in rows)
+    told = [f"{verdicts[v]} {v}" for v in ("ok", "refused", "skipped") if verdicts[v]]
+    beside = f"; {other_files} other files" if other_files else ""
+    yield f"{', '.join(told)}{beside}"
+    odd = sum(bool(row.warnings) for row in rows)
+    if odd:
+        yield f"{odd} with remarks, such as on padding, which --json tells"
+    listed = [place for place in places if place and place.same_as is None]
+    lists = Counter(place.list_name for place in listed)
+    patients = len({place.patient for place in listed})
+    shown = ", ".join(f"{name} {lists[name]}" for name in _LISTS)
+    if listed:
+        yield f"{len(listed)} different volumes of {patients} patients: {shown}"
+        yield RULE
+
+
+def _base(given: Sequence[Path]) -> str:
+    """The folder that all of the paths lie in, or nothing."""
+    folders = [str(path if path.is_dir() else path.parent) for path in given]
+    try:
+        base = os.path.commonpath(folders)
+    except ValueError:
+        return ""
+    return "" if base in ("", ".", "/") else base
+
+
+def _name(path: str, base: str) -> str:
+    return printable(path.removeprefix(f"{base}/") if base else path)

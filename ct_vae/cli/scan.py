@@ -1,0 +1,193 @@
+"""``ct-vae scan``: what lies in folders and archives, and which of it is fit for a datalist."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ct_vae.cli import options
+
+if TYPE_CHECKING:
+    from ct_vae.datasets.split import Placement, Shares
+    from ct_vae.datasets.write_datalist import Entry
+    from ct_vae.io import ReadOptions
+    from ct_vae.io.inventory import Row
+
+
+def scan(  # noqa: PLR0913, PLR0917 - one parameter per option
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Folders, searched to any depth, volumes, DICOM files or archives.",
+            metavar="PATH...",
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Datalist to write, a .json file, split by patient."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    val_share: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of patients for validation.")
+    ] = 0.1,
+    test_share: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of patients for test.")
+    ] = 0.1,
+    seed: Annotated[int, typer.Option(min=0, help="Of the split.")] = 0,
+    patient: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REGEX", help="Takes the patient from the path; its first group if it has one."
+        ),
+    ] = None,
+    frame: options.Frame = None,
+    nan: options.Nan = "refuse",
+    hu_offset: options.HuOffset = 0.0,
+    assume_ras: options.AssumeRas = False,
+    force: options.Force = False,
+    assume_hu: options.AssumeHu = False,
+    resample_irregular: options.ResampleIrregular = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an existing datalist.")
+    ] = False,
+) -> None:
+    """Tell what each volume is and whether it can be used, and list those that can.
+
+    One row for each series or file: size, spacing, percentiles of HU, and a verdict with its
+    reason. A volume that is there twice is listed once.
+
+    Cases are split by patient. The list of a patient follows from the seed and the patient alone,
+    so that it stays when cases are added. The patient is the PatientID of a DICOM series, or else
+    its study; of a file the topmost folder below PATH, or else its name up to the first number.
+    """
+    from ct_vae.cli.inventory_table import show_rows
+    from ct_vae.datasets.split import Shares
+    from ct_vae.datasets.write_datalist import check_target, write_datalist
+    from ct_vae.errors import NoInputError
+
+    shares, pattern = Shares(val_share, test_share, seed), _pattern(patient)
+    reading = options.read_options(
+        frame, nan, hu_offset, assume_ras, force, assume_hu, resample_irregular
+    )
+    if output:
+        check_target(output, overwrite)
+    rows, other_files = _take_stock(paths, reading, pattern)
+    if not rows:
+        raise NoInputError(f"{', '.join(map(str, paths))}: no volume and no DICOM series is there")
+    places = _places(rows, shares)
+    if as_json:
+        typer.echo(json.dumps(_document(rows, places, other_files), indent=2))
+    else:
+        show_rows(rows, places, other_files, paths)
+    _warn(rows, places, shares)
+    if output:
+        entries = _entries(rows, places)
+        if not entries:
+            raise NoInputError("no volume is fit for a datalist", "the reasons are given above")
+        write_datalist(output, entries, shares, reading)
+        typer.echo(f"{output}: {len(entries)} volumes", err=True)
+
+
+def _pattern(patient: str | None) -> re.Pattern[str] | None:
+    from ct_vae.errors import ConfigError
+
+    try:
+        return None if patient is None else re.compile(patient)
+    except re.error as error:
+        raise ConfigError(f"--patient {patient!r} is no regular expression: {error}") from error
+
+
+def _take_stock(
+    paths: Sequence[Path], reading: ReadOptions, pattern: re.Pattern[str] | None
+) -> tuple[list[Row], int]:
+    """All rows, and the number of other files."""
+    from ct_vae.cli.scan_progress import ScanProgress
+    from ct_vae.io.inventory import take_stock
+    from ct_vae.io.inventory_items import find_items
+
+    rows: list[Row] = []
+    with ScanProgress() as progress:
+        found = find_items(paths, reading, progress.looked_into)
+        progress.begin(len(found.items))
+        for place, item in enumerate(found.items, start=1):
+            rows.extend(take_stock(item, reading, pattern))
+            progress.did(place, len(found.items))
+    return rows, found.other_files
+
+
+def _places(rows: Sequence[Row], shares: Shares) -> list[Placement | None]:
+    """Where each row belongs that is ok and whose patient is known."""
+    from dataclasses import replace
+
+    from ct_vae.datasets.split import place_cases
+
+    indices = [index for index, row in enumerate(rows) if row.patient]
+    places: list[Placement | None] = [None] * len(rows)
+    cases = [(rows[index].patient, rows[index].content) for index in indices]
+    for index, place in zip(indices, place_cases(cases, shares), strict=True):
+        same_as = None if place.same_as is None else indices[place.same_as]
+        places[index] = replace(place, same_as=same_as)
+    return places
+
+
+def _entries(rows: Sequence[Row], places: Sequence[Placement | None]) -> list[Entry]:
+    from ct_vae.datasets.write_datalist import Entry
+
+    return [
+        Entry(row.path, place.list_name, place.patient)
+        for row, place in zip(rows, places, strict=True)
+        if place and place.same_as is None
+    ]
+
+
+def _document(
+    rows: Sequence[Row], places: Sequence[Placement | None], other_files: int
+) -> dict[str, Any]:
+    return {
+        "rows": [_facts(row, place, rows) for row, place in zip(rows, places, strict=True)],
+        "other_files": other_files,
+    }
+
+
+def _facts(row: Row, place: Placement | None, rows: Sequence[Row]) -> dict[str, Any]:
+    from ct_vae.io.inventory import PERCENTS
+
+    facts = asdict(row)
+    del facts["patient"], facts["content"], facts["hu"]
+    double = None if place is None else place.same_as
+    return {
+        **facts,
+        "hu_percentiles": row.hu and dict(zip(map(str, PERCENTS), row.hu, strict=True)),
+        "sha256": row.content or None,
+        "patient": place and place.patient,
+        "same_as": None if double is None else rows[double].path,
+        "list": place.list_name if place and double is None else None,
+    }
+
+
+def _warn(rows: Sequence[Row], places: Sequence[Placement | None], shares: Shares) -> None:
+    """Say on standard error what a split suffers from."""
+    for row, place in zip(rows, places, strict=True):
+        first = place and place.same_as is not None and places[place.same_as]
+        if place and first and first.patient != place.patient:
+            typer.echo(
+                f"warning: patients {first.patient} and {place.patient} share one list, since a "
+                f"volume of one is there as the other's: {row.path}",
+                err=True,
+            )
+    listed = {place.list_name: place.patient for place in places if place}
+    wanted = {"training": 1.0, "validation": shares.val, "test": shares.test}
+    empty = [name for name, share in wanted.items() if share and name not in listed]
+    if listed and empty:
+        patients = len({place.patient for place in places if place})
+        typer.echo(
+            f"warning: none of {patients} patients fell to {' or '.join(empty)}; another --seed or "
+            "share may do, or --patient if cases are taken for one patient who are not",
+            err=True,
+        )

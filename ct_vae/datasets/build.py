@@ -1,0 +1,101 @@
+"""From configuration and cases to the patches of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ct_vae.config.run import RunConfig
+from ct_vae.datasets.cached_cases import CachedCases
+from ct_vae.datasets.case import TrainingCase
+from ct_vae.datasets.check import case_problems, patch_problems
+from ct_vae.datasets.patches import PatchDataset
+from ct_vae.datasets.problems import refuse
+from ct_vae.datasets.stored_volume import StoredVolume
+from ct_vae.errors import CtVaeError, InputError, NoInputError
+from ct_vae.preprocess.build import build_preprocessor
+
+Report = Callable[[str], None]
+Load = Callable[[TrainingCase, bool], StoredVolume | None]
+
+
+def build_patches(config: RunConfig, cases: Sequence[TrainingCase], report: Report) -> PatchDataset:
+    """Load the training cases, or find them in the cache, and cut patches from them.
+
+    Headers are looked at first. A case that is refused does not stop the others, so that all are
+    told at once; then nothing is trained.
+
+    Args:
+        config: The run.
+        cases: What to train on.
+        report: Takes a line about each case that is loaded. Names of files stand in it, which
+            belong on the terminal and nowhere else.
+
+    Raises:
+        ConfigError: With every case that cannot be trained on with these settings.
+        InputError: With every case that is damaged or refused.
+        OutputError: If the cache cannot be written.
+    """
+    refuse(case_problems(config, cases))
+    volumes = load_cases(config, cases, report)
+    training = config.training
+    return PatchDataset(
+        volumes,
+        config.patch_size,
+        training.samples,
+        training.seed,
+        training.foreground_share,
+        config.data.augment,
+        image_size(config),
+    )
+
+
+def image_size(config: RunConfig) -> tuple[int, ...] | None:
+    """Sides to which training images are resized, as `ResizedDataset` takes them, or ``None``."""
+    if config.data.resize_to is None:
+        return None
+    return (config.model.resolution,) * config.model.spatial_dims
+
+
+def load_cases(
+    config: RunConfig, cases: Sequence[TrainingCase], report: Report
+) -> list[StoredVolume]:
+    """Oriented cases in their order, in memory or in the cache.
+
+    Raises:
+        ConfigError: With every case into which no patch fits.
+        InputError: With every case that is damaged or refused.
+        OutputError: If the cache cannot be written.
+    """
+    load = _cached(config, report) if config.data.cache_dir else _in_memory(config)
+    volumes: dict[int, StoredVolume] = {}
+    problems: dict[int, CtVaeError] = {}
+    # Processes that start at once share the work, and wait only when nothing else is left to do.
+    for wait in (False, True):
+        for index, case in enumerate(cases):
+            if index in volumes or index in problems:
+                continue
+            try:
+                volume = load(case, wait)
+            except (InputError, NoInputError) as error:
+                problems[index] = InputError(error.cause, error.hint)
+                continue
+            if volume is None:
+                continue
+            volumes[index] = volume
+            report(f"{len(volumes) + len(problems)} of {len(cases)} training cases: {case.key}")
+    unfit = [
+        each for i, v in volumes.items() for each in patch_problems(cases[i].key, v.shape, config)
+    ]
+    refuse([*problems.values(), *unfit])
+    return [volumes[index] for index in range(len(cases))]
+
+
+def _cached(config: RunConfig, report: Report) -> Load:
+    assert config.data.cache_dir
+    return CachedCases(Path(config.data.cache_dir), config.preprocess, report).load
+
+
+def _in_memory(config: RunConfig) -> Load:
+    orient = build_preprocessor(config.preprocess).orient
+    return lambda case, _: StoredVolume.of(orient(case.load()))

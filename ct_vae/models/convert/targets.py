@@ -1,0 +1,91 @@
+"""Where converted files go, and what must not lie there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ct_vae.config.load import read_json
+from ct_vae.config.model_folder import MODEL_FORMAT
+from ct_vae.errors import ConfigError, WeightsError
+from ct_vae.models.convert.peer import Form
+from ct_vae.models.weights import CONFIG_KEY, WEIGHTS, load_metadata
+
+_SAFE = ".safetensors"
+_FILES = (".pt", ".pth", ".ckpt", ".bin", ".json")
+_CONFIG = "config.json"
+_DIFFUSERS_WEIGHTS = "diffusion_pytorch_model.safetensors"
+
+
+def model_targets(folder: Path) -> tuple[Path, Path]:
+    """Weights and configuration of a model folder.
+
+    Raises:
+        ConfigError: If the name is that of a file.
+    """
+    if folder.suffix in (_SAFE, *_FILES) or folder.is_file():
+        raise ConfigError(f"-o {folder} names a file, a model is a folder")
+    return folder / WEIGHTS, folder / _CONFIG
+
+
+def export_targets(output: Path, form: Form) -> tuple[Path, Path]:
+    """Weights and configuration of an export: a ``.safetensors`` file and a ``.json`` or a folder.
+
+    Raises:
+        ConfigError: If the name is that of another file.
+    """
+    if output.suffix == _SAFE:
+        return output, output.with_suffix(".json")
+    if output.suffix in _FILES or output.is_file():
+        raise ConfigError(
+            f"-o {output} names a file that is not written",
+            "an export is a folder or a .safetensors file",
+        )
+    return output / (_DIFFUSERS_WEIGHTS if form == "diffusers" else WEIGHTS), output / _CONFIG
+
+
+def refuse_present(targets: Sequence[Path], overwrite: bool) -> None:
+    """Refuse to write over files that are there.
+
+    Raises:
+        ConfigError: If one is, and overwriting was not asked for.
+    """
+    present = [path for path in targets if path.exists()]
+    if present and not overwrite:
+        raise ConfigError(f"{present[0]} is there already", "choose another -o, or --overwrite")
+
+
+def refuse_source(targets: Sequence[Path], source: Path) -> None:
+    """Refuse to write over what is read, which may be the only copy.
+
+    Raises:
+        ConfigError: If a target is the source, or lies in the folder that is.
+    """
+    read = source.resolve()
+    for path in targets:
+        if path.exists() and read in (path.resolve(), path.resolve().parent):
+            raise ConfigError(f"{path} is what is converted", "choose another -o")
+
+
+def refuse_own(targets: Sequence[Path]) -> None:
+    """Refuse to put an export in the place of a model of this package.
+
+    Raises:
+        ConfigError: If a target is the weights or the configuration of a model folder.
+    """
+    for path in targets:
+        if path.is_file() and _is_own(path):
+            raise ConfigError(
+                f"{path} is of a model folder of this package, which an export cannot stand for",
+                "choose another -o",
+            )
+
+
+def _is_own(path: Path) -> bool:
+    try:
+        if path.suffix == _SAFE:
+            return CONFIG_KEY in load_metadata(path)
+        return read_json(path).get("format") == MODEL_FORMAT
+    except (ConfigError, WeightsError):
+        # What cannot be read is nobody's model.
+        return False

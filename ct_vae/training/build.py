@@ -1,0 +1,56 @@
+"""From configuration to a step that trains."""
+
+from __future__ import annotations
+
+import torch
+
+from ct_vae.config.run import RunConfig
+from ct_vae.losses.build import build_objective
+from ct_vae.training.distributed import World
+from ct_vae.training.initial import initial_model
+from ct_vae.training.learner import Learner
+from ct_vae.training.optim import build_optimiser
+from ct_vae.training.precision import choose_precision
+from ct_vae.training.step import StepSettings, TrainStep
+
+# Convolutions of few channels run up to 1.5 times faster with channels last, on a CPU too.
+_CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
+
+
+def memory_format(spatial_dims: int) -> torch.memory_format:
+    """How networks and images lie in memory."""
+    return _CHANNELS_LAST.get(spatial_dims, torch.contiguous_format)
+
+
+def build_step(config: RunConfig, world: World) -> TrainStep:
+    """Both networks with their first weights, their optimisers and the objective.
+
+    Raises:
+        ConfigError: If the device does not compute in the numbers asked for, or if weights of the
+            perceptual network are missing.
+        WeightsError: If weights that the configuration names do not fit.
+    """
+    training = config.training
+    precision = choose_precision(training.precision, world.device)
+    layout = memory_format(config.model.spatial_dims)
+    model = initial_model(config.model, training.seed)
+    model.to(world.device, memory_format=layout)  # type: ignore[call-overload]
+    objective = build_objective(config, model.output_activation, world.device)
+    optimiser = build_optimiser(model.parameters(), training)
+    generator = Learner(model, optimiser, training.grad_clip, precision, world)
+    discriminator = None
+    if objective.adversary is not None:
+        objective.adversary.to(memory_format=layout)  # type: ignore[call-overload]
+        discriminator = Learner(
+            objective.adversary,
+            build_optimiser(objective.adversary.parameters(), training),
+            training.grad_clip,
+            precision,
+            world,
+            (training.discriminator_lr or training.lr) / training.lr,
+        )
+    share = -(-training.batch_size // world.size)
+    settings = StepSettings(
+        training.seed, training.micro_batch_size or share, training.most_skipped
+    )
+    return TrainStep(generator, objective, settings, precision, world, discriminator)

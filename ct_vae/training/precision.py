@@ -1,0 +1,55 @@
+"""Number formats of a training step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from ct_vae.errors import ConfigError
+
+Choice = Literal["auto", "fp32", "bf16", "fp16"]
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+# PyTorch's 65536 overflows in the first steps of most autoencoders.
+_FIRST_SCALE = 2.0**10
+
+
+@dataclass(frozen=True)
+class Precision:
+    """In what numbers networks compute; parameters, losses and moments stay in float32.
+
+    Attributes:
+        name: ``fp32``, ``bf16`` or ``fp16``.
+        device: Where they compute.
+    """
+
+    name: str
+    device: torch.device
+
+    def autocast(self) -> torch.autocast:
+        """The context in which networks run."""
+        dtype = _DTYPES.get(self.name)
+        return torch.autocast(self.device.type, dtype, enabled=dtype is not None)
+
+    def scaler(self) -> torch.amp.GradScaler:
+        """What scales losses, of which ``fp16`` alone has need."""
+        enabled = self.name == "fp16"
+        return torch.amp.GradScaler(self.device.type, init_scale=_FIRST_SCALE, enabled=enabled)
+
+
+def choose_precision(choice: Choice, device: torch.device) -> Precision:
+    """What was asked for; ``auto`` is ``bf16`` on GPUs that compute in it, and else ``fp32``.
+
+    Raises:
+        ConfigError: If the device does not compute in the numbers asked for.
+    """
+    cuda = device.type == "cuda"
+    has_bf16 = cuda and torch.cuda.is_bf16_supported(including_emulation=False)
+    if choice == "auto":
+        return Precision("bf16" if has_bf16 else "fp32", device)
+    if choice == "bf16" and cuda and not has_bf16:
+        raise ConfigError("training.precision bf16: this GPU does not have it", "take fp16 or auto")
+    if choice == "fp16" and not cuda:
+        raise ConfigError("training.precision fp16 is for GPUs", "take bf16, fp32 or auto")
+    return Precision(choice, device)

@@ -1,0 +1,70 @@
+"""Whether a run may go on under a configuration, and what has changed since it began."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ct_vae.errors import ConfigError
+
+# Keys that change how long a run is, what it tells, or how it learns from here on, but neither the
+# networks nor which sample comes at which place.
+_FREE = {
+    "notes": None,
+    "inference": None,
+    "data": {"cache_dir"},
+    "training": {
+        "samples",
+        "workers",
+        "micro_batch_size",
+        "precision",
+        "lr",
+        "discriminator_lr",
+        "schedule",
+        "lr_decay",
+        "lr_decay_samples",
+        "warmup_samples",
+        "grad_clip",
+        "log_every",
+        "save_every",
+        "checkpoint_every",
+        "best_by",
+        "patience",
+        "most_skipped",
+        "tracker",
+    },
+}
+
+
+def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Differences between two configurations as JSON, one line ``key: old -> new`` for each.
+
+    Raises:
+        ConfigError: If a key differs that must not; all of them are listed.
+    """
+    found = list(_differences(before, after, ()))
+    fixed = [f"{'.'.join(path)}: {old} -> {new}" for path, old, new in found if not _free(path)]
+    if fixed:
+        raise ConfigError(
+            f"the run began with another configuration: {'; '.join(fixed)}",
+            "put the old values back, or begin a new run in another training.output_dir",
+        )
+    return [f"{'.'.join(path)}: {old} -> {new}" for path, old, new in found]
+
+
+def _differences(
+    before: Mapping[str, Any], after: Mapping[str, Any], path: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], Any, Any]]:
+    for key in sorted(before.keys() | after.keys()):
+        old, new = before.get(key), after.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from _differences(old, new, (*path, key))
+        elif old != new:
+            yield (*path, key), old, new
+
+
+def _free(path: tuple[str, ...]) -> bool:
+    if path[0] not in _FREE:
+        return False
+    keys = _FREE[path[0]]
+    return keys is None or (len(path) > 1 and path[1] in keys)

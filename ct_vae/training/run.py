@@ -1,0 +1,294 @@
+"""One training run: the loop, its clock and its state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from ct_vae.config.run import RunConfig
+from ct_vae.errors import CtVaeError, StoppedError
+from ct_vae.io.atomic import write_text
+from ct_vae.models.autoencoder import Autoencoder
+from ct_vae.preprocess.build import build_preprocessor
+from ct_vae.training.batches import Batches
+from ct_vae.training.build import build_step
+from ct_vae.training.checkpoint import (
+    Checkpoint,
+    clear_checkpoints,
+    newest_checkpoint,
+    save_checkpoint,
+)
+from ct_vae.training.distributed import World
+from ct_vae.training.ema import build_ema
+from ct_vae.training.learner import Learner
+from ct_vae.training.optim import learning_rate
+from ct_vae.training.pictures import clear_pictures
+from ct_vae.training.plan import build_plan, plan_lines
+from ct_vae.training.precision import choose_precision
+from ct_vae.training.progress import Progress
+from ct_vae.training.results import Results, RunFacts, saved_at
+from ct_vae.training.resume import changes
+from ct_vae.training.run_data import RunData
+from ct_vae.training.run_log import METRICS, NoLog, RunLog, rewind_log
+from ct_vae.training.step import StepValues
+from ct_vae.training.stop import StopRequest
+from ct_vae.training.tracking import NoTracker, Tracker, build_tracker
+from ct_vae.training.validation import summarise
+
+
+class Run:
+    """A run and all its state; the clock is `samples_seen`, which decides everything drawn."""
+
+    def __init__(
+        self, config: RunConfig, name: str, folder: Path, world: World, data: RunData
+    ) -> None:
+        self.config = config
+        self.folder = folder
+        self.samples_seen = 0
+        self._world = world
+        self._data = data
+        self._settings = data.settings(config)
+        self._hu_per_unit = build_preprocessor(config.preprocess).scale.hu_per_unit
+        self._step = build_step(config, world)
+        self._model = cast(Autoencoder, self._step.generator.module)
+        self._ema = build_ema(self._model, config.training.ema_decay)
+        settings = config.training
+        self._batches = Batches(
+            data.train,
+            settings.samples,
+            settings.batch_size,
+            settings.seed,
+            settings.workers,
+            world,
+        )
+        facts = RunFacts(
+            config,
+            name,
+            folder,
+            self._settings,
+            data.case_count,
+            data.spacings_mm,
+            data.validation,
+        )
+        self._results = Results(facts, world)
+
+    def train(self, resume: bool) -> None:
+        """Run to the end, saving state and model on the way and when done.
+
+        Args:
+            resume: Go on from the newest whole state of the folder, if there is one.
+
+        Raises:
+            StoppedError: If a signal asked for it; the state has been saved.
+            CtVaeError: If too many steps in a row were not finite.
+        """
+        quiet = not self._world.first
+        told: list[str] = []
+        save_due = self._restore(told.append) if resume else False
+        if self.samples_seen == 0:
+            self._clear()
+        with (
+            StopRequest() as stop,
+            RunLog(self.folder / METRICS) if self._world.first else NoLog() as log,
+            Progress(self.config.training.samples, self.samples_seen, quiet) as progress,
+        ):
+            for line in (*told, *self._plan()):
+                progress.say(line)
+            tracker = self._tracker(progress.say)
+            try:
+                outlets = Outlets(log, progress, tracker, stop)
+                self._go_on(outlets, save_due)
+            finally:
+                tracker.close()
+
+    def _go_on(self, outlets: Outlets, save_due: bool) -> None:
+        settings = self.config.training
+        if save_due:
+            self._save(outlets)
+        for batch in self._batches(self.samples_seen):
+            if self._results.finished:
+                break
+            before = self.samples_seen
+            values = self._advance(self._results.model_units(batch), outlets)
+            if values is not None:
+                self._tell(values, before, outlets)
+            last = self.samples_seen >= settings.samples
+            save = last or self._passed(settings.save_every, before)
+            often = settings.checkpoint_every
+            stop = self._world.any(outlets.stop.name is not None)
+            if save or stop or (often is not None and self._passed(often, before)):
+                self._checkpoint(save_due=save)
+            if stop:
+                self._stopped(outlets)
+            if save:
+                self._save(outlets)
+
+    def _passed(self, every: int, before: int) -> bool:
+        return self.samples_seen // every > before // every
+
+    def _advance(self, batch: torch.Tensor, outlets: Outlets) -> StepValues | None:
+        self._model.train()
+        lr = learning_rate(self.config.training, self.samples_seen)
+        try:
+            values = self._step(batch, self.samples_seen, lr)
+        except CtVaeError as error:
+            where = saved_at(self.folder)
+            last = "nothing was saved" if where is None else f"the model of {where} samples is kept"
+            raise CtVaeError(error.cause, f"{error.hint}; {last}") from error
+        if values is not None:
+            self._ema.update_parameters(self._model)
+        for note in self._step.notes:
+            outlets.progress.say(note)
+            outlets.log.write({"samples_seen": self.samples_seen, "note": note})
+        self._step.notes.clear()
+        self.samples_seen += len(batch) * self._world.size
+        return values
+
+    def _tell(self, values: StepValues, before: int, outlets: Outlets) -> None:
+        outlets.progress.show(self.samples_seen, values, self._hu_per_unit)
+        if not self._passed(self.config.training.log_every, before):
+            return
+        line = {
+            "loss": values.loss,
+            "mae_hu": values.mae * self._hu_per_unit,
+            **values.values,
+            **{f"{name}_weight": weight for name, weight in values.weights.items()},
+            **values.codes,
+            **values.discriminator,
+            "grad_norm": values.grad_norm,
+            "latent_std": values.latent_std,
+            "lr": learning_rate(self.config.training, self.samples_seen),
+            "skipped_steps": self._step.skipped,
+        }
+        outlets.log.write({"samples_seen": self.samples_seen, **line})
+        outlets.tracker.write(line, self.samples_seen)
+
+    def _save(self, outlets: Outlets) -> None:
+        results = self._results.validate(self._averaged, outlets.stop)
+        if self._world.any(outlets.stop.name is not None):
+            self._stopped(outlets)
+        metrics = summarise(results)
+        if metrics:
+            self._results.best.improved(metrics, self.samples_seen)
+            outlets.progress.note(self.samples_seen, metrics)
+            outlets.tracker.write(metrics, self.samples_seen)
+        if self._world.first:
+            settings = self.config.training
+            size, seed = settings.batch_size, settings.seed
+            alone = World(device=self._world.device)
+            first = Batches(self._data.train, settings.samples, size, seed, world=alone)
+            pictures = [r.picture for r in results if r.picture is not None]
+            notes = self._results.write(
+                self._averaged, first(0), metrics, pictures, self.samples_seen, outlets.log
+            )
+            for note in notes:
+                outlets.progress.say(note)
+
+    @property
+    def _averaged(self) -> Autoencoder:
+        return cast(Autoencoder, self._ema.module)
+
+    def _stopped(self, outlets: Outlets) -> None:
+        # Whoever started the ranks may end all of them as soon as one has gone.
+        self._world.wait()
+        raise StoppedError(
+            f"stopped by {outlets.stop.name or 'a signal to another rank'} at "
+            f"{self.samples_seen} samples, all saved in {self.folder}",
+            "--resume goes on from there",
+        )
+
+    def _clear(self) -> None:
+        """Take away what an earlier run has left, which would pass for results of this one."""
+        if self._world.first:
+            self._results.best.clear()
+            clear_checkpoints(self.folder)
+            clear_pictures(self.folder)
+            write_text(self.folder / METRICS, "")
+        self._world.wait()
+
+    def _sides(self) -> dict[str, Learner]:
+        sides = {"generator": self._step.generator, "discriminator": self._step.discriminator}
+        return {name: side for name, side in sides.items() if side is not None}
+
+    def _checkpoint(self, save_due: bool) -> None:
+        if not self._world.first:
+            return
+        tensors = {f"ema.{k}": v for k, v in self._ema.state_dict().items()}
+        for name, side in self._sides().items():
+            tensors |= {f"{name}.module.{k}": v for k, v in side.module.state_dict().items()}
+            tensors |= {f"{name}.optimiser.{k}": v for k, v in side.state().items()}
+        settings = {
+            "config": self._compared,
+            "save_due": save_due,
+            "skipped": self._step.skipped,
+            "skipped_in_a_row": self._step.skipped_in_a_row,
+        }
+        save_checkpoint(self.folder, Checkpoint(self.samples_seen, tensors, settings))
+
+    @property
+    def _compared(self) -> dict[str, Any]:
+        """What a run that goes on is compared with."""
+        return {**self._settings, "cases": self._data.cases}
+
+    def _restore(self, report: Callable[[str], None]) -> bool:
+        """Take up the newest whole state; gives whether its model has still to be saved."""
+        checkpoint = newest_checkpoint(self.folder, report)
+        if checkpoint is None:
+            report("there is no state to resume from: the run begins")
+            return False
+        for line in changes(checkpoint.settings["config"], self._compared):
+            report(f"changed since the run began: {line}")
+        self._ema.load_state_dict(_below("ema.", checkpoint))
+        for name, side in self._sides().items():
+            side.module.load_state_dict(_below(f"{name}.module.", checkpoint))
+            side.load_state(_below(f"{name}.optimiser.", checkpoint))
+        self.samples_seen = checkpoint.samples_seen
+        self._step.skipped = checkpoint.settings["skipped"]
+        self._step.skipped_in_a_row = checkpoint.settings["skipped_in_a_row"]
+        report(f"the run goes on after {self.samples_seen} samples")
+        due = bool(checkpoint.settings["save_due"]) and saved_at(self.folder) != self.samples_seen
+        # All ranks have read what the first one is about to change.
+        self._world.wait()
+        if self._world.first:
+            rewind_log(self.folder / METRICS, self.samples_seen, validated=not due)
+        self._world.wait()
+        self._results.recall()
+        return due
+
+    def _plan(self) -> list[str]:
+        plan = build_plan(
+            self.config,
+            (self._data.case_count, len(self._data.validation)),
+            ranks=self._world.size,
+            start=self.samples_seen,
+            precision=choose_precision(self.config.training.precision, self._world.device).name,
+        )
+        return plan_lines(plan)
+
+    def _tracker(self, say: Callable[[str], None]) -> Tracker:
+        if not self._world.first:
+            return NoTracker()
+        name, tree = self.config.training.tracker, self.config.as_json()
+        return build_tracker(name, self.folder, tree, self.samples_seen, say)
+
+
+@dataclass(frozen=True, eq=False)
+class Outlets:
+    """Where a run tells of itself, and where it is told to stop."""
+
+    log: RunLog | NoLog
+    progress: Progress
+    tracker: Tracker
+    stop: StopRequest
+
+
+def _below(prefix: str, checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
+    return {
+        name.removeprefix(prefix): value
+        for name, value in checkpoint.tensors.items()
+        if name.startswith(prefix)
+    }

@@ -1,0 +1,95 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from ct_vae.io import write_volume
+from tests._small import ct_volume
+from tests.cli._run import call
+from tests.training.test_trainer import config, metrics
+
+PHANTOMS = {"phantoms": {"train": 1, "val": 1, "spacing_mm": [16.0, 16.0, 16.0]}}
+
+
+def run_file(folder, **changes):
+    tree = config(folder / "run", **changes).as_json()
+    tree["data"] = PHANTOMS
+    path = folder / "tiny.json"
+    path.write_text(json.dumps(tree))
+    return path
+
+
+def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path):
+    path = run_file(tmp_path, adversarial_weight=0.1, adversarial_start_samples=4)
+    code, output = call("train", path, "--dry-run", "--device", "cpu")
+    assert code == 0
+    for word in ("parameters", "discriminator", "1 for training, 1 for validation", "s per step"):
+        assert word in output
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_dry_run_tells_everything_that_is_wrong_with_the_data(tmp_path):
+    path = run_file(tmp_path)
+    tree = json.loads(path.read_text())
+    for name in "ab":
+        write_volume(ct_volume((20, 18, 6)), tmp_path / f"{name}.nii.gz")
+    table = tmp_path / "cases.csv"
+    rows = ("a.nii.gz,train,p1", "b.nii.gz,val,p1", "c.nii.gz,other,p2", "d.nii.gz,train,p3")
+    table.write_text("\n".join(("image,split,patient", *rows)))
+    path.write_text(json.dumps({**tree, "data": {"csv": str(table)}}))
+    for options in (["--dry-run"], []):
+        code, output = call("train", path, *options)
+        assert code == 2
+        # A patch of 8 does not fit into 6 slices.
+        told = ("patch_size", "patient 'p1' stands in training", "'other'", "d.nii.gz is missing")
+        for word in told:
+            assert word in output, word
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
+def test_a_misspelt_key_names_its_place(tmp_path):
+    path = run_file(tmp_path)
+    code, output = call("train", path, "--set", "training.bacth_size=2")
+    assert code == 2
+    assert "training.bacth_size" in output
+    assert "batch_size" in output
+
+
+def test_resume_and_overwrite_exclude_each_other(tmp_path):
+    code, output = call("train", run_file(tmp_path), "--resume", "--overwrite")
+    assert code == 2
+    assert "give one of them" in output
+
+
+def test_a_run_is_resumed_on_request_alone(tmp_path):
+    path = run_file(tmp_path)
+    assert call("train", path)[0] == 0
+    code, output = call("train", path)
+    assert code == 2
+    assert "--resume" in output
+    assert call("train", path, "--resume", "--set", "training.samples=12")[0] == 0
+    assert metrics(tmp_path / "run")[-1]["samples_seen"] == 12
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_and_ends_with_75_on_one_line(tmp_path):
+    path = run_file(tmp_path, samples=1_000_000, save_every=1_000_000)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ct_vae", "train", str(path)],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    while "samples/s" not in (line := process.stderr.readline()) and line:
+        pass
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=120)
+    assert process.returncode == 75, told
+    last = told.strip().splitlines()[-1]
+    assert last.startswith("stopped by SIGINT at")
+    assert "--resume" in last
+    assert list((tmp_path / "run" / "checkpoints").iterdir())

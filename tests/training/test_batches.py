@@ -1,0 +1,64 @@
+import pytest
+import torch
+from monai.data import MetaTensor
+
+from ct_vae.datasets.order import SeededOrder
+from ct_vae.errors import ConfigError, InputError
+from ct_vae.training.batches import Batches, stack_images
+from ct_vae.training.distributed import World
+
+
+class Numbers(torch.utils.data.Dataset):
+    """Item ``i`` is an image of ``i``."""
+
+    def __init__(self, size):
+        self.size = size
+
+    def __len__(self):
+        return self.size
+
+    def __getitem__(self, index):
+        return torch.full((1, 2), float(index))
+
+
+def numbers(batches, start=0):
+    return [batch[:, 0, 0].tolist() for batch in batches(start)]
+
+
+def test_ranks_share_the_batches_of_one():
+    alone = numbers(Batches(Numbers(7), 22, 4, seed=3))
+    ranks = [numbers(Batches(Numbers(7), 22, 4, 3, world=World(r, 2))) for r in range(2)]
+    assert [a + b for a, b in zip(*ranks, strict=True)] == alone
+    assert [i for batch in alone for i in batch] == list(SeededOrder(7, 22, 3))
+
+
+@pytest.mark.parametrize("start", [0, 4, 12, 20, 22])
+def test_a_run_that_goes_on_sees_what_is_left(start):
+    batches = Batches(Numbers(7), 22, 4, seed=3)
+    assert numbers(batches, start) == numbers(batches)[-(-start // 4) :]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_workers_keep_the_order_and_waiting_is_counted(workers):
+    batches = Batches(Numbers(5), 10, 2, 0, workers)
+    assert numbers(batches) == numbers(Batches(Numbers(5), 10, 2, 0))
+    assert batches.waited_s > 0
+
+
+@pytest.mark.parametrize(("samples", "batch_size"), [(12, 3), (7, 4)])
+def test_ranks_that_cannot_share_evenly_are_refused(samples, batch_size):
+    with pytest.raises(ConfigError, match="not multiples of 2 ranks"):
+        Batches(Numbers(5), samples, batch_size, 0, world=World(0, 2))
+
+
+def test_meta_tensors_and_mixed_types_become_plain_float32():
+    image = MetaTensor(torch.ones(1, 2), affine=torch.eye(4))
+    stacked = stack_images([{"image": image}, torch.zeros(1, 2, dtype=torch.int16)])
+    assert type(stacked) is torch.Tensor
+    assert stacked.dtype == torch.float32
+    assert stack_images([torch.zeros(1, 2, dtype=torch.int16)]).dtype == torch.int16
+
+
+def test_items_without_an_image_are_refused():
+    with pytest.raises(InputError, match=r"got \['NoneType'\]"):
+        stack_images([{"label": torch.ones(1)}])

@@ -1,0 +1,118 @@
+"""Two processes that train one model, over gloo, as ``torchrun`` would start them."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from ct_vae.errors import ConfigError
+from ct_vae.training import train
+from ct_vae.training.checkpoint import newest_checkpoint
+from ct_vae.training.distributed import World, joined_world
+from tests.training.test_resume import config
+from tests.training.test_trainer import metrics
+
+PHANTOMS = {"phantoms": {"train": 2, "val": 2, "spacing_mm": [16.0, 16.0, 16.0]}}
+EQUAL = {"samples": 24, "save_every": 24, "micro_batch_size": None}
+# Each rank counts its own samples since the last step.
+OWN = {"discriminator.module.averages.samples"}
+
+
+def start(path, *options, ranks=2):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "WORLD_SIZE": str(ranks)}
+    return [
+        subprocess.Popen(
+            [sys.executable, "-m", "ct_vae", "train", str(path), "--device", "cpu", *options],
+            env={
+                **environment,
+                "RANK": str(rank),
+                "LOCAL_RANK": str(rank),
+                "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": port,
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(ranks)
+    ]
+
+
+def run_file(folder, kind, **changes):
+    tree = config(folder, kind, **changes).as_json()
+    # Masks belong to the first sample of a micro-batch, which ranks cut differently.
+    tree["model"]["dropout"] = 0.0
+    tree["data"] = PHANTOMS
+    path = folder.with_suffix(".json")
+    path.write_text(json.dumps(tree))
+    return path
+
+
+def finish(processes):
+    outputs = [process.communicate(timeout=300) for process in processes]
+    return [process.returncode for process in processes], outputs
+
+
+def tensors(folder):
+    return newest_checkpoint(folder, pytest.fail).tensors
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["kl", "vq"])
+def test_two_ranks_are_one_rank_with_the_same_batch(tmp_path, kind):
+    """With adversary, adaptive weight, R1 and a codebook that is drawn and revived."""
+    path = run_file(tmp_path / "two", kind, **EQUAL)
+    codes, outputs = finish(start(path))
+    assert codes == [0, 0], outputs
+    train(None, run_file(tmp_path / "one", kind, **EQUAL), device="cpu")
+    one, two = tensors(tmp_path / "one"), tensors(tmp_path / "two")
+    assert one.keys() == two.keys()
+    for name in one.keys() - OWN:
+        torch.testing.assert_close(two[name], one[name], rtol=1e-3, atol=1e-5, msg=name)
+    for a, b in zip(metrics(tmp_path / "one"), metrics(tmp_path / "two"), strict=True):
+        assert a.keys() == b.keys()
+        assert a.get("loss", 0) == pytest.approx(b.get("loss", 0), rel=1e-4)
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_rank_stops_all_and_they_go_on_together(tmp_path):
+    path = run_file(tmp_path / "run", "kl", samples=4000, save_every=4000)
+    processes = start(path)
+    log = tmp_path / "run" / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while not (log.exists() and log.read_text().count("\n") > 2):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    processes[1].send_signal(signal.SIGTERM)
+    codes, outputs = finish(processes)
+    assert codes == [75, 75], outputs
+    reached = newest_checkpoint(tmp_path / "run", pytest.fail).samples_seen
+    assert 0 < reached < 4000
+    changed = ("--set", f"training.samples={reached + 8}")
+    codes, outputs = finish(start(path, "--resume", *changed))
+    assert codes == [0, 0], outputs
+    assert newest_checkpoint(tmp_path / "run", pytest.fail).samples_seen == reached + 8
+
+
+def test_alone_everything_is_as_it_was():
+    world, value = World(), torch.ones(2)
+    assert world.first
+    assert world.mean(value) is value
+    assert world.any(True)
+    assert not world.any(False)
+    assert world.gather([1, 2]) == [1, 2]
+
+
+def test_one_gpu_for_all_ranks_is_refused(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match="every rank to one place"), joined_world("cuda:0"):
+        pass
