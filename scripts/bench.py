@@ -1,6 +1,7 @@
 """Speed and memory beside those of peers, measured in one run on the machine at hand.
 
 Usage: python scripts/bench.py NAME... [--json FILE] [--threads N] [--repetitions N]
+       python scripts/bench.py io|tiling|train ...   has options of its own, see --help
 
 Peers take turns, so that whatever else the machine does meets all of them; the median of the
 repetitions counts. ``agreement`` is the relative error to the first peer's result.
@@ -14,10 +15,12 @@ import json
 import os
 import platform
 import statistics
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -187,6 +190,10 @@ BENCHMARKS: dict[str, Callable[[int], Iterator[Case]]] = {
 }
 
 
+# Each is a program by itself.
+PROGRAMS = {"io": "bench_io", "tiling": "bench_tiling", "train": "bench_train"}
+
+
 def conditions(repetitions: int) -> dict[str, Any]:
     """What a figure holds for: versions, processor, threads, and how busy the machine was."""
     return {
@@ -218,6 +225,10 @@ def show(case: Case) -> None:
 
 def main() -> None:
     """Run the named benchmarks."""
+    if len(sys.argv) > 1 and sys.argv[1] in PROGRAMS:
+        program = import_module(PROGRAMS[sys.argv.pop(1)])
+        program.main()
+        return
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "names", nargs="+", choices=BENCHMARKS, metavar="NAME", help=", ".join(BENCHMARKS)

@@ -1,6 +1,6 @@
 """How fast CT is read, beside peers, measured in one run on the machine at hand.
 
-Usage: python scripts/bench_io.py NAME... [--json FILE] [--repetitions N]
+Usage: python scripts/bench.py io NAME... [--json FILE] [--repetitions N]
 
 ``dicom`` reads ``dicom/abdomen_512`` of the test data, which ``CT_VAE_TEST_DATA`` names (by
 default ``../shared/data``); ``nifti`` reads a phantom that it writes into a temporary folder.

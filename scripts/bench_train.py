@@ -1,12 +1,13 @@
 """A training step beside a plain loop on MONAI, measured in one run on the machine at hand.
 
-Usage: python scripts/bench_train.py [--width N] [--patch N] [--steps N] [--workers N] [--json FILE]
+Usage: python scripts/bench.py train [--width N] [--patch N] [--steps N] [--workers N] [--json FILE]
 
 Both train the same network from the same weights on 3-D patches of the same phantoms: mean absolute
 error, KL, a least-squares game against a patch discriminator of each package (64 channels, three
 levels), AdamW, the same precision, the same number of worker processes. MONAI's loop takes random
 crops of cached volumes, zeroes the gradients of either side in its own turn, and is as its users
-write it: default memory format. Computing and waiting for data are told apart; the peers take turns.
+write it: default memory format. Computing and waiting for data are told apart, and the peers take
+turns.
 """
 
 from __future__ import annotations
@@ -189,7 +190,7 @@ def theirs(
         judged = judged + game(real.float(), target_is_real=True, for_discriminator=True)
         (0.5 * judged).backward()
         optimisers[1].step()
-        return float(loss)
+        return loss.item()
 
     volumes = [
         {"image": make_phantom(a, 0, SPACING_MM).voxels[None].astype("float32")} for a in ANATOMIES

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Literal
 
 import torch
 from torch import nn
 
-from ct_vae.blocks.conv import ConvND
+from ct_vae.blocks.conv import ConvND, per_axis
 from ct_vae.blocks.downsample import BlurPoolND
 from ct_vae.blocks.norm import group_norm
 from ct_vae.errors import ConfigError, InputError
@@ -70,18 +71,22 @@ class PatchDiscriminator(nn.Module):
         if norm not in ("group", "instance"):
             raise ConfigError(f"the norm of a discriminator is group or instance, got {norm!r}")
         self.in_channels = in_channels
+        axes = [per_axis(step, spatial_dims) for step in steps]
+        self._total = tuple(prod(level[axis] for level in axes) for axis in range(spatial_dims))
         self.stem = nn.Sequential(ConvND(spatial_dims, in_channels, base_ch), nn.LeakyReLU(_SLOPE))
         self.levels = nn.ModuleList()
         width = base_ch
         for number, step in enumerate(steps, start=1):
             wider = base_ch * min(2**number, 8)
-            # One group per channel is what an instance norm is; PyTorch's refuses a single voxel.
+            # One group per channel is what an instance norm is.
             groups = wider if norm == "instance" else None
+            # Halved before it is widened, as in StyleGAN2 (Karras et al. 2020): an eighth of the
+            # multiplications in 3-D.
             level = nn.Sequential(
+                BlurPoolND(spatial_dims, step),
                 ConvND(spatial_dims, width, wider),
                 group_norm(spatial_dims, wider, groups),
                 nn.LeakyReLU(_SLOPE),
-                BlurPoolND(spatial_dims, step),
             )
             self.levels.append(level)
             width = wider
@@ -91,12 +96,20 @@ class PatchDiscriminator(nn.Module):
         """Judge images ``(B, in_channels, *spatial)`` of any sides that can be halved so often.
 
         Raises:
-            InputError: If channels do not fit, or if a side is too short.
+            InputError: If channels do not fit, if a side is too short, or if a single voxel would
+                be left, of which no norm can tell anything.
         """
         if x.ndim < 2 or x.shape[1] != self.in_channels:
             raise InputError(
                 f"the discriminator judges images of {self.in_channels} channels, "
                 f"got shape {tuple(x.shape)}"
+            )
+        left = [side // total for side, total in zip(x.shape[2:], self._total, strict=True)]
+        if prod(left) == 1:
+            raise InputError(
+                f"images of sides {tuple(x.shape[2:])} leave one voxel to judge after strides of "
+                f"{self._total}",
+                "take larger patches or fewer levels",
             )
         h = self.stem(x)
         features = [h]

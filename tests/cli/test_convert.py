@@ -64,6 +64,7 @@ def test_stable_diffusion_weights_become_a_model_folder(tmp_path):
     for words in told:
         assert words in text
         assert words in card
+    assert "- HU -1000 to 1000 are represented as -1 to 1;" in card
     assert str(tmp_path) not in card
     metadata = load_metadata(tmp_path / "sd")
     assert json.loads(metadata["conversion"])[0].startswith("format: CompVis")
@@ -142,6 +143,13 @@ def test_there_and_back_again_nothing_has_changed(tmp_path, form, numbers, name)
     converted(tmp_path / "m", "-o", tmp_path / "one.safetensors", "--to", form)
     assert (tmp_path / "one.json").exists()
     assert load_file(tmp_path / "one.safetensors").keys() == before.keys()
+
+
+def test_weights_in_double_precision_are_kept_in_single(tmp_path):
+    save_file(LatentDiffusion(image=1).double().state_dict(), tmp_path / "vae.safetensors")
+    converted(tmp_path / "vae.safetensors", "-o", tmp_path / "m")
+    stored = load_file(tmp_path / "m" / "model.safetensors")
+    assert {tensor.dtype for tensor in stored.values()} == {torch.float32}
 
 
 def test_what_is_there_is_kept_unless_told_otherwise(tmp_path):

@@ -228,7 +228,7 @@ def test_the_adaptive_weight_needs_the_last_layer():
 
 @pytest.mark.parametrize("name", GAMES)
 def test_the_generators_gradient_is_that_of_finite_differences(name):
-    fake, real = pair(4, 4, batch=1)
+    fake, real = pair(8, 4, batch=1)
     judge = Adversary(small_discriminator(spatial_dims=2), name, match_features=True).double()
 
     def heard(x):

@@ -136,7 +136,7 @@ def test_the_adversary_is_that_of_the_configuration():
     # Slices are halved once less than the other axes.
     assert logits.shape == (2, 1, 2, 2, 2)
     assert "feature_matching" in told
-    assert judge.discriminator.levels[0][1].num_groups == 8
+    assert judge.discriminator.levels[0][2].num_groups == 8
     terms = judge.discriminator_terms(a, b, 100)
     assert terms.weights == {"d_real": 0.5, "d_fake": 0.5, "r1": 10.0, "lecam": 0.01}
 

@@ -31,9 +31,8 @@ def test_a_keyword_that_a_kind_does_not_take_is_refused(kind, numbers, words):
 
 
 def test_the_first_of_several_is_named_whatever_their_order():
-    for keys in (("zz", "aa"), ("aa", "zz")):
-        with pytest.raises(ConfigError, match="takes no aa"):
-            AutoencoderKL(**TINY, **dict.fromkeys(keys))
+    with pytest.raises(ConfigError, match="takes no aa"):
+        AutoencoderKL(**TINY, **{letter + letter: None for letter in "zyxwvutsrqponmlkjihgfedcba"})
 
 
 @pytest.mark.parametrize("kind", [AutoencoderKL, VQVAE, MagvitVQVAE])

@@ -192,6 +192,7 @@ def changed(**tensors):
     ("state", "words"),
     [
         (changed(encoder__conv_out__weight=torch.zeros(5, 64, 3, 3)), "neither as many nor twice"),
+        (changed(encoder__conv_out__weight=torch.zeros(12, 64, 3, 3)), "neither as many nor twice"),
         (changed(quant_conv__weight=torch.zeros(4, 8, 1, 1)), "not means and log-variances"),
         (changed(encoder__conv_in__weight=torch.zeros(3)), "no kernel of a convolution"),
         (changed(encoder__conv_in__weight=torch.zeros(48, 3, 3, 3)), "48 channels before levels"),
@@ -279,3 +280,11 @@ def test_a_scale_from_elsewhere_comes_after_that_of_the_configuration(form):
     imported = interpret(state, bare, 0.25)
     assert imported.model.scaling_factor == 0.25
     assert "read: latent scale_factor 0.25" in imported.statements
+
+
+def test_a_block_that_is_gone_is_missing_and_the_others_are_not_too_many():
+    model = LatentDiffusion(ch_mult=(1, 2), blocks=2)
+    gone = "encoder.down.0.block.0."
+    state = {n: t for n, t in model.state_dict().items() if not n.startswith(gone)}
+    with pytest.raises(WeightsError, match=rf"\d+ missing \({gone}.*\)$"):
+        import_weights(state)

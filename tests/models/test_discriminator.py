@@ -29,8 +29,8 @@ def test_below_zero_a_fifth_leaks_through_after_the_stem_and_every_norm():
     discriminator, x = small(spatial_dims=2), noise(2, 1, 16, 8)
     h = nn.functional.leaky_relu(discriminator.stem[0](x), 0.2)
     features = [h]
-    for conv, norm, _, blur in discriminator.levels:
-        h = blur(nn.functional.leaky_relu(norm(conv(h)), 0.2))
+    for blur, conv, norm, _ in discriminator.levels:
+        h = nn.functional.leaky_relu(norm(conv(blur(h))), 0.2)
         features.append(h)
     judgement = discriminator(x)
     assert_close(judgement.logits, discriminator.head(h), 1e-6)
@@ -62,27 +62,29 @@ def test_an_image_is_judged_alone_and_always_alike(norm, train):
 
 def test_an_instance_norm_takes_away_the_level_of_each_channel():
     level = small(norm="instance", spatial_dims=2).levels[0]
-    normed = nn.functional.instance_norm(level[0](noise(2, 8, 8, 8)))
-    weight, bias = (p.view(1, -1, 1, 1) for p in (level[1].weight, level[1].bias))
-    assert_close(level[:2](noise(2, 8, 8, 8)), normed * weight + bias, 1e-4)
+    normed = nn.functional.instance_norm(level[:2](noise(2, 8, 8, 8)))
+    weight, bias = (p.view(1, -1, 1, 1) for p in (level[2].weight, level[2].bias))
+    assert_close(level[:3](noise(2, 8, 8, 8)), normed * weight + bias, 1e-4)
 
 
 @pytest.mark.parametrize("norm", ["group", "instance"])
-def test_one_remaining_voxel_can_be_judged_in_training(norm):
-    logits = small(norm=norm)(noise(1, 1, 4, 4, 4)).logits
+def test_two_remaining_voxels_can_be_judged_in_training_and_one_is_refused(norm):
+    logits = small(norm=norm)(noise(1, 1, 8, 4, 4)).logits
     assert logits.isfinite().all()
+    with pytest.raises(InputError, match="leave one voxel"):
+        small(norm=norm)(noise(1, 1, 4, 4, 7))
 
 
 def test_logits_far_from_a_change_hardly_notice_it():
     """No pooling to one number: beyond the receptive field only the norms' averages change."""
     discriminator = small(spatial_dims=1, levels=2)
     for level in discriminator.levels:
-        level[1] = nn.Identity()
+        level[2] = nn.Identity()
     x = noise(1, 1, 128)
     changed = x.clone()
     changed[..., 64] += 1
     moved = (discriminator(changed).logits != discriminator(x).logits).flatten().nonzero()
-    # A logit sees 28 voxels: those of the stem 3, of each level 3 more and 4 blurred, and the head.
+    # A logit sees 30 voxels: blurs of 4 and convolutions of 3, at one, two and four voxels apart.
     assert 4 <= len(moved) <= 8
     assert (moved.min() * 4 - 64).abs() <= 16
     assert (moved.max() * 4 - 64).abs() <= 16
@@ -96,7 +98,7 @@ def test_moving_the_image_by_a_voxel_changes_blurred_maps_less():
     for name in ("blurred", "bare"):
         if name == "bare":
             for level in discriminator.levels:
-                level[3] = nn.AvgPool2d(1, stride=2)
+                level[0] = nn.AvgPool2d(1, stride=2)
         a, b = (discriminator(x[..., i : i + 60, :60]).logits[..., 2:-2, 2:-2] for i in (0, 1))
         shifts[name] = ((a - b).norm() / (a - a.mean()).norm()).item()
     assert shifts["blurred"] < 0.7 * shifts["bare"]

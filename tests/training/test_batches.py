@@ -3,9 +3,12 @@ import torch
 from monai.data import MetaTensor
 
 from ct_vae.datasets.order import SeededOrder
+from ct_vae.datasets.patches import PatchDataset
+from ct_vae.datasets.stored_volume import StoredVolume
 from ct_vae.errors import ConfigError, InputError
 from ct_vae.training.batches import Batches, stack_images
 from ct_vae.training.distributed import World
+from tests._small import ct_volume
 
 
 class Numbers(torch.utils.data.Dataset):
@@ -36,6 +39,23 @@ def test_ranks_share_the_batches_of_one():
 def test_a_run_that_goes_on_sees_what_is_left(start):
     batches = Batches(Numbers(7), 22, 4, seed=3)
     assert numbers(batches, start) == numbers(batches)[-(-start // 4) :]
+
+
+def test_patches_are_numbered_by_their_place_in_the_run():
+    volume = StoredVolume.of(ct_volume())
+    patches = PatchDataset([volume], (4, 4, 4), 9, seed=2, foreground_share=0.5)
+    parts = [Batches(patches, 9, 4, seed=5)(start) for start in (0, 8)]
+    for start, batches in zip((0, 8), parts, strict=True):
+        expected = torch.stack([patches[i] for i in range(start, 9)])
+        assert torch.equal(torch.cat(list(batches)), expected)
+
+
+def test_the_callers_random_state_is_left_alone():
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    numbers(Batches(Numbers(5), 10, 2, 0))
+    assert torch.equal(torch.rand(3), expected)
 
 
 @pytest.mark.parametrize("workers", [0, 2])

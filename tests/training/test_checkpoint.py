@@ -1,6 +1,7 @@
 import contextlib
 import errno
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -137,3 +138,30 @@ def test_clearing_removes_all_states(tmp_path):
     save_checkpoint(tmp_path, checkpoint(8))
     clear_checkpoints(tmp_path)
     assert not has_checkpoint(tmp_path)
+
+
+def test_a_disk_that_gives_back_other_bytes_keeps_the_older_states(tmp_path, monkeypatch):
+    for samples in (4, 8):
+        save_checkpoint(tmp_path, checkpoint(samples))
+    real = os.write
+
+    def forgetful(descriptor, data):
+        return real(descriptor, bytes(len(data)))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", forgetful)
+        with pytest.raises(OutputError, match="differs from what was meant"):
+            save_checkpoint(tmp_path, checkpoint(12))
+    assert_same(newest_checkpoint(tmp_path, lambda _: None), checkpoint(8))
+
+
+def test_a_state_that_cannot_be_removed_is_told(tmp_path, monkeypatch):
+    save_checkpoint(tmp_path, checkpoint(4))
+
+    def refuses(_, ignore_errors=False):
+        if not ignore_errors:
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(shutil, "rmtree", refuses)
+    with pytest.raises(OutputError, match="cannot remove the earlier"):
+        clear_checkpoints(tmp_path)

@@ -10,6 +10,7 @@ import time
 
 import pytest
 import torch
+from torch import distributed
 
 from ct_vae.errors import ConfigError
 from ct_vae.training import train
@@ -116,3 +117,44 @@ def test_one_gpu_for_all_ranks_is_refused(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ConfigError, match="every rank to one place"), joined_world("cuda:0"):
         pass
+
+
+def test_means_leave_what_they_are_of_as_it_was(monkeypatch):
+    """The other rank holds three times as much."""
+    monkeypatch.setattr(distributed, "all_reduce", lambda tensor: tensor.mul_(4))
+    own = torch.tensor([1.0, 2.0])
+    assert World(0, 2).mean(own).tolist() == [2.0, 4.0]
+    assert own.tolist() == [1.0, 2.0]
+
+
+def test_gradients_become_means_whatever_their_types_and_layouts(monkeypatch):
+    monkeypatch.setattr(distributed, "all_reduce", lambda tensor: tensor.mul_(4))
+    wide, half = torch.arange(96.0).view(2, 3, 2, 2, 4), torch.arange(4).to(torch.bfloat16)
+    parameters = [
+        torch.nn.Parameter(value.clone()) for value in (wide, half, torch.ones(3), wide[0])
+    ]
+    parameters[0].grad = wide.to(memory_format=torch.channels_last_3d)
+    parameters[1].grad, parameters[3].grad = half.clone(), wide[0].clone()
+    World(0, 2).mean_gradients(parameters)
+    assert parameters[2].grad is None
+    for parameter, expected in ((0, wide), (1, half), (3, wide[0])):
+        assert torch.equal(parameters[parameter].grad, 2 * expected)
+
+
+def test_one_rank_is_enough_for_a_flag(monkeypatch):
+    def other_is_asked(told, op):
+        assert op == distributed.ReduceOp.MAX
+        told.clamp_(min=1)
+
+    monkeypatch.setattr(distributed, "all_reduce", other_is_asked)
+    assert World(0, 2).any(False)
+
+
+def test_a_group_that_exists_is_used_and_left_as_it_is():
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    try:
+        with joined_world("cpu") as world:
+            assert (world.rank, world.size) == (0, 1)
+        assert distributed.is_initialized()
+    finally:
+        distributed.destroy_process_group()

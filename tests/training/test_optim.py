@@ -2,11 +2,12 @@ import math
 from itertools import pairwise
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ct_vae.config.training import TrainingConfig
-from ct_vae.training.optim import learning_rate
+from ct_vae.training.optim import build_optimiser, learning_rate
 
 
 def config(**changes):
@@ -58,3 +59,10 @@ def test_step_falls_at_once_and_exponential_little_by_little():
 def test_after_warm_up_the_rate_never_rises(seen, schedule):
     settings = config(schedule=schedule, lr_decay_samples=70)
     assert learning_rate(settings, seen + 101) <= learning_rate(settings, seen + 100)
+
+
+def test_the_optimiser_is_the_one_that_is_configured():
+    settings = config(betas=(0.5, 0.9), weight_decay=0.25)
+    optimiser = build_optimiser([torch.nn.Parameter(torch.ones(1))], settings)
+    (group,) = optimiser.param_groups
+    assert (group["betas"], group["weight_decay"], group["lr"]) == ((0.5, 0.9), 0.25, 1.0)

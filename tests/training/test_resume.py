@@ -199,6 +199,23 @@ def test_changes_walk_through_sections():
         changes(before, {**before, "model": {}})
 
 
+def test_of_the_data_only_the_place_of_the_cache_may_change():
+    before = RunConfig().as_json()
+    moved = {**before, "data": {**before["data"], "cache_dir": "elsewhere"}}
+    assert changes(before, moved) == ["data.cache_dir: None -> elsewhere"]
+    for section, key, value in [
+        ("data", "datalist", "other.json"),
+        ("data", "patient_pattern", "x"),
+        ("preprocess", "spacing_mm", [1.0, 1.0, 1.0]),
+        ("training", "betas", [0.5, 0.9]),
+        ("training", "ema_decay", 0.5),
+        ("training", "weight_decay", 0.1),
+        ("training", "kl_weight", 1.0),
+    ]:
+        with pytest.raises(ConfigError, match=rf"{section}\.{key}: "):
+            changes(before, {**before, section: {**before[section], key: value}})
+
+
 def test_patience_ends_a_run_and_resuming_it_changes_nothing(tmp_path, monkeypatch):
     errors = iter([3.0, 5.0, 4.0, 1.0])
     monkeypatch.setattr(

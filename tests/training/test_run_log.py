@@ -4,7 +4,7 @@ import os
 import pytest
 
 from ct_vae.errors import OutputError
-from ct_vae.training.run_log import RunLog
+from ct_vae.training.run_log import RunLog, rewind_log
 
 
 def lines(path):
@@ -48,3 +48,14 @@ def test_a_folder_that_cannot_be_made_is_an_output_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be opened"):
         RunLog(tmp_path / "file" / "metrics.jsonl")
+
+
+@pytest.mark.parametrize("validated", [True, False])
+def test_a_log_is_wound_back_to_what_the_state_has_seen(tmp_path, validated):
+    """Lines of the very moment stay, but for a validation that is to be made up for."""
+    path = tmp_path / "metrics.jsonl"
+    step, validation = {"loss": 1.0}, {"val_rmse_hu_full": 2.0}
+    told = [{"samples_seen": n, **line} for n in (4, 8, 12) for line in (step, validation)]
+    path.write_text("".join(json.dumps(line) + "\n" for line in told) + '{"samples_se')
+    rewind_log(path, 8, validated)
+    assert lines(path) == told[: 4 if validated else 3]

@@ -5,6 +5,7 @@ from ct_vae.config.run import RunConfig
 from ct_vae.config.training import TrainingConfig
 from ct_vae.errors import CtVaeError
 from ct_vae.losses.build import build_objective
+from ct_vae.losses.terms import Terms
 from ct_vae.training.distributed import World
 from ct_vae.training.learner import Learner
 from ct_vae.training.precision import Precision
@@ -17,6 +18,7 @@ def batch(count=2, seed=0):
     return torch.rand(count, 1, 8, 8, 8, generator=generator) * 2 - 1
 
 
+ALONE = World()
 CPU = torch.device("cpu")
 FULL = Precision("fp32", CPU)
 
@@ -26,21 +28,23 @@ def settings_of(**training):
     return RunConfig(model=SMALL_MODEL, training=TrainingConfig(**tree))
 
 
-def learner(module, grad_clip=None, precision=FULL, make=torch.optim.SGD):
-    return Learner(module, make(module.parameters(), lr=1e-3), grad_clip, precision, World())
+def learner(module, grad_clip=None, precision=FULL, make=torch.optim.SGD, world=ALONE):
+    return Learner(module, make(module.parameters(), lr=1e-3), grad_clip, precision, world)
 
 
-def make_step(model, seed=0, grad_clip=1.0, micro_batch=100, precision=FULL, **training):
+def make_step(
+    model, seed=0, grad_clip=1.0, micro_batch=100, precision=FULL, world=ALONE, **training
+):
     objective = build_objective(settings_of(**training), model.output_activation, CPU)
-    generator = learner(model, grad_clip, precision)
+    generator = learner(model, grad_clip, precision, world=world)
     other = objective.adversary
     return TrainStep(
         generator,
         objective,
         StepSettings(seed, micro_batch),
         precision,
-        World(),
-        None if other is None else learner(other, grad_clip, precision),
+        world,
+        None if other is None else learner(other, grad_clip, precision, world=world),
     )
 
 
@@ -61,6 +65,8 @@ def test_a_step_is_the_gradient_of_the_objective():
     loss = (reconstruction - batch()).abs().mean() + 1e-3 * posterior.kl().mean()
     loss.backward()
     assert values.loss == pytest.approx(loss.item())
+    assert values.mse == pytest.approx((reconstruction - batch()).square().mean().item())
+    assert values.latent_std == pytest.approx(posterior.mean.std(correction=0).item())
     for name, parameter in twin.named_parameters():
         stepped = parameter.detach() - 0.1 * parameter.grad
         torch.testing.assert_close(dict(model.named_parameters())[name].detach(), stepped)
@@ -113,6 +119,61 @@ def test_ten_in_a_row_stop_the_run():
     with pytest.raises(CtVaeError, match="10 steps in a row were not finite") as caught:
         step(bad, 18, 1e-3)
     assert "lower training.lr" in caught.value.hint
+
+
+def test_a_good_step_ends_a_row_of_bad_ones():
+    step = make_step(small_model())
+    for _ in range(2):
+        for _ in range(9):
+            assert step(batch() * float("inf"), 0, 1e-3) is None
+        assert step(batch(), 0, 1e-3) is not None
+    assert (step.skipped, step.skipped_in_a_row) == (18, 0)
+
+
+@pytest.mark.parametrize("where", ["loss", "gradient", "discriminator"])
+def test_whatever_is_not_finite_leaves_both_sides_as_they_were(where, monkeypatch):
+    """The loss alone, the autoencoder's gradient alone, or the other side's alone."""
+    step = make_step(small_model(), **ADVERSARIAL)
+    model, judge = step.generator.module, step.discriminator.module
+    if where == "loss":
+        objective = step._objective
+
+        def endless(*args):
+            terms = objective(*args)
+            return Terms(terms.total + torch.inf, terms.values, terms.weights)
+
+        monkeypatch.setattr(step, "_objective", endless)
+    else:
+        network = model if where == "gradient" else judge
+        next(network.parameters()).register_hook(lambda gradient: gradient * torch.inf)
+    before = weights(model), weights(judge)
+    assert step(batch(), 0, 0.1) is None
+    assert same(before[0], weights(model))
+    assert same(before[1], weights(judge))
+
+
+def test_a_rank_draws_noise_for_its_own_samples(monkeypatch):
+    """The second rank's first step, with another rank that finds the same."""
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda tensor: tensor.mul_(2))
+    results = []
+    for world, seen in ((World(1, 2), 0), (World(), 2)):
+        model = small_model()
+        step = make_step(model, grad_clip=None, world=world)
+        results.append((step(batch(), seen, 0.1).loss, weights(model)))
+    assert results[0][0] == results[1][0]
+    assert same(results[0][1], results[1][1])
+
+
+def test_ranks_do_not_take_smaller_micro_batches_alone(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    model = small_model()
+
+    def no_memory(_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(model.encoder, "forward", no_memory)
+    with pytest.raises(CtVaeError, match=r"does not hold 2 sample"):
+        make_step(model, world=World(0, 2))(batch(), 0, 0.1)
 
 
 def test_generators_of_neighbouring_places_are_unrelated():

@@ -1,0 +1,118 @@
+import pytest
+import torch
+
+from ct_vae.training.distributed import World
+from ct_vae.training.learner import Learner
+from ct_vae.training.precision import Precision
+
+CPU = torch.device("cpu")
+ALONE = World()
+
+
+def learner(precision="fp32", world=ALONE, **settings):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = torch.nn.Conv3d(2, 3, 2).to(memory_format=torch.channels_last_3d)
+    optimiser = torch.optim.AdamW(module.parameters(), lr=1.0)
+    return Learner(module, optimiser, None, Precision(precision, CPU), world, **settings)
+
+
+def loss(side):
+    image = torch.linspace(-1, 1, 2 * 27).view(1, 2, 3, 3, 3)
+    return side.module(image).square().mean()
+
+
+def weights(side):
+    return [p.detach().clone() for p in side.module.parameters()]
+
+
+def test_the_rate_is_a_share_of_the_autoencoders():
+    side = learner(lr_share=0.25)
+    side.begin(0.2)
+    assert [group["lr"] for group in side.optimiser.param_groups] == [pytest.approx(0.05)]
+
+
+def test_old_gradients_are_forgotten():
+    side = learner()
+    for _ in range(2):
+        side.begin(0.1)
+        side.add(loss(side))
+    norm = side.norm()
+    side.begin(0.1)
+    side.add(loss(side))
+    assert torch.equal(norm, side.norm())
+
+
+def test_gradients_are_means_over_ranks(monkeypatch):
+    """The other rank has three times the gradient of this one."""
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda tensor: tensor.mul_(4))
+    norms = []
+    for side in (learner(), learner(world=World(0, 2))):
+        side.begin(0.1)
+        side.add(loss(side))
+        norms.append(side.norm())
+    torch.testing.assert_close(norms[1], 2 * norms[0])
+
+
+def test_losses_that_are_scaled_give_the_norm_and_the_step_of_those_that_are_not():
+    plain, scaled = learner(), learner("fp16")
+    norms = []
+    for side in (plain, scaled):
+        side.begin(0.1)
+        side.add(loss(side))
+        norms.append(side.norm())
+        side.step()
+    torch.testing.assert_close(norms[1], norms[0])
+    for a, b in zip(weights(plain), weights(scaled), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_a_step_that_is_left_out_changes_nothing_but_the_scale():
+    side = learner("fp16")
+    before, scale = weights(side), side.scaler.get_scale()
+    side.begin(0.1)
+    side.add(loss(side) * torch.inf)
+    assert not torch.isfinite(side.norm())
+    side.skip()
+    assert side.scaler.get_scale() == scale / 2
+    assert all(torch.equal(a, b) for a, b in zip(before, weights(side), strict=True))
+    assert all(p.grad is None for p in side.module.parameters())
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_learner_goes_on_from_its_state(precision):
+    """Moments, the count of steps and the scale come back, laid out as the parameters are."""
+    first, second = learner(precision), learner(precision)
+    first.begin(0.1)
+    first.add(loss(first) * torch.inf)
+    first.norm()
+    first.skip()
+    for _ in range(2):
+        first.begin(0.1)
+        first.add(loss(first))
+        first.norm()
+        first.step()
+    second.module.load_state_dict(first.module.state_dict())
+    # As a file gives them back.
+    plain = torch.contiguous_format
+    second.load_state({k: v.clone(memory_format=plain) for k, v in first.state().items()})
+    assert second.scaler.get_scale() == first.scaler.get_scale()
+    moments = second.optimiser.state[second.module.weight]["exp_avg"]
+    assert moments.stride() == second.module.weight.stride()
+    for side in (first, second):
+        side.begin(0.1)
+        side.add(loss(side))
+        side.norm()
+        side.step()
+    assert all(torch.equal(a, b) for a, b in zip(weights(first), weights(second), strict=True))
+
+
+def test_a_run_may_go_on_in_other_numbers():
+    half, full = learner("fp16"), learner()
+    half.begin(0.1)
+    half.add(loss(half))
+    half.norm()
+    half.step()
+    full.load_state(half.state())
+    half.load_state(full.state())
+    assert full.optimiser.state[full.module.weight]["step"] == 1

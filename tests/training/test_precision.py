@@ -1,0 +1,25 @@
+import pytest
+import torch
+
+from ct_vae.errors import ConfigError
+from ct_vae.training.precision import Precision, choose_precision
+
+CPU = torch.device("cpu")
+
+
+def test_a_cpu_computes_in_float32_unless_told():
+    assert choose_precision("auto", CPU) == Precision("fp32", CPU)
+    assert choose_precision("bf16", CPU) == Precision("bf16", CPU)
+    with pytest.raises(ConfigError, match="fp16 is for GPUs"):
+        choose_precision("fp16", CPU)
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)],
+)
+def test_networks_compute_in_what_was_chosen(name, dtype):
+    a = torch.ones(2, 2)
+    with Precision(name, CPU).autocast():
+        assert (a @ a).dtype == dtype
+    assert Precision(name, CPU).scaler().is_enabled() == (name == "fp16")

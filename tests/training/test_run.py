@@ -1,0 +1,91 @@
+"""What a run does beside learning; that it can be interrupted is told in test_resume."""
+
+import pytest
+import torch
+
+from ct_vae.errors import ConfigError, CtVaeError
+from ct_vae.training import train
+from ct_vae.training.checkpoint import newest_checkpoint
+from ct_vae.training.step import TrainStep
+from tests.training.test_trainer import config, metrics, patches
+
+
+def state(folder):
+    return newest_checkpoint(folder, pytest.fail)
+
+
+def spoil(monkeypatch, *places):
+    """Give the step a batch of infinities at these places of the run."""
+    step = TrainStep.__call__
+
+    def spoilt(self, batch, samples_seen, lr):
+        bad = samples_seen in places
+        return step(self, batch * torch.inf if bad else batch, samples_seen, lr)
+
+    monkeypatch.setattr(TrainStep, "__call__", spoilt)
+
+
+def test_skipped_steps_are_counted_over_a_resume_and_not_averaged(tmp_path, monkeypatch):
+    spoil(monkeypatch, 0, 6, 8)
+    settings = {"schedule": "constant", "save_every": 100}
+    whole = train(patches(), config(tmp_path / "whole", samples=12, **settings))
+    train(patches(), config(tmp_path / "parts", samples=8, **settings))
+    parts = train(patches(), config(tmp_path / "parts", samples=12, **settings), resume=True)
+    for run in (whole, parts):
+        assert state(run).settings["skipped"] == 3
+        assert state(run).settings["skipped_in_a_row"] == 0
+        assert state(run).tensors["ema.n_averaged"] == 3
+    a, b = state(whole).tensors, state(parts).tensors
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_row_of_bad_steps_goes_on_over_a_resume_and_names_what_is_kept(tmp_path, monkeypatch):
+    spoil(monkeypatch, *range(4, 20, 2))
+    with pytest.raises(CtVaeError, match=r"3 steps in a row .* nothing was saved"):
+        train(patches(), config(tmp_path / "a", samples=20, save_every=20, most_skipped=3))
+    train(patches(), config(tmp_path / "b", samples=6, save_every=6, most_skipped=3))
+    more = {"samples": 20, "save_every": 20, "most_skipped": 3}
+    with pytest.raises(CtVaeError, match=r"the last at 8 samples.*the model of 6 samples is kept"):
+        train(patches(), config(tmp_path / "b", **more), resume=True)
+
+
+def test_a_note_is_told_and_logged_once_at_its_place(tmp_path, monkeypatch, capfd):
+    step = TrainStep.__call__
+
+    def noting(self, batch, samples_seen, lr):
+        if samples_seen == 2:
+            self.notes.append("less at once")
+        return step(self, batch, samples_seen, lr)
+
+    monkeypatch.setattr(TrainStep, "__call__", noting)
+    lines = metrics(train(patches(), config(tmp_path)))
+    assert [line for line in lines if "note" in line] == [
+        {"samples_seen": 2, "note": "less at once"}
+    ]
+    assert capfd.readouterr().err.count("less at once") == 1
+
+
+def test_the_rate_of_a_step_is_that_before_it(tmp_path, monkeypatch):
+    step, rates = TrainStep.__call__, []
+
+    def watched(self, batch, samples_seen, lr):
+        rates.append((samples_seen, lr))
+        return step(self, batch, samples_seen, lr)
+
+    monkeypatch.setattr(TrainStep, "__call__", watched)
+    train(patches(), config(tmp_path, samples=6, save_every=6, schedule="constant"))
+    assert rates == [(0, pytest.approx(5e-4)), (2, 1e-3), (4, 1e-3)]
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "checkpoints/samples-000000000004/state.json"])
+def test_any_part_of_a_run_is_a_run(tmp_path, name):
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_text("")
+    with pytest.raises(ConfigError, match="holds a run already"):
+        train(patches(), config(tmp_path))
+
+
+def test_to_begin_anew_and_to_go_on_are_not_asked_for_together(tmp_path):
+    with pytest.raises(ConfigError, match="give one of them"):
+        train(patches(), config(tmp_path / "run"), overwrite=True, resume=True)
+    assert not (tmp_path / "run").exists()
