@@ -107,7 +107,9 @@ class TilingRecord(_Part):
     method: Literal["exact", "blend", "whole"]
     tile: Sides | None = None
     overlap: Sides | None = Field(default=None, description="voxels shared by neighbouring tiles")
-    slab: int | None = Field(default=None, description="fewest slices that a layer computed in one go")
+    slab: int | None = Field(
+        default=None, description="fewest slices that a layer computed in one go"
+    )
     spools: tuple[Literal["device", "host", "disk"], ...] | None = Field(
         default=None, description="where feature maps waited to be read again"
     )

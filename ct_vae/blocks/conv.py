@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, cast
+from typing import cast
 
 import torch
 from monai.networks.layers.factories import Conv
 from torch import nn
 from torch.nn import functional
 
+from ct_vae.blocks.convolve import convolution
+from ct_vae.blocks.local import LocalModule, PaddingMode, Reach, Ready
 from ct_vae.errors import ConfigError
 
-PaddingMode = Literal["zeros", "replicate", "reflect", "circular"]
+__all__ = [
+    "ConvND",
+    "PaddedConv",
+    "PaddingMode",
+    "check_causal_axis",
+    "check_causal_padding",
+    "pad",
+    "padded_convolution",
+    "per_axis",
+]
 
 
 def ConvND(  # noqa: N802 - it stands for the class that MONAI's factory picks by dimension
@@ -49,7 +60,7 @@ def ConvND(  # noqa: N802 - it stands for the class that MONAI's factory picks b
     return PaddedConv(inner, low, high, padding_mode)
 
 
-class PaddedConv(nn.Module):
+class PaddedConv(LocalModule):
     """A convolution after padding that may differ between the two ends of an axis.
 
     Args:
@@ -70,6 +81,34 @@ class PaddedConv(nn.Module):
         """Pad ``(B, channels, *spatial)`` and convolve."""
         result: torch.Tensor = self.conv(pad(x, self.low, self.high, self.padding_mode))
         return result
+
+    def reach(self) -> Reach:
+        """Slices under the kernel, and those added at either end."""
+        kernel, stride = (
+            cast("tuple[int, ...]", n) for n in (self.conv.kernel_size, self.conv.stride)
+        )
+        return Reach(kernel[0], stride[0], self.low[0], self.high[0], self.padding_mode)
+
+    def ready(self) -> Ready:
+        """Pad the other axes and convolve."""
+        return padded_convolution(self.conv, self.low[1:], self.high[1:], self.padding_mode)
+
+
+def padded_convolution(
+    conv: nn.Module, low: Sequence[int], high: Sequence[int], mode: PaddingMode
+) -> Ready:
+    """A 3-D convolution of slabs that are padded along the first axis already.
+
+    Args:
+        conv: Whose own padding is not looked at.
+        low: Voxels to add before the other two axes.
+        high: Voxels to add after them.
+        mode: What lies beyond the border.
+    """
+    if mode == "zeros" and tuple(low) == tuple(high):
+        return convolution(conv, (0, low[0], low[1]))
+    inner = convolution(conv, (0, 0, 0))
+    return lambda x: inner(pad(x, (0, *low), (0, *high), mode))
 
 
 def pad(

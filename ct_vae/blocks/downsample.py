@@ -17,6 +17,7 @@ from ct_vae.blocks.conv import (
     pad,
     per_axis,
 )
+from ct_vae.blocks.local import ChainModule, LocalModule, Reach, Ready
 from ct_vae.errors import ConfigError, InputError
 
 
@@ -63,7 +64,7 @@ class DownsampleND(PaddedConv):
         return super().forward(x)
 
 
-class BlurPoolND(nn.Module):
+class BlurPoolND(LocalModule):
     """Every other voxel of a map blurred by (1, 3, 3, 1) / 8, per channel (Zhang 2019).
 
     Output ``i`` of a halved axis sees voxels ``2i - 1`` to ``2i + 2``, centred on its own two; of
@@ -102,13 +103,25 @@ class BlurPoolND(nn.Module):
             InputError: If a side is too short.
         """
         _check_sides(x, self.strides, self.padding_mode)
-        x = pad(x, self.low, self.high, self.padding_mode)
+        return self._blurred(pad(x, self.low, self.high, self.padding_mode))
+
+    def reach(self) -> Reach:
+        """Two slices and one on either side, or one slice of an axis that is not halved."""
+        step = self.strides[0]
+        return Reach(3 * step - 2, step, self.low[0], self.high[0], self.padding_mode)
+
+    def ready(self) -> Ready:
+        """Pad the other axes and blur."""
+        low, high = (0, *self.low[1:]), (0, *self.high[1:])
+        return lambda x: self._blurred(pad(x, low, high, self.padding_mode))
+
+    def _blurred(self, x: torch.Tensor) -> torch.Tensor:
         for axis, step in enumerate(self.strides, start=2):
             x = _blur_and_halve(x, axis) if step == 2 else x
         return x
 
 
-class BlurDownsampleND(nn.Module):
+class BlurDownsampleND(ChainModule):
     """A 3-wide convolution, then every other voxel of its blurred result.
 
     Args:
@@ -145,6 +158,10 @@ class BlurDownsampleND(nn.Module):
         _check_sides(x, self.blur.strides, self.blur.padding_mode)
         result: torch.Tensor = self.blur(self.conv(x))
         return result
+
+    def parts(self) -> Sequence[nn.Module]:
+        """The convolution and the blur."""
+        return self.conv, self.blur
 
 
 def step_strides(

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from ct_vae.blocks.conv import ConvND, PaddingMode, pad
 from ct_vae.blocks.downsample import check_reflection, step_strides
+from ct_vae.blocks.local import ChainModule, LocalModule, PerSlice, Reach, Ready
 from ct_vae.errors import ConfigError
 
 _CONV = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
@@ -25,7 +26,7 @@ _CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 _LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
-class UpsampleND(nn.Module):
+class UpsampleND(ChainModule):
     """More voxels, then a 3-wide convolution: the step up of CompVis (Rombach et al. 2022).
 
     Without gradients, repeating and convolving are one operation on the coarse grid that gives the
@@ -68,11 +69,16 @@ class UpsampleND(nn.Module):
         """
         if self._fusible and not torch.is_grad_enabled():
             return self._fused(x)
-        scale = [float(step) for step in self.strides]
-        finer = functional.interpolate(x, scale_factor=scale, mode=self._interpolation)
+        finer = _interpolated(x, self.strides, self._interpolation)
         check_reflection(finer.shape[2:], self.padding_mode)
         result: torch.Tensor = self.conv(finer)
         return result
+
+    def parts(self) -> Sequence[nn.Module]:
+        """One operation on the coarse grid where there is one, or interpolation and convolution."""
+        if self._fusible:
+            return [_FusedUpsample(self)]
+        return [_Interpolation(self.strides, self._interpolation), self.conv]
 
     def _fused(self, x: torch.Tensor) -> torch.Tensor:
         weight, bias = cast(torch.Tensor, self.conv.weight), cast(torch.Tensor, self.conv.bias)
@@ -93,7 +99,7 @@ class UpsampleND(nn.Module):
         return _interleaved(maps, self.strides, sides)
 
 
-class SubvoxelUpsampleND(nn.Module):
+class SubvoxelUpsampleND(ChainModule):
     """A 3-wide convolution to the values of all sub-voxels, which then take their places.
 
     Channel ``c * prod(strides) + s`` of the convolution becomes sub-voxel ``s`` of channel ``c``;
@@ -142,6 +148,77 @@ class SubvoxelUpsampleND(nn.Module):
         """
         check_reflection(x.shape[2:], self.padding_mode)
         return depth_to_space(self.conv(x), self.strides)
+
+    def parts(self) -> Sequence[nn.Module]:
+        """The convolution and the move of its channels."""
+        return self.conv, _DepthToSpace(self.strides)
+
+
+class _FusedUpsample(LocalModule):
+    """`UpsampleND` in one operation: a coarse slice with its neighbours gives its fine ones."""
+
+    def __init__(self, upsample: UpsampleND) -> None:
+        super().__init__()
+        self.upsample = upsample
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = self.upsample(x)
+        return result
+
+    def reach(self) -> Reach:
+        step, mode = self.upsample.strides[0], self.upsample.padding_mode
+        return Reach(kernel=3, low=1, high=1, mode=mode, repeats=step)
+
+    def ready(self) -> Ready:
+        conv, mode = self.upsample.conv, self.upsample.padding_mode
+        first, *others = self.upsample.strides
+        weight, bias = cast(torch.Tensor, conv.weight), cast(torch.Tensor, conv.bias)
+        kernel = _transposed(fused_kernel(weight, self.upsample.strides)).contiguous()
+        width = 0 if mode == "zeros" else 1
+        beyond = (1 + first, *(1 + step * width for step in others))
+
+        def run(x: torch.Tensor) -> torch.Tensor:
+            x = pad(x, (0, width, width), (0, width, width), mode) if width else x
+            return functional.conv_transpose3d(x, kernel, bias, (first, *others), beyond)
+
+        return run
+
+
+class _Interpolation(LocalModule):
+    """Voxels repeated, or interpolated between their centres."""
+
+    def __init__(self, strides: Sequence[int], mode: str) -> None:
+        super().__init__()
+        self.strides, self.mode = tuple(strides), mode
+        self._blends = mode != "nearest" and strides[0] == 2
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return _interpolated(x, self.strides, self.mode)
+
+    def reach(self) -> Reach:
+        if not self._blends:
+            return Reach(repeats=self.strides[0])
+        # Beyond the border, interpolation finds the border again.
+        return Reach(kernel=3, low=1, high=1, mode="replicate", repeats=2)
+
+    def ready(self) -> Ready:
+        return (lambda x: self(x)[:, :, 2:-2]) if self._blends else self
+
+
+class _DepthToSpace(PerSlice):
+    def __init__(self, strides: Sequence[int]) -> None:
+        super().__init__()
+        self.strides = tuple(strides)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return depth_to_space(x, self.strides)
+
+    def reach(self) -> Reach:
+        return Reach(repeats=self.strides[0])
+
+
+def _interpolated(x: torch.Tensor, strides: Sequence[int], mode: str) -> torch.Tensor:
+    return functional.interpolate(x, scale_factor=[float(step) for step in strides], mode=mode)
 
 
 def depth_to_space(x: torch.Tensor, strides: Sequence[int]) -> torch.Tensor:

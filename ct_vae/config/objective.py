@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -149,10 +150,11 @@ class ObjectiveConfig(Section):
                 f"{SHORTEST_SLICE} voxels, a patch of {list(patch)} has smaller ones"
             )
         least = factors_of(strides, len(patch))[-1]
-        if self.adversarial_weight > 0 and any(n < m for n, m in zip(patch, least, strict=True)):
+        left = prod(side // total for side, total in zip(patch, least, strict=True))
+        if self.adversarial_weight > 0 and left < 2:
             raise ValueError(
                 f"training.discriminator_levels {self.discriminator_levels} need patches of at "
-                f"least {list(least)} voxels, got {list(patch)}"
+                f"least {list(least)} voxels and more along one axis, got {list(patch)}"
             )
 
     @field_validator("focal_gamma")

@@ -12,7 +12,7 @@ from ct_vae.config.objective import ObjectiveConfig
 PositiveInt = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
-_VALIDATION_METRIC = re.compile(r"val_(rmse_hu|psnr_db|ssim)_[a-z_]+")
+_VALIDATION_METRIC = re.compile(r"val_(rmse_hu|psnr_db|ssim)_(full|soft_tissue)")
 
 
 class TrainingConfig(ObjectiveConfig):
@@ -113,6 +113,6 @@ class TrainingConfig(ObjectiveConfig):
         if not _VALIDATION_METRIC.fullmatch(self.best_by):
             raise ValueError(
                 f"best_by {self.best_by!r} is no metric of validation, such as val_rmse_hu_full, "
-                "val_psnr_db_soft_tissue or val_ssim_lung"
+                "val_psnr_db_soft_tissue or val_ssim_full"
             )
         return self

@@ -14,9 +14,10 @@ import numpy as np
 import torch
 
 from ct_vae.errors import ConfigError, InputError
-from ct_vae.inference.device import memory_budget, memory_errors, peak_memory_mb, pick_device
+from ct_vae.inference.device import memory_errors, peak_memory_mb, pick_device
 from ct_vae.inference.network import VolumeNetwork
-from ct_vae.inference.tiling import Method, Tiling, run_tiled
+from ct_vae.inference.passage import Half, Passage, plan_passage
+from ct_vae.inference.tiling import Method, Tiling
 from ct_vae.io import volume_sha256
 from ct_vae.latent import (
     GridRecord,
@@ -26,7 +27,6 @@ from ct_vae.latent import (
     ModelRecord,
     RunRecord,
     SourceRecord,
-    TilingRecord,
 )
 from ct_vae.models.autoencoder import Autoencoder
 from ct_vae.models.model_folder import load_model_folder
@@ -36,9 +36,6 @@ from ct_vae.preprocess.build import build_preprocessor
 from ct_vae.preprocess.pipeline import ModelInput, Preprocessor, restore
 from ct_vae.volume import Volume
 
-# Float32 maps of the widest full-resolution level that a pass holds at its peak: from 2.6 to 6.0
-# were measured on a CPU, over widths of 16 to 128 and both directions; one more for safety.
-_LIVE_MAPS = 7
 # Codes are stored as uint16 up to this size of the codebook.
 _UINT16_CODES = 2**16
 
@@ -51,6 +48,7 @@ class Codec:
         preprocessor: From HU to model units, the same as in training.
         identity: Name and digest of the weights, written into every latent.
         tiling: How volumes are cut unless a call says otherwise.
+        tell: Takes one line about each plan, before any work.
     """
 
     def __init__(
@@ -59,11 +57,13 @@ class Codec:
         preprocessor: Preprocessor,
         identity: ModelRecord,
         tiling: Tiling | None = None,
+        tell: Callable[[str], None] | None = None,
     ) -> None:
         self.network = VolumeNetwork(model.eval())
         self.preprocessor = preprocessor
         self.identity = identity
         self.tiling = tiling or Tiling()
+        self.tell = tell
 
     @memory_errors()
     @torch.inference_mode()
@@ -88,7 +88,7 @@ class Codec:
 
         Raises:
             ConfigError: If sampling has no seed, if a model with codes is asked for a sample, or
-                if the memory does not hold one tile.
+                if the memory does not hold one tile or the thinnest slabs.
             InputError: If the memory does not hold the volume.
         """
         started = time.perf_counter()
@@ -97,12 +97,11 @@ class Codec:
         if sample and isinstance(self.network.model, QuantizedAutoencoder):
             raise ConfigError("this model has codes and no posterior to draw from", "ask for none")
         prepared = self.preprocessor(volume, self.network.factor)
-        plan = self._plan(tiling, prepared.tensor.shape[2:])
-        encoder = self._on_device(self.network.features)
+        passage = self._plan("encode", tiling, _sides(prepared.tensor))
         # Formed once for the whole volume, and only then drawn from or quantised.
-        features = run_tiled(encoder, prepared.tensor, plan, (1, 1, 1))
+        features = passage(prepared.tensor)
         array = self._latent_of(features, seed)
-        record = self._record(volume, prepared, plan, array, seed)
+        record = self._record(volume, prepared, passage, array, seed)
         run = self._run(time.perf_counter() - started)
         return Latent(array, record.latent_grid(), record.model_copy(update={"run": run}))
 
@@ -113,7 +112,7 @@ class Codec:
 
         Raises:
             InputError: If another model made the latent, or if its record is inconsistent.
-            ConfigError: If the memory does not hold one tile.
+            ConfigError: If the memory does not hold one tile or the thinnest slabs.
         """
         record = latent.record
         if record.model.sha256 != self.identity.sha256:
@@ -129,9 +128,7 @@ class Codec:
                 f"the latent has {values.shape[1]} channels, "
                 f"the model {self.network.model.latent_channels}"
             )
-        plan = self._plan(tiling, record.padded_grid().shape)
-        decoder = self._on_device(self.network.decode)
-        units = run_tiled(decoder, values, plan, self.network.factor)
+        units = self._plan("decode", tiling, record.padded_grid().shape)(values)
         return restore(units[0, 0].float(), record.preprocess, record.source.grid.grid())
 
     def reconstruct(self, volume: Volume, tiling: Method | None = None) -> Volume:
@@ -141,10 +138,11 @@ class Codec:
     def repeats(self, record: LatentRecord, seed: int | None) -> bool:
         """Whether encoding the source of ``record`` with this seed would do the same again."""
         same = record.model.sha256 == self.identity.sha256 and record.seed == seed
-        # What fits depends on the moment; a finished latent is not done anew for that.
-        if self.tiling.method == "auto":
-            return same
-        return same and record.tiling == self._plan(None, record.padded_grid().shape)
+        if not same or record.tiling.method != self.tiling.method:
+            return False
+        # How thick slabs are depends on the moment and changes nothing; tiles change the values.
+        planned = self._plan("encode", None, record.padded_grid().shape).record
+        return (record.tiling.tile, record.tiling.overlap) == (planned.tile, planned.overlap)
 
     def _latent_of(self, features: torch.Tensor, seed: int | None) -> np.ndarray:
         """``(C, x, y, z)`` float32, or ``(x, y, z)`` codes, of ``(1, features, x, y, z)``."""
@@ -173,22 +171,18 @@ class Codec:
             return model.quantizer.decode_indices(indices.to(self.network.device)).cpu()
         return torch.from_numpy(np.ascontiguousarray(latent.array, dtype=np.float32))[None]
 
-    def _plan(self, method: Method | None, sides: tuple[int, ...]) -> TilingRecord:
+    def _plan(self, half: Half, method: Method | None, sides: tuple[int, int, int]) -> Passage:
         tiling = self.tiling if method is None else replace(self.tiling, method=method)
-        per_voxel = 4.0 * _LIVE_MAPS * self.network.model.full_resolution_width
-        budget = memory_budget(self.network.device, tiling.max_memory_gb)
-        return tiling.plan(sides, self.network.factor, per_voxel, budget)
-
-    def _on_device(
-        self, operator: Callable[[torch.Tensor], torch.Tensor]
-    ) -> Callable[[torch.Tensor], torch.Tensor]:
-        return lambda tile: operator(tile.to(self.network.device)).cpu()
+        passage = plan_passage(self.network, half, tiling, sides)
+        if self.tell is not None:
+            self.tell(passage.describe())
+        return passage
 
     def _record(
         self,
         volume: Volume,
         prepared: ModelInput,
-        plan: TilingRecord,
+        passage: Passage,
         array: np.ndarray,
         seed: int | None,
     ) -> LatentRecord:
@@ -207,10 +201,10 @@ class Codec:
             seed=seed,
             spatial_dims=2 if model.spatial_dims == 2 else 3,
             image_channels=model.in_channels,
-            tiling=plan,
+            tiling=passage.record,
             scaling_factor=model.scaling_factor,
             statistics=_statistics(array),
-            warnings=volume.warnings,
+            warnings=(*volume.warnings, *passage.warnings),
         )
 
     def _run(self, seconds: float) -> RunRecord:
@@ -249,6 +243,11 @@ def load_codec(
         latent_type=loaded.config.model.latent_type,
     )
     return Codec(loaded.model.to(where), build_preprocessor(steps), identity, tiling)
+
+
+def _sides(volume: torch.Tensor) -> tuple[int, int, int]:
+    x, y, z = volume.shape[2:]
+    return x, y, z
 
 
 def _kind(array: np.ndarray, seed: int | None) -> Literal["mean", "sample", "codes"]:

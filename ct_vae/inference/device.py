@@ -36,7 +36,8 @@ def memory_errors() -> Iterator[None]:
 
 def _too_large() -> InputError:
     return InputError(
-        "the memory does not hold this volume", "take --tiling blend and a smaller --tile"
+        "the memory does not hold this volume",
+        "take --tiling exact and a smaller --max-memory-gb, or --tiling blend and a smaller --tile",
     )
 
 
@@ -76,10 +77,24 @@ def free_bytes(device: torch.device) -> int:
 
 
 def memory_budget(device: torch.device, max_memory_gb: float | None) -> int:
-    """Bytes that one pass may take: the given number, or three fifths of what is free."""
-    if max_memory_gb is not None:
-        return int(max_memory_gb * 2**30)
-    return int(_FREE_SHARE * free_bytes(device))
+    """Bytes that can still be taken: up to the given bound, or three fifths of what is free.
+
+    The bound is one of the process on a CPU, with all that it holds already, and one of the device
+    elsewhere.
+    """
+    if max_memory_gb is None:
+        return int(_FREE_SHARE * free_bytes(device))
+    held = resident_bytes() if device.type == "cpu" else torch.cuda.memory_allocated(device)
+    return int(max_memory_gb * 2**30) - held
+
+
+def resident_bytes() -> int:
+    """Memory that this process holds now; where the system does not tell, the most it has held."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return int(peak_memory_mb(torch.device("cpu")) * 2**20)
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def peak_memory_mb(device: torch.device) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from torch import nn
 
 from ct_vae.errors import ConfigError
 from ct_vae.models.autoencoder import Autoencoder
@@ -45,6 +46,21 @@ class VolumeNetwork:
     def device(self) -> torch.device:
         """Where the model's weights lie."""
         return next(self.model.parameters()).device
+
+    @property
+    def streams(self) -> bool:
+        """Whether volumes can be streamed; a 2-D model does not need it, slices being alone."""
+        return not self._flat
+
+    @property
+    def encoding(self) -> nn.Module:
+        """What leads from ``(1, channels, X, Y, Z)`` to features, as one module."""
+        return nn.Sequential(self.model.encoder, self.model.quant_conv)
+
+    @property
+    def decoding(self) -> nn.Module:
+        """What leads from a latent to ``(1, channels, X, Y, Z)``, as one module."""
+        return nn.Sequential(self.model.post_quant_conv, self.model.decoder)
 
     def features(self, image: torch.Tensor) -> torch.Tensor:
         """What the encoder gives, ``(1, features, x, y, z)``, for an image ``(1, 1, X, Y, Z)``."""

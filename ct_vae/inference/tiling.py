@@ -1,4 +1,4 @@
-"""How a volume is cut for the network: whole, or in tiles whose overlaps are blended."""
+"""How a volume is cut for the network: in exact slabs, whole, or in tiles that are blended."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ct_vae.errors import ConfigError
 from ct_vae.latent import TilingRecord
 
 Triple = tuple[int, int, int]
-Method = Literal["auto", "whole", "blend"]
+Method = Literal["exact", "blend", "whole"]
 Operator = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -22,13 +22,15 @@ class Tiling:
     """Wishes for the way of a volume through the network.
 
     Attributes:
-        method: ``whole``, ``blend``, or ``auto``: whole where the estimate fits the memory.
+        method: ``exact`` streams slabs with the result of the whole, ``whole`` takes all at once,
+            ``blend`` takes tiles whose overlaps are blended.
         tile: Side of a tile in voxels; it is rounded up to a multiple of the factor.
         overlap: Share of a tile that it has in common with the next one.
-        max_memory_gb: Memory that one pass may take; ``None`` means a share of what is free.
+        max_memory_gb: Bound for the process on a CPU and for the device elsewhere; ``None`` means
+            a share of what is free.
     """
 
-    method: Method = "auto"
+    method: Method = "exact"
     tile: int = 96
     overlap: float = 0.25
     max_memory_gb: float | None = None
@@ -39,17 +41,14 @@ class Tiling:
                 f"tile {self.tile} must be positive and overlap {self.overlap} in [0, 1)"
             )
 
-    def plan(
+    def tiles(
         self, sides: Sequence[int], factor: Sequence[int], bytes_per_voxel: float, budget: int
     ) -> TilingRecord:
-        """Decide for a padded volume with ``sides``, multiples of ``factor``.
+        """Place tiles in a padded volume with ``sides``, multiples of ``factor``.
 
         Raises:
             ConfigError: If not even one tile fits the budget.
         """
-        whole_fits = bytes_per_voxel * _count(sides) <= budget
-        if self.method == "whole" or (self.method == "auto" and whole_fits):
-            return TilingRecord(method="whole")
         tile = _triple(min(_up(self.tile, f), n) for n, f in zip(sides, factor, strict=True))
         overlap = _triple(
             min(_up(self.overlap * t, f), t - f) for t, f in zip(tile, factor, strict=True)
@@ -58,7 +57,7 @@ class Tiling:
         if needed > budget:
             raise ConfigError(
                 f"a tile of {tile} voxels needs about {needed / 2**30:.2g} GiB, more than the "
-                f"{budget / 2**30:.2g} GiB that may be used",
+                f"{max(0, budget) / 2**30:.2g} GiB that are left",
                 "choose a smaller --tile or a larger --max-memory-gb",
             )
         return TilingRecord(method="blend", tile=tile, overlap=overlap)

@@ -12,7 +12,7 @@ from torch import nn
 
 from ct_vae.blocks.conv import ConvND, per_axis
 from ct_vae.blocks.downsample import BlurPoolND
-from ct_vae.blocks.norm import group_norm
+from ct_vae.blocks.norm import group_count, group_norm
 from ct_vae.errors import ConfigError, InputError
 
 DiscriminatorNorm = Literal["group", "instance"]
@@ -79,12 +79,13 @@ class PatchDiscriminator(nn.Module):
         for number, step in enumerate(steps, start=1):
             wider = base_ch * min(2**number, 8)
             # One group per channel is what an instance norm is.
-            groups = wider if norm == "instance" else None
+            groups = wider if norm == "instance" else group_count(wider, None)
             # Halved before it is widened, as in StyleGAN2 (Karras et al. 2020): an eighth of the
             # multiplications in 3-D.
             level = nn.Sequential(
                 BlurPoolND(spatial_dims, step),
-                ConvND(spatial_dims, width, wider),
+                # An offset of every channel is what such a norm takes away.
+                ConvND(spatial_dims, width, wider, bias=groups < wider),
                 group_norm(spatial_dims, wider, groups),
                 nn.LeakyReLU(_SLOPE),
             )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ct_vae.config.model_folder import ModelFolderConfig
-from ct_vae.errors import WeightsError
+from ct_vae.errors import OutputError, WeightsError
 from ct_vae.io.atomic import atomic_write, sha256_file, write_text
 from ct_vae.models.autoencoder import Autoencoder
 from ct_vae.models.build import build_model
@@ -68,6 +68,23 @@ def save_model_folder(
         with atomic_write(folder / name) as file:
             file.write(data)
     write_text(folder / SUMS, sums)
+
+
+def remove_model(folder: Path) -> None:
+    """Take a model out of a folder; files of other names are left alone.
+
+    Raises:
+        OutputError: If a file cannot be removed.
+    """
+    try:
+        # Without weights a folder is no model folder, wherever the removal stops.
+        for name in (WEIGHTS, CONFIG, CARD, SUMS):
+            (folder / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"cannot remove the earlier {folder}: {error.strerror}",
+            "choose another training.output_dir",
+        ) from error
 
 
 def load_model_folder(folder: Path) -> LoadedModel:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,8 +11,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from ct_vae.datasets.order import SeededOrder
 from ct_vae.datasets.patches import PatchDataset
-from ct_vae.errors import ConfigError, InputError
+from ct_vae.errors import ConfigError, CtVaeError, InputError
 from ct_vae.training.distributed import World
+from ct_vae.training.stop import SIGNALS
 
 
 class Batches:
@@ -28,9 +29,6 @@ class Batches:
         seed: Of the order of other data.
         workers: Processes that prepare patches.
         world: Ranks that share a batch.
-
-    Attributes:
-        waited_s: Seconds spent waiting for data so far.
 
     Raises:
         ConfigError: If the ranks cannot share the batches evenly.
@@ -51,22 +49,20 @@ class Batches:
         self._seed = seed
         self._workers = workers
         self._world = world or World()
-        self.waited_s = 0.0
-        last = samples % batch_size
-        if batch_size % self._world.size or last % self._world.size:
-            raise ConfigError(
-                f"training.batch_size {batch_size} and a last batch of {last} are not multiples of "
-                f"{self._world.size} ranks",
-                "choose batch_size and samples that are",
-            )
+        check_shares(samples, batch_size, self._world.size)
 
     def __call__(self, start: int) -> Iterator[torch.Tensor]:
-        """This rank's images ``(B, C, *spatial)`` from sample ``start`` of the run on."""
+        """This rank's images ``(B, C, *spatial)`` from sample ``start`` of the run on.
+
+        Raises:
+            CtVaeError: As the data set raises it, or if a worker process has died.
+        """
         cuda = self._world.device.type == "cuda"
         loader = DataLoader(
-            self._data,
+            _Caught(self._data),
             batch_sampler=self._shares(start),
-            collate_fn=stack_images,
+            collate_fn=_stack_or_tell,
+            worker_init_fn=_ignore_signals,
             num_workers=self._workers,
             pin_memory=cuda,
             # Without one of its own it would draw from the caller's random state.
@@ -74,11 +70,19 @@ class Batches:
         )
         batches = iter(loader)
         while True:
-            began = time.perf_counter()
-            batch = next(batches, None)
-            self.waited_s += time.perf_counter() - began
+            try:
+                batch = next(batches, None)
+            except RuntimeError as error:
+                if "DataLoader worker" not in str(error):
+                    raise
+                raise CtVaeError(
+                    f"a process that prepares patches has died: {str(error).splitlines()[0]}",
+                    "often the memory is used up: lower training.workers",
+                ) from error
             if batch is None:
                 return
+            if isinstance(batch, CtVaeError):
+                raise batch
             yield batch.to(self._world.device, non_blocking=cuda)
 
     def _shares(self, start: int) -> list[list[int]]:
@@ -92,6 +96,48 @@ class Batches:
             own = len(whole) // self._world.size
             shares.append(list(whole[self._world.rank * own : (self._world.rank + 1) * own]))
         return shares
+
+
+def check_shares(samples: int, batch_size: int, ranks: int) -> None:
+    """Refuse batches that ranks cannot share evenly.
+
+    Raises:
+        ConfigError: With the numbers.
+    """
+    last = samples % batch_size
+    if batch_size % ranks or last % ranks:
+        raise ConfigError(
+            f"training.batch_size {batch_size} and a last batch of {last} are not multiples of "
+            f"{ranks} ranks",
+            "choose batch_size and samples that are",
+        )
+
+
+class _Caught(Dataset[Any]):
+    """A data set whose refusals come out of a worker as they are, not as a traceback."""
+
+    def __init__(self, data: Dataset[Any]) -> None:
+        self._data = data
+
+    def __getitem__(self, index: int) -> Any:
+        try:
+            return self._data[index]
+        except CtVaeError as error:
+            return error
+
+
+def _stack_or_tell(items: Sequence[Any]) -> torch.Tensor | CtVaeError:
+    told = [item for item in items if isinstance(item, CtVaeError)]
+    try:
+        return told[0] if told else stack_images(items)
+    except CtVaeError as error:
+        return error
+
+
+def _ignore_signals(_: int) -> None:
+    # Batch systems send them to every process of a group; the one that trains ends its workers.
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def stack_images(items: Sequence[Any]) -> torch.Tensor:

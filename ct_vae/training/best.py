@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from ct_vae.errors import OutputError
-from ct_vae.models.model_folder import CARD, CONFIG, SUMS
-from ct_vae.models.weights import WEIGHTS
+from ct_vae.models.model_folder import remove_model
 
 BEST = "best"
 _HIGHER_IS_BETTER = ("val_psnr_", "val_ssim_")
@@ -42,17 +41,9 @@ class Best:
         Raises:
             OutputError: If a file cannot be removed.
         """
-        try:
-            # Without weights a folder is no model folder, wherever the removal stops.
-            for name in (WEIGHTS, CONFIG, CARD, SUMS):
-                (self.folder / name).unlink(missing_ok=True)
-            if self.folder.is_dir() and not any(self.folder.iterdir()):
-                self.folder.rmdir()
-        except OSError as error:
-            raise OutputError(
-                f"cannot remove the earlier {self.folder}: {error.strerror}",
-                "choose another training.output_dir",
-            ) from error
+        remove_model(self.folder)
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()
 
     def improved(self, metrics: Mapping[str, float], samples_seen: int) -> bool:
         """Whether a validation is the best so far; one without the metric never is."""

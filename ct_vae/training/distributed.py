@@ -107,8 +107,14 @@ def joined_world(device: str | None) -> Iterator[World]:
         torch.cuda.set_device(where)
     if not existing:
         backend = "nccl" if where.type == "cuda" else "gloo"
-        # Ranks wait while the first one validates its last case and writes.
-        distributed.init_process_group(backend, timeout=_PATIENCE)
+        try:
+            # Ranks wait while the first one validates its last case and writes.
+            distributed.init_process_group(backend, timeout=_PATIENCE)
+        except ValueError as error:
+            raise ConfigError(
+                f"WORLD_SIZE is {size}, but the ranks cannot find each other: {error}",
+                "start them with torchrun, or unset WORLD_SIZE",
+            ) from error
     try:
         yield World(distributed.get_rank(), distributed.get_world_size(), where)
     finally:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import torch
 
 from ct_vae.config.model_folder import LatentConfig
+from ct_vae.errors import CtVaeError
 from ct_vae.models.autoencoder import Autoencoder
 from ct_vae.models.autoencoder_kl import AutoencoderKL
 
@@ -23,12 +24,18 @@ def measure_latent(model: Autoencoder, batches: Iterable[torch.Tensor]) -> Laten
     total = squares = torch.zeros(1, dtype=torch.float64)
     for batch in batches:
         values, noise = _stage_2_inputs(model, batch)
+        if not (values.isfinite().all() and noise.isfinite().all()):
+            # Training leaves such a batch out as well.
+            continue
         axes = [0, *range(2, values.ndim)]
         samples += len(batch)
         count += values.numel() // values.shape[1]
         total = total + values.sum(axes)
         squares = squares + (values.square() + noise).sum(axes)
-    assert count, "no batch was given"
+    if not count:
+        raise CtVaeError(
+            "no batch of training images has a finite latent", "lower training.lr, check the data"
+        )
     means = total / count
     variances = (squares / count - means.square()).clamp_min(0)
     pooled = (squares.mean() / count - means.mean().square()).clamp_min(0).sqrt().item()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import torch
 
 from ct_vae.config.model_folder import LatentConfig, ModelFolderConfig
 from ct_vae.config.run import RunConfig
-from ct_vae.errors import WeightsError
+from ct_vae.errors import InputError, WeightsError
 from ct_vae.inference.tiling import Tiling
 from ct_vae.io.atomic import write_json
 from ct_vae.models.autoencoder import Autoencoder
@@ -33,7 +32,6 @@ from ct_vae.training.validation_picture import PICTURED_CASES, CasePicture
 from ct_vae.volume import Volume
 
 SETTINGS = "train_config.json"
-_STATISTICS_BATCHES = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,8 +81,17 @@ class Results:
         return patience is not None and self.best.since >= patience
 
     def model_units(self, batch: torch.Tensor) -> torch.Tensor:
-        """Images ``(B, C, *spatial)`` in HU as the network takes them, on its device."""
+        """Images ``(B, C, *spatial)`` in HU as the network takes them, on its device.
+
+        Raises:
+            InputError: If they have another number of axes.
+        """
         model = self._facts.config.model
+        if batch.ndim != model.spatial_dims + 2:
+            raise InputError(
+                f"training images have a channel axis and {model.spatial_dims} sides, got shape "
+                f"{tuple(batch.shape[1:])}"
+            )
         # A model with several image channels gets the grey value in each.
         copies = model.in_channels if batch.shape[1] == 1 else 1
         units = self._preprocessor.scale.to_model(batch.to(self._world.device))
@@ -132,7 +139,7 @@ class Results:
 
         Args:
             model: In evaluation mode.
-            batches: Training patches in HU, of which the first ones tell of the latent.
+            batches: Training patches in HU that tell of the latent.
             metrics: Of the validation that `best` has judged last; empty without one.
             pictures: Slices of its first cases.
             samples_seen: The run's clock.
@@ -148,9 +155,7 @@ class Results:
             log.write({"samples_seen": samples_seen, **metrics})
         folder = self._facts.folder
         notes = draw_pictures(folder, folder / METRICS, pictures, samples_seen)
-        first = islice(batches, _STATISTICS_BATCHES)
-        latent = measure_latent(model, (self.model_units(batch) for batch in first))
-        model.scaling_factor = latent.scaling_factor
+        latent = measure_latent(model, map(self.model_units, batches))
         if self.best.samples_seen == samples_seen:
             self._write_model(self.best.folder, model, latent, metrics, samples_seen)
         self._write_model(folder, model, latent, metrics, samples_seen)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ct_vae.config.run import RunConfig
 from ct_vae.errors import ConfigError
 
 # Keys that change how long a run is, what it tells, or how it learns from here on, but neither the
@@ -28,12 +29,12 @@ _FREE = {
         "log_every",
         "save_every",
         "checkpoint_every",
-        "best_by",
         "patience",
         "most_skipped",
         "tracker",
     },
 }
+_DEFAULTS = RunConfig().as_json()
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
@@ -42,7 +43,7 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     Raises:
         ConfigError: If a key differs that must not; all of them are listed.
     """
-    found = list(_differences(before, after, ()))
+    found = list(_differences(_filled(before, _DEFAULTS), _filled(after, _DEFAULTS), ()))
     fixed = [f"{'.'.join(path)}: {old} -> {new}" for path, old, new in found if not _free(path)]
     if fixed:
         raise ConfigError(
@@ -50,6 +51,15 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
             "put the old values back, or begin a new run in another training.output_dir",
         )
     return [f"{'.'.join(path)}: {old} -> {new}" for path, old, new in found]
+
+
+def _filled(tree: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration of an older version together with the keys that it could not have."""
+    filled = dict(defaults) | dict(tree)
+    for key, value in defaults.items():
+        if isinstance(value, Mapping) and isinstance(filled[key], Mapping):
+            filled[key] = _filled(filled[key], value)
+    return filled
 
 
 def _differences(

@@ -4,27 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 
 from ct_vae.config.run import RunConfig
-from ct_vae.errors import CtVaeError, StoppedError
+from ct_vae.errors import ConfigError, CtVaeError, StoppedError
 from ct_vae.io.atomic import write_text
 from ct_vae.models.autoencoder import Autoencoder
+from ct_vae.models.model_folder import remove_model
 from ct_vae.preprocess.build import build_preprocessor
 from ct_vae.training.batches import Batches
-from ct_vae.training.build import build_step
-from ct_vae.training.checkpoint import (
-    Checkpoint,
-    clear_checkpoints,
-    newest_checkpoint,
-    save_checkpoint,
-)
+from ct_vae.training.checkpoint import Checkpoint, clear_checkpoints, save_checkpoint
 from ct_vae.training.distributed import World
 from ct_vae.training.ema import build_ema
-from ct_vae.training.learner import Learner
 from ct_vae.training.optim import learning_rate
 from ct_vae.training.pictures import clear_pictures
 from ct_vae.training.plan import build_plan, plan_lines
@@ -34,29 +29,38 @@ from ct_vae.training.results import Results, RunFacts, saved_at
 from ct_vae.training.resume import changes
 from ct_vae.training.run_data import RunData
 from ct_vae.training.run_log import METRICS, NoLog, RunLog, rewind_log
-from ct_vae.training.step import StepValues
+from ct_vae.training.run_state import gather_state, restore_state, shared_checkpoint
+from ct_vae.training.step import StepValues, TrainStep
 from ct_vae.training.stop import StopRequest
 from ct_vae.training.tracking import NoTracker, Tracker, build_tracker
 from ct_vae.training.validation import summarise
+
+_STATISTICS_BATCHES = 32
 
 
 class Run:
     """A run and all its state; the clock is `samples_seen`, which decides everything drawn."""
 
     def __init__(
-        self, config: RunConfig, name: str, folder: Path, world: World, data: RunData
+        self, config: RunConfig, name: str, folder: Path, step: TrainStep, data: RunData
     ) -> None:
         self.config = config
         self.folder = folder
         self.samples_seen = 0
-        self._world = world
+        self._world = world = step.world
         self._data = data
         self._settings = data.settings(config)
         self._hu_per_unit = build_preprocessor(config.preprocess).scale.hu_per_unit
-        self._step = build_step(config, world)
+        self._step = step
         self._model = cast(Autoencoder, self._step.generator.module)
         self._ema = build_ema(self._model, config.training.ema_decay)
         settings = config.training
+        if settings.patience is not None and not data.validation:
+            raise ConfigError(
+                f"training.patience {settings.patience} waits for validations, and there is no "
+                "validation case",
+                "name some, or leave patience out",
+            )
         self._batches = Batches(
             data.train,
             settings.samples,
@@ -86,24 +90,25 @@ class Run:
             StoppedError: If a signal asked for it; the state has been saved.
             CtVaeError: If too many steps in a row were not finite.
         """
-        quiet = not self._world.first
         told: list[str] = []
         save_due = self._restore(told.append) if resume else False
-        if self.samples_seen == 0:
-            self._clear()
-        with (
-            StopRequest() as stop,
-            RunLog(self.folder / METRICS) if self._world.first else NoLog() as log,
-            Progress(self.config.training.samples, self.samples_seen, quiet) as progress,
-        ):
-            for line in (*told, *self._plan()):
-                progress.say(line)
-            tracker = self._tracker(progress.say)
-            try:
-                outlets = Outlets(log, progress, tracker, stop)
-                self._go_on(outlets, save_due)
-            finally:
-                tracker.close()
+        quiet = not self._world.first
+        progress = Progress(self.config.training.samples, self.samples_seen, quiet)
+        for line in (*told, *self._plan()):
+            progress.say(line)
+        # One that cannot be had is told before an earlier run is cleared away.
+        tracker = self._tracker(progress.say)
+        try:
+            if self.samples_seen == 0:
+                self._clear()
+            with (
+                StopRequest() as stop,
+                RunLog(self.folder / METRICS) if self._world.first else NoLog() as log,
+                progress,
+            ):
+                self._go_on(Outlets(log, progress, tracker, stop), save_due)
+        finally:
+            tracker.close()
 
     def _go_on(self, outlets: Outlets, save_due: bool) -> None:
         settings = self.config.training
@@ -111,6 +116,11 @@ class Run:
             self._save(outlets)
         for batch in self._batches(self.samples_seen):
             if self._results.finished:
+                patience, best = settings.patience, self._results.best.samples_seen
+                outlets.progress.say(
+                    f"the run ends: {patience} validations in a row were no better than that at "
+                    f"{best} samples"
+                )
                 break
             before = self.samples_seen
             values = self._advance(self._results.model_units(batch), outlets)
@@ -136,6 +146,8 @@ class Run:
         try:
             values = self._step(batch, self.samples_seen, lr)
         except CtVaeError as error:
+            if type(error) is not CtVaeError:
+                raise
             where = saved_at(self.folder)
             last = "nothing was saved" if where is None else f"the model of {where} samples is kept"
             raise CtVaeError(error.cause, f"{error.hint}; {last}") from error
@@ -161,7 +173,7 @@ class Run:
             **values.discriminator,
             "grad_norm": values.grad_norm,
             "latent_std": values.latent_std,
-            "lr": learning_rate(self.config.training, self.samples_seen),
+            "lr": learning_rate(self.config.training, before),
             "skipped_steps": self._step.skipped,
         }
         outlets.log.write({"samples_seen": self.samples_seen, **line})
@@ -180,10 +192,15 @@ class Run:
             settings = self.config.training
             size, seed = settings.batch_size, settings.seed
             alone = World(device=self._world.device)
-            first = Batches(self._data.train, settings.samples, size, seed, world=alone)
+            batches = Batches(self._data.train, settings.samples, size, seed, world=alone)
+            first = (
+                part
+                for batch in islice(batches(0), _STATISTICS_BATCHES)
+                for part in torch.split(batch, self._step.micro_batch)
+            )
             pictures = [r.picture for r in results if r.picture is not None]
             notes = self._results.write(
-                self._averaged, first(0), metrics, pictures, self.samples_seen, outlets.log
+                self._averaged, first, metrics, pictures, self.samples_seen, outlets.log
             )
             for note in notes:
                 outlets.progress.say(note)
@@ -204,30 +221,24 @@ class Run:
     def _clear(self) -> None:
         """Take away what an earlier run has left, which would pass for results of this one."""
         if self._world.first:
+            remove_model(self.folder)
             self._results.best.clear()
             clear_checkpoints(self.folder)
             clear_pictures(self.folder)
             write_text(self.folder / METRICS, "")
         self._world.wait()
 
-    def _sides(self) -> dict[str, Learner]:
-        sides = {"generator": self._step.generator, "discriminator": self._step.discriminator}
-        return {name: side for name, side in sides.items() if side is not None}
-
     def _checkpoint(self, save_due: bool) -> None:
         if not self._world.first:
             return
-        tensors = {f"ema.{k}": v for k, v in self._ema.state_dict().items()}
-        for name, side in self._sides().items():
-            tensors |= {f"{name}.module.{k}": v for k, v in side.module.state_dict().items()}
-            tensors |= {f"{name}.optimiser.{k}": v for k, v in side.state().items()}
         settings = {
             "config": self._compared,
             "save_due": save_due,
             "skipped": self._step.skipped,
             "skipped_in_a_row": self._step.skipped_in_a_row,
         }
-        save_checkpoint(self.folder, Checkpoint(self.samples_seen, tensors, settings))
+        state = gather_state(self._step, self._ema)
+        save_checkpoint(self.folder, Checkpoint(self.samples_seen, state, settings))
 
     @property
     def _compared(self) -> dict[str, Any]:
@@ -236,16 +247,19 @@ class Run:
 
     def _restore(self, report: Callable[[str], None]) -> bool:
         """Take up the newest whole state; gives whether its model has still to be saved."""
-        checkpoint = newest_checkpoint(self.folder, report)
+        checkpoint = shared_checkpoint(self.folder, self._world, report)
         if checkpoint is None:
             report("there is no state to resume from: the run begins")
             return False
+        if checkpoint.samples_seen > self.config.training.samples:
+            raise ConfigError(
+                f"training.samples {self.config.training.samples}: the run has seen "
+                f"{checkpoint.samples_seen} already",
+                "choose at least as many",
+            )
         for line in changes(checkpoint.settings["config"], self._compared):
             report(f"changed since the run began: {line}")
-        self._ema.load_state_dict(_below("ema.", checkpoint))
-        for name, side in self._sides().items():
-            side.module.load_state_dict(_below(f"{name}.module.", checkpoint))
-            side.load_state(_below(f"{name}.optimiser.", checkpoint))
+        restore_state(self._step, self._ema, checkpoint.tensors)
         self.samples_seen = checkpoint.samples_seen
         self._step.skipped = checkpoint.settings["skipped"]
         self._step.skipped_in_a_row = checkpoint.settings["skipped_in_a_row"]
@@ -284,11 +298,3 @@ class Outlets:
     progress: Progress
     tracker: Tracker
     stop: StopRequest
-
-
-def _below(prefix: str, checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
-    return {
-        name.removeprefix(prefix): value
-        for name, value in checkpoint.tensors.items()
-        if name.startswith(prefix)
-    }

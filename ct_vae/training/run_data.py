@@ -13,9 +13,12 @@ from torch.utils.data import Dataset
 
 from ct_vae.config.run import RunConfig
 from ct_vae.datasets.build import build_patches, image_size
+from ct_vae.datasets.case import TrainingCase
 from ct_vae.datasets.check import checked_split
 from ct_vae.datasets.patches import PatchDataset
+from ct_vae.datasets.problems import refuse
 from ct_vae.datasets.resize import ResizedDataset
+from ct_vae.errors import CtVaeError, InputError, NoInputError
 from ct_vae.training.redact import redacted
 from ct_vae.volume import Volume
 
@@ -79,18 +82,50 @@ def named_data(
         InputError: If volumes are damaged or refused.
     """
     split = checked_split(config)
-    validation = [case.load for case in split.val]
-    if val_dataset is not None:
-        validation = [partial(_itself, volume) for volume in val_dataset]
     patches = build_patches(config, split.train, report)
+    if val_dataset is None:
+        _read_once(split.val)
+        validation: list[Callable[[], Volume]] = [case.load for case in split.val]
+    else:
+        validation = _given_volumes(val_dataset)
     return RunData(patches, validation, tuple(case.key for case in split.train))
 
 
 def given_data(config: RunConfig, data: Dataset[Any], val_dataset: Sequence[Volume]) -> RunData:
-    """A data set that was given in Python, its images resized if the configuration says so."""
+    """A data set that was given in Python, its images resized if the configuration says so.
+
+    Raises:
+        InputError: If it has no items, or if a validation item is no volume.
+    """
+    if not hasattr(data, "__len__") or len(data) == 0:
+        raise InputError(
+            "the training data set has no items, or does not tell how many",
+            "give one with __len__ and __getitem__",
+        )
     size = image_size(config)
     items = data if size is None else ResizedDataset(data, size)
-    return RunData(items, [partial(_itself, volume) for volume in val_dataset], None)
+    return RunData(items, _given_volumes(val_dataset), None)
+
+
+def _read_once(cases: Sequence[TrainingCase]) -> None:
+    """Find out now, and not hours later, which validation cases are refused."""
+    problems: list[CtVaeError] = []
+    for case in cases:
+        try:
+            case.load()
+        except (InputError, NoInputError) as error:
+            problems.append(InputError(f"{case.key}: {error.cause}", error.hint))
+    refuse(problems)
+
+
+def _given_volumes(volumes: Sequence[Volume]) -> list[Callable[[], Volume]]:
+    strange = sorted({type(v).__name__ for v in volumes if not isinstance(v, Volume)})
+    if strange:
+        raise InputError(
+            f"validation takes whole volumes, got {', '.join(strange)}",
+            "make ct_vae.volume.Volume of them, or read them with ct_vae.io.read_volume",
+        )
+    return [partial(_itself, volume) for volume in volumes]
 
 
 def _itself(volume: Volume) -> Volume:

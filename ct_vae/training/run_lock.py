@@ -14,6 +14,17 @@ from ct_vae.errors import ConfigError
 from ct_vae.io.atomic import writing_failed
 
 LOCK = ".lock"
+# A fork shares the lock, and worker processes may live on for seconds after their parent is killed.
+_held: set[int] = set()
+
+
+def _let_go() -> None:
+    for descriptor in _held:
+        os.close(descriptor)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_let_go)
 
 
 @contextmanager
@@ -46,6 +57,8 @@ def run_lock(folder: Path) -> Iterator[None]:
         with contextlib.suppress(OSError):
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+        _held.add(descriptor)
         yield
     finally:
+        _held.discard(descriptor)
         os.close(descriptor)

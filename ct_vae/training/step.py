@@ -79,6 +79,7 @@ class TrainStep:
     Attributes:
         generator: As given.
         discriminator: As given.
+        world: As given.
         micro_batch: Most samples at once; halved when a GPU runs out of memory.
         skipped: Steps left out so far.
         skipped_in_a_row: Those since the last that was not.
@@ -101,7 +102,7 @@ class TrainStep:
         self._objective = objective
         self._settings = settings
         self._precision = precision
-        self._world = world
+        self.world = world
         self.micro_batch = settings.micro_batch
         self.skipped = 0
         self.skipped_in_a_row = 0
@@ -122,7 +123,7 @@ class TrainStep:
             CtVaeError: If too many steps in a row were not finite, or if the memory does not hold
                 one sample.
         """
-        first = samples_seen + self._world.rank * len(batch)
+        first = samples_seen + self.world.rank * len(batch)
         while True:
             try:
                 with self._undone_unless_kept() as keep:
@@ -153,7 +154,7 @@ class TrainStep:
         other = self._judge(parts, images, samples_seen, lr, tally)
         if other is not None:
             norms.append(other.norm())
-        told = tally.means(self._world)
+        told = tally.means(self.world)
         # Averaged over the ranks, so that all of them decide alike.
         finite = all(bool(torch.isfinite(n)) for n in norms) and np.isfinite(told["loss"]["total"])
         for side in (self.generator, other):
@@ -174,7 +175,7 @@ class TrainStep:
                 through.regularisers,
                 samples_seen,
                 self._model.last_layer,
-                self._world.mean,
+                self.world.mean,
             )
         self.generator.add(terms.total * (len(part) / tally.samples))
         image: torch.Tensor = self._model.output_activation(raw.detach().float())
@@ -209,7 +210,7 @@ class TrainStep:
         side.begin(lr)
         for real, fake in zip(parts, images, strict=True):
             with self._precision.autocast():
-                terms = adversary.discriminator_terms(fake, real, samples_seen, self._world.mean)
+                terms = adversary.discriminator_terms(fake, real, samples_seen, self.world.mean)
             side.add(terms.total * (len(real) / tally.samples))
             tally.add(len(real), discriminator=terms.values)
         return side
@@ -246,7 +247,7 @@ class TrainStep:
         self.generator.optimiser.zero_grad(set_to_none=True)
         torch.cuda.empty_cache()
         at_once = min(self.micro_batch, samples)
-        if self._world.size > 1 or at_once == 1:
+        if self.world.size > 1 or at_once == 1:
             # Ranks that go on alone would wait for each other for ever.
             raise CtVaeError(
                 f"the GPU's memory does not hold {at_once} sample(s) of this size at once",

@@ -17,6 +17,7 @@ from ct_vae.config.run import RunConfig
 from ct_vae.datasets.check import checked_split
 from ct_vae.errors import ConfigError
 from ct_vae.models.weights import WEIGHTS
+from ct_vae.training.batches import check_shares
 from ct_vae.training.best import BEST
 from ct_vae.training.build import build_step, memory_format
 from ct_vae.training.checkpoint import CHECKPOINTS, has_checkpoint
@@ -73,15 +74,18 @@ def train(
         raise ConfigError("--overwrite begins anew and --resume goes on", "give one of them")
     if not (overwrite or resume):
         _refuse_used(folder)
-    with joined_world(device) as world, run_lock(folder) if world.first else nullcontext():
-        world.wait()
-        choose_precision(settings.training.precision, world.device)
+    with joined_world(device) as world:
+        # What needs no data is found out before any is loaded.
+        check_shares(settings.training.samples, settings.training.batch_size, world.size)
+        step = build_step(settings, world)
         if train_dataset is None:
             console = Console(stderr=True, quiet=not world.first, highlight=False, markup=False)
             data = named_data(settings, val_dataset, partial(console.print, soft_wrap=True))
         else:
             data = given_data(settings, train_dataset, val_dataset or ())
-        Run(settings, title, folder, world, data).train(resume)
+        with run_lock(folder) if world.first else nullcontext():
+            world.wait()
+            Run(settings, title, folder, step, data).train(resume)
     return folder
 
 
@@ -94,8 +98,9 @@ def plan_run(config: RunConfig, device: str | None = None) -> Plan:
         ConfigError: If the configuration cannot be run.
         InputError: If a volume is refused by its header.
     """
-    split = checked_split(config)
     with joined_world(device) as world:
+        check_shares(config.training.samples, config.training.batch_size, world.size)
+        split = checked_split(config)
         step = build_step(config, world)
         step.generator.module.train()
         share = -(-config.training.batch_size // world.size)

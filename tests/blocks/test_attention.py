@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from ct_vae.blocks.attention import SpatialSelfAttention
+from ct_vae.blocks.norm import RMSNormND
 from ct_vae.blocks.style import BlockStyle
 from tests._asserts import assert_close
 from tests.blocks._correlate import correlated, noise
@@ -29,6 +30,10 @@ def test_every_position_looks_at_every_other(sides):
             layer.weight.mul_(5)
     x = noise(2, 6, *sides)
     assert_close(block(x), full_matrix(block, x), 1e-5)
+
+
+def test_its_norm_is_that_of_the_network():
+    assert isinstance(SpatialSelfAttention(3, 6, BlockStyle(norm="rms")).norm, RMSNormND)
 
 
 def test_moving_the_positions_moves_the_result():

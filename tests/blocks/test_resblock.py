@@ -58,3 +58,11 @@ def test_dropout_acts_in_training_only():
     assert not torch.equal(block(x), block(x))
     block.eval()
     torch.testing.assert_close(block(x), block(x), rtol=0, atol=0)
+
+
+def test_what_is_dropped_is_missing_before_the_second_convolution():
+    block = ResBlockND(1, 4, 4, BlockStyle(dropout=0.5))
+    seen: list[torch.Tensor] = []
+    block.conv2.register_forward_pre_hook(lambda _conv, given: seen.append(given[0]))
+    block(noise(1, 4, 64))
+    assert 0.3 < (seen[0] == 0).float().mean() < 0.7

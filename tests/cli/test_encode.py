@@ -313,3 +313,11 @@ def test_a_series_with_a_gap_is_encoded_only_when_told(model_folder, real_data, 
     assert call("encode", model_folder, series, "-o", tmp_path / "a", *told)[0] == 0
     (latent,) = (tmp_path / "a").rglob("*_latent.nii.gz")
     assert read_latent(latent).record.warnings
+
+
+def test_verbose_tells_the_plan(model_folder, inputs, tmp_path):
+    source = inputs / "a.nii.gz"
+    told = call("encode", model_folder, source, "-o", tmp_path, "--verbose")[1]
+    assert "encode: exact, slabs of at least" in told
+    again = call("encode", model_folder, source, "-o", tmp_path, "--overwrite")[1]
+    assert "slabs" not in again

@@ -23,7 +23,9 @@ def run_file(folder, **changes):
 
 
 def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path):
-    path = run_file(tmp_path, adversarial_weight=0.1, adversarial_start_samples=4)
+    path = run_file(
+        tmp_path, adversarial_weight=0.1, adversarial_start_samples=4, discriminator_levels=2
+    )
     code, output = call("train", path, "--dry-run", "--device", "cpu")
     assert code == 0
     for word in ("parameters", "discriminator", "1 for training, 1 for validation", "s per step"):

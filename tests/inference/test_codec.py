@@ -5,7 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ct_vae.errors import ConfigError, InputError
+from ct_vae.inference import passage
 from ct_vae.inference.tiling import Tiling
+from ct_vae.latent import TilingRecord
 from ct_vae.models import DiagonalGaussian
 from ct_vae.volume import Volume
 from tests._asserts import assert_close
@@ -65,7 +67,7 @@ def test_orientation_does_not_change_the_latent(axcodes):
 
 def test_the_latent_is_the_mean_of_the_posterior_unscaled():
     volume = ct_volume((12, 8, 8))
-    latent = CODEC.encode(volume)
+    latent = CODEC.encode(volume, tiling="whole")
     x = CODEC.preprocessor(volume, (4, 4, 4)).tensor
     with torch.inference_mode():
         expected = DiagonalGaussian(CODEC.network.model.moments(x)).mean[0]
@@ -110,19 +112,78 @@ def test_tiles_are_recorded_and_stay_near_the_whole():
     volume = ct_volume((40, 24, 24))
     whole = CODEC.encode(volume, tiling="whole")
     tiled = small_codec(Tiling("blend", tile=16, overlap=0.5)).encode(volume)
-    assert tiled.record.tiling.model_dump() == {
-        "method": "blend",
-        "tile": (16, 16, 16),
-        "overlap": (8, 8, 8),
-    }
+    assert tiled.record.tiling == TilingRecord(method="blend", tile=(16, 16, 16), overlap=(8, 8, 8))
     assert tiled.array.shape == whole.array.shape
     assert np.corrcoef(tiled.array.ravel(), whole.array.ravel())[0, 1] > 0.5
 
 
-def test_what_does_not_fit_goes_in_tiles():
-    codec = small_codec(Tiling("auto", tile=16, max_memory_gb=1e-3))
-    assert codec.encode(ct_volume((60, 40, 40))).record.tiling.method == "blend"
-    assert CODEC.encode(ct_volume()).record.tiling.method == "whole"
+def test_exact_is_the_default_and_gives_what_the_whole_gives():
+    volume = ct_volume((21, 18, 14))
+    exact, whole = CODEC.encode(volume), CODEC.encode(volume, tiling="whole")
+    assert exact.record.tiling.method == "exact"
+    assert whole.record.tiling.method == "whole"
+    assert_close(torch.tensor(exact.array), torch.tensor(whole.array), 1e-5)
+    decoded, expected = CODEC.decode(whole), CODEC.decode(whole, tiling="whole")
+    assert_close(torch.tensor(decoded.voxels), torch.tensor(expected.voxels), 1e-5)
+
+
+def test_the_plan_is_recorded_and_told_before_any_work():
+    lines = []
+    codec = small_codec()
+    codec.tell = lines.append
+    latent = codec.encode(ct_volume((40, 24, 24)))
+    told = latent.record.tiling
+    assert told.spools == ("device",)
+    assert 1 <= told.slab <= 24
+    assert told.estimate_mb > 0
+    codec.decode(latent, tiling="whole")
+    assert lines[0].startswith(f"encode: exact, slabs of at least {told.slab} slices, spools: ")
+    assert lines[1] == "decode: whole"
+
+
+def test_what_cannot_be_held_is_refused_before_any_work(monkeypatch):
+    codec = small_codec(Tiling(max_memory_gb=1e-3))
+    monkeypatch.setattr(passage, "run_exact", None)
+    with pytest.raises(ConfigError, match=r"thinnest slabs need about .*--max-memory-gb"):
+        codec.encode(ct_volume())
+
+
+def test_slabs_that_the_device_does_not_hold_are_halved_and_told(monkeypatch):
+    volume, failures = ct_volume((40, 24, 24)), [2]
+    real = passage.run_exact
+
+    def run(steps, given, plan, device, sink):
+        if failures[0]:
+            failures[0] -= 1
+            sink(0, torch.full((1, 8, 1, 6, 6), torch.nan))
+            raise torch.OutOfMemoryError
+        real(steps, given, plan, device, sink)
+
+    monkeypatch.setattr(passage, "run_exact", run)
+    latent = small_codec().encode(volume)
+    np.testing.assert_allclose(latent.array, CODEC.encode(volume).array, atol=1e-5)
+    assert len(latent.record.warnings) == 2
+    assert "halved" in latent.record.warnings[0]
+
+
+def test_a_latent_is_not_done_anew_for_thinner_slabs():
+    volume = ct_volume()
+    record = CODEC.encode(volume).record
+    assert small_codec(Tiling(max_memory_gb=1e3)).repeats(record, None)
+    assert not small_codec(Tiling("blend", tile=8)).repeats(record, None)
+    tiles = small_codec(Tiling("blend", tile=8)).encode(volume).record
+    assert small_codec(Tiling("blend", tile=8)).repeats(tiles, None)
+    assert not small_codec(Tiling("blend", tile=4)).repeats(tiles, None)
+    assert not small_codec(Tiling("whole")).repeats(record, None)
+    assert not CODEC.repeats(record, 3)
+
+
+def test_grey_values_fill_all_channels_and_outputs_are_averaged():
+    codec, volume = small_codec(in_channels=3, out_channels=3), ct_volume((12, 8, 8))
+    latent, whole = codec.encode(volume), codec.encode(volume, tiling="whole")
+    assert_close(torch.tensor(latent.array), torch.tensor(whole.array), 1e-5)
+    decoded, expected = codec.decode(whole), codec.decode(whole, tiling="whole")
+    assert_close(torch.tensor(decoded.voxels), torch.tensor(expected.voxels), 1e-5)
 
 
 def test_another_models_latent_is_refused():

@@ -1,9 +1,16 @@
+import numpy as np
 import pytest
 import torch
 
 from ct_vae.errors import ConfigError
 from ct_vae.inference import device
-from ct_vae.inference.device import free_bytes, memory_budget, peak_memory_mb, pick_device
+from ct_vae.inference.device import (
+    free_bytes,
+    memory_budget,
+    peak_memory_mb,
+    pick_device,
+    resident_bytes,
+)
 
 CPU = torch.device("cpu")
 
@@ -22,10 +29,17 @@ def test_without_a_name_a_gpu_is_taken_if_there_is_one():
     assert pick_device(None).type == ("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def test_the_budget_is_what_was_given_or_a_share_of_what_is_free(monkeypatch):
-    assert memory_budget(CPU, 2.5) == int(2.5 * 2**30)
+def test_the_budget_is_what_is_left_of_the_bound_or_a_share_of_what_is_free(monkeypatch):
     monkeypatch.setattr(device, "free_bytes", lambda _: 1000)
     assert memory_budget(CPU, None) == 600
+    monkeypatch.setattr(device, "resident_bytes", lambda: 2**30)
+    assert memory_budget(CPU, 2.5) == int(1.5 * 2**30)
+    assert memory_budget(CPU, 0.5) < 0
+
+
+def test_what_is_held_now_is_at_most_what_was_held_at_the_peak():
+    held = np.ones(2**24)
+    assert held.nbytes < resident_bytes() <= 1.01 * peak_memory_mb(CPU) * 2**20
 
 
 def test_free_memory_respects_the_control_group(monkeypatch):

@@ -19,7 +19,7 @@ GIB = 2**30
 )
 def test_tiles_and_steps_are_multiples_of_the_factor(factor, blocks, tile, overlap):
     sides = tuple(b * f for b, f in zip(blocks, factor, strict=True))
-    plan = Tiling("blend", tile, overlap).plan(sides, factor, 1.0, GIB)
+    plan = Tiling("blend", tile, overlap).tiles(sides, factor, 1.0, GIB)
     for side, voxels, shared, f in zip(sides, plan.tile, plan.overlap, factor, strict=True):
         assert voxels % f == shared % f == 0
         assert f <= voxels <= side
@@ -30,7 +30,7 @@ def test_tiles_and_steps_are_multiples_of_the_factor(factor, blocks, tile, overl
 def test_monai_starts_windows_on_latent_voxels(factor, blocks, tile, overlap):
     """The network stands in for a pooling, which any misplaced window would blur."""
     sides = tuple(b * f for b, f in zip(blocks, factor, strict=True))
-    plan = Tiling("blend", tile, overlap).plan(sides, factor, 1.0, GIB)
+    plan = Tiling("blend", tile, overlap).tiles(sides, factor, 1.0, GIB)
     x = torch.rand(1, 1, *sides, dtype=torch.float64)
     starts = []
 
@@ -50,17 +50,9 @@ def test_monai_starts_windows_on_latent_voxels(factor, blocks, tile, overlap):
     torch.testing.assert_close(run_tiled(repeat, latent, plan, factor), repeat(latent))
 
 
-def test_auto_takes_whole_volumes_while_they_fit():
-    tiling = Tiling("auto", 16)
-    assert tiling.plan((64, 64, 64), (4, 4, 4), 1.0, 64**3).method == "whole"
-    assert tiling.plan((64, 64, 64), (4, 4, 4), 1.0, 64**3 - 1).method == "blend"
-    assert Tiling("whole").plan((64, 64, 64), (4, 4, 4), 1.0, 1).method == "whole"
-    assert Tiling("blend", 16).plan((64, 64, 64), (4, 4, 4), 1.0, GIB).tile == (16, 16, 16)
-
-
 def test_too_little_memory_for_one_tile_is_told_before_any_work():
     with pytest.raises(ConfigError, match=r"needs about .* GiB"):
-        Tiling("blend", 64).plan((64, 64, 64), (4, 4, 4), 80.0, 1000)
+        Tiling("blend", 64).tiles((64, 64, 64), (4, 4, 4), 80.0, 1000)
 
 
 @pytest.mark.parametrize("numbers", [{"tile": 0}, {"overlap": 1.0}, {"overlap": -0.1}])

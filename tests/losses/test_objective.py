@@ -90,7 +90,7 @@ def test_every_term_is_on_view_and_adds_up(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_gradient_is_that_of_finite_differences(kind):
-    a, b = pair(4, 4, batch=1).double()
+    a, b = pair(8, 4, batch=1).double()
     objective = Objective(
         Reconstruction(kind),
         WEIGHTS,

@@ -1,3 +1,6 @@
+import os
+import signal
+
 import pytest
 import torch
 from monai.data import MetaTensor
@@ -5,7 +8,7 @@ from monai.data import MetaTensor
 from ct_vae.datasets.order import SeededOrder
 from ct_vae.datasets.patches import PatchDataset
 from ct_vae.datasets.stored_volume import StoredVolume
-from ct_vae.errors import ConfigError, InputError
+from ct_vae.errors import ConfigError, CtVaeError, InputError
 from ct_vae.training.batches import Batches, stack_images
 from ct_vae.training.distributed import World
 from tests._small import ct_volume
@@ -59,10 +62,9 @@ def test_the_callers_random_state_is_left_alone():
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_workers_keep_the_order_and_waiting_is_counted(workers):
+def test_workers_keep_the_order(workers):
     batches = Batches(Numbers(5), 10, 2, 0, workers)
     assert numbers(batches) == numbers(Batches(Numbers(5), 10, 2, 0))
-    assert batches.waited_s > 0
 
 
 @pytest.mark.parametrize(("samples", "batch_size"), [(12, 3), (7, 4)])
@@ -82,3 +84,36 @@ def test_meta_tensors_and_mixed_types_become_plain_float32():
 def test_items_without_an_image_are_refused():
     with pytest.raises(InputError, match=r"got \['NoneType'\]"):
         stack_images([{"label": torch.ones(1)}])
+
+
+class Refusing(Numbers):
+    def __getitem__(self, index):
+        raise InputError("case 3 is refused", "mend it")
+
+
+class Dying(Numbers):
+    def __getitem__(self, index):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_refusal_comes_out_of_a_worker_as_it_is(workers):
+    with pytest.raises(InputError) as caught:
+        next(Batches(Refusing(4), 4, 2, 0, workers)(0))
+    assert (caught.value.cause, caught.value.hint) == ("case 3 is refused", "mend it")
+
+
+def test_a_worker_that_dies_is_told_on_one_line():
+    with pytest.raises(CtVaeError, match=r"has died: DataLoader worker.*lower training\.workers"):
+        next(Batches(Dying(4), 4, 2, 0, workers=1)(0))
+
+
+class Signalling(Numbers):
+    def __getitem__(self, index):
+        for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
+            os.kill(os.getpid(), number)
+        return super().__getitem__(index)
+
+
+def test_signals_to_the_whole_group_leave_workers_at_work():
+    assert len(numbers(Batches(Signalling(4), 4, 2, 0, workers=1))) == 2

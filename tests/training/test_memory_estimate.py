@@ -69,8 +69,8 @@ def test_a_discriminator_adds_what_it_keeps():
 
 def test_a_heavy_discriminator_has_the_highest_turn():
     """It sees two images, when nothing of the autoencoder waits any more."""
-    heavy = Networks(run_config(SMALL_MODEL, adversarial_weight=0.1, discriminator_ch=64))
-    judge = PatchDiscriminator(3, 1, 64, 3)
+    heavy = Networks(run_config(SMALL_MODEL, adversarial_weight=0.1, discriminator_ch=128))
+    judge = PatchDiscriminator(3, 1, 128, 3)
     image = torch.rand(1, 1, 16, 16, 16, requires_grad=True)
     kept, largest = kept_by_a_real_pass(judge, lambda: judge(image))
     assert heavy.memory(1, 1)["activations"] == pytest.approx(2 * (kept + largest), rel=0.02)

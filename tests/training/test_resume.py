@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import time
 
@@ -175,6 +176,49 @@ def test_resume_without_a_run_begins_one(tmp_path):
     again = train(patches(7), config(tmp_path / "b"))
     assert load_model_folder(first).sha256 == load_model_folder(again).sha256
     assert same_state(state(first), state(again))
+
+
+def test_an_older_model_does_not_pass_for_that_of_a_new_run(tmp_path, monkeypatch):
+    """Begun anew, stopped before its first save and resumed, a run saves its own model."""
+    train(patches(7), config(tmp_path / "run"))
+    expected = train(patches(7), config(tmp_path / "other", seed=1))
+    with monkeypatch.context() as patch:
+        interrupt(patch, at_samples=36)
+        with pytest.raises(StoppedError):
+            train(patches(7), config(tmp_path / "run", seed=1), overwrite=True)
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+    train(patches(7), config(tmp_path / "run", seed=1), resume=True)
+    ours, theirs = (load_model_folder(f).sha256 for f in (tmp_path / "run", expected))
+    assert ours == theirs
+
+
+def test_a_model_without_a_state_is_not_resumed(tmp_path):
+    run = train(patches(7), config(tmp_path / "run", samples=12))
+    shutil.rmtree(run / "checkpoints")
+    before = contents(run)
+    with pytest.raises(ConfigError, match="no state to resume from"):
+        train(patches(7), config(tmp_path / "run"), resume=True)
+    assert contents(run) == before
+
+
+def test_a_run_that_has_seen_more_is_refused(tmp_path):
+    train(patches(7), config(tmp_path / "run", samples=20))
+    with pytest.raises(ConfigError, match="has seen 20 already"):
+        train(patches(7), config(tmp_path / "run", samples=12), resume=True)
+
+
+def test_a_state_of_an_older_version_lacks_keys_and_goes_on():
+    now = RunConfig().as_json()
+    older = {**now, "training": {k: v for k, v in now["training"].items() if k != "tracker"}}
+    assert changes(older, now) == []
+
+
+def test_an_unknown_tracker_is_told_before_an_older_run_is_cleared(tmp_path):
+    run = train(patches(7), config(tmp_path / "run", samples=12))
+    before = contents(run)
+    with pytest.raises(ConfigError, match="tracker 'unknown'"):
+        train(patches(7), config(tmp_path / "run", tracker="unknown"), overwrite=True)
+    assert contents(run) == before
 
 
 def test_what_may_change_is_told_and_what_must_not_is_refused(tmp_path, capfd):

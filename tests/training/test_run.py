@@ -7,6 +7,7 @@ from ct_vae.errors import ConfigError, CtVaeError
 from ct_vae.training import train
 from ct_vae.training.checkpoint import newest_checkpoint
 from ct_vae.training.step import TrainStep
+from tests._small import ct_volume
 from tests.training.test_trainer import config, metrics, patches
 
 
@@ -47,6 +48,16 @@ def test_a_row_of_bad_steps_goes_on_over_a_resume_and_names_what_is_kept(tmp_pat
     more = {"samples": 20, "save_every": 20, "most_skipped": 3}
     with pytest.raises(CtVaeError, match=r"the last at 8 samples.*the model of 6 samples is kept"):
         train(patches(), config(tmp_path / "b", **more), resume=True)
+
+
+def test_a_save_that_was_cut_short_is_made_again_and_told_once(tmp_path):
+    """Killed after the line of the validation, before the model."""
+    settings = config(tmp_path, samples=4)
+    run = train(patches(), settings, [ct_volume()])
+    whole = {name: (run / name).read_bytes() for name in ("metrics.jsonl", "model.safetensors")}
+    (run / "model.safetensors").unlink()
+    train(patches(), settings, [ct_volume()], resume=True)
+    assert whole == {name: (run / name).read_bytes() for name in whole}
 
 
 def test_a_note_is_told_and_logged_once_at_its_place(tmp_path, monkeypatch, capfd):

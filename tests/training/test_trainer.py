@@ -207,6 +207,35 @@ def test_batches_of_unequal_or_strange_items_are_refused():
         stack_images([3, 4])
 
 
+def test_data_that_cannot_be_trained_on_is_told_and_nothing_is_written(tmp_path):
+    settings = config(tmp_path / "run")
+    for data, words in (
+        ([], "no items"),
+        (iter(patches()), "no items"),
+        ([p[:, :6] for p in patches()], "multiples of the factor"),
+        ([p[0] for p in patches()], "a channel axis and 3 sides"),
+    ):
+        with pytest.raises(InputError, match=words):
+            train(data, settings, overwrite=True)
+    with pytest.raises(InputError, match="whole volumes, got Tensor"):
+        train(patches(), settings, patches(), overwrite=True)
+    with pytest.raises(ConfigError, match="no validation case"):
+        train(patches(), config(tmp_path / "run", patience=2), overwrite=True)
+    assert not list((tmp_path / "run").glob("*model*"))
+
+
+def test_a_validation_volume_that_is_refused_is_told_at_the_start(tmp_path):
+    write_volume(ct_volume((20, 18, 16)), tmp_path / "a" / "good.nii.gz")
+    write_volume(ct_volume((20, 18, 16)), tmp_path / "b" / "bad.nii.gz")
+    path = tmp_path / "b" / "bad.nii.gz"
+    path.write_bytes(path.read_bytes()[:-200])
+    tree = config(tmp_path / "run").as_json()
+    tree["data"] = {"train": [str(tmp_path / "a")], "val": [str(tmp_path / "b")]}
+    with pytest.raises(InputError, match=r"bad\.nii\.gz"):
+        train(None, parse_config(tree, "test"))
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.slow
 def test_a_killed_run_leaves_no_bad_file(tmp_path):
     """SIGKILL at ten moments of a run that saves all the time."""

@@ -1,0 +1,104 @@
+"""Exact streaming gives what the whole volume gives, for every model, size, slab and spool."""
+
+import copy
+
+import pytest
+import torch
+from hypothesis import given as drawn
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from ct_vae.models import AutoencoderKL
+from ct_vae.models.quantized_autoencoder import QuantizedAutoencoder
+from tests._asserts import assert_close
+from tests.inference._exact import MODELS, given, halves, run, tiny
+
+NAME = pytest.mark.parametrize("name", MODELS)
+# One slice at a time, a few, and all.
+slab_sizes = st.sampled_from([1, 2_000, 10_000, 10**8])
+kinds = st.sampled_from(["device", "disk"])
+
+
+@NAME
+@settings(max_examples=6)
+@drawn(st.integers(2, 6), st.sampled_from([1, 2]), slab_sizes, kinds, st.booleans())
+def test_slabs_of_any_thickness_give_what_the_whole_gives(
+    name, blocks, across, slab_bytes, kind, decodes
+):
+    model = tiny(name)
+    f = model.factor
+    # A side of one latent voxel has nothing to reflect.
+    across = max(across, 2) if "reflect" in name else across
+    x = given(model, (blocks * f[0], 2 * f[1], across * f[2]), decodes)
+    module = halves(model)[decodes]
+    with torch.inference_mode():
+        whole = module(x)
+    assert_close(run(module, x, slab_bytes, kind), whole, 1e-10)
+
+
+@NAME
+@pytest.mark.parametrize("decodes", [False, True])
+def test_float32_is_as_good(name, decodes):
+    model = tiny(name, torch.float32)
+    x = given(model, [4 * f for f in model.factor], decodes, torch.float32)
+    module = halves(model)[decodes]
+    with torch.inference_mode():
+        whole = module(x)
+    assert_close(run(module, x, 4_000), whole, 1e-5)
+
+
+@pytest.mark.parametrize("more", [-1, 0, 1])
+@pytest.mark.parametrize("decodes", [False, True])
+def test_sizes_around_that_of_a_slab(more, decodes):
+    model = tiny("kl group attention")
+    x = given(model, (4 * (4 + more), 8, 8), decodes)
+    module = halves(model)[decodes]
+    with torch.inference_mode():
+        whole = module(x)
+    # Four slices of the encoder's result, 16 of the decoder's.
+    slab_bytes = 16 * 8 * 8 * 8 if decodes else 4 * 8 * 2 * 2 * 8
+    assert_close(run(module, x, slab_bytes), whole, 1e-10)
+
+
+@pytest.mark.parametrize("name", [n for n in MODELS if n.startswith(("vq", "magvit"))])
+def test_codes_are_the_same_and_in_float32_but_for_near_ties(name):
+    model, x = tiny(name), given(tiny(name), (24, 8, 8), decodes=False)
+    assert isinstance(model, QuantizedAutoencoder)
+    codes = {}
+    for dtype in (torch.float64, torch.float32):
+        same = copy.deepcopy(model).to(dtype)
+        module = halves(same)[0]
+        with torch.inference_mode():
+            whole = same.quantize(module(x.to(dtype))).indices
+            codes[dtype] = same.quantize(run(module, x.to(dtype), 3_000)).indices
+        different = int((codes[dtype] != whole).sum())
+        assert different <= (0 if dtype == torch.float64 else 0.01 * whole.numel())
+
+
+def test_a_large_mean_costs_no_digits():
+    """Moments around zero would lose most of what float32 has."""
+    model = tiny("kl group alone", torch.float32)
+    model.encoder.conv_in.bias.data += 300
+    x = given(model, (32, 16, 16), decodes=False, dtype=torch.float32)
+    with torch.inference_mode():
+        exact = halves(copy.deepcopy(model).double())[0](x.double())
+    assert_close(run(halves(model)[0], x, 10_000), exact, 2e-3)
+
+
+def test_what_declares_no_reach_is_refused():
+    class Strange(torch.nn.Module):
+        def forward(self, x):
+            return torch.fft.fft(x)
+
+    with pytest.raises(TypeError, match="declares no reach"):
+        run(Strange(), torch.zeros(1, 1, 4, 4, 4), 1000)
+
+
+def test_weights_stay_as_they_are():
+    model = tiny("magvit group")
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    run(halves(model)[1], given(model, (8, 8, 8), decodes=True), 1000)
+    after = model.state_dict()
+    assert list(after) == list(before)
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    assert isinstance(tiny("kl linear"), AutoencoderKL)
