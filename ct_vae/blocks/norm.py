@@ -47,8 +47,8 @@ class GroupNormND(nn.GroupNorm):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Normalise ``(B, channels, *spatial)``."""
         # Where channels lie together, PyTorch adds up float32 one by one on a CPU: over two million
-        # voxels that is off by 1e-4, elsewhere by 1e-7. Training patches are small, and to copy them
-        # would take time.
+        # voxels that is off by 1e-4, elsewhere by 1e-7. Training patches are small, and copies of
+        # them would take time.
         exact = x.device.type == "cpu" and not torch.is_grad_enabled()
         return super().forward(x.contiguous() if exact else x)
 
