@@ -32,6 +32,9 @@ from torch.nn import functional
 
 from ct_vae.blocks.attention import SpatialSelfAttention
 from ct_vae.blocks.upsample import UpsampleND
+from ct_vae.inference.network import VolumeNetwork
+from ct_vae.inference.passage import plan_passage
+from ct_vae.inference.tiling import Tiling
 from ct_vae.models.convert import import_weights
 
 Peers = dict[str, Callable[[], torch.Tensor]]
@@ -141,6 +144,7 @@ def decode(repetitions: int) -> Iterator[Case]:
     theirs = MonaiAutoencoderKL(**numbers).eval()
     ours = import_weights(theirs.state_dict(), numbers)
     layout = torch.channels_last_3d
+    network = VolumeNetwork(copy.deepcopy(ours))
     for side in (12, 16):
         z = torch.randn(1, 4, side, side, side)
         near = z.contiguous(memory_format=layout)
@@ -150,10 +154,17 @@ def decode(repetitions: int) -> Iterator[Case]:
             "ct_vae": lambda z=z: ours.decode(z),
             "MONAI, channels last": lambda z=near, m=theirs_near: m.decode(z),
             "ct_vae, channels last": lambda z=near, m=ours_near: m.decode(z),
+            "ct_vae, as Codec streams": lambda z=z: streamed(network, z),
         }
         case = compare(f"latent 4 x {side}^3 to {4 * side}^3, float32", peers, repetitions)
         case.memory_mb = {peer: peak_rise_mb(run) for peer, run in peers.items()}
         yield case
+
+
+def streamed(network: VolumeNetwork, z: torch.Tensor) -> torch.Tensor:
+    """The image of a latent the way that commands decode it, planning included."""
+    x, y, zz = (n * f for n, f in zip(z.shape[2:], network.factor, strict=True))
+    return plan_passage(network, "decode", Tiling(), (x, y, zz))(z)
 
 
 def attention(repetitions: int) -> Iterator[Case]:

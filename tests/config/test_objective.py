@@ -148,8 +148,8 @@ def test_other_losses_leave_the_model_as_it_is(given):
         ),
         (
             {"adversarial_weight": 1, "discriminator_levels": 4, "patch_size": [8, 16, 16]},
-            "discriminator_levels 4 need patches of at least [16, 16, 16] voxels and more along one "
-            "axis, got [8, 16, 16]",
+            "discriminator_levels 4 need patches of at least [16, 16, 16] voxels and more along "
+            "one axis, got [8, 16, 16]",
         ),
     ],
 )
