@@ -18,7 +18,7 @@ import statistics
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from importlib.metadata import version
@@ -31,6 +31,7 @@ from monai.networks.nets import AutoencoderKL as MonaiAutoencoderKL
 from torch.nn import functional
 
 from ct_vae.blocks.attention import SpatialSelfAttention
+from ct_vae.blocks.layout import CHANNELS_LAST
 from ct_vae.blocks.upsample import UpsampleND
 from ct_vae.inference.network import VolumeNetwork
 from ct_vae.inference.passage import plan_passage
@@ -99,7 +100,7 @@ def upsample(repetitions: int) -> Iterator[Case]:
     sizes = [(3, 64, 32), (3, 128, 24), (3, 256, 16), (2, 64, 128), (2, 128, 64)]
     for dims, channels, side in sizes:
         for dtype in (torch.float32, torch.bfloat16):
-            for layout in (torch.contiguous_format, _channels_last(dims)):
+            for layout in (torch.contiguous_format, CHANNELS_LAST[dims]):
                 name = f"{channels} channels, {side}^{dims}, {_short(dtype)}, {_short(layout)}"
                 peers = _upsamplers(dims, channels, side, dtype, layout)
                 yield compare(name, peers, repetitions)
@@ -179,10 +180,6 @@ def attention(repetitions: int) -> Iterator[Case]:
     yield case
 
 
-def _channels_last(dims: int) -> torch.memory_format:
-    return torch.channels_last_3d if dims == 3 else torch.channels_last
-
-
 def _short(kind: torch.dtype | torch.memory_format) -> str:
     return str(kind).removeprefix("torch.").replace("_", " ")
 
@@ -194,7 +191,8 @@ def _processor() -> str:
     return next(names, platform.processor())
 
 
-BENCHMARKS: dict[str, Callable[[int], Iterator[Case]]] = {
+Benchmarks = Mapping[str, Callable[[int], Iterator[Case]]]
+BENCHMARKS: Benchmarks = {
     "upsample": upsample,
     "decode": decode,
     "attention": attention,
@@ -234,33 +232,49 @@ def show(case: Case) -> None:
         print(f"  {name} {number:.0f}")
 
 
+def parser_for(benchmarks: Benchmarks, about: str) -> argparse.ArgumentParser:
+    """Options that every collection of benchmarks has."""
+    parser = argparse.ArgumentParser(description=about.splitlines()[0])
+    parser.add_argument(
+        "names", nargs="+", choices=benchmarks, metavar="NAME", help=", ".join(benchmarks)
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where all figures are written")
+    parser.add_argument("--repetitions", type=int, default=7, help="timed runs of each peer")
+    return parser
+
+
+def run_named(
+    benchmarks: Benchmarks, options: argparse.Namespace, packages: Sequence[str] = ()
+) -> None:
+    """Run the benchmarks that were named, show them, and write their figures."""
+    told = conditions(options.repetitions)
+    told["packages"] |= {name: version(name) for name in packages}
+    report: dict[str, Any] = {"conditions": told, "benchmarks": {}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        for name in options.names:
+            cases = report["benchmarks"][name] = []
+            for case in benchmarks[name](options.repetitions):
+                show(case)
+                cases.append(asdict(case))
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=2) + "\n")
+
+
 def main() -> None:
     """Run the named benchmarks."""
     if len(sys.argv) > 1 and sys.argv[1] in PROGRAMS:
         program = import_module(PROGRAMS[sys.argv.pop(1)])
         program.main()
         return
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "names", nargs="+", choices=BENCHMARKS, metavar="NAME", help=", ".join(BENCHMARKS)
-    )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="where all figures are written")
+    parser = parser_for(BENCHMARKS, __doc__)
     parser.add_argument("--threads", type=int, help="of PyTorch; its own choice by default")
-    parser.add_argument("--repetitions", type=int, default=7, help="timed runs of each peer")
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    report: dict[str, Any] = {"conditions": conditions(options.repetitions), "benchmarks": {}}
-    with torch.inference_mode(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        for name in options.names:
-            cases = report["benchmarks"][name] = []
-            for case in BENCHMARKS[name](options.repetitions):
-                show(case)
-                cases.append(asdict(case))
-    if options.json:
-        options.json.write_text(json.dumps(report, indent=2) + "\n")
+    with torch.inference_mode():
+        run_named(BENCHMARKS, options)
 
 
 if __name__ == "__main__":

@@ -10,14 +10,10 @@ of view is air to this package, and whatever the file says to its peers.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import tempfile
-import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +21,7 @@ import nibabel
 import numpy as np
 import SimpleITK
 import torch
-from bench import Case, compare, conditions, show
+from bench import Benchmarks, Case, compare, parser_for, run_named
 from monai.data import PydicomReader
 from monai.transforms import LoadImage
 from numpy.typing import NDArray
@@ -100,29 +96,12 @@ def _itk_voxels(path: Path) -> NDArray[Any]:
     return voxels.transpose()
 
 
-BENCHMARKS: dict[str, Callable[[int], Iterator[Case]]] = {"dicom": dicom, "nifti": nifti}
+BENCHMARKS: Benchmarks = {"dicom": dicom, "nifti": nifti}
 
 
 def main() -> None:
     """Run the named benchmarks."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "names", nargs="+", choices=BENCHMARKS, metavar="NAME", help=", ".join(BENCHMARKS)
-    )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="where all figures are written")
-    parser.add_argument("--repetitions", type=int, default=7, help="timed runs of each peer")
-    options = parser.parse_args()
-    report: dict[str, Any] = {"conditions": conditions(options.repetitions), "benchmarks": {}}
-    report["conditions"]["packages"] |= {name: version(name) for name in _PACKAGES}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        for name in options.names:
-            cases = report["benchmarks"][name] = []
-            for case in BENCHMARKS[name](options.repetitions):
-                show(case)
-                cases.append(asdict(case))
-    if options.json:
-        options.json.write_text(json.dumps(report, indent=2) + "\n")
+    run_named(BENCHMARKS, parser_for(BENCHMARKS, __doc__).parse_args(), _PACKAGES)
 
 
 if __name__ == "__main__":

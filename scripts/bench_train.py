@@ -192,6 +192,11 @@ def theirs(
         optimisers[1].step()
         return loss.item()
 
+    return Peer(step, cached_crops(options, device))
+
+
+def cached_crops(options: argparse.Namespace, device: torch.device) -> Iterator[torch.Tensor]:
+    """Random crops of cached phantoms in model units, by MONAI transforms and loader."""
     volumes = [
         {"image": make_phantom(a, 0, SPACING_MM).voxels[None].astype("float32")} for a in ANATOMIES
     ]
@@ -211,12 +216,9 @@ def theirs(
         persistent_workers=options.workers > 0,
     )
 
-    def batches() -> Iterator[torch.Tensor]:
-        while True:
-            for item in loader:
-                yield item["image"].as_tensor().to(device)
-
-    return Peer(step, batches())
+    while True:
+        for item in loader:
+            yield item["image"].as_tensor().to(device)
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from ct_vae.blocks.conv import ConvND, PaddingMode, pad
 from ct_vae.blocks.downsample import check_reflection, step_strides
+from ct_vae.blocks.layout import CHANNELS_LAST
 from ct_vae.blocks.local import ChainModule, LocalModule, PerSlice, Reach, Ready
 from ct_vae.errors import ConfigError
 
@@ -22,7 +23,6 @@ _TRANSPOSED = {
     2: functional.conv_transpose2d,
     3: functional.conv_transpose3d,
 }
-_CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 _LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
@@ -290,5 +290,5 @@ def _interleaved(maps: torch.Tensor, strides: Sequence[int], sides: Sequence[int
 
 
 def _is_channels_last(x: torch.Tensor) -> bool:
-    layout = _CHANNELS_LAST.get(x.ndim)
+    layout = CHANNELS_LAST.get(x.ndim - 2)
     return layout is not None and x.is_contiguous(memory_format=layout) and not x.is_contiguous()

@@ -52,9 +52,7 @@ def build_patches(config: RunConfig, cases: Sequence[TrainingCase], report: Repo
 
 def image_size(config: RunConfig) -> tuple[int, ...] | None:
     """Sides to which training images are resized, as `ResizedDataset` takes them, or ``None``."""
-    if config.data.resize_to is None:
-        return None
-    return (config.model.resolution,) * config.model.spatial_dims
+    return None if config.data.resize_to is None else config.image_size
 
 
 def load_cases(

@@ -7,13 +7,12 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from ct_vae.blocks.layout import CHANNELS_LAST
 from ct_vae.errors import ConfigError
 from ct_vae.models.autoencoder import Autoencoder
 
 Triple = tuple[int, int, int]
 _SLICES_AT_ONCE = 8
-# On a CPU, too, convolutions and the fused step up are faster where channels lie together.
-_LAYOUTS = {2: torch.channels_last, 3: torch.channels_last_3d}
 
 
 class VolumeNetwork:
@@ -30,9 +29,9 @@ class VolumeNetwork:
     """
 
     def __init__(self, model: Autoencoder) -> None:
-        if model.spatial_dims not in _LAYOUTS:
+        if model.spatial_dims not in CHANNELS_LAST:
             raise ConfigError(f"a {model.spatial_dims}-D model cannot encode volumes")
-        self._layout = _LAYOUTS[model.spatial_dims]
+        self._layout = CHANNELS_LAST[model.spatial_dims]
         self.model: Autoencoder = model.to(memory_format=self._layout)  # type: ignore[call-overload]
         self._flat = model.spatial_dims == 2
 

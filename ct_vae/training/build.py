@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from ct_vae.blocks.layout import CHANNELS_LAST
 from ct_vae.config.run import RunConfig
 from ct_vae.losses.build import build_objective
 from ct_vae.training.distributed import World
@@ -13,13 +14,10 @@ from ct_vae.training.optim import build_optimiser
 from ct_vae.training.precision import choose_precision
 from ct_vae.training.step import StepSettings, TrainStep
 
-# Convolutions of few channels run up to 1.5 times faster with channels last, on a CPU too.
-_CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
-
 
 def memory_format(spatial_dims: int) -> torch.memory_format:
     """How networks and images lie in memory."""
-    return _CHANNELS_LAST.get(spatial_dims, torch.contiguous_format)
+    return CHANNELS_LAST.get(spatial_dims, torch.contiguous_format)
 
 
 def build_step(config: RunConfig, world: World) -> TrainStep:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -23,7 +24,6 @@ from ct_vae.training.ema import build_ema
 from ct_vae.training.optim import learning_rate
 from ct_vae.training.pictures import clear_pictures
 from ct_vae.training.plan import build_plan, plan_lines
-from ct_vae.training.precision import choose_precision
 from ct_vae.training.progress import Progress
 from ct_vae.training.results import Results, RunFacts, saved_at
 from ct_vae.training.resume import changes
@@ -103,7 +103,7 @@ class Run:
                 self._clear()
             with (
                 StopRequest() as stop,
-                RunLog(self.folder / METRICS) if self._world.first else NoLog() as log,
+                RunLog(self.folder / METRICS) if self._world.first else nullcontext(NoLog()) as log,
                 progress,
             ):
                 self._go_on(Outlets(log, progress, tracker, stop), save_due)
@@ -279,7 +279,7 @@ class Run:
             (self._data.case_count, len(self._data.validation)),
             ranks=self._world.size,
             start=self.samples_seen,
-            precision=choose_precision(self.config.training.precision, self._world.device).name,
+            precision=self._step.precision.name,
         )
         return plan_lines(plan)
 

@@ -18,17 +18,6 @@ METRICS = "metrics.jsonl"
 class NoLog:
     """Takes lines and keeps none, for ranks that do not write."""
 
-    def __enter__(self) -> NoLog:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        pass
-
     def write(self, values: Mapping[str, float | int | str | None]) -> None:
         """Do nothing."""
 

@@ -79,6 +79,7 @@ class TrainStep:
     Attributes:
         generator: As given.
         discriminator: As given.
+        precision: As given.
         world: As given.
         micro_batch: Most samples at once; halved when a GPU runs out of memory.
         skipped: Steps left out so far.
@@ -101,7 +102,7 @@ class TrainStep:
         self.discriminator = discriminator
         self._objective = objective
         self._settings = settings
-        self._precision = precision
+        self.precision = precision
         self.world = world
         self.micro_batch = settings.micro_batch
         self.skipped = 0
@@ -166,7 +167,7 @@ class TrainStep:
         self, part: torch.Tensor, samples_seen: int, place: int, tally: Tally
     ) -> torch.Tensor:
         """The autoencoder's turn on one micro-batch; gives the detached reconstruction."""
-        with self._precision.autocast():
+        with self.precision.autocast():
             through = bottleneck(self._model, part, lambda mean: self._noise(mean, place))
             raw = self._model.decode_raw(through.latent)
             terms = self._objective(
@@ -178,7 +179,7 @@ class TrainStep:
                 self.world.mean,
             )
         self.generator.add(terms.total * (len(part) / tally.samples))
-        image: torch.Tensor = self._model.output_activation(raw.detach().float())
+        image = self._objective.image(raw.detach())
         error = image - part
         spread = through.centre.detach().float().std(correction=0)
         tally.add(
@@ -209,7 +210,7 @@ class TrainStep:
             return None
         side.begin(lr)
         for real, fake in zip(parts, images, strict=True):
-            with self._precision.autocast():
+            with self.precision.autocast():
                 terms = adversary.discriminator_terms(fake, real, samples_seen, self.world.mean)
             side.add(terms.total * (len(real) / tally.samples))
             tally.add(len(real), discriminator=terms.values)

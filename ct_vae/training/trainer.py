@@ -23,7 +23,6 @@ from ct_vae.training.build import build_step, memory_format
 from ct_vae.training.checkpoint import CHECKPOINTS, has_checkpoint
 from ct_vae.training.distributed import joined_world
 from ct_vae.training.plan import Plan, build_plan
-from ct_vae.training.precision import choose_precision
 from ct_vae.training.run import Run
 from ct_vae.training.run_data import given_data, named_data
 from ct_vae.training.run_lock import run_lock
@@ -109,9 +108,8 @@ def plan_run(config: RunConfig, device: str | None = None) -> Plan:
         # Late in the run, when the discriminator plays as well.
         late = config.training.samples - config.training.batch_size
         trial = try_step(lambda: step(image, late, config.training.lr), world.device)
-        precision = choose_precision(config.training.precision, world.device).name
-        cases = (len(split.train), len(split.val))
-        return build_plan(config, cases, ranks=world.size, precision=precision, trial=trial)
+        cases, numbers = (len(split.train), len(split.val)), step.precision.name
+        return build_plan(config, cases, ranks=world.size, precision=numbers, trial=trial)
 
 
 def _refuse_used(folder: Path) -> None:

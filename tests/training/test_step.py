@@ -5,6 +5,7 @@ from ct_vae.config.run import RunConfig
 from ct_vae.config.training import TrainingConfig
 from ct_vae.errors import CtVaeError
 from ct_vae.losses.build import build_objective
+from ct_vae.losses.objective import Objective
 from ct_vae.losses.terms import Terms
 from ct_vae.training.distributed import World
 from ct_vae.training.learner import Learner
@@ -136,13 +137,13 @@ def test_whatever_is_not_finite_leaves_both_sides_as_they_were(where, monkeypatc
     step = make_step(small_model(), **ADVERSARIAL)
     model, judge = step.generator.module, step.discriminator.module
     if where == "loss":
-        objective = step._objective
+        finite = Objective.__call__
 
-        def endless(*args):
-            terms = objective(*args)
+        def endless(objective, *args):
+            terms = finite(objective, *args)
             return Terms(terms.total + torch.inf, terms.values, terms.weights)
 
-        monkeypatch.setattr(step, "_objective", endless)
+        monkeypatch.setattr(Objective, "__call__", endless)
     else:
         network = model if where == "gradient" else judge
         next(network.parameters()).register_hook(lambda gradient: gradient * torch.inf)
