@@ -45,7 +45,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one parameter per option
     from ct_vae.evaluation.case import evaluate_case
     from ct_vae.evaluation.metrics import DEFAULT_WINDOWS
     from ct_vae.evaluation.panels import write_panel
-    from ct_vae.evaluation.report import clear_results, write_csv, write_summary
+    from ct_vae.evaluation.tables import clear_results, write_csv, write_summary
     from ct_vae.evaluation.windows import parse_window
     from ct_vae.io.discover import Case
 
