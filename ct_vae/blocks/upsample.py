@@ -29,8 +29,8 @@ _LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
 class UpsampleND(ChainModule):
     """More voxels, then a 3-wide convolution: the step up of CompVis (Rombach et al. 2022).
 
-    Without gradients, repeating and convolving are one operation on the coarse grid that gives the
-    same but for rounding (see `fused_kernel`), unless padding reflects or voxels are interpolated.
+    Repeating and convolving are one operation on the coarse grid that gives the same but for
+    rounding (see `fused_kernel`), unless padding reflects or voxels are interpolated.
 
     Args:
         spatial_dims: 1, 2 or 3.
@@ -67,7 +67,7 @@ class UpsampleND(ChainModule):
         Raises:
             InputError: If a side is too short to be reflected.
         """
-        if self._fusible and not torch.is_grad_enabled():
+        if self._fusible:
             return self._fused(x)
         finer = _interpolated(x, self.strides, self._interpolation)
         check_reflection(finer.shape[2:], self.padding_mode)
@@ -282,7 +282,7 @@ def _subvoxels(
 def _interleaved(maps: torch.Tensor, strides: Sequence[int], sides: Sequence[int]) -> torch.Tensor:
     """Put the maps of all sub-voxels, stacked along the channels, in their places."""
     finer = [step * side for step, side in zip(strides, sides, strict=True)]
-    result = maps.new_empty(len(maps), maps.shape[1] // prod(strides), *finer)
+    result = maps.new_empty((len(maps), maps.shape[1] // prod(strides), *finer))
     parts = maps.chunk(prod(strides), dim=1)
     for part, (every, own) in zip(parts, _subvoxels(strides, sides), strict=True):
         result[every] = part[own]

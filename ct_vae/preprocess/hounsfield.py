@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 import torch
+from monai.data.meta_tensor import MetaTensor
 from monai.transforms import ScaleIntensityRange
 
 from ct_vae.errors import ConfigError
@@ -39,12 +40,12 @@ class HounsfieldScale:
         return (high - low) / (self.model_range[1] - self.model_range[0])
 
     def to_model(self, hu: torch.Tensor) -> torch.Tensor:
-        """Map HU of any shape to float32 model units."""
-        return cast(torch.Tensor, self._forward(hu))
+        """Map HU of any shape to float32 model units; a `MetaTensor` stays one, others do not."""
+        return _mapped(self._forward, hu)
 
     def to_hu(self, units: torch.Tensor) -> torch.Tensor:
-        """Map model units of any shape to float32 HU."""
-        return cast(torch.Tensor, self._backward(units))
+        """Map model units of any shape to float32 HU; a `MetaTensor` stays one, others do not."""
+        return _mapped(self._backward, units)
 
     def outside(self, hu: torch.Tensor) -> tuple[float, float]:
         """Shares of values below and above the window."""
@@ -52,3 +53,11 @@ class HounsfieldScale:
         below = torch.count_nonzero(hu < low).item()
         above = torch.count_nonzero(hu > high).item()
         return below / hu.numel(), above / hu.numel()
+
+
+def _mapped(scale: ScaleIntensityRange, values: torch.Tensor) -> torch.Tensor:
+    result = cast(torch.Tensor, scale(values))
+    if isinstance(values, MetaTensor) or not isinstance(result, MetaTensor):
+        return result
+    # The transform wraps whatever it gets, and a network's every operation would be wrapped too.
+    return cast(torch.Tensor, result.as_tensor())

@@ -2,6 +2,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from monai.data.meta_tensor import MetaTensor
 
 from ct_vae.errors import ConfigError
 from ct_vae.preprocess.hounsfield import HounsfieldScale
@@ -49,3 +50,13 @@ def test_an_interval_that_does_not_rise_is_refused(interval):
         HounsfieldScale(interval, (-1.0, 1.0))
     with pytest.raises(ConfigError, match="low to high"):
         HounsfieldScale((-1.0, 1.0), interval)
+
+
+@pytest.mark.parametrize("way", [SCALE.to_model, SCALE.to_hu])
+def test_a_plain_tensor_stays_plain_and_one_with_meta_data_keeps_it(way):
+    plain = torch.zeros(1, 4, 4, 4)
+    affine = torch.diag(torch.tensor([2.0, 3.0, 4.0, 1.0]))
+    assert type(way(plain)) is torch.Tensor
+    placed = way(MetaTensor(plain, affine=affine))
+    assert isinstance(placed, MetaTensor)
+    assert torch.equal(placed.affine, affine.to(placed.affine))

@@ -78,8 +78,11 @@ def test_a_heavy_discriminator_has_the_highest_turn():
 
 def test_memory_follows_the_micro_batch_and_the_state_does_not():
     networks = Networks(run_config(SMALL_MODEL))
-    one, four = networks.memory(1, 4), networks.memory(4, 4)
-    assert four["activations"] == pytest.approx(4 * one["activations"], rel=0.01)
+    one, two, four = (networks.memory(micro_batch, 4) for micro_batch in (1, 2, 4))
+    each = two["activations"] - one["activations"]
+    assert four["activations"] == one["activations"] + 3 * each
+    # Left without any patch is the 4-wide kernel of the step up from 8 channels, made and turned.
+    assert one["activations"] - each == 2 * 4 * 4**3 * 8 * 8
     weights = 4 * networks.parameters
     for memory in (one, four):
         assert memory["weights"] == memory["gradients"] == memory["average"] == weights
