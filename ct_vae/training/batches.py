@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -62,7 +64,7 @@ class Batches:
             _Caught(self._data),
             batch_sampler=self._shares(start),
             collate_fn=_stack_or_tell,
-            worker_init_fn=_ignore_signals,
+            worker_init_fn=_heed_the_trainer,
             num_workers=self._workers,
             pin_memory=cuda,
             # Without one of its own it would draw from the caller's random state.
@@ -134,10 +136,22 @@ def _stack_or_tell(items: Sequence[Any]) -> torch.Tensor | CtVaeError:
         return error
 
 
-def _ignore_signals(_: int) -> None:
-    # Batch systems send them to every process of a group; the one that trains ends its workers.
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+def _heed_the_trainer(_: int) -> None:
+    """Let only the process that trains end a worker.
+
+    Batch systems send their signals to every process of a group. A worker that ignored them all
+    would outlast a trainer that fails, which waits for its workers at its very end.
+    """
+    if not hasattr(signal, "sigwaitinfo"):
+        return
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    threading.Thread(target=_end_when_told, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_when_told(by: int) -> None:
+    while signal.sigwaitinfo(SIGNALS).si_pid != by:
+        pass
+    os._exit(0)
 
 
 def stack_images(items: Sequence[Any]) -> torch.Tensor:

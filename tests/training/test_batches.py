@@ -1,5 +1,8 @@
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +15,8 @@ from ct_vae.errors import ConfigError, CtVaeError, InputError
 from ct_vae.training.batches import Batches, stack_images
 from ct_vae.training.distributed import World
 from tests._small import ct_volume
+
+ROOT = Path(__file__).parents[2]
 
 
 class Numbers(torch.utils.data.Dataset):
@@ -117,3 +122,21 @@ class Signalling(Numbers):
 
 def test_signals_to_the_whole_group_leave_workers_at_work():
     assert len(numbers(Batches(Signalling(4), 4, 2, 0, workers=1))) == 2
+
+
+LEFT = """
+import sys
+from ct_vae.training.batches import Batches
+from ct_vae.training.distributed import World
+from tests.training.test_batches import Numbers
+
+left = Batches(Numbers(100), 100, 2, 0, 1, World())(0)
+next(left)
+sys.exit(3)
+"""
+
+
+def test_workers_that_nobody_has_ended_do_not_outlast_the_trainer():
+    """As after an error whose traceback still holds them."""
+    ended = subprocess.run([sys.executable, "-c", LEFT], timeout=120, check=False, cwd=ROOT)
+    assert ended.returncode == 3
