@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import os
+import atexit
 import signal
-import threading
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from multiprocessing import active_children
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 import torch
@@ -16,6 +18,9 @@ from ct_vae.datasets.patches import PatchDataset
 from ct_vae.errors import ConfigError, CtVaeError, InputError
 from ct_vae.training.distributed import World
 from ct_vae.training.stop import SIGNALS
+
+# A batch takes seconds, a cold network disk minutes; nobody waits longer for a worker that hangs.
+_PATIENCE_S = 600
 
 
 class Batches:
@@ -31,6 +36,9 @@ class Batches:
         seed: Of the order of other data.
         workers: Processes that prepare patches.
         world: Ranks that share a batch.
+
+    Attributes:
+        notes: What happened and must be told; the caller empties it.
 
     Raises:
         ConfigError: If the ranks cannot share the batches evenly.
@@ -51,41 +59,70 @@ class Batches:
         self._seed = seed
         self._workers = workers
         self._world = world or World()
+        self.notes: list[str] = []
         check_shares(samples, batch_size, self._world.size)
 
     def __call__(self, start: int) -> Iterator[torch.Tensor]:
         """This rank's images ``(B, C, *spatial)`` from sample ``start`` of the run on.
 
+        When a worker dies, or none gives a batch for ten minutes, the rest is prepared without
+        workers, and `notes` say so.
+
         Raises:
-            CtVaeError: As the data set raises it, or if a worker process has died.
+            CtVaeError: As the data set raises it.
         """
-        cuda = self._world.device.type == "cuda"
-        loader = DataLoader(
-            _Caught(self._data),
-            batch_sampler=self._shares(start),
-            collate_fn=_stack_or_tell,
-            worker_init_fn=_heed_the_trainer,
-            num_workers=self._workers,
-            pin_memory=cuda,
-            # Without one of its own it would draw from the caller's random state.
-            generator=torch.Generator(),
-        )
-        batches = iter(loader)
+        workers: list[BaseProcess] = []
+        end = atexit.register(partial(_end, workers))
+        try:
+            yield from self._given(self._shares(start), workers)
+        finally:
+            atexit.unregister(end)
+
+    def _given(self, shares: list[list[int]], workers: list[BaseProcess]) -> Iterator[torch.Tensor]:
+        done, lost = 0, ""
+        others = active_children()
+        batches = self._loaded(shares, self._workers)
+        workers += [child for child in active_children() if child not in others]
         while True:
             try:
                 batch = next(batches, None)
             except RuntimeError as error:
-                if "DataLoader worker" not in str(error):
+                if not (workers and str(error).startswith("DataLoader ")):
                     raise
-                raise CtVaeError(
-                    f"a process that prepares patches has died: {str(error).splitlines()[0]}",
-                    "often the memory is used up: lower training.workers",
-                ) from error
+                lost = str(error).splitlines()[0]
+            # Outside the handler, whose traceback would keep the workers from being given up.
+            if lost:
+                self.notes.append(
+                    f"no batch came from the processes that prepare patches ({lost}): from here on "
+                    "they are prepared without; often the memory is used up: lower training.workers"
+                )
+                del batches
+                for worker in workers:
+                    worker.kill()
+                    worker.join()
+                workers.clear()
+                lost, batches = "", self._loaded(shares[done:], 0)
+                continue
             if batch is None:
                 return
             if isinstance(batch, CtVaeError):
                 raise batch
-            yield batch.to(self._world.device, non_blocking=cuda)
+            yield batch.to(self._world.device, non_blocking=self._world.device.type == "cuda")
+            done += 1
+
+    def _loaded(self, shares: list[list[int]], workers: int) -> Iterator[Any]:
+        loader = DataLoader(
+            _Caught(self._data),
+            batch_sampler=shares,
+            collate_fn=_stack_or_tell,
+            worker_init_fn=_ignore_signals,
+            num_workers=workers,
+            timeout=_PATIENCE_S if workers else 0,
+            pin_memory=self._world.device.type == "cuda",
+            # Without one of its own it would draw from the caller's random state.
+            generator=torch.Generator(),
+        )
+        return iter(loader)
 
     def _shares(self, start: int) -> list[list[int]]:
         order: Sequence[int] = range(start, self._samples)
@@ -136,22 +173,21 @@ def _stack_or_tell(items: Sequence[Any]) -> torch.Tensor | CtVaeError:
         return error
 
 
-def _heed_the_trainer(_: int) -> None:
-    """Let only the process that trains end a worker.
+def _ignore_signals(_: int) -> None:
+    # Batch systems send them to every process of a group; the one that trains ends its workers.
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
-    Batch systems send their signals to every process of a group. A worker that ignored them all
-    would outlast a trainer that fails, which waits for its workers at its very end.
+
+def _end(workers: list[BaseProcess]) -> None:
+    """End workers that are left at the very end, as when a traceback still holds their loader.
+
+    The trainer would wait for them, and they heed no other signal.
     """
-    if not hasattr(signal, "sigwaitinfo"):
-        return
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    threading.Thread(target=_end_when_told, args=(os.getppid(),), daemon=True).start()
-
-
-def _end_when_told(by: int) -> None:
-    while signal.sigwaitinfo(SIGNALS).si_pid != by:
-        pass
-    os._exit(0)
+    # PyTorch would raise an error about a worker that dies.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for worker in workers:
+        worker.kill()
 
 
 def stack_images(items: Sequence[Any]) -> torch.Tensor:

@@ -153,10 +153,11 @@ class Run:
             raise CtVaeError(error.cause, f"{error.hint}; {last}") from error
         if values is not None:
             self._ema.update_parameters(self._model)
-        for note in self._step.notes:
-            outlets.progress.say(note)
-            outlets.log.write({"samples_seen": self.samples_seen, "note": note})
-        self._step.notes.clear()
+        for notes in (self._batches.notes, self._step.notes):
+            for note in notes:
+                outlets.progress.say(note)
+                outlets.log.write({"samples_seen": self.samples_seen, "note": note})
+            notes.clear()
         self.samples_seen += len(batch) * self._world.size
         return values
 

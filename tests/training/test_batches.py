@@ -2,6 +2,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from multiprocessing import active_children
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from monai.data import MetaTensor
 from ct_vae.datasets.order import SeededOrder
 from ct_vae.datasets.patches import PatchDataset
 from ct_vae.datasets.stored_volume import StoredVolume
-from ct_vae.errors import ConfigError, CtVaeError, InputError
+from ct_vae.errors import ConfigError, InputError
 from ct_vae.training.batches import Batches, stack_images
 from ct_vae.training.distributed import World
 from tests._small import ct_volume
@@ -98,7 +100,16 @@ class Refusing(Numbers):
 
 class Dying(Numbers):
     def __getitem__(self, index):
-        os.kill(os.getpid(), signal.SIGKILL)
+        if index == 3 and torch.utils.data.get_worker_info():
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__getitem__(index)
+
+
+class Hanging(Numbers):
+    def __getitem__(self, index):
+        if index == 3 and torch.utils.data.get_worker_info():
+            time.sleep(1000)
+        return super().__getitem__(index)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -108,9 +119,21 @@ def test_a_refusal_comes_out_of_a_worker_as_it_is(workers):
     assert (caught.value.cause, caught.value.hint) == ("case 3 is refused", "mend it")
 
 
-def test_a_worker_that_dies_is_told_on_one_line():
-    with pytest.raises(CtVaeError, match=r"has died: DataLoader worker.*lower training\.workers"):
-        next(Batches(Dying(4), 4, 2, 0, workers=1)(0))
+def test_without_a_worker_that_died_the_same_batches_come():
+    batches = Batches(Dying(8), 8, 2, 0, workers=1)
+    assert numbers(batches) == numbers(Batches(Numbers(8), 8, 2, 0))
+    (note,) = batches.notes
+    assert "exited unexpectedly" in note
+    assert "lower training.workers" in note
+
+
+def test_nobody_waits_for_ever_for_a_worker_that_hangs(monkeypatch):
+    monkeypatch.setattr("ct_vae.training.batches._PATIENCE_S", 2)
+    batches = Batches(Hanging(8), 8, 2, 0, workers=1)
+    assert numbers(batches) == numbers(Batches(Numbers(8), 8, 2, 0))
+    (note,) = batches.notes
+    assert "timed out after 2 seconds" in note
+    assert not active_children()
 
 
 class Signalling(Numbers):
