@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -10,14 +11,16 @@ from typing import TYPE_CHECKING
 import typer
 
 from ct_vae.cli import options
-from ct_vae.cli.batch import name_targets, output_folder, work_through
+from ct_vae.cli.batch import name_targets, output_folder, overlap_work
 
 if TYPE_CHECKING:
+    from ct_vae.io.discover import Case
     from ct_vae.latent import Latent
     from ct_vae.volume import Volume
 
     # From a latent, before it is decoded, to what writes its volume under a name.
     Writer = Callable[[Latent], Callable[[Volume, Path], None]]
+    Decoded = tuple[Volume, Callable[[Volume, Path], None]]
 
 
 def decode(  # noqa: PLR0913, PLR0917 - one parameter per option
@@ -35,14 +38,17 @@ def decode(  # noqa: PLR0913, PLR0917 - one parameter per option
     keep_identity: options.KeepIdentity = False,
     hu_offset: options.HuOffset = 0.0,
     overwrite: options.Overwrite = False,
+    shard: options.Shard = None,
+    fallback: options.Fallback = None,
 ) -> None:
     """Decode latents to HU on the grid of their source; the result is not for diagnosis.
 
     With --format dicom, each becomes a folder of slices, a series derived from the one among --like
     that was encoded. Such a folder is replaced only with --overwrite; other files always are.
     """
+    from ct_vae.inference.pipeline import Work
     from ct_vae.io import read_latent
-    from ct_vae.io.discover import Case, discover
+    from ct_vae.io.discover import discover
 
     _check_options(file_format, like, keep_identity, hu_offset)
     ending = "_decoded" if file_format == "dicom" else "_decoded.nii.gz"
@@ -55,15 +61,41 @@ def decode(  # noqa: PLR0913, PLR0917 - one parameter per option
         codec = options.load_codec_with(
             model, device, tiling, tile, overlap, max_memory_gb, verbose=verbose
         )
+        codec.fallback = fallback
 
-        def work(case: Case) -> str:
-            latent = read_latent(case.path)
+        def make(_: Case, latent: Latent, beside: int) -> Decoded:
+            codec.beside = beside
             write = writer(latent)
-            write(codec.decode(latent), targets[case])
+            return codec.decode(latent), write
+
+        def write(case: Case, decoded: Decoded) -> str:
+            volume, write = decoded
+            write(volume, targets[case])
             return str(targets[case])
 
-        code = work_through(cases, work, "decode", folder)
+        work = Work(
+            target=targets.__getitem__,
+            read=lambda case: read_latent(case.path),
+            make=make,
+            write=write,
+            read_bytes=_read_bytes,
+            # Stored values of the whole: a DICOM series is put together before it is written.
+            write_bytes=lambda decoded: decoded[0].voxels.nbytes,
+            room=codec.host_room,
+        )
+        code = overlap_work(cases, shard, work, "decode", folder)
     raise typer.Exit(code)
+
+
+def _read_bytes(case: Case) -> int | None:
+    """Of a latent by its record: stored, as float32, and on the way from one to the other."""
+    from ct_vae.io.latent_record import load_record, record_path
+
+    record = load_record(record_path(case.path))
+    if record is None:
+        return None
+    channels = len(record.statistics.mean) if record.statistics else 1
+    return 12 * channels * math.prod(record.latent_grid().shape)
 
 
 def _check_options(

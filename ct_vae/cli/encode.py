@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ct_vae.cli import options
-from ct_vae.cli.batch import find_cases, name_targets, output_folder, work_through
+from ct_vae.cli.batch import find_cases, name_targets, output_folder, overlap_work
 
 if TYPE_CHECKING:
     from ct_vae.inference.codec import Codec
+    from ct_vae.latent import Latent
     from ct_vae.volume import Volume
 
 
@@ -46,12 +47,17 @@ def encode(  # noqa: PLR0913, PLR0917 - one parameter per option
     assume_hu: options.AssumeHu = False,
     resample_irregular: options.ResampleIrregular = False,
     overwrite: options.Overwrite = False,
+    shard: options.Shard = None,
+    fallback: options.Fallback = None,
 ) -> None:
     """Encode CT volumes to latents, each with its record beside it.
 
-    A latent that is already there, verified and of the same volume and model, is kept.
+    A latent that is already there, verified and of the same volume and model, is kept. Several
+    processes may share the work: by --shard, by torchrun, as a job array, or just started together.
     """
     from ct_vae.errors import ConfigError
+    from ct_vae.inference.pipeline import Kept, Work
+    from ct_vae.inference.read_bytes import volume_read_bytes
     from ct_vae.io import write_latent
     from ct_vae.io.discover import Case
     from ct_vae.io.latent import default_dtype
@@ -68,19 +74,32 @@ def encode(  # noqa: PLR0913, PLR0917 - one parameter per option
     codec = options.load_codec_with(
         model, device, tiling, tile, overlap, max_memory_gb, verbose=verbose
     )
+    codec.fallback = fallback
     stored_as = dtype or default_dtype(layout)
     codes = codec.identity.latent_type != "kl"
     check_layout(layout, stored_as, codes, codec.preprocessor.axcodes)
 
-    def work(case: Case) -> str:
-        volume, target = case.read(reading), targets[case]
+    def make(case: Case, volume: Volume, beside: int) -> Latent | Kept:
+        target, codec.beside = targets[case], beside
         if not overwrite and _is_kept(target, volume, codec, seed, stored_as, layout):
-            return f"{target} is done already"
-        latent = codec.encode(volume, sample=sample, seed=seed)
-        run = write_latent(latent, target, stored_as, layout).record.run
-        return f"{target} ({run.seconds if run else 0:.1f} s)"
+            return Kept(f"{target} is done already")
+        return codec.encode(volume, sample=sample, seed=seed)
 
-    raise typer.Exit(work_through(cases, work, "encode", folder))
+    def write(case: Case, latent: Latent) -> str:
+        run = write_latent(latent, targets[case], stored_as, layout).record.run
+        return f"{targets[case]} ({run.seconds if run else 0:.1f} s)"
+
+    work = Work(
+        target=targets.__getitem__,
+        read=lambda case: case.read(reading),
+        make=make,
+        write=write,
+        read_bytes=lambda case: volume_read_bytes(case, reading),
+        # Stored values, and the file twice on its way to the disk.
+        write_bytes=lambda latent: 3 * latent.array.nbytes,
+        room=codec.host_room,
+    )
+    raise typer.Exit(overlap_work(cases, shard, work, "encode", folder))
 
 
 def _is_kept(

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
-
 import typer
 
-from ct_vae.cli import options
+from ct_vae.cli import measuring, options
 from ct_vae.cli.batch import find_cases, output_folder, work_through
-
-if TYPE_CHECKING:
-    from ct_vae.evaluation.metrics import MetricRow
 
 
 def evaluate(  # noqa: PLR0913, PLR0917 - one parameter per option
     model: options.Model,
-    inputs: options.Inputs,
     output: options.Output,
-    windows: Annotated[
-        list[str],
-        typer.Option("--window", help="Window by name, or name:width/level; may be repeated."),
-    ] = [],  # noqa: B006 - typer reads it as the default and never changes it
-    panels: Annotated[bool, typer.Option(help="Write a picture for each case.")] = True,
+    inputs: measuring.OptionalInputs = [],  # noqa: B006 - typer reads it and never changes it
+    phantom: measuring.Phantom = False,
+    windows: measuring.Windows = [],  # noqa: B006 - typer reads it and never changes it
+    metrics: measuring.Metrics = "",
+    protocol: measuring.Protocol = None,
+    masks: measuring.MaskFiles = [],  # noqa: B006 - typer reads it and never changes it
+    labels: measuring.Labels = None,
+    label_names: measuring.LabelNames = None,
+    write_masks: measuring.WriteMasks = False,
+    datalist: measuring.Datalist = None,
+    panels: measuring.Panels = True,
+    report: measuring.Report = True,
+    full: measuring.Full = False,
     device: options.Device = None,
     tiling: options.TilingMethod = None,
     tile: options.Tile = None,
@@ -38,60 +40,69 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one parameter per option
 ) -> None:
     """Encode, decode and measure volumes, inside the body and in clinical windows.
 
-    Beside the reconstruction stand the constant that fits best, and cubic resampling with the same
-    number of values as the latent. Cases are numbered in the results, so that no name gets out;
-    the terminal shows which is which.
+    Beside the reconstruction stand what the model's preprocessing alone gives, cubic resampling
+    with the same number of values as the latent, JPEG 2000 at the same bits per voxel, and the
+    constant that fits best. With --phantom drawn objects of known size and HU go through the model
+    too, and need no INPUT. Cases are numbered in the results, so that no name gets out; the
+    terminal shows which is which.
     """
+    from dataclasses import asdict
+
     from ct_vae.evaluation.case import evaluate_case
-    from ct_vae.evaluation.metrics import DEFAULT_WINDOWS
-    from ct_vae.evaluation.panels import write_panel
-    from ct_vae.evaluation.tables import clear_results, write_csv, write_summary
-    from ct_vae.evaluation.windows import parse_window
+    from ct_vae.evaluation.patients import unit_of
+    from ct_vae.evaluation.probe.run import run_probe
+    from ct_vae.evaluation.results import Results
     from ct_vae.io.discover import Case
 
     folder = output_folder(output)
     reading = options.read_options(
         frame, nan, hu_offset, assume_ras, force, assume_hu, resample_irregular
     )
-    cases = find_cases(inputs, unique=False)
-    chosen = [parse_window(text) for text in windows] or DEFAULT_WINDOWS
+    planned = measuring.plan_of(windows, metrics, protocol)
+    cases = find_cases(inputs, unique=False) if inputs or not phantom else []
+    settings = measuring.settings_of(
+        planned,
+        measuring.given_masks(masks, labels, label_names, len(cases)),
+        panels=panels,
+        report=report,
+        full=full,
+        keep_masks=write_masks,
+    )
+    patients = measuring.patients_of(datalist)
     codec = options.load_codec_with(
         model, device, tiling, tile, overlap, max_memory_gb, verbose=verbose
     )
+    facts = {
+        "command": "evaluate",
+        "name": codec.identity.name,
+        "model_sha256": codec.identity.sha256,
+        "latent_type": codec.identity.latent_type,
+        "device": str(codec.network.device),
+        "tiling": asdict(codec.tiling),
+        "read_options": asdict(reading),
+    }
+    results = Results(folder, settings, facts)
     names = {case: f"case_{place:04d}" for place, case in enumerate(cases, start=1)}
-    rows: list[MetricRow] = []
-    clear_results(folder)
 
     def work(case: Case) -> str:
         name = names[case]
-        result = evaluate_case(codec, case.read(reading), name, chosen)
-        if panels:
-            write_panel(result.original, result.reconstruction, folder / f"{name}.png", title=name)
-        rows.extend(result.rows)
-        write_csv(rows, folder / "metrics.csv")
-        write_summary(rows, folder / "summary.json")
-        return f"{case.path} is {name}: {result.compression:.3g} : 1 in {result.seconds:.1f} s"
+        original = case.read(reading)
+        used = results.masks(original, case.key, reading)
+        found = evaluate_case(codec, original, name, settings.plan, used)
+        results.add(
+            name,
+            (original, found.reconstruction),
+            used,
+            found.rows,
+            patient=unit_of(case.path, name, patients),
+            line=found.line(),
+            notes=found.notes,
+        )
+        bits = found.compression.bits_per_voxel
+        return f"{case.path} is {name}: {bits:.3g} bits per voxel in {found.seconds:.1f} s"
 
     code = work_through(cases, work, "evaluate", folder)
-    if rows:
-        _show(rows)
+    if results.rows:
+        measuring.show(results.rows)
+    results.finish(run_probe(codec).as_dict() if phantom else None)
     raise typer.Exit(code)
-
-
-def _show(rows: list[MetricRow]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title="Errors inside the body")
-    for name in ("case", "what", "window", "range HU", "MAE HU", "RMSE HU", "bias HU", "PSNR dB"):
-        table.add_column(name, justify="left" if name in ("case", "what", "window") else "right")
-    for row in (r for r in rows if r.mask == "body"):
-        numbers = [_number(v, 1) for v in (row.mae, row.rmse, row.bias)]
-        table.add_row(
-            row.case, row.what, row.window, f"{row.data_range:g}", *numbers, _number(row.psnr, 2)
-        )
-    Console(width=None if Console().is_terminal else 110).print(table)
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"

@@ -6,11 +6,14 @@ import sys
 
 import typer
 
+from ct_vae.cli.bundle import bundle
+from ct_vae.cli.compare import compare
 from ct_vae.cli.config import app as config_app
 from ct_vae.cli.convert import convert
 from ct_vae.cli.decode import decode
 from ct_vae.cli.encode import encode
 from ct_vae.cli.evaluate import evaluate
+from ct_vae.cli.export import export
 from ct_vae.cli.info import info
 from ct_vae.cli.phantom import phantom
 from ct_vae.cli.reconstruct import reconstruct
@@ -31,6 +34,9 @@ for command in (train, encode, decode, reconstruct, evaluate, sample, phantom, i
     app.command()(command)
 app.command()(scan)
 app.command()(verify)
+app.command()(bundle)
+app.command()(export)
+app.command()(compare)
 app.add_typer(config_app, name="config")
 
 

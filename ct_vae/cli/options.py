@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -73,6 +74,17 @@ ResampleIrregular = Annotated[
         "--resample-irregular", help="Resample gaps, uneven spacing and tilt onto a regular grid."
     ),
 ]
+Shard = Annotated[
+    str | None,
+    typer.Option(
+        help="i/n, from 0: do every n-th case. By default as torchrun or the job array says.",
+        metavar="I/N",
+    ),
+]
+Fallback = Annotated[
+    Literal["cpu"] | None,
+    typer.Option(help="Where a volume goes that the GPU's memory does not hold."),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Do again what is done already.")]
 
 
@@ -86,12 +98,16 @@ def load_codec_with(
     *,
     verbose: bool = False,
 ) -> Codec:
-    """Load a model; options that were given override those of its configuration."""
+    """Load a model; options that were given override those of its configuration.
+
+    A process that torchrun has started takes its own GPU, unless a device is named.
+    """
     from ct_vae.cli.batch import tell
     from ct_vae.inference.codec import load_codec
+    from ct_vae.inference.device import device_of_process
     from ct_vae.inference.tiling import Tiling
 
-    codec = load_codec(model, device)
+    codec = load_codec(model, device or device_of_process(os.environ))
     own = codec.tiling
     codec.tiling = Tiling(
         own.method if method is None else method,
@@ -100,6 +116,7 @@ def load_codec_with(
         own.max_memory_gb if max_memory_gb is None else max_memory_gb,
     )
     codec.tell = tell if verbose else None
+    codec.warn = tell
     return codec
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from ct_vae.cli import options
-from ct_vae.cli.batch import find_cases, name_targets, output_folder, work_through
+from ct_vae.cli.batch import find_cases, name_targets, output_folder, overlap_work
+
+if TYPE_CHECKING:
+    from ct_vae.volume import Volume
 
 
 def reconstruct(  # noqa: PLR0913, PLR0917 - one parameter per option
@@ -25,8 +30,12 @@ def reconstruct(  # noqa: PLR0913, PLR0917 - one parameter per option
     force: options.Force = False,
     assume_hu: options.AssumeHu = False,
     resample_irregular: options.ResampleIrregular = False,
+    shard: options.Shard = None,
+    fallback: options.Fallback = None,
 ) -> None:
     """Encode and decode volumes and write only the reconstruction, not for diagnosis."""
+    from ct_vae.inference.pipeline import Work
+    from ct_vae.inference.read_bytes import volume_read_bytes
     from ct_vae.io import write_volume
     from ct_vae.io.discover import Case
 
@@ -39,10 +48,24 @@ def reconstruct(  # noqa: PLR0913, PLR0917 - one parameter per option
     codec = options.load_codec_with(
         model, device, tiling, tile, overlap, max_memory_gb, verbose=verbose
     )
+    codec.fallback = fallback
 
-    def work(case: Case) -> str:
-        target = targets[case]
-        write_volume(codec.reconstruct(case.read(reading)), target)
-        return str(target)
+    def make(_: Case, volume: Volume, beside: int) -> Volume:
+        codec.beside = beside
+        return codec.reconstruct(volume)
 
-    raise typer.Exit(work_through(cases, work, "reconstruct", folder))
+    def write(case: Case, volume: Volume) -> str:
+        write_volume(volume, targets[case])
+        return str(targets[case])
+
+    work = Work(
+        target=targets.__getitem__,
+        read=lambda case: case.read(reading),
+        make=make,
+        write=write,
+        read_bytes=lambda case: volume_read_bytes(case, reading),
+        # Written slab by slab.
+        write_bytes=lambda volume: volume.voxels.nbytes // 2,
+        room=codec.host_room,
+    )
+    raise typer.Exit(overlap_work(cases, shard, work, "reconstruct", folder))

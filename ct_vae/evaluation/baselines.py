@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from ct_vae.errors import ConfigError
 from ct_vae.evaluation.masks import Mask, body_mask
 from ct_vae.grid import Triple
+from ct_vae.preprocess.pipeline import Preprocessor, restore
 from ct_vae.volume import AIR_HU, Volume
 
 FloatArray = NDArray[np.float64]
@@ -22,14 +24,16 @@ class Baseline:
     """A stand-in for a reconstruction.
 
     Attributes:
-        name: ``mean`` or ``resample``.
+        name: ``mean``, ``identity``, ``resample`` or ``jpeg2000``.
         volume: int16 HU on the original's grid.
-        values: How many numbers it takes to describe it.
+        values: How many numbers it takes to describe it; ``None`` where bits are what counts.
+        bits: How many bits it takes, all headers included; ``None`` where numbers are what counts.
     """
 
     name: str
     volume: Volume
-    values: int
+    values: int | None
+    bits: int | None = None
 
 
 def mean_baseline(volume: Volume, body: Mask | None = None) -> Baseline:
@@ -37,6 +41,25 @@ def mean_baseline(volume: Volume, body: Mask | None = None) -> Baseline:
     inside = volume.voxels[(body or body_mask(volume)).voxels]
     mean = float(inside.mean(dtype=np.float64)) if inside.size else float(AIR_HU)
     return Baseline("mean", _on_grid_of(volume, np.full(volume.grid.shape, mean)), 1)
+
+
+def identity_baseline(
+    volume: Volume, preprocessor: Preprocessor, factor: Sequence[int]
+) -> Baseline:
+    """What a perfect network would give: the model's own way in and out with nothing between.
+
+    The plain identity has no error at all. What remains here is what no training can mend: HU
+    clipped to the model's range, resampling if the model has any, and rounding to whole HU.
+
+    Args:
+        volume: The original.
+        preprocessor: The model's own.
+        factor: Voxels per latent voxel and axis.
+    """
+    prepared = preprocessor(volume, factor)
+    back = restore(prepared.tensor[0, 0].float(), prepared.record, volume.grid)
+    voxels = np.rint(back.voxels).astype(np.int16)
+    return Baseline("identity", Volume(voxels, volume.grid, volume.outside_fov), volume.voxels.size)
 
 
 def resample_baseline(volume: Volume, values: int) -> Baseline:

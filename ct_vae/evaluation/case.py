@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ct_vae.evaluation.baselines import mean_baseline, resample_baseline
-from ct_vae.evaluation.masks import body_mask, field_of_view
-from ct_vae.evaluation.metrics import DEFAULT_WINDOWS, MetricRow, evaluate_pair
-from ct_vae.evaluation.windows import Window
+from ct_vae.errors import ConfigError, CtVaeError, InputError
+from ct_vae.evaluation.baselines import (
+    Baseline,
+    identity_baseline,
+    mean_baseline,
+    resample_baseline,
+)
+from ct_vae.evaluation.compression import Compression, measure_compression
+from ct_vae.evaluation.jpeg2000 import jpeg2000_baseline
+from ct_vae.evaluation.masks import Mask, body_mask, field_of_view
+from ct_vae.evaluation.measure import Plan, measure_pair
+from ct_vae.evaluation.metrics import MetricRow
+from ct_vae.evaluation.pair import Pair
+from ct_vae.evaluation.seams import Seams, borders_of, measure_seams
 from ct_vae.inference.codec import Codec
+from ct_vae.latent import Latent
 from ct_vae.volume import Volume
+
+_INT16 = np.iinfo(np.int16)
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,21 +35,39 @@ class CaseResult:
 
     Attributes:
         original: As it was read.
-        reconstruction: As int16 files would hold it, whole HU.
+        reconstruction: As int16 files hold it, whole HU.
         rows: Errors of the reconstruction and of the baselines.
-        compression: Voxels of the original per number of the latent.
+        compression: What the latent takes on disk.
         seconds: Time of encoding and decoding.
+        seams: Errors near borders of tiles; ``None`` when they were not measured.
+        notes: Baselines that could not be made, and why.
     """
 
     original: Volume
     reconstruction: Volume
     rows: list[MetricRow]
-    compression: float
+    compression: Compression
     seconds: float
+    seams: Seams | None = None
+    notes: tuple[str, ...] = ()
+
+    def line(self) -> dict[str, float | None]:
+        """Sizes, time and seams by name."""
+        seams = self.seams
+        apart = {
+            "rmse_near_seams": seams.near if seams else None,
+            "rmse_elsewhere": seams.elsewhere if seams else None,
+            "seam_ratio": seams.ratio if seams else None,
+        }
+        return self.compression.line() | {"seconds": self.seconds} | apart
 
 
 def evaluate_case(
-    codec: Codec, volume: Volume, case: str, windows: Sequence[Window] = DEFAULT_WINDOWS
+    codec: Codec,
+    volume: Volume,
+    case: str,
+    plan: Plan | None = None,
+    masks: Sequence[Mask] | None = None,
 ) -> CaseResult:
     """Reconstruct a volume and compare it, and the baselines, with the original.
 
@@ -44,19 +75,65 @@ def evaluate_case(
         codec: The model.
         volume: The original.
         case: Name of the case in the rows.
-        windows: HU ranges to judge in.
+        plan: What is measured.
+        masks: Where; by default in the body and in the field of view.
+
+    Raises:
+        InputError: If the model gives values that are not finite or beyond int16.
     """
+    plan = plan or Plan()
+    masks = masks or (body_mask(volume), field_of_view(volume))
     started = time.perf_counter()
     latent = codec.encode(volume)
-    decoded = codec.decode(latent)
+    reconstruction = stored(codec.decode(latent))
     seconds = time.perf_counter() - started
-    reconstruction = Volume(np.rint(decoded.voxels), decoded.grid)
-    body = body_mask(volume)
-    masks = (body, field_of_view(volume))
-    rows = evaluate_pair(volume, reconstruction, windows, case=case, masks=masks)
-    for baseline in (resample_baseline(volume, latent.array.size), mean_baseline(volume, body)):
-        rows += evaluate_pair(
-            volume, baseline.volume, windows, case=case, what=baseline.name, masks=masks
+    compression = measure_compression(volume, latent)
+    rows = measure_pair(Pair(volume, reconstruction), plan, masks, (case, "reconstruction"))
+    notes: list[str] = []
+    for baseline in _baselines(codec, volume, latent, masks[0], compression, notes):
+        rows += measure_pair(Pair(volume, baseline.volume), plan, masks, (case, baseline.name))
+    seams = None
+    if "seams" in plan.metrics or latent.record.tiling.tile is not None:
+        borders = borders_of(latent.record)
+        seams = measure_seams(volume.voxels, reconstruction.voxels, borders, mask=masks[0].voxels)
+    return CaseResult(volume, reconstruction, rows, compression, seconds, seams, tuple(notes))
+
+
+def stored(volume: Volume) -> Volume:
+    """A volume as int16 files hold it; halves round to even.
+
+    Raises:
+        InputError: If a voxel is not finite or beyond int16.
+    """
+    if volume.voxels.dtype == np.int16:
+        return volume
+    low, high = float(volume.voxels.min()), float(volume.voxels.max())
+    # NaN fails the comparison as well.
+    if not (_INT16.min <= low and high <= _INT16.max):
+        raise InputError(
+            f"the reconstruction has voxels from {low:g} to {high:g} HU, beyond int16",
+            "see whether the model is trained, and on HU",
         )
-    compression = volume.voxels.size / latent.array.size
-    return CaseResult(volume, reconstruction, rows, compression, seconds)
+    return Volume(np.rint(volume.voxels).astype(np.int16), volume.grid, volume.outside_fov)
+
+
+def _baselines(
+    codec: Codec,
+    volume: Volume,
+    latent: Latent,
+    body: Mask,
+    compression: Compression,
+    notes: list[str],
+) -> Iterator[Baseline]:
+    """One at a time, for each is as large as the volume."""
+    yield identity_baseline(volume, codec.preprocessor, codec.network.factor)
+    yield resample_baseline(volume, latent.array.size)
+    yield mean_baseline(volume, body)
+    try:
+        yield jpeg2000_baseline(volume, compression.bits_per_voxel)
+    except (ConfigError, InputError) as error:
+        notes.append(_note(error))
+
+
+def _note(error: CtVaeError) -> str:
+    return f"no JPEG 2000 baseline: {error}"

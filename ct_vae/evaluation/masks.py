@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from ct_vae.errors import InputError
 from ct_vae.volume import BODY_ABOVE_HU, Volume
 
 # Blankets, couch shells and their contact with the skin are thinner than twice this.
@@ -32,6 +33,11 @@ class Mask:
     note: str = ""
 
 
+def everything(volume: Volume) -> Mask:
+    """All voxels, seen by the scanner or not."""
+    return Mask("all", np.ones(volume.grid.shape, dtype=np.bool_))
+
+
 def field_of_view(volume: Volume) -> Mask:
     """All voxels that the scanner saw."""
     if volume.outside_fov is None:
@@ -51,44 +57,83 @@ def body_mask(volume: Volume) -> Mask:
     Returns:
         The mask. When nothing remains it is the whole field of view, and its note says so.
     """
-    seen = field_of_view(volume).voxels
-    axial = _axial_axis(volume)
-    above = np.moveaxis((volume.voxels > BODY_ABOVE_HU) & seen, axial, 0)
+    axial = axial_axis(volume)
+    planes = np.moveaxis(volume.voxels, axial, 0)
+    unseen = None if volume.outside_fov is None else np.moveaxis(volume.outside_fov, axial, 0)
     spacing = [s for axis, s in enumerate(volume.grid.spacing_mm) if axis != axial]
     steps = max(1, round(_OPENING_MM / max(spacing)))
-    opened = np.stack([_opened(plane, steps) for plane in above])
-    body = _largest_component(opened)
-    if body is None:
+    body = np.empty(planes.shape, dtype=np.bool_)
+    for place, plane in enumerate(planes):
+        above = plane > BODY_ABOVE_HU
+        body[place] = _opened(above if unseen is None else above & ~unseen[place], steps)
+    if not _keep_largest(body):
         note = (
             f"no body above {BODY_ABOVE_HU} HU remains after the opening: "
             "the whole field of view is taken"
         )
-        return Mask("body", seen, note)
+        return Mask("body", field_of_view(volume).voxels, note)
     pocket = _POCKET_MM2 / (spacing[0] * spacing[1])
-    filled = np.stack([_filled(plane, pocket) for plane in body])
-    return Mask("body", np.ascontiguousarray(np.moveaxis(filled, 0, axial)) & seen)
+    for place, plane in enumerate(body):
+        body[place] = _filled(plane, pocket)
+        if unseen is not None:
+            body[place] &= ~unseen[place]
+    return Mask("body", np.moveaxis(body, 0, axial))
 
 
-def _axial_axis(volume: Volume) -> int:
+def axial_axis(volume: Volume) -> int:
+    """The index axis that runs nearest to the patient's head or feet."""
     return next(axis for axis, code in enumerate(volume.grid.axcodes) if code in "SI")
+
+
+def check_masks(reference: Volume, masks: list[Mask] | tuple[Mask, ...]) -> None:
+    """Refuse masks that are not on the grid of a volume.
+
+    Raises:
+        InputError: If a mask has another shape.
+    """
+    for mask in masks:
+        if mask.voxels.shape != reference.grid.shape:
+            raise InputError(
+                f"the mask {mask.name} has {mask.voxels.shape} voxels, the original "
+                f"{reference.grid.shape}",
+                "give a mask on the original's grid",
+            )
 
 
 def _opened(plane: BoolArray, steps: int) -> BoolArray:
     if not plane.any() or plane.all():
         return plane
-    worn = ndimage.binary_erosion(plane, iterations=steps, border_value=1)
-    grown: BoolArray = ndimage.binary_dilation(worn, iterations=steps)
-    return grown
+    worn = plane
+    for _ in range(steps):
+        worn = _worn(worn)
+    # What a diamond wears off the background is what it adds to the rest.
+    grown = ~worn
+    for _ in range(steps):
+        grown = _worn(grown)
+    return ~grown
 
 
-def _largest_component(voxels: BoolArray) -> BoolArray | None:
+def _worn(plane: BoolArray) -> BoolArray:
+    """Erosion by a diamond of one pixel; beyond the border all is set."""
+    worn = plane.copy()
+    worn[1:] &= plane[:-1]
+    worn[:-1] &= plane[1:]
+    worn[:, 1:] &= plane[:, :-1]
+    worn[:, :-1] &= plane[:, 1:]
+    return worn
+
+
+def _keep_largest(voxels: BoolArray) -> bool:
+    """Clear all but the largest component, in place; whether there is one."""
     labels, count = ndimage.label(voxels)
     if not count:
-        return None
-    sizes = np.bincount(labels.ravel())
+        return False
+    # Slice by slice, for counting takes the labels to eight bytes each.
+    sizes = sum(np.bincount(plane.ravel(), minlength=count + 1) for plane in labels)
+    assert isinstance(sizes, np.ndarray)
     sizes[0] = 0
-    largest: BoolArray = labels == sizes.argmax()
-    return largest
+    np.equal(labels, sizes.argmax(), out=voxels)
+    return True
 
 
 def _filled(plane: BoolArray, pocket: float) -> BoolArray:

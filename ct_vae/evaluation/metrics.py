@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from ct_vae.errors import InputError
-from ct_vae.evaluation.masks import BoolArray, Mask, body_mask, field_of_view
+from ct_vae.evaluation.masks import Mask, body_mask, check_masks, field_of_view
+from ct_vae.evaluation.pair import SLAB_VOXELS, Pair, check_same_grid
+from ct_vae.evaluation.windowed_errors import Tally, Where, tally_errors
 from ct_vae.evaluation.windows import WINDOWS, Window
 from ct_vae.volume import Volume
 
+__all__ = ["DEFAULT_WINDOWS", "MetricRow", "check_same_grid", "error_rows", "evaluate_pair"]
+
 DEFAULT_WINDOWS = (WINDOWS["full"], WINDOWS["soft_tissue"])
-# A slab is held in float64 a few times over.
-_SLAB_VOXELS = 2_000_000
-# Headers keep an affine in float32, about seven digits.
-_SAME_PLACE_MM = 1e-2
+IN_WINDOW = "in_window"
+_PERCENTAGES = (95.0, 99.9)
 
 
 @dataclass(frozen=True)
 class MetricRow:
     """Errors of one volume in one window and one mask.
 
-    Both volumes are clipped to the window first, so an error outside it does not count.
+    Both volumes are clipped to the window first, so an error outside it does not count; only in
+    the mask ``in_window``, the voxels of the body of which the original lies in the window, errors
+    are taken as they are.
 
     Attributes:
         case: The caller's name for the volume.
@@ -39,6 +40,9 @@ class MetricRow:
         psnr: ``20 log10(data_range / rmse)`` in dB; ``None`` when there is no error.
         data_range: The window's width in HU.
         note: What was unusual about the mask; empty when nothing was.
+        p95: 95 % of absolute errors are at most this, in HU.
+        p999: 99.9 % of absolute errors are at most this, in HU.
+        more: Metrics that were asked for beyond these, by name.
     """
 
     case: str
@@ -52,6 +56,17 @@ class MetricRow:
     psnr: float | None
     data_range: float
     note: str = ""
+    p95: float | None = None
+    p999: float | None = None
+    more: Mapping[str, float | None] = field(default_factory=dict)
+
+    def numbers(self) -> dict[str, float | None]:
+        """Every metric by name."""
+        plain = {name: getattr(self, name) for name in PLAIN_METRICS}
+        return plain | dict(self.more)
+
+
+PLAIN_METRICS = ("mae", "rmse", "bias", "p95", "p999", "psnr")
 
 
 def evaluate_pair(
@@ -62,7 +77,7 @@ def evaluate_pair(
     case: str,
     what: str = "reconstruction",
     masks: Sequence[Mask] | None = None,
-    slab_voxels: int = _SLAB_VOXELS,
+    slab_voxels: int = SLAB_VOXELS,
 ) -> list[MetricRow]:
     """Compare a reconstruction with its original, voxel by voxel.
 
@@ -78,82 +93,45 @@ def evaluate_pair(
     Raises:
         InputError: If grids differ, a mask has another shape, or a value is not finite.
     """
-    check_same_grid(reference, reconstruction)
+    pair = Pair(reference, reconstruction)
     if masks is None:
         masks = (body_mask(reference), field_of_view(reference))
-    _check_masks(reference, masks)
-    sums = np.zeros((len(windows), len(masks), 4))
-    for part in _slabs(reference.grid.shape, slab_voxels):
-        original = reference.voxels[part].astype(np.float64)
-        result = reconstruction.voxels[part].astype(np.float64)
-        for w, window in enumerate(windows):
-            error = result.clip(window.low, window.high) - original.clip(window.low, window.high)
-            for m, mask in enumerate(masks):
-                sums[w, m] += _sums(error, mask.voxels[part])
-    if not np.isfinite(sums).all():
-        raise InputError(f"original or {what} of {case} holds values that are not finite")
+    places = [Where(mask) for mask in masks]
+    return error_rows(pair, windows, places, (case, what), slab_voxels)
+
+
+def error_rows(
+    pair: Pair,
+    windows: Sequence[Window],
+    places: Sequence[Where],
+    names: tuple[str, str],
+    slab_voxels: int = SLAB_VOXELS,
+) -> list[MetricRow]:
+    """A row for each window at each place; ``names`` are those of the case and of what is judged.
+
+    Raises:
+        InputError: If a mask has another shape, or a value is not finite.
+    """
+    check_masks(pair.reference, [place.mask for place in places])
+    try:
+        tallies = tally_errors(pair, windows, places, slab_voxels)
+    except InputError as error:
+        raise InputError(f"original or {names[1]} of {names[0]}: {error.cause}") from error
     return [
-        _row(sums[w, m], (case, what), window, mask)
-        for w, window in enumerate(windows)
-        for m, mask in enumerate(masks)
+        _row(tally, names, window, place)
+        for window, of_window in zip(windows, tallies, strict=True)
+        for tally, place in zip(of_window, places, strict=True)
     ]
 
 
-def check_same_grid(reference: Volume, reconstruction: Volume) -> None:
-    """Refuse two volumes that cannot be compared voxel by voxel.
-
-    Raises:
-        InputError: If shapes differ or corners lie more than 0.01 mm apart.
-    """
-    a, b = reference.grid, reconstruction.grid
-    if a.shape != b.shape:
-        raise InputError(
-            f"the original has {a.shape} voxels, the reconstruction {b.shape}",
-            "decode onto the source grid before comparing",
-        )
-    apart = a.distance_mm(b)
-    if apart > _SAME_PLACE_MM:
-        raise InputError(
-            f"original and reconstruction lie up to {apart:.4g} mm apart "
-            f"(axes {a.axcodes} and {b.axcodes}, spacing {_mm(a.spacing_mm)} and "
-            f"{_mm(b.spacing_mm)})",
-            "decode onto the source grid before comparing",
-        )
-
-
-def _sums(error: NDArray[np.float64], mask: BoolArray) -> tuple[float, float, float, float]:
-    inside = error[mask]
-    return inside.size, float(np.abs(inside).sum()), float(inside @ inside), float(inside.sum())
-
-
-def _row(
-    sums: NDArray[np.float64], names: tuple[str, str], window: Window, mask: Mask
-) -> MetricRow:
-    n, absolute, square, signed = sums.tolist()
-    case, what = names
-    where = (case, what, window.name, mask.name, int(n))
-    if not n:
-        return MetricRow(*where, None, None, None, None, window.width, mask.note)
-    rmse = math.sqrt(square / n)
-    psnr = 20 * math.log10(window.width / rmse) if rmse else None
-    return MetricRow(*where, absolute / n, rmse, signed / n, psnr, window.width, mask.note)
-
-
-def _slabs(shape: Sequence[int], slab_voxels: int) -> Iterator[slice]:
-    thick = max(1, slab_voxels // (shape[1] * shape[2]))
-    for first in range(0, shape[0], thick):
-        yield slice(first, first + thick)
-
-
-def _mm(spacing: Sequence[float]) -> str:
-    return " x ".join(f"{s:.4g}" for s in spacing) + " mm"
-
-
-def _check_masks(reference: Volume, masks: Sequence[Mask]) -> None:
-    for mask in masks:
-        if mask.voxels.shape != reference.grid.shape:
-            raise InputError(
-                f"the mask {mask.name} has {mask.voxels.shape} voxels, the original "
-                f"{reference.grid.shape}",
-                "give a mask on the original's grid",
-            )
+def _row(tally: Tally, names: tuple[str, str], window: Window, place: Where) -> MetricRow:
+    mask = IN_WINDOW if place.in_window else place.mask.name
+    where = (*names, window.name, mask, tally.n)
+    note = place.mask.note
+    if not tally.n:
+        return MetricRow(*where, None, None, None, None, window.width, note)
+    errors = tally.numbers(_PERCENTAGES)
+    psnr = 20 * math.log10(window.width / errors.rmse) if errors.rmse else None
+    p95, p999 = errors.percentiles
+    numbers = (errors.mae, errors.rmse, errors.bias, psnr)
+    return MetricRow(*where, *numbers, window.width, note, p95, p999)

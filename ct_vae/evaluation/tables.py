@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import asdict, fields
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ct_vae.errors import OutputError
-from ct_vae.evaluation.metrics import MetricRow
+from ct_vae.evaluation.bootstrap import median_interval
+from ct_vae.evaluation.metrics import PLAIN_METRICS, MetricRow
 from ct_vae.io.atomic import write_json, write_text
 
-_NUMBERS = ("mae", "rmse", "bias", "psnr")
+RESULT_FILES = (
+    "metrics.csv",
+    "summary.json",
+    "protocol.json",
+    "cases.csv",
+    "report.html",
+    "probe.json",
+)
+_WORST = 5
+_NAMES = ("case", "what", "window", "mask", "n", "data_range", "note")
 
 
 def write_csv(rows: Sequence[MetricRow], path: Path) -> None:
@@ -26,20 +36,35 @@ def write_csv(rows: Sequence[MetricRow], path: Path) -> None:
     Raises:
         OutputError: If the file cannot be written.
     """
+    lines = [{name: getattr(row, name) for name in _NAMES[:5]} | row.numbers() for row in rows]
+    for line, row in zip(lines, rows, strict=True):
+        line |= {"data_range": row.data_range, "note": row.note}
+    write_table(lines, path, (*_NAMES[:5], *PLAIN_METRICS))
+
+
+def write_table(lines: Sequence[Mapping[str, Any]], path: Path, first: Sequence[str] = ()) -> None:
+    """Write mappings as comma-separated text; a column for each key, those named first before.
+
+    Raises:
+        OutputError: If the file cannot be written.
+    """
+    columns = dict.fromkeys([*first, *(key for line in lines for key in line)])
     text = io.StringIO(newline="")
-    table = csv.DictWriter(text, [field.name for field in fields(MetricRow)], lineterminator="\n")
+    table = csv.DictWriter(text, list(columns), lineterminator="\n")
     table.writeheader()
-    table.writerows(asdict(row) for row in rows)
+    table.writerows(lines)
     write_text(path, text.getvalue())
 
 
-def write_summary(rows: Sequence[MetricRow], path: Path) -> None:
+def write_summary(
+    rows: Sequence[MetricRow], path: Path, patients: Mapping[str, str] | None = None
+) -> None:
     """Write what `summarise` says as JSON; an undefined value is ``null``.
 
     Raises:
         OutputError: If the file cannot be written.
     """
-    write_json(path, summarise(rows))
+    write_json(path, summarise(rows, patients))
 
 
 def clear_results(folder: Path) -> None:
@@ -48,10 +73,10 @@ def clear_results(folder: Path) -> None:
     Raises:
         OutputError: If a file cannot be removed.
     """
-    names = ["metrics.csv", "summary.json"]
-    pictures = [p for p in folder.glob("case_*.png") if re.fullmatch(r"case_\d{4,}\.png", p.name)]
+    named = re.compile(r"case_\d{4,}(\.png|_.*\.nii\.gz)")
     try:
-        for path in [folder / name for name in names] + pictures:
+        own = [path for path in folder.glob("case_*") if named.fullmatch(path.name)]
+        for path in [folder / name for name in RESULT_FILES] + own:
             path.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(
@@ -59,19 +84,31 @@ def clear_results(folder: Path) -> None:
         ) from error
 
 
-def summarise(rows: Sequence[MetricRow]) -> dict[str, Any]:
-    """Median and quartiles over cases, for each thing judged, window and mask.
+def summarise(
+    rows: Sequence[MetricRow], patients: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Median and quartiles over patients, for each thing judged, window and mask.
+
+    Args:
+        rows: Of all cases.
+        patients: The patient of each case; a case without one is a patient of its own. The value
+            of a patient is the mean over their cases.
 
     Returns:
-        ``{"cases": number, "groups": [...]}``. A group has ``what``, ``window``, ``mask``,
-        ``data_range``, ``cases``, ``notes`` and, for each metric, ``median``, ``q25`` and ``q75``
-        over the cases where it is defined (``null`` when there is none) and their number ``n``.
+        ``{"cases": number, "patients": number, "groups": [...]}``. A group has ``what``,
+        ``window``, ``mask``, ``data_range``, ``cases``, ``notes``, ``worst`` (the five cases with
+        the largest RMSE) and, for each metric, ``median``, ``q25``, ``q75`` and the ends ``low95``
+        and ``high95`` of the interval of `ct_vae.evaluation.bootstrap`, over the patients for whom
+        it is defined (``null`` when there are too few) and their number ``n``.
     """
+    patients = patients or {}
     groups: dict[tuple[str, str, str, float], list[MetricRow]] = defaultdict(list)
     for row in rows:
         groups[row.what, row.window, row.mask, row.data_range].append(row)
+    cases = {row.case for row in rows}
     return {
-        "cases": len({row.case for row in rows}),
+        "cases": len(cases),
+        "patients": len({patients.get(case, case) for case in cases}),
         "groups": [
             {
                 "what": what,
@@ -80,16 +117,45 @@ def summarise(rows: Sequence[MetricRow]) -> dict[str, Any]:
                 "data_range": data_range,
                 "cases": len(members),
                 "notes": sorted({row.note for row in members if row.note}),
-                **{name: _quartiles([getattr(row, name) for row in members]) for name in _NUMBERS},
+                "worst": _worst(members),
+                **_spreads(members, patients),
             }
             for (what, window, mask, data_range), members in groups.items()
         ],
     }
 
 
-def _quartiles(values: Sequence[float | None]) -> dict[str, float | int | None]:
-    defined = [value for value in values if value is not None]
-    if not defined:
-        return {"median": None, "q25": None, "q75": None, "n": 0}
-    q25, median, q75 = np.percentile(defined, [25, 50, 75]).tolist()
-    return {"median": median, "q25": q25, "q75": q75, "n": len(defined)}
+def _worst(rows: Sequence[MetricRow]) -> list[dict[str, Any]]:
+    defined = [(row.rmse, row.case) for row in rows if row.rmse is not None]
+    worst = sorted(defined, key=lambda each: (-each[0], each[1]))[:_WORST]
+    return [{"case": case, "rmse": rmse} for rmse, case in worst]
+
+
+def _spreads(
+    rows: Sequence[MetricRow], patients: Mapping[str, str]
+) -> dict[str, dict[str, float | int | None]]:
+    names = dict.fromkeys(name for row in rows for name in row.numbers())
+    found: dict[str, dict[str, list[float]]] = {name: defaultdict(list) for name in names}
+    for row in rows:
+        for name, value in row.numbers().items():
+            if value is not None:
+                found[name][patients.get(row.case, row.case)].append(value)
+    return {
+        name: _spread([math.fsum(values) / len(values) for values in of.values()])
+        for name, of in found.items()
+    }
+
+
+def _spread(values: Sequence[float]) -> dict[str, float | int | None]:
+    if not values:
+        return dict.fromkeys(("median", "q25", "q75", "low95", "high95"), None) | {"n": 0}
+    q25, median, q75 = np.percentile(values, [25, 50, 75]).tolist()
+    low, high = median_interval(values) or (None, None)
+    return {
+        "median": median,
+        "q25": q25,
+        "q75": q75,
+        "low95": low,
+        "high95": high,
+        "n": len(values),
+    }

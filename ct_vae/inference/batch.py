@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import errno
-import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ct_vae.errors import ConfigError, CtVaeError, OutputError
-from ct_vae.io.atomic import write_text
+from ct_vae.inference.failures import FAILURES, SEVERAL_FAILED, FailureList
+from ct_vae.inference.shard import Shard
 from ct_vae.io.discover import Case
 
-FAILURES = "failures.jsonl"
-SEVERAL_FAILED = 8
+__all__ = ["FAILURES", "SEVERAL_FAILED", "concerns_all", "run_batch"]
+
 # What is wrong with one output name and not with the folder.
 _ONE_NAME_ONLY = {errno.ENAMETOOLONG, errno.EISDIR}
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A case that could not be done."""
-
-    case: str
-    stage: str
-    cause: str
-    hint: str
 
 
 def run_batch(
@@ -51,45 +40,21 @@ def run_batch(
         OutputError: If results cannot be written; the cases after it would meet the same fate.
         ConfigError: If settings do not work; they are the same for all cases.
     """
-    failures: list[Failure] = []
-    code = 0
-    others = _of_other_stages(folder / FAILURES, stage)
+    failures = FailureList(folder, stage, Shard())
     for case in cases:
         try:
             work(case)
         except CtVaeError as error:
-            if _concerns_all(error):
+            if concerns_all(error):
                 raise
-            code = error.exit_code
-            failures.append(Failure(str(case.path), stage, error.cause, error.hint))
-            write_text(folder / FAILURES, others + _lines(failures))
+            failures.add(case, error)
             report(f"error: {error}")
-    return SEVERAL_FAILED if failures and len(cases) > 1 else code
+    return failures.exit_code(len(cases))
 
 
-def _concerns_all(error: CtVaeError) -> bool:
+def concerns_all(error: CtVaeError) -> bool:
+    """Whether the cases after it would fail as well."""
     cause = error.__cause__
     if isinstance(error, OutputError):
         return not (isinstance(cause, OSError) and cause.errno in _ONE_NAME_ONLY)
     return isinstance(error, ConfigError)
-
-
-def _of_other_stages(path: Path, stage: str) -> str:
-    """Lines that other work has left, without those that speak of cases done anew."""
-    try:
-        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-        kept = [line for line in lines if json.loads(line)["stage"] != stage]
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"cannot write into {path.parent}: {error.strerror}", "choose another folder"
-        ) from error
-    except (ValueError, KeyError, TypeError):
-        kept = []
-    if kept:
-        write_text(path, "".join(kept))
-    return "".join(kept)
-
-
-def _lines(failures: Iterable[Failure]) -> str:
-    return "".join(json.dumps(asdict(f)) + "\n" for f in failures)

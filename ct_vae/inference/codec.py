@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from ct_vae.errors import ConfigError, InputError
-from ct_vae.inference.device import memory_errors, peak_memory_mb, pick_device
+from ct_vae.inference.device import HOST, memory_budget, memory_errors, peak_memory_mb, pick_device
 from ct_vae.inference.network import VolumeNetwork
 from ct_vae.inference.passage import Half, Passage, plan_passage
 from ct_vae.inference.tiling import Method, Tiling
@@ -49,6 +49,11 @@ class Codec:
         identity: Name and digest of the weights, written into every latent.
         tiling: How volumes are cut unless a call says otherwise.
         tell: Takes one line about each plan, before any work.
+
+    Attributes:
+        beside: Bytes of host memory that others may take while a volume goes through.
+        fallback: ``"cpu"`` sends what the device's memory does not hold through the CPU.
+        warn: Takes a line about everything that was done in another way than planned.
     """
 
     def __init__(
@@ -64,6 +69,9 @@ class Codec:
         self.identity = identity
         self.tiling = tiling or Tiling()
         self.tell = tell
+        self.beside = 0
+        self.fallback: Literal["cpu"] | None = None
+        self.warn: Callable[[str], None] = lambda _: None
 
     @memory_errors()
     @torch.inference_mode()
@@ -97,9 +105,9 @@ class Codec:
         if sample and isinstance(self.network.model, QuantizedAutoencoder):
             raise ConfigError("this model has codes and no posterior to draw from", "ask for none")
         prepared = self.preprocessor(volume, self.network.factor)
-        passage = self._plan("encode", tiling, _sides(prepared.tensor))
+        x, y, z = prepared.tensor.shape[2:]
         # Formed once for the whole volume, and only then drawn from or quantised.
-        features = passage(prepared.tensor)
+        features, passage = self._pass("encode", tiling, (x, y, z), prepared.tensor)
         array = self._latent_of(features, seed)
         record = self._record(volume, prepared, passage, array, seed)
         run = self._run(time.perf_counter() - started)
@@ -128,7 +136,7 @@ class Codec:
                 f"the latent has {values.shape[1]} channels, "
                 f"the model {self.network.model.latent_channels}"
             )
-        units = self._plan("decode", tiling, record.padded_grid().shape)(values)
+        units, _ = self._pass("decode", tiling, record.padded_grid().shape, values)
         return restore(units[0, 0].float(), record.preprocess, record.source.grid.grid())
 
     def reconstruct(self, volume: Volume, tiling: Method | None = None) -> Volume:
@@ -153,7 +161,8 @@ class Codec:
             )
             return indices.astype(np.uint16 if model.codebook_size <= _UINT16_CODES else np.int32)
         posterior = DiagonalGaussian(features)
-        latent = posterior.mode() if seed is None else _draw(posterior, seed)
+        draw = None if seed is None else torch.Generator().manual_seed(seed)
+        latent = posterior.mode() if draw is None else posterior.sample(draw)
         values: np.ndarray = latent[0].float().numpy()
         return values
 
@@ -171,9 +180,36 @@ class Codec:
             return model.quantizer.decode_indices(indices.to(self.network.device)).cpu()
         return torch.from_numpy(np.ascontiguousarray(latent.array, dtype=np.float32))[None]
 
+    def host_room(self) -> int:
+        """Bytes of host memory that may still be taken."""
+        on_cpu = self.network.device.type == "cpu"
+        return memory_budget(HOST, self.tiling.max_memory_gb if on_cpu else None)
+
+    def _pass(
+        self, half: Half, method: Method | None, sides: tuple[int, int, int], x: torch.Tensor
+    ) -> tuple[torch.Tensor, Passage]:
+        """The result of one half, and how it came about."""
+        passage = self._plan(half, method, sides)
+        result = None
+        try:
+            result = passage(x)
+        except torch.OutOfMemoryError:
+            if self.fallback is None:
+                raise
+        # Outside the handler, which would hold on to what the failed pass had.
+        if result is None:
+            with self.network.moved_to(HOST):
+                passage = self._plan(half, method, sides)
+                what = f"{half}: the device's memory did not hold the volume; the CPU took it"
+                passage.warnings.append(what)
+                result = passage(x)
+        for warning in passage.warnings:
+            self.warn(f"warning: {warning}")
+        return result, passage
+
     def _plan(self, half: Half, method: Method | None, sides: tuple[int, int, int]) -> Passage:
         tiling = self.tiling if method is None else replace(self.tiling, method=method)
-        passage = plan_passage(self.network, half, tiling, sides)
+        passage = plan_passage(self.network, half, tiling, sides, self.beside)
         if self.tell is not None:
             self.tell(passage.describe())
         return passage
@@ -245,11 +281,6 @@ def load_codec(
     return Codec(loaded.model.to(where), build_preprocessor(steps), identity, tiling)
 
 
-def _sides(volume: torch.Tensor) -> tuple[int, int, int]:
-    x, y, z = volume.shape[2:]
-    return x, y, z
-
-
 def _kind(array: np.ndarray, seed: int | None) -> Literal["mean", "sample", "codes"]:
     if array.ndim == 3:
         return "codes"
@@ -264,7 +295,3 @@ def _statistics(array: np.ndarray) -> LatentStatistics | None:
         mean=tuple(array.mean((1, 2, 3), dtype=np.float64).tolist()),
         std=tuple(array.std((1, 2, 3), dtype=np.float64).tolist()),
     )
-
-
-def _draw(posterior: DiagonalGaussian, seed: int) -> torch.Tensor:
-    return posterior.sample(torch.Generator().manual_seed(seed))

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import resource
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
 from ct_vae.errors import ConfigError, InputError
+from ct_vae.inference.shard import device_of_rank
 
+HOST = torch.device("cpu")
 _FREE_SHARE = 0.6
 
 
@@ -64,6 +66,16 @@ def pick_device(name: str | None) -> torch.device:
     return device
 
 
+def device_of_process(environment: Mapping[str, str]) -> str | None:
+    """The GPU that torchrun means for this process, where there are GPUs.
+
+    Raises:
+        ConfigError: If the environment does not name one by its number.
+    """
+    number = device_of_rank(environment)
+    return None if number is None or not torch.cuda.is_available() else f"cuda:{number}"
+
+
 def free_bytes(device: torch.device) -> int:
     """Memory that can still be taken: of the GPU, or of machine and control group."""
     if device.type == "cuda":
@@ -101,8 +113,21 @@ def peak_memory_mb(device: torch.device) -> float:
     """Most memory that this process has held: on the GPU, or resident on the CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
+    own = _peak_of_program()
+    if own is not None:
+        return own / 2**20
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def _peak_of_program() -> int | None:
+    """Bytes as Linux tells them: the peak of ``getrusage`` is taken over from who starts us."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return None
+    found = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
+    return int(found[0]) * 1024 if found else None
 
 
 def _machine_free() -> int:

@@ -77,6 +77,21 @@ def plan_streams(
     )
 
 
+def thinner(plan: StreamPlan, steps: Sequence[Step], host_budget: int) -> StreamPlan:
+    """The plan with half as thick slabs, for a device that did not hold it.
+
+    Spools leave the device at once: what it could not hold are most often these.
+
+    Args:
+        plan: Made for these steps.
+        steps: Of the module.
+        host_budget: Bytes of host memory for spools; files take the others.
+    """
+    order, slab_bytes = schedule(steps), plan.slab_bytes // 2
+    kinds, _, disk = _place(steps, order, 0, host_budget)
+    return StreamPlan(slab_bytes, kinds, _buffers(steps, order, slab_bytes), disk)
+
+
 def _thickness(step: Step, slab_bytes: int) -> int:
     return max(_THINNEST, min(step.shape[1], slab_bytes // step.slice_bytes))
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -45,6 +46,16 @@ class VolumeNetwork:
     def device(self) -> torch.device:
         """Where the model's weights lie."""
         return next(self.model.parameters()).device
+
+    @contextmanager
+    def moved_to(self, device: torch.device) -> Iterator[None]:
+        """Have the model on another device for the length of the block."""
+        home = self.device
+        self.model.to(device)
+        try:
+            yield
+        finally:
+            self.model.to(home)
 
     @property
     def streams(self) -> bool:

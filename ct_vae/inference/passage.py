@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
 
-from ct_vae.inference.device import memory_budget
+from ct_vae.inference.device import HOST, memory_budget
 from ct_vae.inference.exact import run_exact
-from ct_vae.inference.memory_plan import StreamPlan, plan_streams
+from ct_vae.inference.memory_plan import StreamPlan, plan_streams, thinner
 from ct_vae.inference.network import VolumeNetwork
 from ct_vae.inference.steps import Step, steps_of
 from ct_vae.inference.tiling import Tiling, run_tiled
@@ -20,7 +20,6 @@ Half = Literal["encode", "decode"]
 # Float32 maps of the widest full-resolution level that a pass holds at its peak: from 2.6 to 6.0
 # were measured on a CPU, over widths of 16 to 128 and both directions; one more for safety.
 _LIVE_MAPS = 7
-_HOST = torch.device("cpu")
 
 
 @dataclass
@@ -34,6 +33,7 @@ class Passage:
         steps: Of the half, where the volume is streamed.
         plan: How thick slabs are and where spools lie, where the volume is streamed.
         warnings: What had to be changed on the way.
+        host_room: Bytes of host memory for spools, where the device is another.
     """
 
     network: VolumeNetwork
@@ -41,6 +41,7 @@ class Passage:
     record: TilingRecord
     steps: Sequence[Step] = ()
     plan: StreamPlan | None = None
+    host_room: int = 0
     warnings: list[str] = field(default_factory=list)
 
     def describe(self) -> str:
@@ -87,9 +88,9 @@ class Passage:
             self._halve()
 
     def _halve(self) -> None:
-        """Plan thinner slabs, and tell."""
+        """Plan thinner slabs with no spool on the device, and tell."""
         assert self.plan is not None
-        self.plan = replace(self.plan, slab_bytes=self.plan.slab_bytes // 2)
+        self.plan = thinner(self.plan, self.steps, self.host_room)
         self.warnings.append(
             f"{self.half}: the device's memory did not hold the slabs that were planned; they were "
             "halved"
@@ -102,7 +103,11 @@ class Passage:
 
 
 def plan_passage(
-    network: VolumeNetwork, half: Half, tiling: Tiling, sides: tuple[int, int, int]
+    network: VolumeNetwork,
+    half: Half,
+    tiling: Tiling,
+    sides: tuple[int, int, int],
+    beside: int = 0,
 ) -> Passage:
     """Settle how a volume goes through one half of a network.
 
@@ -111,33 +116,31 @@ def plan_passage(
         half: Which way.
         tiling: What is wished for.
         sides: Of the padded volume, multiples of the factor.
+        beside: Bytes of host memory that others may take meanwhile.
 
     Raises:
         ConfigError: If the memory does not hold one tile, or slabs of one slice.
         InputError: If the network refuses such sides.
     """
-    budget = memory_budget(network.device, tiling.max_memory_gb)
+    on_cpu = network.device.type == "cpu"
+    budget = memory_budget(network.device, tiling.max_memory_gb) - (beside if on_cpu else 0)
     if tiling.method == "blend":
         per_voxel = 4.0 * _LIVE_MAPS * network.model.full_resolution_width
         return Passage(network, half, tiling.tiles(sides, network.factor, per_voxel, budget))
     if tiling.method == "whole" or not network.streams:
         return Passage(network, half, TilingRecord(method=tiling.method))
     steps = _steps(network, half, sides)
-    on_cpu = network.device.type == "cpu"
     # Results are whole on the host: of a decoder as it gives them, in HU, and on the source's grid.
     results = steps[-1].bytes * (1 if half == "encode" else 3)
-    plan = plan_streams(
-        steps,
-        budget - results if on_cpu else budget,
-        0 if on_cpu else max(0, memory_budget(_HOST, None) - results),
-    )
+    host_room = 0 if on_cpu else max(0, memory_budget(HOST, None) - beside - results)
+    plan = plan_streams(steps, budget - results if on_cpu else budget, host_room)
     record = TilingRecord(
         method="exact",
         slab=plan.thinnest(steps),
         spools=tuple(dict.fromkeys(plan.kinds.values())),
         estimate_mb=round(plan.bytes / 2**20, 1),
     )
-    return Passage(network, half, record, steps, plan)
+    return Passage(network, half, record, steps, plan, host_room)
 
 
 def _steps(network: VolumeNetwork, half: Half, sides: tuple[int, int, int]) -> list[Step]:

@@ -33,12 +33,13 @@ class FolderStage:
             writing_failed(target, error)
 
     def write(self, name: str, content: bytes) -> None:
-        """Add a file and bring it to the disk.
+        """Add a file, in folders of its own if its name has them, and bring it to the disk.
 
         Raises:
             OutputError: If it cannot be written in full.
         """
         try:
+            (self._temporary / name).parent.mkdir(parents=True, exist_ok=True)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
             descriptor = os.open(self._temporary / name, flags, 0o666)
             try:
@@ -54,7 +55,8 @@ class FolderStage:
     def publish(self) -> None:
         """Give the folder its final name, in place of an older one."""
         try:
-            sync_folder(self._temporary)
+            for folder in (self._temporary, *self._temporary.rglob("*/")):
+                sync_folder(folder)
             if os.path.lexists(self.target):
                 self._replace()
             else:

@@ -6,6 +6,8 @@ from ct_vae.io import write_volume
 from tests._small import ct_volume
 from tests.cli._run import call
 
+QUIET = ("--no-panels", "--no-report")
+
 
 def test_errors_stand_beside_those_of_the_baselines(model_folder, tmp_path):
     write_volume(make_phantom("thorax", 3, 8.0), tmp_path / "in" / "patient_name.nii.gz")
@@ -16,15 +18,26 @@ def test_errors_stand_beside_those_of_the_baselines(model_folder, tmp_path):
     assert {p.name for p in out.iterdir()} == {
         "metrics.csv",
         "summary.json",
+        "protocol.json",
+        "cases.csv",
+        "report.html",
         "case_0001.png",
         "case_0002.png",
     }
     with (out / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert {row["what"] for row in rows} == {"reconstruction", "resample", "mean"}
+    assert {row["what"] for row in rows} == {
+        "reconstruction",
+        "identity",
+        "resample",
+        "mean",
+        "jpeg2000",
+    }
     assert {(row["window"], float(row["data_range"])) for row in rows} == {
         ("full", 4024),
+        ("lung", 1500),
         ("soft_tissue", 400),
+        ("bone", 1800),
     }
     assert json.loads((out / "summary.json").read_text())["cases"] == 2
     for file in out.iterdir():
@@ -35,7 +48,7 @@ def test_errors_stand_beside_those_of_the_baselines(model_folder, tmp_path):
 def test_refused_cases_are_listed_and_the_others_measured(model_folder, tmp_path):
     write_volume(ct_volume(), tmp_path / "in" / "good.nii.gz")
     (tmp_path / "in" / "bad.nii.gz").write_bytes(b"")
-    code, _ = call("evaluate", model_folder, tmp_path / "in", "-o", tmp_path, "--no-panels")
+    code, _ = call("evaluate", model_folder, tmp_path / "in", "-o", tmp_path, *QUIET)
     assert code == 8
     assert "is empty" in (tmp_path / "failures.jsonl").read_text()
     assert (tmp_path / "metrics.csv").exists()
@@ -44,16 +57,21 @@ def test_refused_cases_are_listed_and_the_others_measured(model_folder, tmp_path
 
 def test_when_everything_is_refused_no_result_is_left(model_folder, tmp_path):
     write_volume(ct_volume(), tmp_path / "good.nii.gz")
-    assert call("evaluate", model_folder, tmp_path / "good.nii.gz", "-o", tmp_path / "out")[0] == 0
+    assert (
+        call("evaluate", model_folder, tmp_path / "good.nii.gz", "-o", tmp_path / "out", *QUIET)[0]
+        == 0
+    )
     (tmp_path / "bad.nii.gz").write_bytes(b"")
-    code, _ = call("evaluate", model_folder, tmp_path / "bad.nii.gz", "-o", tmp_path / "out")
+    code, _ = call(
+        "evaluate", model_folder, tmp_path / "bad.nii.gz", "-o", tmp_path / "out", *QUIET
+    )
     assert code == 4
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["failures.jsonl"]
 
 
 def test_windows_can_be_chosen(model_folder, tmp_path):
     write_volume(ct_volume(), tmp_path / "a.nii.gz")
-    args = ["evaluate", model_folder, tmp_path / "a.nii.gz", "-o", tmp_path / "out", "--no-panels"]
+    args = ["evaluate", model_folder, tmp_path / "a.nii.gz", "-o", tmp_path / "out", *QUIET]
     assert call(*args, "--window", "lung", "--window", "kidney:300/80")[0] == 0
     with (tmp_path / "out" / "metrics.csv").open() as file:
         assert {row["window"] for row in csv.DictReader(file)} == {"lung", "kidney"}
@@ -64,6 +82,15 @@ def test_windows_can_be_chosen(model_folder, tmp_path):
 def test_the_same_name_in_two_folders_is_two_cases(model_folder, tmp_path):
     for site in ("s1", "s2"):
         write_volume(ct_volume(), tmp_path / site / "case.nii.gz")
-    args = ["evaluate", model_folder, tmp_path / "s1", tmp_path / "s2", "--no-panels"]
-    assert call(*args, "-o", tmp_path / "out")[0] == 0
+    args = ["evaluate", model_folder, tmp_path / "s1", tmp_path / "s2", *QUIET]
+    assert call(*args, "-o", tmp_path / "out", *QUIET)[0] == 0
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["cases"] == 2
+
+
+def test_phantoms_need_no_input(model_folder, tmp_path):
+    code, text = call("evaluate", model_folder, "-o", tmp_path / "out", "--phantom")
+    assert code == 0, text
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["probe.json"]
+    probe = json.loads((tmp_path / "out" / "probe.json").read_text(), parse_constant=str)
+    assert probe["edges"]
+    assert call("evaluate", model_folder, "-o", tmp_path / "out")[0] == 3

@@ -121,7 +121,13 @@ def test_reports_and_pictures(given, model_folder, tmp_path):
     out = tmp_path / "out"
     run("evaluate", model_folder, given, "-o", out, code=8)
     assert len(list(out.glob("*.png"))) == CASES
-    assert {path.suffix for path in out.iterdir()} == {".png", ".csv", ".json", ".jsonl"}
+    assert {path.suffix for path in out.iterdir()} == {
+        ".png",
+        ".csv",
+        ".html",
+        ".json",
+        ".jsonl",
+    }
     assert_clean(out, str(given))
     assert not [path for path in out.rglob("*") if FOLDER_MARK in path.name]
 

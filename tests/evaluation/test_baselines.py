@@ -8,8 +8,14 @@ from scipy import ndimage
 
 from ct_vae.datasets.phantom import make_phantom
 from ct_vae.errors import ConfigError
-from ct_vae.evaluation.baselines import coarse_sides, mean_baseline, resample_baseline
+from ct_vae.evaluation.baselines import (
+    coarse_sides,
+    identity_baseline,
+    mean_baseline,
+    resample_baseline,
+)
 from ct_vae.evaluation.masks import body_mask
+from ct_vae.preprocess.pipeline import Preprocessor
 from ct_vae.volume import AIR_HU
 from tests.evaluation._cases import random_volume, read_plainly, volume_of
 
@@ -129,3 +135,11 @@ def test_baselines_keep_grid_range_and_field_of_view():
 def test_no_values_are_refused(values):
     with pytest.raises(ConfigError, match=str(values)):
         resample_baseline(random_volume(), values)
+
+
+def test_identity_is_the_volume_clipped_to_the_models_range():
+    volume = random_volume(4)
+    baseline = identity_baseline(volume, Preprocessor(window_hu=(-1000.0, 1000.0)), (4, 4, 4))
+    np.testing.assert_array_equal(baseline.volume.voxels, volume.voxels.clip(-1000, 1000))
+    assert baseline.volume.grid == volume.grid
+    assert baseline.values == volume.voxels.size

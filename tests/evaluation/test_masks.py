@@ -1,9 +1,14 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import ndimage
 
 from ct_vae.datasets.phantom import PHANTOM_ANATOMIES, make_phantom
 from ct_vae.evaluation.masks import body_mask, field_of_view
+from ct_vae.grid import Grid
 from ct_vae.volume import Volume
+from tests._strategies import axcodes
 from tests.evaluation._cases import read_plainly, volume_of
 
 
@@ -98,3 +103,52 @@ def test_real_abdomen_is_one_body_with_its_lungs(real_data):
 def test_real_spine_crop_is_all_body(real_data):
     mask = body_mask(read_plainly(real_data / "nifti" / "spine_crop_pir.nii.gz"))
     assert mask.voxels.all()
+
+
+def plain_body(volume):
+    """All at once, by scipy: what is found slice by slice, in little memory, must be the same."""
+    head = next(axis for axis in range(3) if volume.grid.axcodes[axis] in "SI")
+    seen = np.ones(volume.grid.shape, bool) if volume.outside_fov is None else ~volume.outside_fov
+    mm = [volume.grid.spacing_mm[axis] for axis in range(3) if axis != head]
+    diamond = np.expand_dims(ndimage.generate_binary_structure(2, 1), head)
+    above = (volume.voxels > -500) & seen
+    steps = max(1, round(2.5 / max(mm)))
+    worn = ndimage.binary_erosion(above, diamond, steps, border_value=1)
+    opened = ndimage.binary_dilation(worn, diamond, steps)
+    for k in range(above.shape[head]):
+        at = (slice(None),) * head + (k,)
+        if above[at].all():
+            opened[at] = True
+    labels, count = ndimage.label(opened)
+    if not count:
+        return seen
+    body = labels == 1 + np.argmax([(labels == n).sum() for n in range(1, count + 1)])
+    for k in range(above.shape[head]):
+        plane = body[(slice(None),) * head + (k,)]
+        holes, count = ndimage.label(~plane)
+        for n in range(1, count + 1):
+            hole = holes == n
+            edge = np.ones_like(hole)
+            edge[1:-1, 1:-1] = False
+            if not (hole & edge).any() or hole.sum() * mm[0] * mm[1] < 100:
+                plane |= hole
+    return body & seen
+
+
+@given(
+    axcodes,
+    st.tuples(*[st.integers(1, 14)] * 3),
+    st.sampled_from([(1.0, 1.0, 3.0), (2.5, 0.6, 1.0), (4.0, 4.0, 2.0)]),
+    st.floats(0.3, 2.0),
+    st.integers(0, 10_000),
+)
+def test_the_body_is_that_of_the_plain_algorithm(codes, shape, spacing, grain, seed):
+    rng = np.random.default_rng(seed)
+    blobs = ndimage.gaussian_filter(rng.normal(size=shape), grain)
+    voxels = np.where(blobs > np.quantile(blobs, rng.uniform(0, 0.8)), 40, -1000).astype(np.int16)
+    outside = rng.random(shape) < 0.05 if seed % 2 else None
+    grid = Grid(shape, np.diag([*spacing, 1.0])).reorient(codes)
+    volume = Volume(voxels.reshape(grid.shape), grid, None)
+    if outside is not None:
+        volume = Volume(volume.voxels, grid, outside.reshape(grid.shape))
+    np.testing.assert_array_equal(body_mask(volume).voxels, plain_body(volume))

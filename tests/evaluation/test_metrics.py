@@ -11,7 +11,7 @@ from skimage.metrics import mean_squared_error, peak_signal_noise_ratio
 from ct_vae.errors import InputError
 from ct_vae.evaluation.masks import Mask, field_of_view
 from ct_vae.evaluation.metrics import evaluate_pair
-from ct_vae.evaluation.windows import WINDOWS
+from ct_vae.evaluation.windows import WINDOWS, Window, parse_window
 from ct_vae.grid import Grid
 from ct_vae.volume import Volume
 from tests.evaluation._cases import noisy, random_volume, volume_of
@@ -160,3 +160,33 @@ def test_masks_of_another_shape_and_values_that_are_not_finite_are_refused():
     broken[0, 0, 0] = np.nan
     with pytest.raises(InputError, match="not finite"):
         evaluate_pair(a, Volume(broken, a.grid), case="a", masks=[field_of_view(a)])
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+@pytest.mark.parametrize("window", ["full", "soft_tissue", "odd:75.5/40.25", "half:75/40"])
+def test_percentiles_are_those_of_all_errors(dtype, window):
+    reference = random_volume(6, (12, 13, 14))
+    other = noisy(reference, hu=300)
+    result = Volume(other.voxels.astype(dtype), other.grid)
+    limits = parse_window(window)
+    mask = Mask("some", np.random.default_rng(1).random((12, 13, 14)) < 0.5)
+    (row,) = evaluate_pair(reference, result, [limits], case="a", masks=[mask])
+    a, b = (v.voxels.astype(float).clip(limits.low, limits.high) for v in (reference, result))
+    errors = np.abs(b - a)[mask.voxels]
+    whole = dtype == np.int16 and window != "odd:75.5/40.25"
+    near = {"rel": 1e-12} if whole else {"abs": 1 / 64 + 1e-9}
+    assert (row.p95, row.p999) == pytest.approx(np.percentile(errors, [95, 99.9]), **near)
+    assert (row.mae, row.rmse) == pytest.approx(
+        (errors.mean(), np.sqrt((errors**2).mean())), rel=1e-12
+    )
+
+
+def test_the_largest_errors_of_int16_are_counted():
+    low, high = np.iinfo(np.int16).min, np.iinfo(np.int16).max
+    a = volume_of(np.full((3, 3, 3), low, np.int16))
+    b = volume_of(np.full((3, 3, 3), high, np.int16))
+    for one, other, bias in ((a, b, 65535), (b, a, -65535)):
+        (row,) = evaluate_pair(
+            one, other, [Window("wide", 1e6, 0)], case="a", masks=[field_of_view(a)]
+        )
+        assert (row.bias, row.mae, row.p95) == (bias, 65535, 65535)

@@ -1,5 +1,6 @@
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -45,9 +46,50 @@ def test_the_summary_has_quartiles_over_cases(rows, tmp_path):
 
 def test_undefined_values_are_null(rows):
     copy = next(g for g in summarise(rows)["groups"] if g["what"] == "copy")
-    assert copy["psnr"] == {"median": None, "q25": None, "q75": None, "n": 0}
+    assert set(copy["psnr"]) == {"median", "q25", "q75", "low95", "high95", "n"}
+    assert copy["psnr"]["n"] == 0
+    assert all(value is None for name, value in copy["psnr"].items() if name != "n")
     assert copy["rmse"]["median"] == 0
 
 
 def test_no_rows_make_an_empty_summary():
-    assert summarise([]) == {"cases": 0, "groups": []}
+    assert summarise([]) == {"cases": 0, "patients": 0, "groups": []}
+
+
+def test_cases_of_one_patient_count_as_one(rows):
+    alone = summarise(rows)
+    # Cases 0 to 2 are of one patient.
+    patients = {f"case {n}": "one" for n in range(3)}
+    group = summarise(rows, patients)["groups"][0]
+    members = {
+        r.case: r.rmse
+        for r in rows
+        if (r.what, r.window, r.mask) == ("reconstruction", "full", "body")
+    }
+    first = np.mean([members[f"case {n}"] for n in range(3)])
+    values = [first, members["case 3"], members["case 4"]]
+    assert summarise(rows, patients)["patients"] == alone["patients"] - 2
+    assert (group["cases"], group["rmse"]["n"]) == (5, 3)
+    assert group["rmse"]["median"] == pytest.approx(np.median(values))
+    assert min(values) <= group["rmse"]["low95"] <= group["rmse"]["median"]
+    assert group["rmse"]["median"] <= group["rmse"]["high95"] <= max(values)
+
+
+def test_the_worst_five_are_named(rows):
+    more = [r for n in range(7) for r in rows if r.case == "case 0" and r.what != "copy"]
+    renamed = [
+        replace(row, case=f"c{place}", rmse=float(place % 5)) for place, row in enumerate(more)
+    ]
+    group = summarise(renamed)["groups"][0]
+    worst = [each["rmse"] for each in group["worst"]]
+    assert len(worst) == 5
+    assert worst == sorted(worst, reverse=True)
+    assert worst[0] == max(r.rmse for r in renamed if (r.window, r.mask) == ("full", "body"))
+
+
+def test_more_metrics_have_columns_and_spreads(rows, tmp_path):
+    told = [replace(rows[0], more={"ssim": 0.5}), replace(rows[1], more={}), rows[2]]
+    write_csv(told, tmp_path / "metrics.csv")
+    with (tmp_path / "metrics.csv").open(newline="") as file:
+        assert [line["ssim"] for line in csv.DictReader(file)] == ["0.5", "", ""]
+    assert summarise(told)["groups"][0]["ssim"]["median"] == 0.5

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -62,3 +65,16 @@ def test_an_unlimited_group_is_no_limit(tmp_path):
 def test_this_process_holds_memory_and_there_is_some_left():
     assert 50 < peak_memory_mb(CPU) < 100_000
     assert free_bytes(CPU) > 2**20
+
+
+def test_the_peak_is_that_of_this_program_and_not_of_who_started_it():
+    held = bytearray(600 * 2**20)
+    held[::4096] = b"1" * len(held[::4096])
+    program = (
+        "import torch; from ct_vae.inference.device import peak_memory_mb;"
+        "print(peak_memory_mb(torch.device('cpu')))"
+    )
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert 20 < float(told.stdout) < 600
+    assert peak_memory_mb(torch.device("cpu")) > 600
+    del held

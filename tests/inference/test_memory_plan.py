@@ -146,3 +146,16 @@ def test_a_process_keeps_to_its_plan(budget):
     # The volume itself is held beside what is planned for.
     assert rise <= planned + 4 * 128**3 + 16 * 2**20
     assert rise >= 0.2 * planned
+
+
+def test_a_plan_that_was_not_held_becomes_thinner_and_leaves_the_device():
+    from ct_vae.inference.memory_plan import thinner
+
+    once = thinner(AMPLE, STEPS, host_budget=2**40)
+    assert once.slab_bytes == AMPLE.slab_bytes // 2
+    assert set(once.kinds.values()) == {"host"}
+    assert once.disk_bytes == 0
+    assert once.bytes < AMPLE.bytes
+    without = thinner(AMPLE, STEPS, host_budget=0)
+    assert set(without.kinds.values()) == {"disk"}
+    assert without.disk_bytes > 0

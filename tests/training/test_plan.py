@@ -54,7 +54,7 @@ def test_without_a_trial_no_time_is_told():
     assert plan.seconds is None
     assert "not tried" in line(plan, "time")
     assert "trial" not in line(plan, "memory")
-    assert "about 29 MiB on each rank (weights 0.2 MiB, " in line(plan, "memory")
+    assert "about 28 MiB on each rank (weights 0.2 MiB, " in line(plan, "memory")
 
 
 def test_a_discriminator_is_told_where_there_is_one():

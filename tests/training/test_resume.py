@@ -131,8 +131,9 @@ def test_a_second_signal_ends_at_once(tmp_path, monkeypatch):
     advance = Run._advance
 
     def twice(self, batch, outlets):
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)
+        # Unlike two that are sent to the process, these are never taken for one.
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         return advance(self, batch, outlets)
 
     monkeypatch.setattr(Run, "_advance", twice)

@@ -1,0 +1,23 @@
+"""What MONAI takes: bundles, networks of one tensor, exports, workflows and transforms."""
+
+from ct_vae.bundle.cases import CaseDataset, CaseRunner
+from ct_vae.bundle.network import DecoderNet, EncoderNet, ReconstructionNet, build_part
+from ct_vae.bundle.pythonic_workflow import CaseWorkflow
+from ct_vae.bundle.training import Trainer, run_config, training_patches, validation_volumes
+from ct_vae.bundle.transforms import DecodeLatentd, EncodeCTd
+
+__all__ = [
+    "CaseDataset",
+    "CaseRunner",
+    "CaseWorkflow",
+    "DecodeLatentd",
+    "DecoderNet",
+    "EncodeCTd",
+    "EncoderNet",
+    "ReconstructionNet",
+    "Trainer",
+    "build_part",
+    "run_config",
+    "training_patches",
+    "validation_volumes",
+]

@@ -1,0 +1,134 @@
+"""The configurations of a bundle, which MONAI's parser turns into the parts of this package."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ct_vae.config.model_folder import ModelFolderConfig
+from ct_vae.config.run import RunConfig
+
+Config = dict[str, Any]
+_TASKS = {
+    "inference": "reconstruct",
+    "encode": "encode",
+    "decode": "decode",
+    "evaluate": "evaluate",
+}
+# Samples that a bundle calls an epoch: MONAI's clock counts epochs, this package's samples.
+_EPOCH_SAMPLES = 1000
+
+LOGGING = """[loggers]
+keys=root
+
+[handlers]
+keys=consoleHandler
+
+[formatters]
+keys=fullFormatter
+
+[logger_root]
+level=INFO
+handlers=consoleHandler
+
+[handler_consoleHandler]
+class=StreamHandler
+level=INFO
+formatter=fullFormatter
+args=(sys.stdout,)
+
+[formatter_fullFormatter]
+format=%(asctime)s - %(name)s - %(levelname)s - %(message)s
+"""
+
+
+def bundle_configs(config: ModelFolderConfig, run: RunConfig) -> dict[str, Config]:
+    """Every configuration by the name of its file.
+
+    Args:
+        config: Of the model.
+        run: That it was trained by, without paths.
+    """
+    files = {f"{name}.json": case_config(config, task) for name, task in _TASKS.items()}
+    files["train.json"] = train_config(config, run)
+    # Merged over the former: each rank takes the GPU of its number.
+    files["multi_gpu_train.json"] = {"device": None}
+    return files
+
+
+def case_config(config: ModelFolderConfig, task: str) -> Config:
+    """A workflow that does one thing with every case under ``dataset_dir``."""
+    wishes = config.inference
+    return {
+        "bundle_root": ".",
+        "dataset_dir": "$@bundle_root + '/dataset'",
+        "output_dir": "$@bundle_root + '/eval'",
+        "device": "$'cuda:0' if __import__('torch').cuda.is_available() else 'cpu'",
+        "network_def": _network(config, task),
+        "inferer": {
+            "_target_": "ct_vae.inference.exact_inferer.ExactInferer",
+            "tiling": wishes.tiling,
+            "tile": wishes.tile,
+            "overlap": wishes.overlap,
+            "max_memory_gb": wishes.max_memory_gb,
+        },
+        "codec": {
+            "_target_": "ct_vae.inference.codec.load_codec",
+            "model_folder": "$@bundle_root + '/models'",
+            "device": "@device",
+            "tiling": "$@inferer.tiling",
+        },
+        "dataset": {
+            "_target_": "ct_vae.bundle.CaseDataset",
+            "path": "@dataset_dir",
+            "latents": task == "decode",
+        },
+        "evaluator": {
+            "_target_": "ct_vae.bundle.CaseRunner",
+            "task": task,
+            "codec": "@codec",
+            "dataset": "@dataset",
+            "output_dir": "@output_dir",
+        },
+        "run": ["$@evaluator.run()"],
+    }
+
+
+def train_config(config: ModelFolderConfig, run: RunConfig) -> Config:
+    """A workflow that trains a model of the same kind, on ``dataset_dir`` if it is set."""
+    settings = run.as_json()
+    settings.pop("notes", None)
+    data = {"settings": "@settings", "dataset_dir": "@dataset_dir"}
+    return {
+        "bundle_root": ".",
+        "dataset_dir": "",
+        "output_dir": "$@bundle_root + '/runs/train'",
+        "device": "$'cuda:0' if __import__('torch').cuda.is_available() else 'cpu'",
+        "settings": settings,
+        "network_def": _network(config, "reconstruct"),
+        "train": {
+            "dataset": {"_target_": "ct_vae.bundle.training_patches", **data},
+            "inferer": {"_target_": "monai.inferers.SimpleInferer"},
+            "trainer": {
+                "_target_": "ct_vae.bundle.Trainer",
+                "settings": "@settings",
+                "dataset": "@train#dataset",
+                "output_dir": "@output_dir",
+                "max_epochs": max(1, round(run.training.samples / _EPOCH_SAMPLES)),
+                "epoch_samples": _EPOCH_SAMPLES,
+                "val_dataset": "@validate#dataset",
+                "device": "@device",
+            },
+        },
+        "validate": {"dataset": {"_target_": "ct_vae.bundle.validation_volumes", **data}},
+        "run": ["$@train#trainer.run()"],
+    }
+
+
+def _network(config: ModelFolderConfig, task: str) -> Config:
+    part = "reconstruct" if task == "evaluate" else task
+    return {
+        "_target_": "ct_vae.bundle.build_part",
+        "part": part,
+        "model": config.model.model_dump(mode="json", exclude={"ckpt_path"}),
+        "preprocess": config.preprocess.model_dump(mode="json"),
+    }

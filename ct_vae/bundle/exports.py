@@ -1,0 +1,176 @@
+"""Parts of a model in formats that run without this package, and how well they agree with it."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from ct_vae.bundle.network import AutoencoderPart, DecoderNet, EncoderNet, portable, traced
+from ct_vae.errors import ConfigError, CtVaeError
+from ct_vae.io.atomic import atomic_write
+
+Format = Literal["torchscript", "onnx", "export"]
+ENDINGS = {"torchscript": ".ts", "onnx": ".onnx", "export": ".pt2"}
+MOST_HU = 0.1
+_MOST_BLOCKS = 4096
+# Latent voxels per axis of the inputs that are compared: odd and even, long and short.
+_SIZES = ((2, 3, 4), (5, 4, 3))
+_AXES = "xyz"
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far an exported network is from the one it was made of.
+
+    Attributes:
+        format: Of the export.
+        sides: Of the inputs that were compared.
+        largest_hu: Largest absolute difference for each of them; latents are decoded for that.
+    """
+
+    format: str
+    sides: tuple[tuple[int, ...], ...]
+    largest_hu: tuple[float, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON would hold it."""
+        return asdict(self)
+
+
+def export(part: AutoencoderPart, path: Path, form: Format) -> Parity:
+    """Write a part in a format and compare what was written with the part itself.
+
+    Args:
+        part: On the CPU. Sides of its inputs stay free, as multiples of the factor.
+        path: Of the file; an older one is replaced.
+        form: The format.
+
+    Raises:
+        ConfigError: If there is no such format, or the packages for it are not installed.
+        CtVaeError: If results differ by more than 0.1 HU; nothing is written then.
+        OutputError: If the file cannot be written.
+    """
+    if form not in ENDINGS:
+        raise ConfigError(f"a format is {', '.join(ENDINGS)}, got {form!r}")
+    content = _WRITERS[form](part)
+    parity = _compare(part, content, form)
+    if not max(parity.largest_hu) <= MOST_HU:
+        raise CtVaeError(
+            f"the {form} network differs by {max(parity.largest_hu):.3g} HU from the "
+            f"model, more than {MOST_HU}",
+            "choose another format",
+        )
+    with atomic_write(path) as file:
+        file.write(content)
+    return parity
+
+
+def _compare(part: AutoencoderPart, content: bytes, form: Format) -> Parity:
+    run = _READERS[form](content)
+    sides, largest = [], []
+    for size in _SIZES:
+        image = part.example(size[: part.model.spatial_dims])
+        with torch.no_grad():
+            difference = _hu(part, run(image)) - _hu(part, part(image))
+        sides.append(tuple(image.shape[2:]))
+        largest.append(difference.abs().max().item())
+    return Parity(form, tuple(sides), tuple(largest))
+
+
+def _hu(part: AutoencoderPart, output: torch.Tensor) -> torch.Tensor:
+    """What an output means in HU; a latent is decoded, by the model itself."""
+    image = part.image(output) if isinstance(part, EncoderNet) else output
+    return image * part.hu_per_unit
+
+
+def _torchscript(part: AutoencoderPart) -> bytes:
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        # TorchScript is deprecated and still what many deployments take; checks of sides are
+        # constants of a trace.
+        warnings.simplefilter("ignore")
+        torch.jit.save(traced(part), buffer)
+    return buffer.getvalue()
+
+
+def _program(part: AutoencoderPart) -> torch.export.ExportedProgram:
+    plain = portable(part)
+    example = plain.example((4, 2, 5)[: part.model.spatial_dims])
+    ones = (1,) * part.model.spatial_dims
+    factor = ones if isinstance(part, DecoderNet) else part.model.factor
+    sides: dict[int, Any] = {}
+    for axis in range(part.model.spatial_dims):
+        free = torch.export.Dim(_AXES[axis], min=2, max=_MOST_BLOCKS)
+        sides[2 + axis] = free if factor[axis] == 1 else factor[axis] * free
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        return torch.export.export(plain, (example,), dynamic_shapes=(sides,))
+
+
+def _exported(part: AutoencoderPart) -> bytes:
+    buffer = io.BytesIO()
+    torch.export.save(_program(part), buffer)
+    return buffer.getvalue()
+
+
+def _onnx(part: AutoencoderPart) -> bytes:
+    _need_onnx()
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        # The exporter's own use of what is deprecated.
+        warnings.simplefilter("ignore")
+        made = torch.onnx.export(_program(part), dynamo=True, verbose=False)
+        assert made is not None
+        file = Path(folder) / "network.onnx"
+        made.save(file, external_data=False)
+        return file.read_bytes()
+
+
+def _need_onnx() -> None:
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime  # type: ignore[import-untyped]  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(
+            f"ONNX needs the package {error.name}", "pip install 'ct_vae[bundle]'"
+        ) from error
+
+
+def _run_torchscript(content: bytes) -> Callable[[torch.Tensor], torch.Tensor]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        loaded: Callable[[torch.Tensor], torch.Tensor] = torch.jit.load(  # type: ignore[no-untyped-call]
+            io.BytesIO(content)
+        )
+    return loaded
+
+
+def _run_exported(content: bytes) -> Callable[[torch.Tensor], torch.Tensor]:
+    return torch.export.load(io.BytesIO(content)).module()
+
+
+def _run_onnx(content: bytes) -> Callable[[torch.Tensor], torch.Tensor]:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return lambda x: torch.from_numpy(session.run(None, {name: x.numpy()})[0])
+
+
+_WRITERS: dict[str, Callable[[AutoencoderPart], bytes]] = {
+    "torchscript": _torchscript,
+    "onnx": _onnx,
+    "export": _exported,
+}
+_READERS: dict[str, Callable[[bytes], Callable[[torch.Tensor], torch.Tensor]]] = {
+    "torchscript": _run_torchscript,
+    "onnx": _run_onnx,
+    "export": _run_exported,
+}

@@ -1,0 +1,106 @@
+"""Codecs as transforms of MONAI pipelines: a CT becomes its latent, a latent its CT."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform
+
+from ct_vae.errors import InputError
+from ct_vae.grid import Grid
+from ct_vae.inference.codec import Codec, load_codec
+from ct_vae.io.latent_record import parse_record, record_bytes
+from ct_vae.latent import Latent
+from ct_vae.preprocess.latent_writer import RECORD_KEY
+from ct_vae.volume import Volume
+
+
+class EncodeCTd(MapTransform):  # type: ignore[misc]
+    """Encodes CT to latents whose metadata hold the record, for `LatentWriter` and `DecodeLatentd`.
+
+    Args:
+        keys: Of MetaTensors ``(1, X, Y, Z)`` or ``(X, Y, Z)`` in HU, of any orientation.
+        model: Model folder, or a codec.
+        allow_missing_keys: Whether items may lack a key.
+    """
+
+    def __init__(
+        self, keys: KeysCollection, model: str | Codec, allow_missing_keys: bool = False
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.codec = model if isinstance(model, Codec) else load_codec(model)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Give ``(C, x, y, z)`` MetaTensors at their place, or codes ``(1, x, y, z)``."""
+        result = dict(data)
+        for key in self.key_iterator(result):
+            latent = self.codec.encode(_volume(result[key], str(key)))
+            array = latent.array if latent.array.ndim == 4 else latent.array[None].astype(np.int32)
+            meta = {
+                **_without(result[key].meta, "affine"),
+                RECORD_KEY: record_bytes(latent.record).decode(),
+                "spatial_shape": np.asarray(array.shape[1:]),
+            }
+            affine = torch.tensor(latent.grid.affine)
+            result[key] = MetaTensor(torch.from_numpy(array.copy()), affine=affine, meta=meta)
+        return result
+
+
+class DecodeLatentd(MapTransform):  # type: ignore[misc]
+    """Decodes what `EncodeCTd` gives to HU on the grid of the source.
+
+    Args:
+        keys: Of such MetaTensors.
+        model: Model folder, or a codec.
+        allow_missing_keys: Whether items may lack a key.
+    """
+
+    def __init__(
+        self, keys: KeysCollection, model: str | Codec, allow_missing_keys: bool = False
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.codec = model if isinstance(model, Codec) else load_codec(model)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Give ``(1, X, Y, Z)`` MetaTensors in HU.
+
+        Raises:
+            InputError: If there is no record, or if another model made the latent.
+        """
+        result = dict(data)
+        for key in self.key_iterator(result):
+            given = result[key]
+            text = getattr(given, "meta", {}).get(RECORD_KEY)
+            if text is None:
+                raise InputError(f"{key}: its metadata hold no {RECORD_KEY}", "encode by EncodeCTd")
+            record = parse_record(str(text).encode())
+            array = np.asarray(given.as_tensor())
+            array = array[0] if record.kind == "codes" else array
+            volume = self.codec.decode(Latent(array, record.latent_grid(), record))
+            meta = _without(given.meta, "affine", RECORD_KEY)
+            meta["spatial_shape"] = np.asarray(volume.grid.shape)
+            voxels = torch.from_numpy(volume.voxels)[None]
+            affine = torch.tensor(volume.grid.affine)
+            result[key] = MetaTensor(voxels, affine=affine, meta=meta)
+        return result
+
+
+def _without(meta: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in meta.items() if name not in names}
+
+
+def _volume(image: Any, key: str) -> Volume:
+    if not isinstance(image, MetaTensor):
+        raise InputError(
+            f"{key}: not a MetaTensor, so that it has no place", "load it by LoadImaged"
+        )
+    voxels = np.asarray(image.as_tensor().cpu())
+    voxels = voxels[0] if voxels.ndim == 4 and len(voxels) == 1 else voxels
+    if voxels.ndim != 3:
+        raise InputError(f"{key}: shape {voxels.shape} is not that of one volume")
+    return Volume(voxels, Grid(voxels.shape, image.affine.cpu().numpy().astype(np.float64)))

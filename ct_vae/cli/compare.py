@@ -1,0 +1,89 @@
+"""``ct-vae compare``: errors in HU of reconstructions that any tool has made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ct_vae.cli import measuring, options
+from ct_vae.cli.batch import find_cases, output_folder, work_through
+
+
+def compare(  # noqa: PLR0913, PLR0917 - one parameter per option
+    reference: Annotated[Path, typer.Argument(help="Original, or folder of originals.")],
+    reconstruction: Annotated[
+        Path, typer.Argument(help="Its reconstruction, or a folder of them.")
+    ],
+    output: options.Output,
+    windows: measuring.Windows = [],  # noqa: B006 - typer reads it and never changes it
+    metrics: measuring.Metrics = "",
+    protocol: measuring.Protocol = None,
+    masks: measuring.MaskFiles = [],  # noqa: B006 - typer reads it and never changes it
+    labels: measuring.Labels = None,
+    label_names: measuring.LabelNames = None,
+    write_masks: measuring.WriteMasks = False,
+    datalist: measuring.Datalist = None,
+    panels: measuring.Panels = True,
+    report: measuring.Report = True,
+    full: measuring.Full = False,
+    frame: options.Frame = None,
+    nan: options.Nan = "refuse",
+    hu_offset: options.HuOffset = 0.0,
+    assume_ras: options.AssumeRas = False,
+    force: options.Force = False,
+    assume_hu: options.AssumeHu = False,
+    resample_irregular: options.ResampleIrregular = False,
+) -> None:
+    """Measure reconstructions against their originals: two files, or two folders of pairs.
+
+    Partners have the same path below their folders, but for an ending such as _recon or _decoded.
+    Cases are numbered in the results, so that no name gets out; the terminal shows which is which.
+    """
+    from dataclasses import asdict, replace
+
+    from ct_vae.evaluation.measure import measure_pair
+    from ct_vae.evaluation.pair import Pair
+    from ct_vae.evaluation.pairs import find_results, pair_cases
+    from ct_vae.evaluation.patients import unit_of
+    from ct_vae.evaluation.results import Results
+    from ct_vae.io.discover import Case
+
+    folder = output_folder(output)
+    reading = options.read_options(
+        frame, nan, hu_offset, assume_ras, force, assume_hu, resample_irregular
+    )
+    planned = measuring.plan_of(windows, metrics, protocol)
+    pairs = pair_cases(find_cases([str(reference)]), find_results(reconstruction))
+    cases = [original for original, _ in pairs]
+    partners = dict(pairs)
+    settings = measuring.settings_of(
+        planned,
+        measuring.given_masks(masks, labels, label_names, len(cases)),
+        panels=panels,
+        report=report,
+        full=full,
+        keep_masks=write_masks,
+    )
+    patients = measuring.patients_of(datalist)
+    results = Results(folder, settings, {"command": "compare", "read_options": asdict(reading)})
+    names = {case: f"case_{place:04d}" for place, case in enumerate(cases, start=1)}
+
+    def work(case: Case) -> str:
+        name, partner = names[case], partners[case]
+        original = case.read(reading)
+        # A bad reconstruction need not look like CT, and is to be measured all the same.
+        result = partner.read(replace(reading, force=True))
+        pair = Pair(original, result)
+        used = results.masks(original, case.key, reading)
+        rows = measure_pair(pair, settings.plan, used, (name, "reconstruction"))
+        patient = unit_of(case.path, name, patients)
+        results.add(name, (original, result), used, rows, patient=patient)
+        return f"{case.path} and {partner.path} are {name}"
+
+    code = work_through(cases, work, "compare", folder)
+    if results.rows:
+        measuring.show(results.rows)
+    results.finish()
+    raise typer.Exit(code)

@@ -1,0 +1,46 @@
+"""``ct-vae export``: a model in a format that runs without this package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from ct_vae.cli import options
+
+
+def export(
+    model: options.Model,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")],
+    form: Annotated[
+        Literal["torchscript", "onnx", "export"],
+        typer.Option("--format", help="TorchScript, ONNX, or a program of torch.export."),
+    ],
+    part: Annotated[
+        Literal["reconstruct", "encode", "decode"], typer.Option(help="Which way it goes.")
+    ] = "reconstruct",
+    model_units: Annotated[
+        bool, typer.Option("--model-units", help="Images in model units instead of HU.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the agreement as JSON.")] = False,
+) -> None:
+    """Write a network of one tensor in and one out, and compare it with the model in HU.
+
+    It takes any sides that are multiples of the factor. Nothing is written when it is off by more
+    than 0.1 HU.
+    """
+    import json
+
+    from ct_vae.bundle.exports import export as write
+    from ct_vae.bundle.network import load_part
+    from ct_vae.models.model_folder import load_model_folder
+
+    network = load_part(part, load_model_folder(model), hounsfield=not model_units)
+    parity = write(network, output, form)
+    if as_json:
+        typer.echo(json.dumps(parity.as_dict()))
+        return
+    for sides, difference in zip(parity.sides, parity.largest_hu, strict=True):
+        typer.echo(f"input {' x '.join(map(str, sides))}: off by at most {difference:.2g} HU")
+    typer.echo(output)

@@ -1,0 +1,75 @@
+"""How small a latent is, by the bytes of the files that users keep."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from ct_vae.errors import OutputError
+from ct_vae.io import write_latent, write_volume
+from ct_vae.latent import Latent
+from ct_vae.volume import Volume
+
+_INT16_BYTES = 2
+
+
+@dataclass(frozen=True)
+class Compression:
+    """Sizes of one case.
+
+    Attributes:
+        voxels: Of the original.
+        values: Numbers in the latent.
+        latent_bytes: Of the compressed latent file with the record beside it, as ``encode``
+            writes them.
+        nifti_bytes: Of the original as compressed NIfTI.
+    """
+
+    voxels: int
+    values: int
+    latent_bytes: int
+    nifti_bytes: int
+
+    @property
+    def bits_per_voxel(self) -> float:
+        """Bits on disk for each voxel of the original."""
+        return 8 * self.latent_bytes / self.voxels
+
+    def line(self) -> dict[str, float]:
+        """Sizes and ratios by name; ratios above 1 are in favour of the latent."""
+        return {
+            "voxels": self.voxels,
+            "latent_values": self.values,
+            "voxels_per_value": self.voxels / self.values,
+            "latent_bytes": self.latent_bytes,
+            "source_nifti_gz_bytes": self.nifti_bytes,
+            "bits_per_voxel": self.bits_per_voxel,
+            "ratio_to_int16": self.voxels * _INT16_BYTES / self.latent_bytes,
+            "ratio_to_nifti_gz": self.nifti_bytes / self.latent_bytes,
+        }
+
+
+def measure_compression(volume: Volume, latent: Latent) -> Compression:
+    """Write an original and its latent where nobody keeps them, and see how large they are.
+
+    Raises:
+        OutputError: If the folder for temporary files does not hold them.
+    """
+    with _passing_folder() as name:
+        folder = Path(name)
+        write_latent(latent, folder / "case_latent.nii.gz")
+        latent_bytes = sum(path.stat().st_size for path in folder.iterdir())
+        write_volume(volume, folder / "case.nii.gz")
+        nifti_bytes = (folder / "case.nii.gz").stat().st_size
+    return Compression(volume.voxels.size, latent.array.size, latent_bytes, nifti_bytes)
+
+
+def _passing_folder() -> tempfile.TemporaryDirectory[str]:
+    try:
+        return tempfile.TemporaryDirectory(prefix="ct_vae_")
+    except OSError as error:
+        raise OutputError(
+            f"no folder for temporary files can be made: {error.strerror or error}",
+            "set TMPDIR to a folder with room",
+        ) from error

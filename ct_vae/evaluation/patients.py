@@ -1,0 +1,38 @@
+"""Which cases are of one patient, so that intervals are over patients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from ct_vae.datasets.read_datalist import read_datalist
+from ct_vae.datasets.read_table import read_table
+from ct_vae.errors import ConfigError, CtVaeError
+
+Patients = Mapping[Path, str]
+
+
+def read_patients(path: Path) -> Patients:
+    """Patients by the place of their volumes, from a datalist as training takes it.
+
+    Args:
+        path: A table (CSV) with the columns ``image`` and ``patient``, or a JSON datalist.
+
+    Raises:
+        ConfigError: If the list is damaged or names no patient.
+    """
+
+    def refuse(error: CtVaeError) -> None:
+        raise ConfigError(f"{path}: {error.cause}", error.hint) from error
+
+    read = read_datalist if path.suffix.lower() == ".json" else read_table
+    listed = read(path, refuse)
+    patients = {entry.path.resolve(): entry.patient for entry in listed if entry.patient}
+    if not patients:
+        raise ConfigError(f"{path}: names no patient", "give it a column 'patient'")
+    return patients
+
+
+def unit_of(path: Path, case: str, patients: Patients) -> str:
+    """What stands for the patient of a case: the list's word, or else the case."""
+    return patients.get(path.resolve(), case)

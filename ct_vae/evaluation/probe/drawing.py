@@ -1,0 +1,88 @@
+"""Shapes drawn on a lattice with every voxel's share of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ct_vae.errors import ConfigError
+from ct_vae.grid import Grid
+from ct_vae.volume import Volume
+
+FloatArray = NDArray[np.float64]
+Inside = Callable[[FloatArray, FloatArray, FloatArray], NDArray[np.bool_]]
+Point = tuple[float, float, float]
+
+# Points per voxel and axis: the edge of a plane is off by less than a fortieth of a voxel.
+_FINE = 12
+
+
+def axes_mm(shape: tuple[int, ...], spacing_mm: float) -> list[FloatArray]:
+    """Centres of the voxels along each axis, from the middle of the volume."""
+    return [(np.arange(n, dtype=np.float64) - (n - 1) / 2) * spacing_mm for n in shape]
+
+
+def box_around(
+    shape: tuple[int, ...], spacing_mm: float, centre: Point, reach: Point
+) -> tuple[slice, slice, slice]:
+    """Voxels whose centres lie within ``reach`` of a point, axis by axis."""
+    x, y, z = (
+        slice(*np.searchsorted(axis, [c - r, c + r]).tolist())
+        for axis, c, r in zip(axes_mm(shape, spacing_mm), centre, reach, strict=True)
+    )
+    return x, y, z
+
+
+class Canvas:
+    """A volume being drawn; positions are in mm from its middle.
+
+    Args:
+        size_mm: Extent along x, y and z.
+        spacing_mm: Side of the cubic voxels.
+        hu: Of the background.
+
+    Raises:
+        ConfigError: If the spacing is not in [0.3, 2] mm.
+    """
+
+    def __init__(self, size_mm: Point, spacing_mm: float, hu: float) -> None:
+        if not 0.3 <= spacing_mm <= 2:
+            raise ConfigError(f"the probe's spacing lies in [0.3, 2] mm, got {spacing_mm}")
+        self.spacing_mm = spacing_mm
+        x, y, z = (round(mm / spacing_mm) for mm in size_mm)
+        self.voxels: FloatArray = np.full((x, y, z), hu, dtype=np.float64)
+
+    def add(
+        self, inside: Inside, hu: float, centre: Point, reach: Point, *, flat: bool = True
+    ) -> None:
+        """Fill a shape with HU, in proportion to what it covers of each voxel.
+
+        Args:
+            inside: Whether positions relative to ``centre`` lie in the shape.
+            hu: What fills it.
+            centre: Middle of the shape.
+            reach: How far it extends.
+            flat: The shape is the same all along z.
+        """
+        wide = (reach[0] + self.spacing_mm, reach[1] + self.spacing_mm, reach[2] + self.spacing_mm)
+        box = box_around(self.voxels.shape, self.spacing_mm, centre, wide)
+        offsets = ((np.arange(_FINE) + 0.5) / _FINE - 0.5) * self.spacing_mm
+        axes = axes_mm(self.voxels.shape, self.spacing_mm)
+        x, y, z = (axis[s] - c for axis, s, c in zip(axes, box, centre, strict=True))
+        share: FloatArray = np.zeros((len(x), len(y), 1 if flat else len(z)))
+        for dz in offsets[:1] if flat else offsets:
+            depth = np.zeros(1) if flat else z + dz
+            for dx in offsets:
+                for dy in offsets:
+                    share += inside(
+                        (x + dx)[:, None, None], (y + dy)[None, :, None], depth[None, None, :]
+                    )
+        share /= _FINE**2 if flat else _FINE**3
+        self.voxels[box] += share * (hu - self.voxels[box])
+
+    def volume(self) -> Volume:
+        """What has been drawn, as int16 HU."""
+        voxels = np.rint(self.voxels).astype(np.int16)
+        return Volume(voxels, Grid(voxels.shape, np.diag([*[self.spacing_mm] * 3, 1.0])))

@@ -1,0 +1,47 @@
+"""Measuring as published work does, so that figures can stand side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ct_vae.evaluation.measure import Plan
+from ct_vae.evaluation.windows import Window
+
+Masking = Literal["clinical", "body", "all"]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What is measured and where.
+
+    Attributes:
+        plan: The metrics.
+        masking: ``clinical`` for body and field of view, ``body``, or ``all`` for every voxel.
+        about: What it follows, in one sentence.
+    """
+
+    plan: Plan
+    masking: Masking
+    about: str
+
+
+# L is 4024 HU.
+_SYNTHRAD = Window("synthrad", 4024, 988)
+# [-1000, 1000] HU is [0, 1]; PSNR and SSIM are the same in either unit.
+_MAISI = Window("maisi", 2000, 0)
+
+PROTOCOLS = {
+    "synthrad": Protocol(
+        Plan((_SYNTHRAD,), (_SYNTHRAD,), ("errors", "ms_ssim"), False, True),
+        "body",
+        "SynthRAD: clipped to [-1024, 3000] HU, inside the body; MAE, PSNR with a data range of "
+        "4024 HU, MS-SSIM with luminance at every scale",
+    ),
+    "maisi": Protocol(
+        Plan((_MAISI,), (_MAISI,), ("errors", "ssim"), False),
+        "all",
+        "MAISI: [-1000, 1000] HU to [0, 1], every voxel; errors are told in HU, and PSNR and SSIM "
+        "have a data range of 2000 HU, which is 1",
+    ),
+}

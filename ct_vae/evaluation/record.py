@@ -1,0 +1,97 @@
+"""The protocol of an evaluation: every setting that its figures depend on."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+
+from ct_vae.evaluation import bootstrap, ms_ssim, ssim
+from ct_vae.evaluation.bland_altman import REGION_MM
+from ct_vae.evaluation.error_tally import FLOAT_BIN_HU
+from ct_vae.evaluation.measure import Plan
+from ct_vae.evaluation.tissue_bands import TISSUE_BANDS
+from ct_vae.evaluation.windows import Window
+from ct_vae.io import volume_sha256
+from ct_vae.volume import Volume
+
+_PACKAGES = ("ct_vae", "numpy", "scipy", "torch", "monai", "nibabel")
+_MASKS = {
+    "body": "above -500 HU, opened by 2.5 mm, largest component, holes filled slice by slice",
+    "field_of_view": "what the scanner saw",
+    "in_window": "voxels of the first mask of which the original lies in the window; unclipped",
+    "all": "every voxel",
+}
+
+
+def plan_record(plan: Plan, masks: Sequence[str], about: str) -> dict[str, Any]:
+    """What is measured and how, as JSON.
+
+    Args:
+        plan: What is measured.
+        masks: Names of the masks.
+        about: The protocol that is followed, in a sentence; may be empty.
+    """
+    return {
+        "follows": about or "windows and masks of this package",
+        "versions": {name: version(name) for name in _PACKAGES}
+        | {"python": platform.python_version()},
+        "windows": [_window(window) for window in plan.windows],
+        "similarity_windows": [window.name for window in plan.similar_in],
+        "masks": {name: _MASKS.get(name, "given in a file") for name in masks},
+        "metrics": list(plan.metrics),
+        "constants": _constants(plan),
+    }
+
+
+def case_record(original: Volume, reconstruction: Volume) -> dict[str, Any]:
+    """Digests over shape, affine and voxels of both volumes, and how the original was read."""
+    return {
+        "original_sha256": volume_sha256(original),
+        "reconstruction_sha256": volume_sha256(reconstruction),
+        "shape": list(original.grid.shape),
+        "spacing_mm": [round(s, 6) for s in original.grid.spacing_mm],
+        "warnings": list(original.warnings),
+    }
+
+
+def _window(window: Window) -> Mapping[str, Any]:
+    return {
+        "name": window.name,
+        "width": window.width,
+        "level": window.level,
+        "low": window.low,
+        "high": window.high,
+    }
+
+
+def _constants(plan: Plan) -> dict[str, Any]:
+    constants: dict[str, Any] = {
+        "clipping": "both volumes to the window, except in the mask in_window",
+        "psnr": "20 log10(width of the window / RMSE)",
+        "float_percentiles_bin_hu": FLOAT_BIN_HU,
+        "ssim": {
+            "sigma_voxels": ssim.SIGMA,
+            "radius_voxels": ssim.RADIUS,
+            "k1": ssim.K1,
+            "k2": ssim.K2,
+            "border": "mirrored",
+            "arithmetic": "float64",
+        },
+        "bootstrap": {
+            "method": bootstrap.METHOD,
+            "resamples": bootstrap.RESAMPLES,
+            "seed": bootstrap.SEED,
+        },
+    }
+    if "ms_ssim" in plan.metrics:
+        constants["ms_ssim"] = {
+            "weights": list(ms_ssim.WEIGHTS),
+            "luminance_everywhere": plan.luminance_everywhere,
+        }
+    if "regions" in plan.metrics:
+        constants["regions_mm"] = REGION_MM
+    if "tissue_bands" in plan.metrics:
+        constants["tissue_bands"] = [_window(band) for band in TISSUE_BANDS]
+    return constants

@@ -1,0 +1,193 @@
+"""What an evaluation leaves in its folder, kept up to date case by case."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ct_vae.errors import OutputError
+from ct_vae.evaluation.given_masks import GivenMasks, write_masks
+from ct_vae.evaluation.html import HtmlReport, ReportCase
+from ct_vae.evaluation.masks import Mask, body_mask, everything, field_of_view
+from ct_vae.evaluation.measure import Plan
+from ct_vae.evaluation.metrics import IN_WINDOW, MetricRow
+from ct_vae.evaluation.panels import write_panel
+from ct_vae.evaluation.protocols import Masking
+from ct_vae.evaluation.record import case_record, plan_record
+from ct_vae.evaluation.tables import clear_results, summarise, write_csv, write_table
+from ct_vae.evaluation.texture import measure_texture
+from ct_vae.io import ReadOptions
+from ct_vae.io.atomic import write_json
+from ct_vae.volume import Volume
+
+# Of what is missing, how much a line names.
+_TOLD = 5
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is measured, where, and what is written.
+
+    Attributes:
+        plan: What is measured.
+        masking: Which masks are found in the original.
+        given: Masks from files.
+        about: The published protocol that is followed; empty when none is.
+        panels: Whether each case gets a picture.
+        report: Whether there is a report.
+        full: Whether the report holds every voxel.
+        keep_masks: Whether masks are written.
+    """
+
+    plan: Plan = field(default_factory=Plan)
+    masking: Masking = "clinical"
+    given: GivenMasks = field(default_factory=GivenMasks)
+    about: str = ""
+    panels: bool = True
+    report: bool = True
+    full: bool = False
+    keep_masks: bool = False
+
+
+class Results:
+    """Tables, pictures, protocol and report of one evaluation.
+
+    Args:
+        folder: Where files go; what an earlier evaluation left there is removed.
+        settings: What is measured and written.
+        facts: What the protocol says besides, such as the model's digest.
+
+    Raises:
+        OutputError: If files of an earlier evaluation cannot be removed.
+    """
+
+    def __init__(self, folder: Path, settings: Settings, facts: Mapping[str, Any]) -> None:
+        clear_results(folder)
+        self.folder = folder
+        self.settings = settings
+        self.rows: list[MetricRow] = []
+        self.patients: dict[str, str] = {}
+        self._facts = facts
+        self._cases: dict[str, dict[str, Any]] = {}
+        self._masks: dict[str, None] = {}
+        self._lines: list[dict[str, Any]] = []
+        self._missing: list[str] = []
+        self._report = HtmlReport(
+            folder / "report.html", full=settings.full, model=str(facts.get("name", ""))
+        )
+
+    def masks(self, original: Volume, key: str, options: ReadOptions) -> list[Mask]:
+        """Masks of a case: those found in it, then those given.
+
+        Raises:
+            NoInputError: If a given one is missing.
+            InputError: If a given one is damaged or on another grid.
+        """
+        found = {
+            "clinical": (body_mask, field_of_view),
+            "body": (body_mask,),
+            "all": (everything,),
+        }[self.settings.masking]
+        given = self.settings.given.read(original, key, options)
+        return [find(original) for find in found] + given
+
+    def add(
+        self,
+        case: str,
+        pair: tuple[Volume, Volume],
+        masks: Sequence[Mask],
+        rows: Sequence[MetricRow],
+        *,
+        patient: str = "",
+        line: Mapping[str, Any] | None = None,
+        notes: Sequence[str] = (),
+    ) -> None:
+        """Take a case, original first, and write every table anew; ``line`` goes to `cases.csv`.
+
+        A picture or a place in the report that cannot be made costs no figures; `finish` tells.
+
+        Raises:
+            OutputError: If a table or mask cannot be written.
+        """
+        original, reconstruction = pair
+        if self.settings.keep_masks:
+            write_masks(masks, original, self.folder, case)
+        self.rows += rows
+        self.patients[case] = patient or case
+        self._masks |= dict.fromkeys(mask.name for mask in masks)
+        self._cases[case] = case_record(original, reconstruction) | {"notes": list(notes)}
+        if line is not None:
+            self._lines.append({"case": case, **line})
+        self._write_tables()
+        if self.settings.panels:
+            path = self.folder / f"{case}.png"
+            self._show(
+                f"picture of {case}",
+                lambda: write_panel(*pair, path, body=masks[0], title=case),
+            )
+        if self.settings.report:
+            self._show(
+                f"{case} in the report",
+                lambda: self._report.add_case(_report_case(case, pair, masks, rows, notes)),
+            )
+
+    def finish(self, probe: dict[str, Any] | None = None) -> None:
+        """Write figures of the phantom probe, if any, and the report of the cases, if wanted.
+
+        Raises:
+            OutputError: If one of them, or a picture of a case before, could not be made.
+        """
+        if probe is not None:
+            write_json(self.folder / "probe.json", probe)
+        if self.settings.report and self.rows:
+            self._show(
+                "report",
+                lambda: self._report.write(self.rows, self.summary(), self.protocol(), probe),
+            )
+        if self._missing:
+            told, more = self._missing[:_TOLD], len(self._missing) - _TOLD
+            rest = f"; and {more} more" if more > 0 else ""
+            raise OutputError("; ".join(told) + rest, "all tables are written")
+
+    def _show(self, what: str, draw: Callable[[], None]) -> None:
+        try:
+            draw()
+        except Exception as error:
+            # What only shows figures must not cost them.
+            self._missing.append(f"no {what}: {error or type(error).__name__}")
+
+    def summary(self) -> dict[str, Any]:
+        """What `summary.json` holds."""
+        return summarise(self.rows, self.patients)
+
+    def protocol(self) -> dict[str, Any]:
+        """What `protocol.json` holds."""
+        names = [*self._masks, *([IN_WINDOW] if self.settings.plan.unclipped else [])]
+        return {
+            **self._facts,
+            **plan_record(self.settings.plan, names, self.settings.about),
+            "cases": self._cases,
+        }
+
+    def _write_tables(self) -> None:
+        write_csv(self.rows, self.folder / "metrics.csv")
+        write_json(self.folder / "summary.json", self.summary())
+        write_json(self.folder / "protocol.json", self.protocol())
+        if self._lines:
+            write_table(self._lines, self.folder / "cases.csv")
+
+
+def _report_case(
+    case: str,
+    pair: tuple[Volume, Volume],
+    masks: Sequence[Mask],
+    rows: Sequence[MetricRow],
+    notes: Sequence[str],
+) -> ReportCase:
+    texture = measure_texture(*pair, masks[0])
+    told = (*notes, *(mask.note for mask in masks if mask.note))
+    if texture.note:
+        told += (f"noise spectrum: {texture.note}",)
+    return ReportCase(case, *pair, list(rows), masks[0], texture, told)

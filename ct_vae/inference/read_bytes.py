@@ -1,0 +1,24 @@
+"""How much memory reading a case takes, known before it is read."""
+
+from __future__ import annotations
+
+import math
+
+from ct_vae.datasets.case import FileCase
+from ct_vae.datasets.headers import header_grid
+from ct_vae.io.discover import Case
+from ct_vae.io.read_options import ReadOptions
+
+# Measured: 4 for int16 in NIfTI, up to 10 where values come as float32.
+_BYTES_PER_VOXEL = 10
+
+
+def volume_read_bytes(case: Case, options: ReadOptions) -> int | None:
+    """Most bytes that reading a volume takes; ``None`` for formats whose header is not looked at.
+
+    Raises:
+        NoInputError: If the file is not there.
+        InputError: If its header alone is reason to refuse it.
+    """
+    grid = header_grid(FileCase(case.key, case.path, case.series, options=options))
+    return None if grid is None else _BYTES_PER_VOXEL * math.prod(grid.shape)

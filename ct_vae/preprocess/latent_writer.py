@@ -1,0 +1,83 @@
+"""A writer of latents for MONAI's ``SaveImage``.
+
+``SaveImaged("latent", writer="ct_vae.preprocess.latent_writer.LatentWriter",
+output_postfix="latent", output_ext=".nii.gz")``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data import ImageWriter
+
+from ct_vae.errors import ConfigError
+from ct_vae.io.latent import LatentDtype, write_latent
+from ct_vae.io.latent_record import parse_record
+from ct_vae.latent import Latent, LatentRecord, Layout
+
+# Key of the record, as JSON text, in the metadata of a latent.
+RECORD_KEY = "ct_vae_latent_record"
+
+
+class LatentWriter(ImageWriter):  # type: ignore[misc]
+    """Writes latents as ``ct-vae encode`` does, each with its record beside it.
+
+    Args:
+        dtype: As for `ct_vae.io.write_latent`; ``None`` takes that of the layout.
+        layout: As there.
+        kwargs: What ``SaveImage`` says about other writers; not looked at.
+    """
+
+    def __init__(
+        self,
+        dtype: LatentDtype | None = None,
+        layout: Layout = "plain",
+        **kwargs: Any,  # noqa: ARG002
+    ) -> None:
+        super().__init__()
+        self._dtype = dtype if dtype in ("int16", "float32") else None
+        self._layout = layout
+        self._array: np.ndarray[Any, Any] = np.empty(0, np.float32)
+        self._record: LatentRecord | None = None
+
+    def set_data_array(
+        self,
+        data_array: torch.Tensor | np.ndarray,
+        channel_dim: int | None = 0,  # noqa: ARG002
+        **_: Any,
+    ) -> None:
+        """Take ``(C, x, y, z)`` values, or codes of shape ``(1, x, y, z)`` or ``(x, y, z)``."""
+        self._array = np.asarray(torch.as_tensor(data_array).detach().cpu())
+
+    def set_metadata(self, meta_dict: Mapping[str, Any] | None, **_: Any) -> None:
+        """Take the record out of the metadata.
+
+        Raises:
+            ConfigError: If there is none.
+            InputError: If it is damaged.
+        """
+        text = (meta_dict or {}).get(RECORD_KEY)
+        if text is None:
+            raise ConfigError(
+                f"the metadata hold no {RECORD_KEY}, so that nothing could be decoded later",
+                "make latents with ct_vae.bundle.EncodeCTd, or keep the metadata",
+            )
+        self._record = parse_record(str(text).encode())
+
+    def write(self, filename: str | PathLike[str], **_: Any) -> None:
+        """Write latent and record, both atomically.
+
+        Raises:
+            InputError: If values are not finite, or do not fit the record.
+            OutputError: If the files cannot be written.
+        """
+        assert self._record is not None
+        codes = self._record.kind == "codes"
+        array = self._array[0] if codes and self._array.ndim == 4 else self._array
+        latent = Latent(array, self._record.latent_grid(), self._record)
+        write_latent(latent, Path(filename), self._dtype, self._layout)

@@ -1,0 +1,125 @@
+import json
+
+import monai.bundle
+import nibabel
+import numpy as np
+import pytest
+
+from ct_vae.bundle import CaseDataset, CaseRunner, CaseWorkflow
+from ct_vae.errors import ConfigError, CtVaeError
+from tests._small import small_codec
+from tests.cli._run import call
+
+# MONAI says so of every configuration; this one is of the test's own making.
+pytestmark = pytest.mark.filterwarnings("ignore:parsing config_file:UserWarning")
+
+# Of a run, and not of a latent.
+PASSING = ("run", "file_sha256", "warnings")
+
+
+def run(bundle, name, cases, out):
+    monai.bundle.run(
+        config_file=str(bundle / f"configs/{name}.json"),
+        logging_file=False,
+        bundle_root=str(bundle),
+        dataset_dir=str(cases),
+        output_dir=str(out),
+        device="cpu",
+    )
+
+
+def same_image(a, b):
+    first, second = nibabel.load(a), nibabel.load(b)
+    assert np.array_equal(first.affine, second.affine)
+    assert np.array_equal(first.get_fdata(), second.get_fdata())
+    assert first.get_data_dtype() == second.get_data_dtype()
+
+
+def same_record(a, b):
+    first, second = (json.loads(p.read_text()) for p in (a, b))
+    for key in PASSING:
+        first.pop(key), second.pop(key)
+    # How thick slabs are follows the memory that is free.
+    for record in (first, second):
+        record["tiling"] = record["tiling"]["method"]
+    assert first == second
+
+
+def test_encode_and_decode_are_those_of_the_commands(bundle, model_folder, ct_folder, tmp_path):
+    run(bundle, "encode", ct_folder, tmp_path / "a")
+    assert call("encode", model_folder, ct_folder, "-o", tmp_path / "b")[0] == 0
+    for name in ("a_latent", "b_latent"):
+        same_image(tmp_path / "a" / f"{name}.nii.gz", tmp_path / "b" / f"{name}.nii.gz")
+        same_record(tmp_path / "a" / f"{name}.json", tmp_path / "b" / f"{name}.json")
+    run(bundle, "decode", tmp_path / "a", tmp_path / "c")
+    assert call("decode", model_folder, tmp_path / "b", "-o", tmp_path / "d")[0] == 0
+    for name in ("a_decoded.nii.gz", "b_decoded.nii.gz"):
+        same_image(tmp_path / "c" / name, tmp_path / "d" / name)
+
+
+def test_inference_is_the_command_reconstruct(bundle, model_folder, ct_folder, tmp_path):
+    run(bundle, "inference", ct_folder, tmp_path / "a")
+    assert call("reconstruct", model_folder, ct_folder, "-o", tmp_path / "b")[0] == 0
+    for name in ("a_reconstruction.nii.gz", "b_reconstruction.nii.gz"):
+        same_image(tmp_path / "a" / name, tmp_path / "b" / name)
+
+
+def test_evaluate_writes_the_rows_of_every_case(bundle, ct_folder, tmp_path):
+    run(bundle, "evaluate", ct_folder, tmp_path)
+    text = (tmp_path / "metrics.csv").read_text()
+    assert "case_0001,reconstruction" in text
+    assert "case_0002,reconstruction" in text
+    assert (tmp_path / "summary.json").is_file()
+
+
+@pytest.mark.slow
+def test_real_ct_goes_through_every_workflow(bundle, real_data, tmp_path):
+    ct = real_data / "nifti" / "abdomen_3mm.nii.gz"
+    for name in ("inference", "encode", "evaluate"):
+        run(bundle, name, ct, tmp_path / name)
+    run(bundle, "decode", tmp_path / "encode", tmp_path / "decode")
+    decoded, reconstructed = (
+        next((tmp_path / n).glob("*.nii.gz")) for n in ("decode", "inference")
+    )
+    source = nibabel.load(ct)
+    for path in (decoded, reconstructed):
+        assert np.allclose(nibabel.load(path).affine, source.affine, atol=1e-4)
+        assert nibabel.load(path).shape == source.shape
+    assert (tmp_path / "evaluate" / "metrics.csv").is_file()
+
+
+def test_a_refused_case_is_told_after_the_others(bundle, ct_folder, tmp_path):
+    cases = tmp_path / "ct"
+    cases.mkdir()
+    (cases / "a.nii.gz").write_bytes(b"nothing")
+    (cases / "b.nii.gz").write_bytes((ct_folder / "b.nii.gz").read_bytes())
+    runner = CaseRunner("encode", small_codec(), CaseDataset(cases), tmp_path / "out")
+    with pytest.raises(CtVaeError, match="encode: at least one case failed"):
+        runner.run()
+    assert (tmp_path / "out" / "b_latent.nii.gz").is_file()
+    assert (tmp_path / "out" / "failures.jsonl").is_file()
+
+
+def test_a_data_set_reads_when_it_is_asked(ct_folder):
+    data = CaseDataset(str(ct_folder))
+    assert [data[i].grid.shape for i in range(len(data))] == [(13, 10, 11), (9, 14, 8)]
+
+
+def test_tasks_and_data_that_do_not_fit_are_refused(ct_folder, tmp_path):
+    data = CaseDataset(str(ct_folder))
+    with pytest.raises(ConfigError, match=r"a task is reconstruct, .* got 'train'"):
+        CaseRunner("train", small_codec(), data, tmp_path)
+    with pytest.raises(ConfigError, match="decode is given a data set of CT"):
+        CaseRunner("decode", small_codec(), data, tmp_path)
+
+
+def test_the_workflow_in_python_does_the_same(bundle, ct_folder, tmp_path):
+    workflow = CaseWorkflow(str(bundle), str(ct_folder), str(tmp_path / "a"), "encode", "cpu")
+    workflow.initialize()
+    assert workflow.check_properties() == []
+    workflow.run()
+    workflow.finalize()
+    run(bundle, "encode", ct_folder, tmp_path / "b")
+    same_image(tmp_path / "a" / "a_latent.nii.gz", tmp_path / "b" / "a_latent.nii.gz")
+    with pytest.raises(ConfigError, match="not a bundle"):
+        CaseWorkflow(str(ct_folder), str(ct_folder), str(tmp_path))

@@ -1,0 +1,89 @@
+import io
+
+import pytest
+import torch
+
+from ct_vae.bundle import exports
+from ct_vae.bundle.exports import ENDINGS, export
+from ct_vae.bundle.network import part_of
+from ct_vae.config.preprocess import PreprocessConfig
+from ct_vae.errors import ConfigError, CtVaeError
+from tests._small import SMALL_CODES, SMALL_MODEL, small_model
+
+TINY = {"down_channels": (4, 4), "norm_groups": 2}
+KINDS = {"kl": SMALL_MODEL, **SMALL_CODES}
+pytestmark = [
+    # TorchScript is deprecated, and wanted by those who deploy.
+    pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning"),
+    # Of the exporters' own code.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:(torch|onnx|copyreg)"),
+    pytest.mark.filterwarnings("ignore::FutureWarning:(torch|onnx|copyreg)"),
+]
+
+
+def tiny(part, kind="kl"):
+    return part_of(part, small_model(base=KINDS[kind], **TINY), PreprocessConfig())
+
+
+@pytest.mark.parametrize("form", ENDINGS)
+@pytest.mark.parametrize(
+    ("kind", "part"),
+    [
+        ("kl", "reconstruct"),
+        pytest.param("kl", "encode", marks=pytest.mark.slow),
+        pytest.param("kl", "decode", marks=pytest.mark.slow),
+        pytest.param("vq", "reconstruct", marks=pytest.mark.slow),
+    ],
+)
+def test_exports_agree_with_eager_on_two_sizes(kind, part, form, tmp_path):
+    path = tmp_path / "network.out"
+    parity = export(tiny(part, kind), path, form)
+    assert len(parity.sides) == 2
+    assert parity.sides[0] != parity.sides[1]
+    assert max(parity.largest_hu) <= 0.1
+    # By hand, on a third size, from the file alone.
+    network = tiny(part, kind)
+    x = network.example((3, 2, 6))
+    run = exports._READERS[form](path.read_bytes())
+    with torch.no_grad():
+        assert (run(x) - network(x)).abs().max() <= 0.1
+
+
+def test_a_network_that_disagrees_is_not_written(tmp_path, monkeypatch):
+    network = tiny("reconstruct")
+    other = part_of("reconstruct", small_model(1, **TINY), PreprocessConfig())
+    content = exports._torchscript(other)
+    monkeypatch.setitem(exports._WRITERS, "torchscript", lambda part: content)
+    with pytest.raises(CtVaeError, match=r"differs by .* HU from the model, more than 0.1"):
+        export(network, tmp_path / "x.ts", "torchscript")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_latent_is_judged_by_what_it_decodes_to(monkeypatch):
+    network = tiny("encode")
+    monkeypatch.setitem(exports._READERS, "torchscript", lambda _: lambda x: network(x) + 0.5)
+    parity = exports._compare(network, b"", "torchscript")
+    x = network.example((2, 3, 4))
+    with torch.no_grad():
+        latent = network(x)
+        expected = (network.image(latent + 0.5) - network.image(latent)).abs().max().item()
+    assert parity.largest_hu[0] == expected
+
+
+def test_what_scripting_gives_takes_other_sides():
+    network = tiny("reconstruct")
+    scripted = torch.jit.load(io.BytesIO(scripted_bytes(network)))
+    x = network.example((5, 2, 3))
+    with torch.no_grad():
+        assert (scripted(x) - network(x)).abs().max() < 0.1
+
+
+def scripted_bytes(network):
+    buffer = io.BytesIO()
+    torch.jit.save(torch.jit.script(network), buffer)
+    return buffer.getvalue()
+
+
+def test_other_formats_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match="a format is torchscript, onnx, export, got 'tflite'"):
+        export(tiny("encode"), tmp_path / "x", "tflite")

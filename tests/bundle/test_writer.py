@@ -1,0 +1,145 @@
+import json
+
+import monai.bundle
+import pytest
+import torch
+from monai.bundle import ConfigWorkflow
+
+from ct_vae.bundle.writer import write_bundle
+from ct_vae.errors import ConfigError, OutputError
+from ct_vae.io.atomic import sha256_file
+from ct_vae.models.model_folder import load_model_folder
+
+# MONAI says so of every configuration; this one is of the test's own making.
+pytestmark = pytest.mark.filterwarnings("ignore:parsing config_file:UserWarning")
+
+FILES = {
+    "LICENSE",
+    "docs/README.md",
+    *(f"configs/{n}.json" for n in ("metadata", "train", "multi_gpu_train")),
+    *(f"configs/{n}.json" for n in ("inference", "encode", "decode", "evaluate")),
+    "configs/logging.conf",
+    *(f"models/{n}" for n in ("model.pt", "model.safetensors", "config.json")),
+    *(f"models/{n}" for n in ("MODEL_CARD.md", "SHA256SUMS")),
+}
+SCHEMA_SHA256 = "cd64aa8a5904426f"
+WORKFLOWS = {
+    "inference": "inference",
+    "encode": "inference",
+    "decode": "inference",
+    "evaluate": "inference",
+    "train": "train",
+}
+
+
+def files_of(folder):
+    return {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.fixture(scope="session")
+def schema(real_data):
+    path = real_data.parent / "monai_schema" / "meta_schema_20240725.json"
+    if not path.is_file():
+        pytest.skip(f"the schema of metadata is not at {path}")
+    return path
+
+
+def test_everything_is_there_and_tells_no_path(bundle, tmp_path):
+    assert files_of(bundle) == FILES
+    for name in FILES - {"models/model.pt", "models/model.safetensors"}:
+        assert str(bundle.parent) not in (bundle / name).read_text()
+    assert "Apache License" in (bundle / "LICENSE").read_text()
+
+
+def test_metadata_fit_the_published_schema(bundle, schema):
+    assert sha256_file(schema).startswith(SCHEMA_SHA256)
+    monai.bundle.verify_metadata(
+        meta_file=str(bundle / "configs/metadata.json"),
+        filepath=str(schema),
+        hash_val=sha256_file(schema),
+        hash_type="sha256",
+    )
+
+
+def test_formats_are_those_of_the_specification(bundle):
+    metadata = json.loads((bundle / "configs/metadata.json").read_text())
+    formats = [
+        (
+            metadata[f"{way}_data_format"]["inputs"]["image"],
+            metadata[f"{way}_data_format"]["outputs"],
+        )
+        for way in ("network", "encoder", "decoder")
+    ]
+    found = [(given["format"], made["pred"]["format"]) for given, made in formats]
+    assert found == [
+        ("hounsfield", "hounsfield"),
+        ("hounsfield", "latent"),
+        ("latent", "hounsfield"),
+    ]
+    assert formats[0][0]["spatial_shape"] == ["4*n", "4*n", "4*n"]
+    assert "ct_vae" in metadata["required_packages_version"]
+
+
+def test_network_takes_and_gives_what_metadata_say(bundle):
+    monai.bundle.verify_net_in_out(
+        net_id="network_def",
+        meta_file=str(bundle / "configs/metadata.json"),
+        config_file=str(bundle / "configs/inference.json"),
+        device="cpu",
+        n=3,
+    )
+
+
+def test_weights_are_plain_tensors_and_those_of_the_model_folder(bundle, model_folder):
+    state = torch.load(bundle / "models/model.pt", weights_only=True)
+    own = load_model_folder(model_folder).model.state_dict()
+    assert {name.removeprefix("model.") for name in state} == own.keys()
+    assert all(state[f"model.{name}"].equal(tensor) for name, tensor in own.items())
+    assert load_model_folder(bundle / "models").sha256 == load_model_folder(model_folder).sha256
+
+
+@pytest.mark.parametrize("kind", ["inference", "train"])
+def test_monai_loads_it_from_another_folder(bundle, model_folder, kind, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    network = monai.bundle.load(
+        bundle.name, bundle_dir=bundle.parent, workflow_type=kind, device="cpu"
+    )
+    own = load_model_folder(model_folder).model.state_dict()
+    assert all(network.state_dict()[f"model.{name}"].equal(t) for name, t in own.items())
+
+
+@pytest.mark.parametrize(("name", "kind"), WORKFLOWS.items())
+def test_workflows_have_the_properties_of_monai(
+    bundle, ct_folder, name, kind, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    cases = ct_folder if name != "decode" else bundle
+    workflow = ConfigWorkflow(
+        config_file=str(bundle / f"configs/{name}.json"),
+        workflow_type=kind,
+        logging_file=False,
+        bundle_root=str(bundle),
+    )
+    for prop, about in workflow.properties.items():
+        if about["required"]:
+            workflow._get_prop_id(prop, about)
+    assert workflow.parser["bundle_root"] == str(bundle)
+    assert cases.is_dir()
+
+
+def test_a_bundle_that_is_there_stays_unless_told(bundle, model_folder, tmp_path):
+    target = tmp_path / "bundle"
+    write_bundle(model_folder, target)
+    (target / "note").write_text("mine")
+    with pytest.raises(OutputError, match="exists already"):
+        write_bundle(model_folder, target)
+    assert (target / "note").is_file()
+    write_bundle(model_folder, target, overwrite=True)
+    assert files_of(target) == FILES
+
+
+def test_the_model_itself_is_never_replaced(model_folder):
+    for target in (model_folder, model_folder.parent):
+        with pytest.raises(ConfigError, match="holds the model itself"):
+            write_bundle(model_folder, target, overwrite=True)
+    load_model_folder(model_folder)

@@ -1,0 +1,44 @@
+"""Every snippet of the README's section on MONAI runs as it stands."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ct_vae.io import write_volume
+from tests._small import ct_volume
+
+SNIPPET = re.compile(r"^```(bash|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.slow
+def test_the_snippets_of_use_in_monai_run(repository, model_folder, tmp_path):
+    text = (repository / "README.md").read_text()
+    section = re.search(r"^## Use in MONAI\n(.*?)(?=^## )", text, re.MULTILINE | re.DOTALL)
+    assert section is not None
+    snippets = SNIPPET.findall(section[1])
+    assert {kind for kind, _ in snippets} == {"bash", "python"}
+    shutil.copytree(model_folder, tmp_path / "runs" / "kl_f4")
+    write_volume(ct_volume(), tmp_path / "ct" / "case.nii.gz")
+    shutil.copy(tmp_path / "ct" / "case.nii.gz", tmp_path)
+    programs = Path(sys.executable).parent
+    path = f"{programs}{os.pathsep}{os.environ['PATH']}"
+    for kind, code in snippets:
+        command = ["bash", "-ec", code] if kind == "bash" else [sys.executable, "-c", code]
+        done = subprocess.run(
+            command,
+            cwd=tmp_path,
+            env=os.environ | {"PATH": path, "PYTHONPATH": str(repository)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        assert done.returncode == 0, f"{code}\n{done.stderr}"
+    assert (tmp_path / "decoded" / "case_decoded.nii.gz").is_file()
+    assert (tmp_path / "network.ts").is_file()
+    assert (tmp_path / "latents" / "case_latent.json").is_file()

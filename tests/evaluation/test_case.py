@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+
+from ct_vae.errors import InputError
+from ct_vae.evaluation import case as module
+from ct_vae.evaluation.case import evaluate_case, stored
+from ct_vae.evaluation.masks import everything
+from ct_vae.evaluation.measure import Plan
+from ct_vae.evaluation.metrics import evaluate_pair
+from ct_vae.evaluation.windows import WINDOWS
+from ct_vae.inference.tiling import Tiling
+from tests._small import ct_volume, small_codec
+from tests.evaluation._cases import volume_of
+
+CHEAP = Plan((WINDOWS["full"],), (), ("errors",))
+
+
+@pytest.fixture(scope="module")
+def found():
+    return evaluate_case(small_codec(), ct_volume((16, 16, 12)), "case_0001", CHEAP)
+
+
+def test_rows_are_of_what_is_returned_and_of_each_baseline(found):
+    whats = list(dict.fromkeys(row.what for row in found.rows))
+    assert whats == ["reconstruction", "identity", "resample", "mean", "jpeg2000"]
+    assert {row.case for row in found.rows} == {"case_0001"}
+    for name in whats:
+        masks = [row.mask for row in found.rows if row.what == name]
+        assert masks == ["body", "field_of_view", "in_window"]
+    full = (WINDOWS["full"],)
+    again = evaluate_pair(found.original, found.reconstruction, full, case="case_0001")
+    assert list(found.rows[:2]) == again
+    assert found.reconstruction.voxels.dtype == np.int16
+
+
+def test_a_line_tells_sizes_time_and_seams(found):
+    line = found.line()
+    assert line["bits_per_voxel"] == found.compression.bits_per_voxel
+    assert line["seconds"] > 0
+    assert (found.seams, line["seam_ratio"]) == (None, None)
+    assert not found.notes
+
+
+def test_seams_are_measured_where_there_are_tiles_and_on_request():
+    volume = ct_volume((20, 12, 8))
+    tiled = evaluate_case(small_codec(Tiling("blend", tile=8, overlap=0.5)), volume, "a", CHEAP)
+    assert tiled.line()["rmse_near_seams"] == tiled.seams.near > 0
+    asked = Plan((WINDOWS["full"],), (), ("errors", "seams"))
+    assert evaluate_case(small_codec(), volume, "a", asked).seams is not None
+
+
+def test_only_given_masks_are_used_and_a_missing_baseline_is_told(monkeypatch):
+    def out_of_reach(volume, bits):
+        raise InputError(f"{bits:.1f} bits are out of reach")
+
+    monkeypatch.setattr(module, "jpeg2000_baseline", out_of_reach)
+    volume = ct_volume((8, 8, 8))
+    result = evaluate_case(small_codec(), volume, "a", CHEAP, [everything(volume)])
+    assert {row.mask for row in result.rows} == {"all", "in_window"}
+    assert "jpeg2000" not in {row.what for row in result.rows}
+    (note,) = result.notes
+    assert "JPEG 2000" in note
+    assert "out of reach" in note
+
+
+def test_halves_round_to_even_and_whole_numbers_stay():
+    volume = volume_of(np.array([[[0.5, 1.5, -2.5, 32767.0]]], np.float32))
+    assert stored(volume).voxels.ravel().tolist() == [0, 2, -2, 32767]
+    whole = volume_of(np.zeros((2, 2, 2), np.int16))
+    assert stored(whole) is whole
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -32769.0, 32768.0])
+def test_what_int16_does_not_hold_is_refused(value):
+    with pytest.raises(InputError, match="beyond int16"):
+        stored(volume_of(np.array([[[0.0, value]]], np.float32)))

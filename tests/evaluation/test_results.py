@@ -1,0 +1,126 @@
+import csv
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ct_vae.errors import OutputError
+from ct_vae.evaluation import results as module
+from ct_vae.evaluation.given_masks import GivenMasks, name_masks
+from ct_vae.evaluation.masks import Mask, everything
+from ct_vae.evaluation.measure import Plan, measure_pair
+from ct_vae.evaluation.pair import Pair
+from ct_vae.evaluation.results import Results, Settings
+from ct_vae.evaluation.windows import WINDOWS
+from ct_vae.io import ReadOptions, write_volume
+from ct_vae.volume import Volume
+from tests._small import ct_volume
+from tests.evaluation._cases import noisy
+
+CHEAP = Settings(Plan((WINDOWS["full"],), (), ("errors",)), panels=False, report=False)
+SHAPE = (10, 9, 8)
+
+
+def add(results, name, seed=0, masks=None, **more):
+    original = ct_volume(SHAPE, seed=seed)
+    pair = (original, noisy(original, hu=1 + 10 * seed))
+    masks = masks or results.masks(original, "a", ReadOptions())
+    rows = measure_pair(Pair(*pair), results.settings.plan, masks, (name, "reconstruction"))
+    results.add(name, pair, masks, rows, **more)
+
+
+def table(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_case_is_on_disk_before_the_next_one_begins(tmp_path):
+    results = Results(tmp_path, CHEAP, {"command": "test"})
+    for place in range(3):
+        add(results, f"case_{place}", place, line={"seconds": place}, patient="P" if place else "")
+        assert {row["case"] for row in table(tmp_path / "metrics.csv")} == {
+            f"case_{k}" for k in range(place + 1)
+        }
+        assert [row["seconds"] for row in table(tmp_path / "cases.csv")] == [
+            str(k) for k in range(place + 1)
+        ]
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert (summary["cases"], summary["patients"]) == (3, 2)
+    protocol = json.loads((tmp_path / "protocol.json").read_text())
+    assert protocol["command"] == "test"
+    assert list(protocol["cases"]) == ["case_0", "case_1", "case_2"]
+    assert list(protocol["masks"]) == ["body", "field_of_view", "in_window"]
+    results.finish({"edges": []})
+    assert json.loads((tmp_path / "probe.json").read_text()) == {"edges": []}
+
+
+def test_what_an_earlier_evaluation_left_is_removed_and_nothing_else(tmp_path):
+    for name in (
+        "metrics.csv",
+        "report.html",
+        "case_0007.png",
+        "case_0007_body.nii.gz",
+        "mine.csv",
+    ):
+        (tmp_path / name).touch()
+    Results(tmp_path, CHEAP, {})
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.csv"]
+
+
+@pytest.mark.parametrize(
+    ("masking", "names"),
+    [("clinical", ["body", "field_of_view"]), ("body", ["body"]), ("all", ["all"])],
+)
+def test_masks_found_come_before_masks_given(tmp_path, masking, names):
+    original = ct_volume(SHAPE)
+    write_volume(Volume((original.voxels > 0).astype(np.int16), original.grid), tmp_path / "m.nii")
+    given = GivenMasks(name_masks([str(tmp_path / "m.nii")]))
+    settings = replace(CHEAP, masking=masking, given=given)
+    found = Results(tmp_path / "out", settings, {}).masks(original, "a", ReadOptions())
+    assert [mask.name for mask in found] == [*names, "mask_1"]
+    np.testing.assert_array_equal(found[-1].voxels, original.voxels > 0)
+
+
+def test_masks_are_kept_on_request(tmp_path):
+    results = Results(tmp_path, replace(CHEAP, keep_masks=True), {})
+    add(results, "case_0001")
+    kept = {path.name for path in tmp_path.glob("*.nii.gz")}
+    assert kept == {"case_0001_body.nii.gz", "case_0001_field_of_view.nii.gz"}
+
+
+def test_the_report_tells_where_and_what_was_unusual(tmp_path):
+    results = Results(tmp_path, replace(CHEAP, report=True), {"name": "<model>"})
+    whole = np.ones(SHAPE, bool)
+    add(results, "case_0001", 0, [Mask("liver", whole, "few voxels")], notes=["no JPEG 2000"])
+    add(results, "case_0002", 1, [everything(ct_volume(SHAPE))])
+    assert not (tmp_path / "report.html").exists()
+    results.finish()
+    page = (tmp_path / "report.html").read_text()
+    assert "HU in the mask liver, largest" in page
+    assert "HU in the whole volume, largest" in page
+    assert "HU in the body" not in page
+    for note in ("few voxels", "no JPEG 2000", "noise spectrum: 0 flat regions", "&lt;model&gt;"):
+        assert note in page
+
+
+@pytest.mark.parametrize("name", ["write_panel", "HtmlReport.add_case", "HtmlReport.write"])
+def test_a_picture_or_report_that_fails_costs_no_figures(tmp_path, monkeypatch, name):
+    def fail(*args, **options):
+        raise ZeroDivisionError("float division\nby zero")
+
+    monkeypatch.setattr(f"{module.__name__}.{name}", fail)
+    panels = name == "write_panel"
+    results = Results(tmp_path, replace(CHEAP, panels=panels, report=True), {})
+    for place in range(7):
+        add(results, f"case_{place}")
+    with pytest.raises(OutputError) as error:
+        results.finish()
+    told = str(error.value)
+    assert "\n" not in told
+    assert "division by zero" in told
+    assert ("no report" if name.endswith("write") else "case_4") in told
+    assert ("and 2 more" in told) == (not name.endswith("write"))
+    assert len(table(tmp_path / "metrics.csv")) == 7 * 3
+    assert json.loads((tmp_path / "summary.json").read_text())["cases"] == 7
+    assert (tmp_path / "report.html").exists() == (not name.endswith("write"))
