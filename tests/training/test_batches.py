@@ -129,11 +129,12 @@ def test_without_a_worker_that_died_the_same_batches_come():
 
 def test_nobody_waits_for_ever_for_a_worker_that_hangs(monkeypatch):
     monkeypatch.setattr("ct_vae.training.batches._PATIENCE_S", 2)
+    others = active_children()
     batches = Batches(Hanging(8), 8, 2, 0, workers=1)
     assert numbers(batches) == numbers(Batches(Numbers(8), 8, 2, 0))
     (note,) = batches.notes
     assert "timed out after 2 seconds" in note
-    assert not active_children()
+    assert set(active_children()) <= set(others)
 
 
 class Signalling(Numbers):
