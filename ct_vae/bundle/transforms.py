@@ -20,7 +20,17 @@ from ct_vae.preprocess.latent_writer import RECORD_KEY
 from ct_vae.volume import Volume
 
 
-class EncodeCTd(MapTransform):  # type: ignore[misc]
+class _CodecTransform(MapTransform):  # type: ignore[misc]
+    """What has a model and works on some keys."""
+
+    def __init__(
+        self, keys: KeysCollection, model: str | Codec, allow_missing_keys: bool = False
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.codec = model if isinstance(model, Codec) else load_codec(model)
+
+
+class EncodeCTd(_CodecTransform):
     """Encodes CT to latents whose metadata hold the record, for `LatentWriter` and `DecodeLatentd`.
 
     Args:
@@ -28,12 +38,6 @@ class EncodeCTd(MapTransform):  # type: ignore[misc]
         model: Model folder, or a codec.
         allow_missing_keys: Whether items may lack a key.
     """
-
-    def __init__(
-        self, keys: KeysCollection, model: str | Codec, allow_missing_keys: bool = False
-    ) -> None:
-        super().__init__(keys, allow_missing_keys)
-        self.codec = model if isinstance(model, Codec) else load_codec(model)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Give ``(C, x, y, z)`` MetaTensors at their place, or codes ``(1, x, y, z)``."""
@@ -51,7 +55,7 @@ class EncodeCTd(MapTransform):  # type: ignore[misc]
         return result
 
 
-class DecodeLatentd(MapTransform):  # type: ignore[misc]
+class DecodeLatentd(_CodecTransform):
     """Decodes what `EncodeCTd` gives to HU on the grid of the source.
 
     Args:
@@ -59,12 +63,6 @@ class DecodeLatentd(MapTransform):  # type: ignore[misc]
         model: Model folder, or a codec.
         allow_missing_keys: Whether items may lack a key.
     """
-
-    def __init__(
-        self, keys: KeysCollection, model: str | Codec, allow_missing_keys: bool = False
-    ) -> None:
-        super().__init__(keys, allow_missing_keys)
-        self.codec = model if isinstance(model, Codec) else load_codec(model)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Give ``(1, X, Y, Z)`` MetaTensors in HU.
