@@ -2,7 +2,7 @@
 
 from ct_vae.bundle.cases import CaseDataset, CaseRunner
 from ct_vae.bundle.network import DecoderNet, EncoderNet, ReconstructionNet, build_part
-from ct_vae.bundle.pythonic_workflow import CaseWorkflow
+from ct_vae.bundle.pythonic_workflow import CaseWorkflow, TrainingWorkflow
 from ct_vae.bundle.training import Trainer, run_config, training_patches, validation_volumes
 from ct_vae.bundle.transforms import DecodeLatentd, EncodeCTd
 
@@ -16,6 +16,7 @@ __all__ = [
     "EncoderNet",
     "ReconstructionNet",
     "Trainer",
+    "TrainingWorkflow",
     "build_part",
     "run_config",
     "training_patches",

@@ -5,17 +5,27 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from torch.utils.data import Dataset
 
 from ct_vae.errors import ConfigError, CtVaeError
-from ct_vae.evaluation.case import evaluate_case
-from ct_vae.evaluation.metrics import MetricRow
-from ct_vae.evaluation.tables import clear_results, write_csv, write_summary
+from ct_vae.evaluation.evaluation import Evaluation
+from ct_vae.evaluation.settings import Settings
 from ct_vae.inference.batch import run_batch
 from ct_vae.inference.codec import Codec
-from ct_vae.io import ReadOptions, read_latent, write_latent, write_volume
+from ct_vae.inference.jobs import (
+    decoded_name,
+    decoding,
+    do_cases,
+    encoding,
+    latent_name,
+    name_targets,
+    reconstruction,
+    reconstruction_name,
+)
+from ct_vae.inference.pipeline import Work
+from ct_vae.io import ReadOptions, read_latent
 from ct_vae.io.discover import Case, discover
 from ct_vae.latent import Latent
 from ct_vae.volume import Volume
@@ -57,13 +67,22 @@ class CaseRunner:
         codec: The model.
         dataset: The cases.
         output_dir: Folder of the results.
+        evaluation: What is measured and written; without it, the usual.
 
     Raises:
-        ConfigError: If there is no such task, or if the data set is of the other kind.
+        ConfigError: If there is no such task, if the data set is of the other kind, or if two
+            cases would have results of one name.
     """
 
-    def __init__(self, task: Task, codec: Codec, dataset: CaseDataset, output_dir: str) -> None:
-        ways: dict[str, Callable[[Case], None]] = {
+    def __init__(
+        self,
+        task: Task,
+        codec: Codec,
+        dataset: CaseDataset,
+        output_dir: str,
+        evaluation: Settings | None = None,
+    ) -> None:
+        ways: dict[str, Callable[[], int]] = {
             "reconstruct": self._reconstruct,
             "encode": self._encode,
             "decode": self._decode,
@@ -76,42 +95,48 @@ class CaseRunner:
                 f"{task} is given a data set of {'latents' * dataset.latents or 'CT'}"
             )
         self.task, self.codec, self.dataset = task, codec, dataset
-        self._work, self._folder = ways[task], Path(output_dir)
-        self._rows: list[MetricRow] = []
+        self.evaluation = evaluation or Settings()
+        self._way, self._folder = ways[task], Path(output_dir)
+        self.codec.warn = _LOG.warning
 
     def run(self) -> None:
         """Do all cases; failures are listed in ``failures.jsonl``.
 
         Raises:
             CtVaeError: After all others are finished, if a case failed.
+            OutputError: If results cannot be written.
+            StoppedError: If a signal came; what was begun is finished and written.
         """
-        if self.task == "evaluate":
-            clear_results(self._folder)
-        code = run_batch(self.dataset.cases, self._work, self.task, self._folder, _LOG.error)
-        if code:
+        if self._way():
             raise CtVaeError(
                 f"{self.task}: at least one case failed",
                 "failures.jsonl beside the results has why",
             )
 
-    def _target(self, case: Case, ending: str) -> Path:
-        return self._folder / f"{case.key}{ending}"
+    def _encode(self) -> int:
+        targets = self._targets(latent_name)
+        return self._do(encoding(self.codec, targets, self.dataset.options))
 
-    def _reconstruct(self, case: Case) -> None:
-        volume = self.codec.reconstruct(case.read(self.dataset.options))
-        write_volume(volume, self._target(case, "_reconstruction.nii.gz"))
+    def _decode(self) -> int:
+        return self._do(decoding(self.codec, self._targets(decoded_name)))
 
-    def _encode(self, case: Case) -> None:
-        latent = self.codec.encode(case.read(self.dataset.options))
-        write_latent(latent, self._target(case, "_latent.nii.gz"))
+    def _reconstruct(self) -> int:
+        targets = self._targets(reconstruction_name)
+        return self._do(reconstruction(self.codec, targets, self.dataset.options))
 
-    def _decode(self, case: Case) -> None:
-        volume = self.codec.decode(read_latent(case.path))
-        stem = case.key.removesuffix("_latent")
-        write_volume(volume, self._folder / f"{stem}_decoded.nii.gz")
+    def _evaluate(self) -> int:
+        cases, reading = self.dataset.cases, self.dataset.options
+        evaluation = Evaluation(self.codec, cases, self._folder, self.evaluation, reading)
 
-    def _evaluate(self, case: Case) -> None:
-        name = f"case_{self.dataset.cases.index(case) + 1:04d}"
-        self._rows += evaluate_case(self.codec, case.read(self.dataset.options), name).rows
-        write_csv(self._rows, self._folder / "metrics.csv")
-        write_summary(self._rows, self._folder / "summary.json")
+        def work(case: Case) -> None:
+            _LOG.info(evaluation.work(case))
+
+        code = run_batch(cases, work, self.task, self._folder, _LOG.error)
+        evaluation.results.finish()
+        return code
+
+    def _targets(self, rename: Callable[[str], str]) -> dict[Case, Path]:
+        return name_targets(self.dataset.cases, self._folder, rename)
+
+    def _do(self, work: Work[Any, Any]) -> int:
+        return do_cases(self.dataset.cases, work, self.task, self._folder, _LOG.info)

@@ -14,6 +14,21 @@ _TASKS = {
     "decode": "decode",
     "evaluate": "evaluate",
 }
+# What the options of `ct-vae evaluate` are by default, for users to change.
+_EVALUATION: Config = {
+    "_target_": "ct_vae.evaluation.settings.build_settings",
+    "windows": [],
+    "metrics": [],
+    "protocol": None,
+    "masks": [],
+    "labels": None,
+    "label_names": None,
+    "datalist": None,
+    "panels": True,
+    "report": True,
+    "full": False,
+    "keep_masks": False,
+}
 # Samples that a bundle calls an epoch: MONAI's clock counts epochs, this package's samples.
 _EPOCH_SAMPLES = 1000
 
@@ -58,7 +73,7 @@ def bundle_configs(config: ModelFolderConfig, run: RunConfig) -> dict[str, Confi
 def case_config(config: ModelFolderConfig, task: str) -> Config:
     """A workflow that does one thing with every case under ``dataset_dir``."""
     wishes = config.inference
-    return {
+    tree: Config = {
         "bundle_root": ".",
         "dataset_dir": "$@bundle_root + '/dataset'",
         "output_dir": "$@bundle_root + '/eval'",
@@ -91,6 +106,10 @@ def case_config(config: ModelFolderConfig, task: str) -> Config:
         },
         "run": ["$@evaluator.run()"],
     }
+    if task == "evaluate":
+        tree["evaluation"] = _EVALUATION
+        tree["evaluator"]["evaluation"] = "@evaluation"
+    return tree
 
 
 def train_config(config: ModelFolderConfig, run: RunConfig) -> Config:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +24,13 @@ _MOST_BLOCKS = 4096
 # Latent voxels per axis of the inputs that are compared: odd and even, long and short.
 _SIZES = ((2, 3, 4), (5, 4, 3))
 _AXES = "xyz"
+# What torch's exporters say of torch, which no caller can change: TorchScript is deprecated and
+# still what many deployments take.
+_EXPORTERS_OWN: tuple[tuple[type[Warning], str], ...] = (
+    (DeprecationWarning, r"`torch\.jit\."),
+    (FutureWarning, r"`isinstance\(treespec"),
+    (UserWarning, "Attempted to insert a get_attr Node"),
+)
 
 
 @dataclass(frozen=True)
@@ -72,6 +80,14 @@ def export(part: AutoencoderPart, path: Path, form: Format) -> Parity:
     return parity
 
 
+@contextmanager
+def _exporters_own_aside() -> Iterator[None]:
+    with warnings.catch_warnings():
+        for category, message in _EXPORTERS_OWN:
+            warnings.filterwarnings("ignore", message, category)
+        yield
+
+
 def _compare(part: AutoencoderPart, content: bytes, form: Format) -> Parity:
     run = _READERS[form](content)
     sides, largest = [], []
@@ -92,10 +108,7 @@ def _hu(part: AutoencoderPart, output: torch.Tensor) -> torch.Tensor:
 
 def _torchscript(part: AutoencoderPart) -> bytes:
     buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        # TorchScript is deprecated and still what many deployments take; checks of sides are
-        # constants of a trace.
-        warnings.simplefilter("ignore")
+    with _exporters_own_aside():
         torch.jit.save(traced(part), buffer)
     return buffer.getvalue()
 
@@ -109,8 +122,7 @@ def _program(part: AutoencoderPart) -> torch.export.ExportedProgram:
     for axis in range(part.model.spatial_dims):
         free = torch.export.Dim(_AXES[axis], min=2, max=_MOST_BLOCKS)
         sides[2 + axis] = free if factor[axis] == 1 else factor[axis] * free
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")
+    with _exporters_own_aside(), torch.no_grad():
         return torch.export.export(plain, (example,), dynamic_shapes=(sides,))
 
 
@@ -122,9 +134,7 @@ def _exported(part: AutoencoderPart) -> bytes:
 
 def _onnx(part: AutoencoderPart) -> bytes:
     _need_onnx()
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        # The exporter's own use of what is deprecated.
-        warnings.simplefilter("ignore")
+    with tempfile.TemporaryDirectory() as folder, _exporters_own_aside():
         made = torch.onnx.export(_program(part), dynamo=True, verbose=False)
         assert made is not None
         file = Path(folder) / "network.onnx"
@@ -144,8 +154,7 @@ def _need_onnx() -> None:
 
 
 def _run_torchscript(content: bytes) -> Callable[[torch.Tensor], torch.Tensor]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
+    with _exporters_own_aside():
         loaded: Callable[[torch.Tensor], torch.Tensor] = torch.jit.load(  # type: ignore[no-untyped-call]
             io.BytesIO(content)
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
@@ -15,8 +16,26 @@ _SCHEMA = (
 _PACKAGES = ("nibabel", "pydantic", "safetensors", "scipy", "einops", "SimpleITK", "pydicom")
 
 
+@dataclass(frozen=True)
+class Imprint:
+    """Who stands behind a bundle.
+
+    Attributes:
+        authors: Who made the model.
+        copyright: Who holds the rights in it.
+        version: Of the bundle.
+    """
+
+    authors: str = "not stated"
+    copyright: str = "not stated"
+    version: str = "0.1.0"
+
+
 def bundle_metadata(
-    config: ModelFolderConfig, model: Autoencoder, measured: dict[str, float]
+    config: ModelFolderConfig,
+    model: Autoencoder,
+    measured: dict[str, float],
+    imprint: Imprint | None = None,
 ) -> dict[str, Any]:
     """The metadata, by the schema of 2024-07-25.
 
@@ -24,14 +43,16 @@ def bundle_metadata(
         config: Of the model.
         model: The model.
         measured: Validation metrics of the run; empty where there are none.
+        imprint: Who stands behind it.
     """
+    imprint = imprint or Imprint()
     factor = " x ".join(map(str, model.factor))
     latent = _tensor("latent", model.latent_channels, ["*"] * model.spatial_dims, _latent_range())
     image = _tensor("hounsfield", 1, [f"{f}*n" for f in model.factor], config.preprocess.window_hu)
     return {
         "schema": _SCHEMA,
-        "version": "0.1.0",
-        "changelog": {"0.1.0": "written by ct-vae bundle"},
+        "version": imprint.version,
+        "changelog": {imprint.version: "written by ct-vae bundle"},
         "monai_version": version("monai"),
         "pytorch_version": version("torch").split("+")[0],
         "numpy_version": version("numpy"),
@@ -41,8 +62,8 @@ def bundle_metadata(
         "description": f"A {config.model.latent_type} autoencoder of CT in Hounsfield units, "
         f"{factor} voxels per latent voxel, {model.latent_channels} latent channel(s). "
         "Not for diagnosis.",
-        "authors": "the authors of the model",
-        "copyright": "the authors of the model",
+        "authors": imprint.authors,
+        "copyright": imprint.copyright,
         "data_type": "nifti, dicom",
         "image_classes": "single-channel CT in Hounsfield units",
         "pred_classes": "the reconstructed CT in Hounsfield units",

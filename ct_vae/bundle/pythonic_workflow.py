@@ -2,24 +2,66 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from monai.bundle import PythonicWorkflow
+from monai.inferers import Inferer, SimpleInferer
+from torch.utils.data import Dataset
 
 from ct_vae.bundle.cases import CaseDataset, CaseRunner, Task
 from ct_vae.bundle.network import AutoencoderPart, load_part
+from ct_vae.bundle.training import Trainer, training_patches, validation_volumes
 from ct_vae.errors import ConfigError
+from ct_vae.evaluation.settings import Settings
 from ct_vae.inference.codec import Codec, load_codec
 from ct_vae.inference.device import pick_device
 from ct_vae.inference.exact_inferer import ExactInferer
 from ct_vae.models.model_folder import load_model_folder
+from ct_vae.volume import Volume
 
 
-class CaseWorkflow(PythonicWorkflow):  # type: ignore[misc]
+class _Workflow(PythonicWorkflow):  # type: ignore[misc]
+    """What workflows share: the bundle, its data, its network.
+
+    Every property of MONAI's workflows can be read, and set before `initialize`.
+    """
+
+    def __init__(
+        self,
+        kind: Literal["inference", "train"],
+        bundle_root: str,
+        dataset_dir: str,
+        device: str | None,
+    ) -> None:
+        metadata = Path(bundle_root) / "configs" / "metadata.json"
+        if not metadata.is_file():
+            raise ConfigError(f"{bundle_root}: not a bundle, configs/metadata.json is missing")
+        super().__init__(workflow_type=kind, meta_file=str(metadata))
+        self._root, self._dataset_dir, self._device = bundle_root, dataset_dir, device
+
+    def finalize(self) -> None:
+        """There is nothing left to do."""
+
+    def get_bundle_root(self) -> str:
+        """Folder of the bundle."""
+        return self._root
+
+    def get_dataset_dir(self) -> str:
+        """Where the cases are."""
+        return self._dataset_dir
+
+    def get_network_def(self) -> AutoencoderPart:
+        """The network of one tensor, with its weights."""
+        return self._part("reconstruct")
+
+    def _part(self, part: Literal["reconstruct", "encode", "decode"]) -> AutoencoderPart:
+        return load_part(part, load_model_folder(Path(self.bundle_root) / "models"))
+
+
+class CaseWorkflow(_Workflow):
     """Reconstructs, encodes, decodes or evaluates with the model of a bundle.
-
-    Every property of MONAI's inference workflows can be read, and set before `initialize`.
 
     Args:
         bundle_root: Folder of the bundle.
@@ -27,6 +69,10 @@ class CaseWorkflow(PythonicWorkflow):  # type: ignore[misc]
         output_dir: Folder of the results.
         task: ``reconstruct``, ``encode``, ``decode`` or ``evaluate``.
         device: Such as ``cuda:0``; ``None`` takes a GPU if there is one.
+        evaluation: What ``evaluate`` measures and writes; without it, the usual.
+
+    Raises:
+        ConfigError: If the folder is no bundle.
     """
 
     def __init__(
@@ -36,32 +82,18 @@ class CaseWorkflow(PythonicWorkflow):  # type: ignore[misc]
         output_dir: str,
         task: Task = "reconstruct",
         device: str | None = None,
+        evaluation: Settings | None = None,
     ) -> None:
-        metadata = Path(bundle_root) / "configs" / "metadata.json"
-        if not metadata.is_file():
-            raise ConfigError(f"{bundle_root}: not a bundle, configs/metadata.json is missing")
-        super().__init__(workflow_type="inference", meta_file=str(metadata))
-        self.task, self.output_dir = task, output_dir
-        self._given = {"bundle_root": bundle_root, "dataset_dir": dataset_dir, "device": device}
+        super().__init__("inference", bundle_root, dataset_dir, device)
+        self.task, self.output_dir, self.evaluation = task, output_dir, evaluation
 
     def run(self) -> None:
         """Go through all cases."""
         self.evaluator.run()
 
-    def finalize(self) -> None:
-        """There is nothing left to do."""
-
-    def get_bundle_root(self) -> str:
-        """Folder of the bundle."""
-        return str(self._given["bundle_root"])
-
-    def get_dataset_dir(self) -> str:
-        """Where the cases are."""
-        return str(self._given["dataset_dir"])
-
     def get_device(self) -> str:
         """Where the network computes."""
-        return str(pick_device(self._given["device"]))
+        return str(pick_device(self._device))
 
     def get_dataset(self) -> CaseDataset:
         """The cases."""
@@ -69,8 +101,7 @@ class CaseWorkflow(PythonicWorkflow):  # type: ignore[misc]
 
     def get_network_def(self) -> AutoencoderPart:
         """The network of one tensor, with its weights."""
-        part: Any = "reconstruct" if self.task == "evaluate" else self.task
-        return load_part(part, load_model_folder(Path(self.bundle_root) / "models"))
+        return self._part("reconstruct" if self.task == "evaluate" else self.task)
 
     def get_inferer(self) -> ExactInferer:
         """The way of volumes through it."""
@@ -81,4 +112,79 @@ class CaseWorkflow(PythonicWorkflow):  # type: ignore[misc]
         codec: Codec = load_codec(
             Path(self.bundle_root) / "models", self.device, self.inferer.tiling
         )
-        return CaseRunner(self.task, codec, self.dataset, self.output_dir)
+        return CaseRunner(self.task, codec, self.dataset, self.output_dir, self.evaluation)
+
+
+class TrainingWorkflow(_Workflow):
+    """Trains a model of the kind in a bundle, as its ``configs/train.json`` does.
+
+    Args:
+        bundle_root: Folder of the bundle.
+        output_dir: Run folder, which becomes a model folder.
+        dataset_dir: Folder of volumes; empty for what the settings name.
+        max_epochs: Length of the run; ``None`` takes that of the configuration.
+        device: Such as ``cuda:0``; ``None`` takes a GPU if there is one, and under ``torchrun``
+            each rank its own.
+
+    Raises:
+        ConfigError: If the folder is no bundle.
+    """
+
+    def __init__(
+        self,
+        bundle_root: str,
+        output_dir: str,
+        dataset_dir: str = "",
+        max_epochs: int | None = None,
+        device: str | None = None,
+    ) -> None:
+        super().__init__("train", bundle_root, dataset_dir, device)
+        path = Path(bundle_root) / "configs" / "train.json"
+        try:
+            tree: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            self.settings, trainer = tree["settings"], tree["train"]["trainer"]
+            self._epochs = int(max_epochs or trainer["max_epochs"])
+            self._epoch_samples = int(trainer["epoch_samples"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ConfigError(
+                f"{path}: is not what `ct-vae bundle` writes ({type(error).__name__}: {error})",
+                "write the bundle again",
+            ) from error
+        self.output_dir = output_dir
+
+    def run(self) -> Path:
+        """Train to the end; gives the run folder."""
+        folder: Path = self.trainer.run()
+        return folder
+
+    def get_device(self) -> str | None:
+        """Where the network computes; ``None`` leaves it to the trainer."""
+        return self._device
+
+    def get_max_epochs(self) -> int:
+        """Length of the run."""
+        return self._epochs
+
+    def get_train_dataset(self) -> Dataset[Any]:
+        """The training patches."""
+        return training_patches(self.settings, self.dataset_dir)
+
+    def get_val_dataset(self) -> list[Volume]:
+        """The validation volumes."""
+        return validation_volumes(self.settings, self.dataset_dir)
+
+    def get_train_inferer(self) -> Inferer:
+        """The way of patches through the network."""
+        return SimpleInferer()
+
+    def get_trainer(self) -> Trainer:
+        """What trains."""
+        return Trainer(
+            self.settings,
+            self.train_dataset,
+            self.output_dir,
+            self.max_epochs,
+            self._epoch_samples,
+            self.val_dataset,
+            self.device,
+        )

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from ct_vae.bundle.configs import LOGGING, bundle_configs
-from ct_vae.bundle.metadata import bundle_metadata
+from ct_vae.bundle.metadata import Imprint, bundle_metadata
 from ct_vae.bundle.network import load_part
 from ct_vae.bundle.readme import bundle_readme
 from ct_vae.config.model_folder import ModelFolderConfig
@@ -27,13 +27,16 @@ from ct_vae.training.run_log import METRICS, is_validation, read_log
 _RUN_KEY = "ct_vae_run"
 
 
-def write_bundle(model_folder: Path, output: Path, overwrite: bool = False) -> None:
+def write_bundle(
+    model_folder: Path, output: Path, overwrite: bool = False, imprint: Imprint | None = None
+) -> None:
     """Write a bundle; it appears under its name when it is complete.
 
     Args:
         model_folder: Model folder or run folder.
         output: Folder of the bundle.
         overwrite: Replace an older folder.
+        imprint: Authors, copyright and version.
 
     Raises:
         WeightsError: If the model folder is incomplete or damaged.
@@ -44,7 +47,8 @@ def write_bundle(model_folder: Path, output: Path, overwrite: bool = False) -> N
         raise ConfigError(f"{output}: holds the model itself", "choose another folder for -o")
     loaded = load_model_folder(model_folder)
     run = _settings(model_folder, loaded.config)
-    metadata = bundle_metadata(loaded.config, loaded.model, _measured(model_folder, loaded.config))
+    measured = _measured(model_folder, loaded.config)
+    metadata = bundle_metadata(loaded.config, loaded.model, measured, imprint)
     files = {
         "LICENSE": _licence(),
         "docs/README.md": bundle_readme(metadata).encode(),

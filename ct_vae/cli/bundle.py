@@ -16,9 +16,15 @@ def bundle(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a folder that is there already.")
     ] = False,
+    authors: Annotated[str, typer.Option(help="Who made the model.")] = "not stated",
+    copyright_: Annotated[
+        str, typer.Option("--copyright", help="Who holds the rights in it.")
+    ] = "not stated",
+    version: Annotated[str, typer.Option(help="Of the bundle.")] = "0.1.0",
 ) -> None:
     """Write a MONAI Bundle: configurations that encode, decode, evaluate and train, and weights."""
+    from ct_vae.bundle.metadata import Imprint
     from ct_vae.bundle.writer import write_bundle
 
-    write_bundle(model, output, overwrite)
+    write_bundle(model, output, overwrite, Imprint(authors, copyright_, version))
     typer.echo(output)

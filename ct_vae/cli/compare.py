@@ -54,19 +54,23 @@ def compare(  # noqa: PLR0913, PLR0917 - one parameter per option
     reading = options.read_options(
         frame, nan, hu_offset, assume_ras, force, assume_hu, resample_irregular
     )
-    planned = measuring.plan_of(windows, metrics, protocol)
-    pairs = pair_cases(find_cases([str(reference)]), find_results(reconstruction))
-    cases = [original for original, _ in pairs]
-    partners = dict(pairs)
     settings = measuring.settings_of(
-        planned,
-        measuring.given_masks(masks, labels, label_names, len(cases)),
+        windows,
+        metrics,
+        protocol,
+        masks,
+        labels,
+        label_names,
+        datalist,
         panels=panels,
         report=report,
         full=full,
-        keep_masks=write_masks,
+        write_masks=write_masks,
     )
-    patients = measuring.patients_of(datalist)
+    pairs = pair_cases(find_cases([str(reference)]), find_results(reconstruction))
+    cases = [original for original, _ in pairs]
+    partners = dict(pairs)
+    settings.given.check(len(cases))
     results = Results(folder, settings, {"command": "compare", "read_options": asdict(reading)})
     names = {case: f"case_{place:04d}" for place, case in enumerate(cases, start=1)}
 
@@ -78,7 +82,7 @@ def compare(  # noqa: PLR0913, PLR0917 - one parameter per option
         pair = Pair(original, result)
         used = results.masks(original, case.key, reading)
         rows = measure_pair(pair, settings.plan, used, (name, "reconstruction"))
-        patient = unit_of(case.path, name, patients)
+        patient = unit_of(case.path, name, settings.patients)
         results.add(name, (original, result), used, rows, patient=patient)
         return f"{case.path} and {partner.path} are {name}"
 

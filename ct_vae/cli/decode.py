@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -11,16 +10,12 @@ from typing import TYPE_CHECKING
 import typer
 
 from ct_vae.cli import options
-from ct_vae.cli.batch import name_targets, output_folder, overlap_work
+from ct_vae.cli.batch import output_folder, tell
 
 if TYPE_CHECKING:
-    from ct_vae.io.discover import Case
+    from ct_vae.inference.jobs import VolumeWriter
     from ct_vae.latent import Latent
     from ct_vae.volume import Volume
-
-    # From a latent, before it is decoded, to what writes its volume under a name.
-    Writer = Callable[[Latent], Callable[[Volume, Path], None]]
-    Decoded = tuple[Volume, Callable[[Volume, Path], None]]
 
 
 def decode(  # noqa: PLR0913, PLR0917 - one parameter per option
@@ -46,15 +41,14 @@ def decode(  # noqa: PLR0913, PLR0917 - one parameter per option
     With --format dicom, each becomes a folder of slices, a series derived from the one among --like
     that was encoded. Such a folder is replaced only with --overwrite; other files always are.
     """
-    from ct_vae.inference.pipeline import Work
-    from ct_vae.io import read_latent
+    from ct_vae.inference.jobs import decoded_name, decoding, do_cases, name_targets
     from ct_vae.io.discover import discover
 
     _check_options(file_format, like, keep_identity, hu_offset)
-    ending = "_decoded" if file_format == "dicom" else "_decoded.nii.gz"
+    ending = "" if file_format == "dicom" else ".nii.gz"
     folder = output_folder(output)
     cases = discover(latents, latents=True)
-    targets = name_targets(cases, folder, lambda key: key.removesuffix("_latent") + ending)
+    targets = name_targets(cases, folder, lambda key: decoded_name(key, ending))
     if like:
         _check_targets(targets.values(), like, overwrite)
     with _writer(like, hu_offset, keep_identity, overwrite) as writer:
@@ -62,40 +56,9 @@ def decode(  # noqa: PLR0913, PLR0917 - one parameter per option
             model, device, tiling, tile, overlap, max_memory_gb, verbose=verbose
         )
         codec.fallback = fallback
-
-        def make(_: Case, latent: Latent, beside: int) -> Decoded:
-            codec.beside = beside
-            write = writer(latent)
-            return codec.decode(latent), write
-
-        def write(case: Case, decoded: Decoded) -> str:
-            volume, write = decoded
-            write(volume, targets[case])
-            return str(targets[case])
-
-        work = Work(
-            target=targets.__getitem__,
-            read=lambda case: read_latent(case.path),
-            make=make,
-            write=write,
-            read_bytes=_read_bytes,
-            # Stored values of the whole: a DICOM series is put together before it is written.
-            write_bytes=lambda decoded: decoded[0].voxels.nbytes,
-            room=codec.host_room,
-        )
-        code = overlap_work(cases, shard, work, "decode", folder)
+        work = decoding(codec, targets, writer)
+        code = do_cases(cases, work, "decode", folder, tell, shard)
     raise typer.Exit(code)
-
-
-def _read_bytes(case: Case) -> int | None:
-    """Of a latent by its record: stored, as float32, and on the way from one to the other."""
-    from ct_vae.io.latent_record import load_record, record_path
-
-    record = load_record(record_path(case.path))
-    if record is None:
-        return None
-    channels = len(record.statistics.mean) if record.statistics else 1
-    return 12 * channels * math.prod(record.latent_grid().shape)
 
 
 def _check_options(
@@ -125,7 +88,7 @@ def _check_targets(targets: Iterable[Path], like: Sequence[str], overwrite: bool
 
 def _writer(
     like: Sequence[str] | None, hu_offset: float, keep_identity: bool, overwrite: bool
-) -> AbstractContextManager[Writer]:
+) -> AbstractContextManager[VolumeWriter]:
     from ct_vae.io import write_volume
 
     if not like:
@@ -136,7 +99,7 @@ def _writer(
 @contextmanager
 def _dicom_writer(
     like: Sequence[str], hu_offset: float, keep_identity: bool, overwrite: bool
-) -> Iterator[Writer]:
+) -> Iterator[VolumeWriter]:
     from ct_vae.io.dicom_derived import Derivation
     from ct_vae.io.dicom_sources import opened_series
     from ct_vae.io.dicom_writer import write_dicom

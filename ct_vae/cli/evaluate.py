@@ -46,63 +46,33 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one parameter per option
     too, and need no INPUT. Cases are numbered in the results, so that no name gets out; the
     terminal shows which is which.
     """
-    from dataclasses import asdict
-
-    from ct_vae.evaluation.case import evaluate_case
-    from ct_vae.evaluation.patients import unit_of
+    from ct_vae.evaluation.evaluation import Evaluation
     from ct_vae.evaluation.probe.run import run_probe
-    from ct_vae.evaluation.results import Results
-    from ct_vae.io.discover import Case
 
     folder = output_folder(output)
     reading = options.read_options(
         frame, nan, hu_offset, assume_ras, force, assume_hu, resample_irregular
     )
-    planned = measuring.plan_of(windows, metrics, protocol)
-    cases = find_cases(inputs, unique=False) if inputs or not phantom else []
     settings = measuring.settings_of(
-        planned,
-        measuring.given_masks(masks, labels, label_names, len(cases)),
+        windows,
+        metrics,
+        protocol,
+        masks,
+        labels,
+        label_names,
+        datalist,
         panels=panels,
         report=report,
         full=full,
-        keep_masks=write_masks,
+        write_masks=write_masks,
     )
-    patients = measuring.patients_of(datalist)
+    cases = find_cases(inputs, unique=False) if inputs or not phantom else []
     codec = options.load_codec_with(
         model, device, tiling, tile, overlap, max_memory_gb, verbose=verbose
     )
-    facts = {
-        "command": "evaluate",
-        "name": codec.identity.name,
-        "model_sha256": codec.identity.sha256,
-        "latent_type": codec.identity.latent_type,
-        "device": str(codec.network.device),
-        "tiling": asdict(codec.tiling),
-        "read_options": asdict(reading),
-    }
-    results = Results(folder, settings, facts)
-    names = {case: f"case_{place:04d}" for place, case in enumerate(cases, start=1)}
-
-    def work(case: Case) -> str:
-        name = names[case]
-        original = case.read(reading)
-        used = results.masks(original, case.key, reading)
-        found = evaluate_case(codec, original, name, settings.plan, used)
-        results.add(
-            name,
-            (original, found.reconstruction),
-            used,
-            found.rows,
-            patient=unit_of(case.path, name, patients),
-            line=found.line(),
-            notes=found.notes,
-        )
-        bits = found.compression.bits_per_voxel
-        return f"{case.path} is {name}: {bits:.3g} bits per voxel in {found.seconds:.1f} s"
-
-    code = work_through(cases, work, "evaluate", folder)
-    if results.rows:
-        measuring.show(results.rows)
-    results.finish(run_probe(codec).as_dict() if phantom else None)
+    evaluation = Evaluation(codec, cases, folder, settings, reading)
+    code = work_through(cases, evaluation.work, "evaluate", folder)
+    if evaluation.results.rows:
+        measuring.show(evaluation.results.rows)
+    evaluation.results.finish(run_probe(codec).as_dict() if phantom else None)
     raise typer.Exit(code)

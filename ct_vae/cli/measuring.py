@@ -10,11 +10,8 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ct_vae.evaluation.given_masks import GivenMasks
-    from ct_vae.evaluation.measure import Plan
     from ct_vae.evaluation.metrics import MetricRow
-    from ct_vae.evaluation.patients import Patients
-    from ct_vae.evaluation.results import Settings
+    from ct_vae.evaluation.settings import Settings
 
 OptionalInputs = Annotated[
     list[str],
@@ -63,96 +60,40 @@ Report = Annotated[bool, typer.Option(help="Write report.html.")]
 Full = Annotated[bool, typer.Option("--full", help="Put every voxel into the report.")]
 
 
-def plan_of(windows: Sequence[str], metrics: str, protocol: str | None) -> tuple[Plan, str, str]:
-    """The plan, which masks are found, and the protocol in words.
-
-    Raises:
-        ConfigError: If a name is not known, or a protocol is given together with windows or
-            metrics.
-    """
-    from ct_vae.errors import ConfigError
-    from ct_vae.evaluation.measure import DEFAULT_METRICS, METRICS, Plan
-    from ct_vae.evaluation.protocols import PROTOCOLS
-    from ct_vae.evaluation.windows import parse_window
-
-    if protocol is not None:
-        if windows or metrics:
-            raise ConfigError(
-                f"--protocol {protocol} has windows and metrics of its own",
-                "leave --window and --metrics out",
-            )
-        known = PROTOCOLS[protocol]
-        return known.plan, known.masking, known.about
-    names = [name.strip() for name in metrics.split(",") if name.strip()] or list(DEFAULT_METRICS)
-    chosen = METRICS if names == ["all"] else tuple(names)
-    unknown = [name for name in chosen if name not in METRICS]
-    if unknown:
-        raise ConfigError(
-            f"--metrics {', '.join(unknown)}: not known", f"there are all, {', '.join(METRICS)}"
-        )
-    if not windows:
-        return Plan(metrics=chosen), "clinical", ""
-    own = tuple(dict.fromkeys(parse_window(text) for text in windows))
-    return Plan(own, own, chosen), "clinical", ""
-
-
-def settings_of(
-    planned: tuple[Plan, str, str],
-    given: GivenMasks,
+def settings_of(  # noqa: PLR0913 - one parameter per option
+    windows: Sequence[str],
+    metrics: str,
+    protocol: str | None,
+    masks: Sequence[str],
+    labels: Path | None,
+    label_names: Path | None,
+    datalist: Path | None,
     *,
     panels: bool,
     report: bool,
     full: bool,
-    keep_masks: bool,
+    write_masks: bool,
 ) -> Settings:
-    """Everything about measuring and writing, bundled."""
-    from typing import cast
+    """Settings by the options; the terminal alone shows which mask is which."""
+    from ct_vae.cli.batch import tell
+    from ct_vae.evaluation.settings import build_settings
 
-    from ct_vae.evaluation.protocols import Masking
-    from ct_vae.evaluation.results import Settings
-
-    plan, masking, about = planned
-    return Settings(
-        plan,
-        cast("Masking", masking),
-        given,
-        about,
+    settings = build_settings(
+        windows=windows,
+        metrics=[name.strip() for name in metrics.split(",") if name.strip()],
+        protocol=protocol,
+        masks=masks,
+        labels=labels,
+        label_names=label_names,
+        datalist=datalist,
         panels=panels,
         report=report,
         full=full,
-        keep_masks=keep_masks,
+        keep_masks=write_masks,
     )
-
-
-def given_masks(
-    masks: Sequence[str], labels: Path | None, names: Path | None, cases: int
-) -> GivenMasks:
-    """Masks from files, looked for before any work; the terminal shows which is which.
-
-    Raises:
-        ConfigError: If names come without labels, one file would serve several cases, or two
-            masks would have one name.
-        NoInputError: If a path does not exist.
-    """
-    from ct_vae.cli.batch import tell
-    from ct_vae.errors import ConfigError
-    from ct_vae.evaluation.given_masks import GivenMasks, name_masks, read_label_names
-
-    if names is not None and labels is None:
-        raise ConfigError("--label-names needs labels", "give --labels as well")
-    named = name_masks(masks)
-    given = GivenMasks(named, labels, read_label_names(names) if names else ())
-    given.check(cases)
-    for name, path in named:
+    for name, path in settings.given.masks:
         tell(f"{path} is {name}")
-    return given
-
-
-def patients_of(datalist: Path | None) -> Patients:
-    """Patients by volume; empty without a list."""
-    from ct_vae.evaluation.patients import read_patients
-
-    return read_patients(datalist) if datalist else {}
+    return settings
 
 
 def show(rows: Sequence[MetricRow]) -> None:

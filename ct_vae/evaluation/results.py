@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ct_vae.errors import OutputError
-from ct_vae.evaluation.given_masks import GivenMasks, write_masks
+from ct_vae.evaluation.given_masks import write_masks
 from ct_vae.evaluation.html import HtmlReport, ReportCase
 from ct_vae.evaluation.masks import Mask, body_mask, everything, field_of_view
-from ct_vae.evaluation.measure import Plan
 from ct_vae.evaluation.metrics import IN_WINDOW, MetricRow
 from ct_vae.evaluation.panels import write_panel
-from ct_vae.evaluation.protocols import Masking
 from ct_vae.evaluation.record import case_record, plan_record
+from ct_vae.evaluation.settings import Settings
 from ct_vae.evaluation.tables import clear_results, summarise, write_csv, write_table
 from ct_vae.evaluation.texture import measure_texture
 from ct_vae.io import ReadOptions
@@ -24,31 +22,6 @@ from ct_vae.volume import Volume
 
 # Of what is missing, how much a line names.
 _TOLD = 5
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What is measured, where, and what is written.
-
-    Attributes:
-        plan: What is measured.
-        masking: Which masks are found in the original.
-        given: Masks from files.
-        about: The published protocol that is followed; empty when none is.
-        panels: Whether each case gets a picture.
-        report: Whether there is a report.
-        full: Whether the report holds every voxel.
-        keep_masks: Whether masks are written.
-    """
-
-    plan: Plan = field(default_factory=Plan)
-    masking: Masking = "clinical"
-    given: GivenMasks = field(default_factory=GivenMasks)
-    about: str = ""
-    panels: bool = True
-    report: bool = True
-    full: bool = False
-    keep_masks: bool = False
 
 
 class Results:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -31,6 +31,9 @@ class LatentWriter(ImageWriter):  # type: ignore[misc]
         dtype: As for `ct_vae.io.write_latent`; ``None`` takes that of the layout.
         layout: As there.
         kwargs: What ``SaveImage`` says about other writers; not looked at.
+
+    Raises:
+        ConfigError: If there is no such type or layout.
     """
 
     def __init__(
@@ -40,7 +43,14 @@ class LatentWriter(ImageWriter):  # type: ignore[misc]
         **kwargs: Any,  # noqa: ARG002
     ) -> None:
         super().__init__()
-        self._dtype = dtype if dtype in ("int16", "float32") else None
+        for name, value, known in (
+            ("dtype", dtype, (None, *get_args(LatentDtype))),
+            ("layout", layout, get_args(Layout)),
+        ):
+            if value not in known:
+                there = ", ".join(map(str, known))
+                raise ConfigError(f"the {name} of latents is {value!r}", f"there are {there}")
+        self._dtype = dtype
         self._layout = layout
         self._array: np.ndarray[Any, Any] = np.empty(0, np.float32)
         self._record: LatentRecord | None = None

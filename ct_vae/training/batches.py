@@ -16,8 +16,8 @@ from torch.utils.data import DataLoader, Dataset
 from ct_vae.datasets.order import SeededOrder
 from ct_vae.datasets.patches import PatchDataset
 from ct_vae.errors import ConfigError, CtVaeError, InputError
+from ct_vae.inference.stop import SIGNALS
 from ct_vae.training.distributed import World
-from ct_vae.training.stop import SIGNALS
 
 # A batch takes seconds, a cold network disk minutes; nobody waits longer for a worker that hangs.
 _PATIENCE_S = 600
@@ -75,8 +75,11 @@ class Batches:
         end = atexit.register(partial(_end, workers))
         try:
             yield from self._given(self._shares(start), workers)
-        finally:
+        except GeneratorExit:
             atexit.unregister(end)
+            raise
+        # After an error its traceback holds the loader, and so the workers, up to the end.
+        atexit.unregister(end)
 
     def _given(self, shares: list[list[int]], workers: list[BaseProcess]) -> Iterator[torch.Tensor]:
         done, lost = 0, ""

@@ -13,6 +13,7 @@ import torch
 from ct_vae.config.model_folder import LatentConfig, ModelFolderConfig
 from ct_vae.config.run import RunConfig
 from ct_vae.errors import InputError, WeightsError
+from ct_vae.inference.stop import StopRequest
 from ct_vae.inference.tiling import Tiling
 from ct_vae.io.atomic import write_json
 from ct_vae.models.autoencoder import Autoencoder
@@ -26,7 +27,6 @@ from ct_vae.training.latent_statistics import measure_latent
 from ct_vae.training.model_card import TrainingSummary, model_card
 from ct_vae.training.pictures import draw_pictures
 from ct_vae.training.run_log import METRICS, NoLog, RunLog, is_validation, read_log
-from ct_vae.training.stop import StopRequest
 from ct_vae.training.validation import CaseResult, make_codec, validate_case
 from ct_vae.training.validation_picture import PICTURED_CASES, CasePicture
 from ct_vae.volume import Volume
@@ -153,6 +153,7 @@ class Results:
         """
         if metrics:
             log.write({"samples_seen": samples_seen, **metrics})
+            log.sync()
         folder = self._facts.folder
         notes = draw_pictures(folder, folder / METRICS, pictures, samples_seen)
         latent = measure_latent(model, map(self.model_units, batches))

@@ -13,6 +13,7 @@ import torch
 
 from ct_vae.config.run import RunConfig
 from ct_vae.errors import ConfigError, CtVaeError, StoppedError
+from ct_vae.inference.stop import StopRequest
 from ct_vae.io.atomic import write_text
 from ct_vae.models.autoencoder import Autoencoder
 from ct_vae.models.model_folder import remove_model
@@ -31,7 +32,6 @@ from ct_vae.training.run_data import RunData
 from ct_vae.training.run_log import METRICS, NoLog, RunLog, rewind_log
 from ct_vae.training.run_state import gather_state, restore_state, shared_checkpoint
 from ct_vae.training.step import StepValues, TrainStep
-from ct_vae.training.stop import StopRequest
 from ct_vae.training.tracking import NoTracker, Tracker, build_tracker
 from ct_vae.training.validation import summarise
 
@@ -131,6 +131,7 @@ class Run:
             often = settings.checkpoint_every
             stop = self._world.any(outlets.stop.name is not None)
             if save or stop or (often is not None and self._passed(often, before)):
+                outlets.log.sync()
                 self._checkpoint(save_due=save)
             if stop:
                 self._stopped(outlets)

@@ -1,38 +1,12 @@
 import json
 
-import monai.bundle
 import pytest
 import torch
 
-from ct_vae.bundle import Trainer, run_config
+from ct_vae.bundle import Trainer, TrainingWorkflow, run_config
+from ct_vae.errors import ConfigError
 from ct_vae.models.model_folder import load_model_folder
 from tests._small import SMALL_MODEL
-
-# MONAI says so of every configuration; this one is of the test's own making.
-pytestmark = pytest.mark.filterwarnings("ignore:parsing config_file:UserWarning")
-
-SHORT = {
-    "settings#data": {"phantoms": {"train": 1, "val": 1, "spacing_mm": [8.0, 8.0, 8.0]}},
-    "settings#training#patch_size": [8, 8, 8],
-    "settings#training#warmup_samples": 2,
-    "train#trainer#max_epochs": 2,
-    "train#trainer#epoch_samples": 2,
-}
-
-
-def test_train_runs_the_trainer_and_gives_a_model_folder(bundle, tmp_path):
-    monai.bundle.run(
-        config_file=str(bundle / "configs/train.json"),
-        workflow_type="train",
-        logging_file=False,
-        bundle_root=str(bundle),
-        output_dir=str(tmp_path / "run"),
-        device="cpu",
-        **SHORT,
-    )
-    loaded = load_model_folder(tmp_path / "run")
-    assert loaded.config.samples_seen == 4
-    assert loaded.config.model == SMALL_MODEL
 
 
 class Patches(torch.utils.data.Dataset):
@@ -62,3 +36,29 @@ def test_a_folder_takes_the_place_of_the_data_and_keeps_augmentation():
 
 def test_the_bundle_of_several_gpus_leaves_the_device_to_the_rank(bundle):
     assert json.loads((bundle / "configs/multi_gpu_train.json").read_text()) == {"device": None}
+
+
+def test_the_workflow_in_python_trains(bundle, tmp_path):
+    workflow = TrainingWorkflow(str(bundle), str(tmp_path / "run"), max_epochs=4, device="cpu")
+    workflow.settings["training"] |= {"patch_size": [8, 8, 8], "batch_size": 2}
+    workflow._epoch_samples = 1
+    workflow.initialize()
+    workflow.train_dataset, workflow.val_dataset = Patches(), []
+    workflow.initialize()
+    assert workflow.check_properties() == []
+    assert workflow.max_epochs == 4
+    assert workflow.run() == tmp_path / "run"
+    loaded = load_model_folder(tmp_path / "run")
+    assert loaded.config.samples_seen == 4
+    assert loaded.config.model == SMALL_MODEL
+
+
+def test_a_folder_that_is_no_bundle_is_refused(bundle, tmp_path):
+    with pytest.raises(ConfigError, match=r"not a bundle, configs/metadata.json is missing"):
+        TrainingWorkflow(str(tmp_path), str(tmp_path / "run"))
+    (tmp_path / "configs").mkdir()
+    metadata = (bundle / "configs/metadata.json").read_text()
+    (tmp_path / "configs/metadata.json").write_text(metadata)
+    (tmp_path / "configs/train.json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"train.json: is not what `ct-vae bundle` writes"):
+        TrainingWorkflow(str(tmp_path), str(tmp_path / "run"))

@@ -163,6 +163,10 @@ def test_a_trained_model_and_its_logs(given, tmp_path):
     assert any("val_rmse_hu_full" in line for line in lines)
     assert_clean(out, str(given))
     run("info", out)
+    run("bundle", out, "-o", tmp_path / "bundle")
+    assert_clean(tmp_path / "bundle", str(given))
+    run("export", out, "-o", tmp_path / "export" / "model.ts", "--format", "torchscript")
+    assert_clean(tmp_path / "export", str(given))
 
 
 def test_latents_by_the_library(given, model_folder, tmp_path):

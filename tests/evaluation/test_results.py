@@ -11,7 +11,8 @@ from ct_vae.evaluation.given_masks import GivenMasks, name_masks
 from ct_vae.evaluation.masks import Mask, everything
 from ct_vae.evaluation.measure import Plan, measure_pair
 from ct_vae.evaluation.pair import Pair
-from ct_vae.evaluation.results import Results, Settings
+from ct_vae.evaluation.results import Results
+from ct_vae.evaluation.settings import Settings
 from ct_vae.evaluation.windows import WINDOWS
 from ct_vae.io import ReadOptions, write_volume
 from ct_vae.volume import Volume

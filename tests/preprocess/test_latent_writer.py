@@ -25,3 +25,10 @@ def test_nothing_is_written_without_a_record():
         LatentWriter().set_metadata({})
     with pytest.raises(InputError, match="is not valid JSON"):
         LatentWriter().set_metadata({RECORD_KEY: "{"})
+
+
+def test_types_and_layouts_that_there_are_not_are_refused():
+    with pytest.raises(ConfigError, match="the dtype of latents is 'float16'"):
+        LatentWriter(dtype="float16")
+    with pytest.raises(ConfigError, match="the layout of latents is 'flat'"):
+        LatentWriter(layout="flat")

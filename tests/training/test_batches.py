@@ -152,15 +152,30 @@ LEFT = """
 import sys
 from ct_vae.training.batches import Batches
 from ct_vae.training.distributed import World
-from tests.training.test_batches import Numbers
+from tests.training.test_batches import Broken, Numbers
 
-left = Batches(Numbers(100), 100, 2, 0, 1, World())(0)
+left = Batches({data}(100), 100, 2, 0, 1, World())(0)
 next(left)
 sys.exit(3)
 """
 
 
-def test_workers_that_nobody_has_ended_do_not_outlast_the_trainer():
+class Broken(Numbers):
+    def __getitem__(self, index):
+        raise ValueError("a fault of the data set")
+
+
+@pytest.mark.parametrize(("data", "code"), [("Numbers", 3), ("Broken", 1)])
+def test_workers_that_nobody_has_ended_do_not_outlast_the_trainer(data, code):
     """As after an error whose traceback still holds them."""
-    ended = subprocess.run([sys.executable, "-c", LEFT], timeout=120, check=False, cwd=ROOT)
-    assert ended.returncode == 3
+    script = LEFT.format(data=data)
+    ended = subprocess.run(
+        [sys.executable, "-c", script],
+        timeout=120,
+        check=False,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == code
+    assert ("ValueError: a fault of the data set" in ended.stderr) == (code == 1)

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from ct_vae.training.stop import StopRequest
+from ct_vae.inference.stop import StopRequest
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGINT"])

@@ -1,0 +1,81 @@
+"""Cases through a model and into tables, for the command and for bundles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ct_vae.evaluation.case import evaluate_case
+from ct_vae.evaluation.patients import unit_of
+from ct_vae.evaluation.results import Results
+from ct_vae.evaluation.settings import Settings
+from ct_vae.inference.codec import Codec
+from ct_vae.io import ReadOptions
+from ct_vae.io.discover import Case
+
+
+class Evaluation:
+    """Evaluates cases with a model, one after the other.
+
+    Args:
+        codec: The model.
+        cases: All of them; they are numbered in the results, so that no name gets out.
+        folder: Where results go; those of an earlier evaluation are removed.
+        settings: What is measured and written.
+        reading: How volumes are read.
+
+    Raises:
+        ConfigError: If a given mask cannot serve so many cases.
+        NoInputError: If a given mask does not exist.
+        OutputError: If results of an earlier evaluation cannot be removed.
+    """
+
+    def __init__(
+        self,
+        codec: Codec,
+        cases: Sequence[Case],
+        folder: Path,
+        settings: Settings,
+        reading: ReadOptions,
+    ) -> None:
+        settings.given.check(len(cases))
+        self.codec, self.settings, self.reading = codec, settings, reading
+        self.results = Results(folder, settings, _facts(codec, reading))
+        self._names = {case: f"case_{place:04d}" for place, case in enumerate(cases, start=1)}
+
+    def work(self, case: Case) -> str:
+        """Evaluate a case; gives the line that tells what became of it.
+
+        Raises:
+            InputError: If it is damaged or refused.
+            OutputError: If a table cannot be written.
+        """
+        name = self._names[case]
+        original = case.read(self.reading)
+        used = self.results.masks(original, case.key, self.reading)
+        found = evaluate_case(self.codec, original, name, self.settings.plan, used)
+        self.results.add(
+            name,
+            (original, found.reconstruction),
+            used,
+            found.rows,
+            patient=unit_of(case.path, name, self.settings.patients),
+            line=found.line(),
+            notes=found.notes,
+        )
+        bits = found.compression.bits_per_voxel
+        return f"{case.path} is {name}: {bits:.3g} bits per voxel in {found.seconds:.1f} s"
+
+
+def _facts(codec: Codec, reading: ReadOptions) -> dict[str, Any]:
+    return {
+        "command": "evaluate",
+        "name": codec.identity.name,
+        "model_sha256": codec.identity.sha256,
+        "latent_type": codec.identity.latent_type,
+        "device": str(codec.network.device),
+        "tiling": asdict(codec.tiling),
+        "read_options": asdict(reading),
+    }
