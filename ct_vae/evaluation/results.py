@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ from ct_vae.volume import Volume
 
 # Of what is missing, how much a line names.
 _TOLD = 5
+# Intervals over all cases take longer the more there are: so many times as long nothing is
+# summarised again, or the work would grow with the square of the cases.
+_SUMMARY_PAUSE = 20
 
 
 class Results:
@@ -47,6 +51,7 @@ class Results:
         self._masks: dict[str, None] = {}
         self._lines: list[dict[str, Any]] = []
         self._missing: list[str] = []
+        self._next_summary = 0.0
         self._report = HtmlReport(
             folder / "report.html", full=settings.full, model=str(facts.get("name", ""))
         )
@@ -77,8 +82,9 @@ class Results:
         line: Mapping[str, Any] | None = None,
         notes: Sequence[str] = (),
     ) -> None:
-        """Take a case, original first, and write every table anew; ``line`` goes to `cases.csv`.
+        """Take a case, original first, and write the tables anew; ``line`` goes to `cases.csv`.
 
+        What is drawn from all cases together is written now and then, and by `finish`.
         A picture or a place in the report that cannot be made costs no figures; `finish` tells.
 
         Raises:
@@ -107,11 +113,13 @@ class Results:
             )
 
     def finish(self, probe: dict[str, Any] | None = None) -> None:
-        """Write figures of the phantom probe, if any, and the report of the cases, if wanted.
+        """Write the summary, figures of the phantom probe, if any, and the report, if wanted.
 
         Raises:
             OutputError: If one of them, or a picture of a case before, could not be made.
         """
+        if self.rows:
+            self._write_summary()
         if probe is not None:
             write_json(self.folder / "probe.json", probe)
         if self.settings.report and self.rows:
@@ -146,10 +154,17 @@ class Results:
 
     def _write_tables(self) -> None:
         write_csv(self.rows, self.folder / "metrics.csv")
-        write_json(self.folder / "summary.json", self.summary())
-        write_json(self.folder / "protocol.json", self.protocol())
         if self._lines:
             write_table(self._lines, self.folder / "cases.csv")
+        if time.monotonic() >= self._next_summary:
+            self._write_summary()
+
+    def _write_summary(self) -> None:
+        started = time.monotonic()
+        write_json(self.folder / "summary.json", self.summary())
+        write_json(self.folder / "protocol.json", self.protocol())
+        ended = time.monotonic()
+        self._next_summary = ended + _SUMMARY_PAUSE * (ended - started)
 
 
 def _report_case(

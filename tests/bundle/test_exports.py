@@ -25,17 +25,20 @@ def tiny(part, kind="kl"):
     return part_of(part, small_model(base=KINDS[kind], **TINY), PreprocessConfig())
 
 
-@pytest.mark.parametrize("form", ENDINGS)
 @pytest.mark.parametrize(
-    ("kind", "part"),
+    ("form", "kind", "part"),
     [
-        ("kl", "reconstruct"),
-        pytest.param("kl", "encode", marks=pytest.mark.slow),
-        pytest.param("kl", "decode", marks=pytest.mark.slow),
-        pytest.param("vq", "reconstruct", marks=pytest.mark.slow),
+        *((form, "kl", "reconstruct") for form in ENDINGS),
+        # An ONNX file is made of a program of torch.export.
+        pytest.param("onnx", "kl", "decode", marks=pytest.mark.slow),
+        pytest.param("onnx", "vq", "reconstruct", marks=pytest.mark.slow),
+        ("torchscript", "kl", "encode"),
+        ("torchscript", "kl", "decode"),
+        ("torchscript", "vq", "reconstruct"),
+        ("torchscript", "magvit", "reconstruct"),
     ],
 )
-def test_exports_agree_with_eager_on_two_sizes(kind, part, form, tmp_path):
+def test_exports_agree_with_eager_on_two_sizes(form, kind, part, tmp_path):
     path = tmp_path / "network.out"
     parity = export(tiny(part, kind), path, form)
     assert len(parity.sides) == 2

@@ -46,14 +46,35 @@ def test_every_case_is_on_disk_before_the_next_one_begins(tmp_path):
         assert [row["seconds"] for row in table(tmp_path / "cases.csv")] == [
             str(k) for k in range(place + 1)
         ]
+    assert (tmp_path / "summary.json").is_file()
+    results.finish({"edges": []})
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert (summary["cases"], summary["patients"]) == (3, 2)
     protocol = json.loads((tmp_path / "protocol.json").read_text())
     assert protocol["command"] == "test"
     assert list(protocol["cases"]) == ["case_0", "case_1", "case_2"]
     assert list(protocol["masks"]) == ["body", "field_of_view", "in_window"]
-    results.finish({"edges": []})
     assert json.loads((tmp_path / "probe.json").read_text()) == {"edges": []}
+
+
+def test_the_work_on_summaries_does_not_grow_with_the_square_of_the_cases(tmp_path, monkeypatch):
+    now, summaries = [0.0], []
+
+    def slow(rows, patients):
+        # As intervals over ever more cases are.
+        summaries.append(len(patients))
+        now[0] += len(patients)
+        return {}
+
+    monkeypatch.setattr(module, "summarise", slow)
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    results = Results(tmp_path, CHEAP, {"command": "test"})
+    for place in range(40):
+        add(results, f"case_{place:02d}")
+        now[0] += 10
+    assert sum(summaries) <= 40 * 10 / 20 + 40
+    results.finish()
+    assert summaries[-1] == 40
 
 
 def test_what_an_earlier_evaluation_left_is_removed_and_nothing_else(tmp_path):
