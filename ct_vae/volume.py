@@ -32,7 +32,6 @@ class Volume:
             never a path or a name.
         derived: Whether a model made the voxels; files of such volumes say so.
         warnings: What was odd about the source and how it was settled, one line each.
-        derived: Whether a model made the voxels; NIfTI files of such volumes say so.
 
     Raises:
         InputError: If shapes disagree or the voxels are of another type.

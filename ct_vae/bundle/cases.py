@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from ct_vae.errors import ConfigError, CtVaeError
 from ct_vae.evaluation.evaluation import Evaluation
 from ct_vae.evaluation.settings import Settings
-from ct_vae.inference.batch import run_batch
+from ct_vae.inference.batch import FAILURES, run_batch
 from ct_vae.inference.codec import Codec
 from ct_vae.inference.jobs import (
     decoded_name,
@@ -43,12 +43,13 @@ class CaseDataset(Dataset[Volume | Latent]):
         options: Fields of `ct_vae.io.ReadOptions`, such as ``hu_offset``.
 
     Raises:
+        ConfigError: If there is no such option.
         NoInputError: If there is nothing.
     """
 
     def __init__(self, path: str, latents: bool = False, **options: object) -> None:
         self.latents = latents
-        self.options = ReadOptions(**options)  # type: ignore[arg-type]
+        self.options = ReadOptions.named("a data set of cases", options)
         self.cases: list[Case] = discover([str(path)], latents=latents, report=_LOG.info)
 
     def __len__(self) -> int:
@@ -57,6 +58,11 @@ class CaseDataset(Dataset[Volume | Latent]):
     def __getitem__(self, index: int) -> Volume | Latent:
         case = self.cases[index]
         return read_latent(case.path) if self.latents else case.read(self.options)
+
+
+def _log(line: str) -> None:
+    """Log a line about a case; one about a failure begins so."""
+    _LOG.log(logging.ERROR if line.startswith("error: ") else logging.INFO, line)
 
 
 class CaseRunner:
@@ -96,7 +102,7 @@ class CaseRunner:
             )
         self.task, self.codec, self.dataset = task, codec, dataset
         self.evaluation = evaluation or Settings()
-        self._way, self._folder = ways[task], Path(output_dir)
+        self._way, self._folder = ways[task], Path(str(output_dir))
         self.codec.warn = _LOG.warning
 
     def run(self) -> None:
@@ -109,8 +115,7 @@ class CaseRunner:
         """
         if self._way():
             raise CtVaeError(
-                f"{self.task}: at least one case failed",
-                "failures.jsonl beside the results has why",
+                f"{self.task}: at least one case failed", f"{self._folder / FAILURES} has why"
             )
 
     def _encode(self) -> int:
@@ -131,7 +136,7 @@ class CaseRunner:
         def work(case: Case) -> None:
             _LOG.info(evaluation.work(case))
 
-        code = run_batch(cases, work, self.task, self._folder, _LOG.error)
+        code = run_batch(cases, work, self.task, self._folder, _log)
         evaluation.results.finish()
         return code
 
@@ -139,4 +144,4 @@ class CaseRunner:
         return name_targets(self.dataset.cases, self._folder, rename)
 
     def _do(self, work: Work[Any, Any]) -> int:
-        return do_cases(self.dataset.cases, work, self.task, self._folder, _LOG.info)
+        return do_cases(self.dataset.cases, work, self.task, self._folder, _log)

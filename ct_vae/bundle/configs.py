@@ -29,7 +29,7 @@ _EVALUATION: Config = {
     "full": False,
     "keep_masks": False,
 }
-# Samples that a bundle calls an epoch: MONAI's clock counts epochs, this package's samples.
+# About so many samples are called an epoch: MONAI's clock counts epochs, this package's samples.
 _EPOCH_SAMPLES = 1000
 
 LOGGING = """[loggers]
@@ -117,6 +117,8 @@ def train_config(config: ModelFolderConfig, run: RunConfig) -> Config:
     settings = run.as_json()
     settings.pop("notes", None)
     data = {"settings": "@settings", "dataset_dir": "@dataset_dir"}
+    epochs = max(1, round(run.training.samples / _EPOCH_SAMPLES))
+    length = "$@train#trainer#max_epochs * @train#trainer#epoch_samples"
     return {
         "bundle_root": ".",
         "dataset_dir": "",
@@ -125,17 +127,18 @@ def train_config(config: ModelFolderConfig, run: RunConfig) -> Config:
         "settings": settings,
         "network_def": _network(config, "reconstruct"),
         "train": {
-            "dataset": {"_target_": "ct_vae.bundle.training_patches", **data},
+            "dataset": {"_target_": "ct_vae.bundle.training_patches", **data, "samples": length},
             "inferer": {"_target_": "monai.inferers.SimpleInferer"},
             "trainer": {
                 "_target_": "ct_vae.bundle.Trainer",
                 "settings": "@settings",
                 "dataset": "@train#dataset",
                 "output_dir": "@output_dir",
-                "max_epochs": max(1, round(run.training.samples / _EPOCH_SAMPLES)),
-                "epoch_samples": _EPOCH_SAMPLES,
+                "max_epochs": epochs,
+                "epoch_samples": max(1, round(run.training.samples / epochs)),
                 "val_dataset": "@validate#dataset",
                 "device": "@device",
+                "dataset_dir": "@dataset_dir",
             },
         },
         "validate": {"dataset": {"_target_": "ct_vae.bundle.validation_volumes", **data}},

@@ -16,6 +16,7 @@ import torch
 from ct_vae.bundle.network import AutoencoderPart, DecoderNet, EncoderNet, portable, traced
 from ct_vae.errors import ConfigError, CtVaeError
 from ct_vae.io.atomic import atomic_write
+from ct_vae.models.model_folder import SUMS
 
 Format = Literal["torchscript", "onnx", "export"]
 ENDINGS = {"torchscript": ".ts", "onnx": ".onnx", "export": ".pt2"}
@@ -61,12 +62,18 @@ def export(part: AutoencoderPart, path: Path, form: Format) -> Parity:
         form: The format.
 
     Raises:
-        ConfigError: If there is no such format, or the packages for it are not installed.
+        ConfigError: If there is no such format, the packages for it are not installed, or the
+            file is one of a model or run folder.
         CtVaeError: If results differ by more than 0.1 HU; nothing is written then.
         OutputError: If the file cannot be written.
     """
     if form not in ENDINGS:
         raise ConfigError(f"a format is {', '.join(ENDINGS)}, got {form!r}")
+    if path.exists() and (path.parent / SUMS).is_file():
+        raise ConfigError(
+            f"{path} is a file of a model folder, which an export cannot stand for",
+            "choose another -o",
+        )
     content = _WRITERS[form](part)
     parity = _compare(part, content, form)
     if not max(parity.largest_hu) <= MOST_HU:

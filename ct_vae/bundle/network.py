@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Sequence
 from copy import deepcopy
@@ -13,7 +12,7 @@ from torch import nn
 from torch.jit._trace import TracerWarning
 
 from ct_vae.bundle.portable import make_portable
-from ct_vae.config.model import ModelConfig
+from ct_vae.config.load import parse_config
 from ct_vae.config.preprocess import PreprocessConfig
 from ct_vae.errors import ConfigError
 from ct_vae.models.autoencoder import Autoencoder
@@ -162,11 +161,10 @@ def build_part(
         hounsfield: Whether images are in HU.
 
     Raises:
-        ConfigError: If there is no such part.
+        ConfigError: If there is no such part, or a section is wrong.
     """
-    network = build_untrained(ModelConfig.model_validate_json(json.dumps(model)))
-    steps = PreprocessConfig.model_validate_json(json.dumps(preprocess or {}))
-    return part_of(part, network, steps, hounsfield)
+    config = parse_config({"model": model, "preprocess": preprocess or {}}, "network_def")
+    return part_of(part, build_untrained(config.model), config.preprocess, hounsfield)
 
 
 def load_part(part: Part, loaded: LoadedModel, hounsfield: bool = True) -> AutoencoderPart:

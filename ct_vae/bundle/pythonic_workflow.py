@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -167,9 +168,10 @@ class TrainingWorkflow(_Workflow):
 
     def get_train_dataset(self) -> Dataset[Any]:
         """The training patches."""
-        return training_patches(self.settings, self.dataset_dir)
+        samples = self.max_epochs * self._epoch_samples
+        return training_patches(self.settings, self.dataset_dir, samples)
 
-    def get_val_dataset(self) -> list[Volume]:
+    def get_val_dataset(self) -> Sequence[Volume]:
         """The validation volumes."""
         return validation_volumes(self.settings, self.dataset_dir)
 
@@ -187,4 +189,5 @@ class TrainingWorkflow(_Workflow):
             self._epoch_samples,
             self.val_dataset,
             self.device,
+            dataset_dir=self.dataset_dir,
         )

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from torch.utils.data import Dataset
 
+from ct_vae.config.load import parse_config
 from ct_vae.config.run import RunConfig
 from ct_vae.datasets.build import build_patches
+from ct_vae.datasets.case import TrainingCase
 from ct_vae.datasets.check import checked_split
 from ct_vae.training.trainer import train
 from ct_vae.volume import Volume
@@ -19,38 +20,91 @@ from ct_vae.volume import Volume
 _LOG = logging.getLogger(__name__)
 
 
+# Keys of section `data` that hold for any source of cases.
+_KEPT = ("augment", "resize_to", "cache_dir", "patient_pattern", "val_share", "val")
+_VAL_SHARE = 0.1
+
+
 def run_config(settings: Mapping[str, Any], dataset_dir: str = "") -> RunConfig:
     """The configuration of a run on the volumes of a folder.
 
     Args:
         settings: Sections of a run configuration.
-        dataset_dir: Folder of volumes, a tenth of whose patients validate; empty for what the
-            settings name.
+        dataset_dir: Folder of volumes, which take the place of those that the settings name;
+            unless these tell otherwise, a tenth of the patients validates.
 
     Raises:
         ConfigError: If the configuration cannot be run.
     """
     tree = dict(settings)
     if dataset_dir:
-        kept = {k: v for k, v in tree.get("data", {}).items() if k in ("augment", "resize_to")}
-        tree["data"] = {**kept, "train": [str(dataset_dir)], "val_share": 0.1}
-    return RunConfig.model_validate_json(json.dumps(tree))
+        data = tree.get("data") or {}
+        kept = {key: data[key] for key in _KEPT if data.get(key)}
+        if not {"val", "val_share"} & kept.keys():
+            kept["val_share"] = _VAL_SHARE
+        tree["data"] = {**kept, "train": [str(dataset_dir)]}
+    return parse_config(tree, "settings")
 
 
-def training_patches(settings: Mapping[str, Any], dataset_dir: str = "") -> Dataset[Any]:
+def training_patches(
+    settings: Mapping[str, Any], dataset_dir: str = "", samples: int | None = None
+) -> Dataset[Any]:
     """The training patches of `run_config`, ``(C, *spatial)`` tensors in HU.
+
+    Args:
+        settings: Sections of a run configuration.
+        dataset_dir: Folder of volumes; empty for what the settings name.
+        samples: How many; ``None`` takes the length of the run.
 
     Raises:
         ConfigError: With every case that cannot be trained on.
         InputError: With every case that is damaged or refused.
     """
-    config = run_config(settings, dataset_dir)
+    tree = dict(settings)
+    if samples is not None:
+        tree["training"] = _training(tree, samples)
+    config = run_config(tree, dataset_dir)
+    if not (config.data.train or config.data.datalist or config.data.csv):
+        _LOG.warning("no volumes are named, by dataset_dir or otherwise: training is on phantoms")
     return build_patches(config, checked_split(config).train, _LOG.info)
 
 
-def validation_volumes(settings: Mapping[str, Any], dataset_dir: str = "") -> list[Volume]:
-    """The validation volumes of `run_config`."""
-    return [case.load() for case in checked_split(run_config(settings, dataset_dir)).val]
+def validation_volumes(settings: Mapping[str, Any], dataset_dir: str = "") -> Sequence[Volume]:
+    """The validation volumes of `run_config`, each of which is read when it is asked for."""
+    return _Volumes(checked_split(run_config(settings, dataset_dir)).val)
+
+
+class _Volumes(Sequence[Volume]):
+    """Cases as volumes, of which the memory holds none."""
+
+    def __init__(self, cases: Sequence[TrainingCase]) -> None:
+        self._cases = cases
+
+    def __len__(self) -> int:
+        return len(self._cases)
+
+    @overload
+    def __getitem__(self, index: int) -> Volume: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Volume]: ...
+
+    def __getitem__(self, index: int | slice) -> Volume | Sequence[Volume]:
+        if isinstance(index, slice):
+            return _Volumes(self._cases[index])
+        return self._cases[index].load()
+
+
+def _training(settings: Mapping[str, Any], samples: int) -> dict[str, Any]:
+    """Section ``training`` for another length of the run."""
+    training = {**(settings.get("training") or {}), "samples": samples}
+    # Those of the settings may be of a longer run.
+    if training.get("save_every"):
+        training["save_every"] = min(training["save_every"], samples)
+    if training.get("adversarial_weight") and "adversarial_start_samples" in training:
+        start = training["adversarial_start_samples"]
+        training["adversarial_start_samples"] = min(start, samples - 1)
+    return training
 
 
 class Trainer:
@@ -66,6 +120,10 @@ class Trainer:
         device: Such as ``cuda:0``; ``None`` takes a GPU if there is one, and under ``torchrun``
             each rank its own.
         resume: Go on from the newest whole state in the folder, or begin.
+        dataset_dir: Where ``dataset`` is from, if not from what the settings name.
+
+    Raises:
+        ConfigError: If the configuration cannot be run.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - the names that a bundle's configuration uses
@@ -78,15 +136,11 @@ class Trainer:
         val_dataset: Sequence[Volume] = (),
         device: str | None = None,
         resume: bool = True,
+        dataset_dir: str = "",
     ) -> None:
-        training = dict(settings.get("training", {}))
-        samples = max_epochs * epoch_samples
-        training |= {"samples": samples, "output_dir": str(output_dir)}
-        # Lengths of the settings may be those of a longer run.
-        for key in ("save_every", "adversarial_start_samples"):
-            if training.get(key):
-                training[key] = min(training[key], samples if key == "save_every" else samples - 1)
-        self.config = run_config({**settings, "training": training})
+        training = _training(settings, max_epochs * epoch_samples)
+        training["output_dir"] = str(output_dir)
+        self.config = run_config({**settings, "training": training}, dataset_dir)
         self.dataset, self.val_dataset = dataset, val_dataset
         self.max_epochs, self.device, self.resume = max_epochs, device, resume
 

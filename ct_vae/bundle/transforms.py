@@ -16,7 +16,7 @@ from ct_vae.grid import Grid
 from ct_vae.inference.codec import Codec, load_codec
 from ct_vae.io.latent_record import parse_record, record_bytes
 from ct_vae.latent import Latent
-from ct_vae.preprocess.latent_writer import RECORD_KEY
+from ct_vae.preprocess.latent_writer import RECORD_KEY, check_place
 from ct_vae.volume import Volume
 
 
@@ -68,7 +68,8 @@ class DecodeLatentd(_CodecTransform):
         """Give ``(1, X, Y, Z)`` MetaTensors in HU.
 
         Raises:
-            InputError: If there is no record, or if another model made the latent.
+            InputError: If there is no record, if another model made the latent, or if it was
+                moved since.
         """
         result = dict(data)
         for key in self.key_iterator(result):
@@ -77,7 +78,8 @@ class DecodeLatentd(_CodecTransform):
             if text is None:
                 raise InputError(f"{key}: its metadata hold no {RECORD_KEY}", "encode by EncodeCTd")
             record = parse_record(str(text).encode())
-            array = np.asarray(given.as_tensor())
+            check_place(record, given.affine)
+            array = np.asarray(given.as_tensor().cpu())
             array = array[0] if record.kind == "codes" else array
             volume = self.codec.decode(Latent(array, record.latent_grid(), record))
             meta = _without(given.meta, "affine", RECORD_KEY)
@@ -101,4 +103,9 @@ def _volume(image: Any, key: str) -> Volume:
     voxels = voxels[0] if voxels.ndim == 4 and len(voxels) == 1 else voxels
     if voxels.ndim != 3:
         raise InputError(f"{key}: shape {voxels.shape} is not that of one volume")
+    if voxels.dtype != np.int16:
+        voxels = voxels.astype(np.float32, copy=False)
+        strange = voxels.size - int(np.isfinite(voxels).sum())
+        if strange:
+            raise InputError(f"{key}: {strange} voxels are not finite", "read it by CTReader")
     return Volume(voxels, Grid(voxels.shape, image.affine.cpu().numpy().astype(np.float64)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 from importlib.metadata import distribution
 from pathlib import Path
@@ -25,6 +26,7 @@ from ct_vae.training.run_log import METRICS, is_validation, read_log
 
 # Key of the run's settings among the texts of a weights file.
 _RUN_KEY = "ct_vae_run"
+METADATA = "configs/metadata.json"
 
 
 def write_bundle(
@@ -35,16 +37,15 @@ def write_bundle(
     Args:
         model_folder: Model folder or run folder.
         output: Folder of the bundle.
-        overwrite: Replace an older folder.
+        overwrite: Replace an older bundle, or an empty folder.
         imprint: Authors, copyright and version.
 
     Raises:
         WeightsError: If the model folder is incomplete or damaged.
-        ConfigError: If the bundle would replace the model folder, or lie inside of it.
+        ConfigError: If the bundle would replace anything but a bundle, or lie in the model folder.
         OutputError: If the bundle exists, or cannot be written.
     """
-    if output.resolve() in (model_folder.resolve(), *model_folder.resolve().parents):
-        raise ConfigError(f"{output}: holds the model itself", "choose another folder for -o")
+    _check_place(output, model_folder)
     loaded = load_model_folder(model_folder)
     run = _settings(model_folder, loaded.config)
     measured = _measured(model_folder, loaded.config)
@@ -53,7 +54,7 @@ def write_bundle(
         "LICENSE": _licence(),
         "docs/README.md": bundle_readme(metadata).encode(),
         "configs/logging.conf": LOGGING.encode(),
-        "configs/metadata.json": _json(metadata),
+        METADATA: _json(metadata),
         "models/model.pt": _plain_tensors(load_part("reconstruct", loaded)),
     }
     for name, content in bundle_configs(loaded.config, run).items():
@@ -63,6 +64,20 @@ def write_bundle(
     with atomic_folder(output, overwrite) as folder:
         for name, data in files.items():
             folder.write(name, data)
+
+
+def _check_place(output: Path, model_folder: Path) -> None:
+    place, model = (Path(os.path.realpath(path)) for path in (output, model_folder))
+    if place in (model, *model.parents):
+        raise ConfigError(f"{output}: holds the model itself", "choose another folder for -o")
+    if model in place.parents:
+        raise ConfigError(f"{output}: lies in the model folder", "choose another folder for -o")
+    bundle = (place / METADATA).is_file()
+    if place.is_dir() and any(place.iterdir()) and not bundle:
+        raise ConfigError(
+            f"{output}: holds something that is no bundle, which is never replaced",
+            "choose another folder for -o",
+        )
 
 
 def _plain_tensors(network: torch.nn.Module) -> bytes:
@@ -97,9 +112,9 @@ def _settings(folder: Path, config: ModelFolderConfig) -> RunConfig:
 
 def _measured(folder: Path, config: ModelFolderConfig) -> dict[str, float]:
     """Validation metrics of the save that the model is from."""
-    if not (folder / METRICS).is_file():
-        return {}
-    for line in reversed(list(read_log(folder / METRICS))):
+    # The best model lies in a folder of the run, whose log is its own.
+    logs = [where / METRICS for where in (folder, folder.parent) if (where / METRICS).is_file()]
+    for line in reversed(read_log(logs[0]) if logs else []):
         if is_validation(line) and line["samples_seen"] == config.samples_seen:
             return {k: float(v) for k, v in line.items() if k.startswith("val_")}
     return {}

@@ -43,10 +43,10 @@ class Settings:
 
 def build_settings(  # noqa: PLR0913 - one parameter per option
     *,
-    windows: Sequence[str] = (),
-    metrics: Sequence[str] = (),
+    windows: str | Sequence[str] = (),
+    metrics: str | Sequence[str] = (),
     protocol: str | None = None,
-    masks: Sequence[str] = (),
+    masks: str | Sequence[str] = (),
     labels: str | Path | None = None,
     label_names: str | Path | None = None,
     datalist: str | Path | None = None,
@@ -77,11 +77,11 @@ def build_settings(  # noqa: PLR0913 - one parameter per option
     if label_names is not None and labels is None:
         raise ConfigError("names of labels need labels", "give --labels as well")
     names = read_label_names(Path(label_names)) if label_names else ()
-    plan, masking, about = _plan(windows, metrics, protocol)
+    plan, masking, about = _plan(_listed(windows), _listed(metrics), protocol)
     return Settings(
         plan,
         masking,
-        GivenMasks(name_masks(masks), Path(labels) if labels else None, names),
+        GivenMasks(name_masks(_listed(masks)), Path(labels) if labels else None, names),
         about,
         read_patients(Path(datalist)) if datalist else {},
         panels=panels,
@@ -89,6 +89,11 @@ def build_settings(  # noqa: PLR0913 - one parameter per option
         full=full,
         keep_masks=keep_masks,
     )
+
+
+def _listed(names: str | Sequence[str]) -> Sequence[str]:
+    """One name stands for a list of one."""
+    return [names] if isinstance(names, str) else names
 
 
 def _plan(

@@ -8,7 +8,7 @@ import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer
 
-from ct_vae.errors import ConfigError
+from ct_vae.errors import ConfigError, InputError
 from ct_vae.inference.network import VolumeNetwork
 from ct_vae.inference.passage import plan_passage
 from ct_vae.inference.tiling import Method, Tiling
@@ -19,6 +19,7 @@ class SplitNetwork(Protocol):
     """A way through an autoencoder that can be taken half by half, such as those of a bundle."""
 
     model: Autoencoder
+    image_channels: int
 
     @property
     def halves(self) -> tuple[str, ...]:
@@ -63,9 +64,13 @@ class ExactInferer(Inferer):  # type: ignore[misc]
         Args:
             inputs: Sides of images are multiples of the factor. A MetaTensor gives a MetaTensor,
                 whose affine is that of the result.
-            network: `ct_vae.bundle.ReconstructionNet`, ``EncoderNet`` or ``DecoderNet``.
+            network: `ct_vae.bundle.ReconstructionNet`, ``EncoderNet`` or ``DecoderNet``, of
+                images of one channel. It computes as in evaluation.
             args: None.
             kwargs: None.
+
+        Returns:
+            On the device of ``inputs``.
 
         Raises:
             ConfigError: If the network cannot be taken half by half, or if there are arguments.
@@ -76,20 +81,32 @@ class ExactInferer(Inferer):  # type: ignore[misc]
                 "an exact inferer takes inputs and a network of ct_vae.bundle, nothing else",
                 "wrap the model: ct_vae.bundle.ReconstructionNet(model)",
             )
-        network.eval()
         split = cast(SplitNetwork, network)
+        if split.image_channels != 1:
+            raise ConfigError(
+                f"an exact inferer takes images of one channel, not of {split.image_channels}",
+                "let the network take HU, or call it without an inferer",
+            )
+        trains = network.training
+        network.eval()
+        # Weights that get their layout in inference mode could not be trained any more.
+        through = VolumeNetwork(split.model)
         plain = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
-        with torch.inference_mode():
-            parts = [self._one(sample[None], split) for sample in plain.cpu()]
-        result = torch.cat(parts).clone()
+        try:
+            with torch.inference_mode():
+                parts = [self._one(sample[None], split, through) for sample in plain.cpu()]
+        finally:
+            network.train(trains)
+        result = torch.cat(parts).to(plain.device, copy=True)
         return _placed(result, inputs) if isinstance(inputs, MetaTensor) else result
 
-    def _one(self, sample: torch.Tensor, network: SplitNetwork) -> torch.Tensor:
-        through = VolumeNetwork(network.model)
+    def _one(
+        self, sample: torch.Tensor, network: SplitNetwork, through: VolumeNetwork
+    ) -> torch.Tensor:
         values = sample
         if "encode" in network.halves:
             units = network.entering(values)[:, :1]
-            x, y, z = units.shape[2:]
+            x, y, z = _checked_sides(units, through.factor)
             passage = plan_passage(through, "encode", self.tiling, (x, y, z))
             values = network.between(passage(units).to(through.device)).cpu()
         if "decode" in network.halves:
@@ -97,6 +114,16 @@ class ExactInferer(Inferer):  # type: ignore[misc]
             passage = plan_passage(through, "decode", self.tiling, (x, y, z))
             values = network.leaving(passage(values))
         return values
+
+
+def _checked_sides(image: torch.Tensor, factor: tuple[int, int, int]) -> tuple[int, int, int]:
+    x, y, z = image.shape[2:]
+    if any(side % f for side, f in zip((x, y, z), factor, strict=True)):
+        raise InputError(
+            f"sides {(x, y, z)} are not multiples of the factor {factor}",
+            "pad the image, for example by monai.transforms.DivisiblePad",
+        )
+    return x, y, z
 
 
 def _placed(result: torch.Tensor, source: MetaTensor) -> MetaTensor:

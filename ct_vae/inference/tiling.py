@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal, cast, get_args
 
 import torch
 from monai.inferers import SlidingWindowInferer
@@ -36,6 +36,8 @@ class Tiling:
     max_memory_gb: float | None = None
 
     def __post_init__(self) -> None:
+        if self.method not in get_args(Method):
+            raise ConfigError(f"tiling is {', '.join(get_args(Method))}, got {self.method!r}")
         if self.tile < 1 or not 0 <= self.overlap < 1:
             raise ConfigError(
                 f"tile {self.tile} must be positive and overlap {self.overlap} in [0, 1)"

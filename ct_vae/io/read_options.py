@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import math
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
 from ct_vae.errors import ConfigError
 
@@ -42,3 +44,22 @@ class ReadOptions:
             raise ConfigError(f"nan is 'refuse' or 'air', got {self.nan!r}")
         if not math.isfinite(self.hu_offset):
             raise ConfigError(f"hu_offset is a finite number, got {self.hu_offset}")
+
+    @classmethod
+    def named(cls, owner: str, options: Mapping[str, Any]) -> ReadOptions:
+        """Options by name, as configurations hold them.
+
+        Args:
+            owner: Who takes them, for messages.
+            options: Values by name of the attribute.
+
+        Raises:
+            ConfigError: If there is no such option, or its value is out of range.
+        """
+        known = [field.name for field in fields(cls)]
+        for name in options:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+                raise ConfigError(f"{owner} has no option {name!r}", hint)
+        return cls(**options)

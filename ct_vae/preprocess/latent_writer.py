@@ -14,14 +14,34 @@ from typing import Any, get_args
 import numpy as np
 import torch
 from monai.data import ImageWriter
+from monai.utils import MetaKeys
 
-from ct_vae.errors import ConfigError
+from ct_vae.errors import ConfigError, InputError
+from ct_vae.grid import Grid
 from ct_vae.io.latent import LatentDtype, write_latent
 from ct_vae.io.latent_record import parse_record
 from ct_vae.latent import Latent, LatentRecord, Layout
 
 # Key of the record, as JSON text, in the metadata of a latent.
 RECORD_KEY = "ct_vae_latent_record"
+_SAME_PLACE_MM = 1e-2
+
+
+def check_place(record: LatentRecord, affine: Any) -> None:
+    """Refuse a latent that was flipped, turned or moved since it was encoded.
+
+    Its record leads back to the source by the grid that the encoder gave it.
+
+    Raises:
+        InputError: If the affine is not that of the record.
+    """
+    grid = record.latent_grid()
+    now = Grid(grid.shape, np.asarray(torch.as_tensor(affine).cpu(), dtype=np.float64))
+    if not now.distance_mm(grid) <= _SAME_PLACE_MM:
+        raise InputError(
+            "the latent was moved since it was encoded, and its record does not know where to",
+            "leave spatial transforms of latents out, or apply them to the CT",
+        )
 
 
 class LatentWriter(ImageWriter):  # type: ignore[misc]
@@ -69,15 +89,18 @@ class LatentWriter(ImageWriter):  # type: ignore[misc]
 
         Raises:
             ConfigError: If there is none.
-            InputError: If it is damaged.
+            InputError: If it is damaged, or does not belong to the place of the latent.
         """
-        text = (meta_dict or {}).get(RECORD_KEY)
+        meta = meta_dict or {}
+        text = meta.get(RECORD_KEY)
         if text is None:
             raise ConfigError(
                 f"the metadata hold no {RECORD_KEY}, so that nothing could be decoded later",
                 "make latents with ct_vae.bundle.EncodeCTd, or keep the metadata",
             )
         self._record = parse_record(str(text).encode())
+        if MetaKeys.AFFINE in meta:
+            check_place(self._record, meta[MetaKeys.AFFINE])
 
     def write(self, filename: str | PathLike[str], **_: Any) -> None:
         """Write latent and record, both atomically.

@@ -6,9 +6,8 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -57,13 +56,7 @@ class CTReader(ImageReader):  # type: ignore[misc]
     def __init__(self, **options: Any) -> None:
         super().__init__()
         # A TypeError would make MONAI drop all options with no more than a warning.
-        known = [field.name for field in fields(ReadOptions)]
-        for name in options:
-            if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
-                hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-                raise ConfigError(f"CTReader has no option {name!r}", hint)
-        self.options = ReadOptions(**options)
+        self.options = ReadOptions.named("CTReader", options)
 
     def verify_suffix(self, filename: Sequence[AnyPath] | AnyPath) -> bool:
         """Whether all names are those of volumes, folders, archives or DICOM files."""

@@ -119,14 +119,11 @@ def _read_once(cases: Sequence[TrainingCase]) -> None:
 
 
 def _given_volumes(volumes: Sequence[Volume]) -> list[Callable[[], Volume]]:
+    # A sequence that reads its volumes need not hold them all at once.
     strange = sorted({type(v).__name__ for v in volumes if not isinstance(v, Volume)})
     if strange:
         raise InputError(
             f"validation takes whole volumes, got {', '.join(strange)}",
             "make ct_vae.volume.Volume of them, or read them with ct_vae.io.read_volume",
         )
-    return [partial(_itself, volume) for volume in volumes]
-
-
-def _itself(volume: Volume) -> Volume:
-    return volume
+    return [partial(volumes.__getitem__, place) for place in range(len(volumes))]

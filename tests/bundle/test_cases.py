@@ -1,9 +1,13 @@
 import json
 
+import numpy as np
 import pytest
 
 from ct_vae.bundle import CaseDataset, CaseRunner, CaseWorkflow
 from ct_vae.errors import ConfigError, CtVaeError
+from ct_vae.evaluation.settings import build_settings
+from ct_vae.io import read_latent
+from ct_vae.latent import Latent
 from tests._small import small_codec
 from tests.bundle._run import run, same_image, same_record
 from tests.cli._run import call
@@ -77,3 +81,46 @@ def test_the_workflow_in_python_does_the_same(bundle, ct_folder, tmp_path):
     same_image(tmp_path / "a" / "a_latent.nii.gz", tmp_path / "b" / "a_latent.nii.gz")
     with pytest.raises(ConfigError, match="not a bundle"):
         CaseWorkflow(str(ct_folder), str(ct_folder), str(tmp_path))
+
+
+def test_cases_are_read_as_the_data_set_was_told(ct_folder, tmp_path):
+    lower = CaseDataset(str(ct_folder), hu_offset=-10)
+    plain = CaseDataset(str(ct_folder))
+    assert np.array_equal(lower[0].voxels, plain[0].voxels - 10)
+    codec = small_codec()
+    CaseRunner("encode", codec, lower, tmp_path).run()
+    latents = CaseDataset(str(tmp_path), latents=True)
+    assert isinstance(latents[0], Latent)
+    stored = latents[0].array
+    # Stored in 16 bits.
+    off, other = (np.abs(codec.encode(data[0]).array - stored).max() for data in (lower, plain))
+    assert off < 0.1 * other
+    with pytest.raises(ConfigError, match=r"no option 'hu_ofset'; did you mean hu_offset"):
+        CaseDataset(str(ct_folder), hu_ofset=-10)
+
+
+def test_the_way_of_volumes_is_that_of_the_inferer(bundle, ct_folder, tmp_path):
+    run(bundle, "encode", ct_folder / "a.nii.gz", tmp_path, **{"inferer#tiling": "blend"})
+    assert read_latent(tmp_path / "a_latent.nii.gz").record.tiling.method == "blend"
+
+
+def test_the_workflow_in_python_evaluates_as_it_was_told(bundle, ct_folder, tmp_path):
+    chosen = build_settings(windows="lung", metrics="errors", panels=False, report=False)
+    case = str(ct_folder / "a.nii.gz")
+    workflow = CaseWorkflow(str(bundle), case, str(tmp_path), "evaluate", "cpu", chosen)
+    workflow.initialize()
+    workflow.run()
+    rows = (tmp_path / "metrics.csv").read_text().splitlines()[1:]
+    assert {row.split(",")[2] for row in rows} == {"lung"}
+
+
+def test_failures_are_logged_as_such_and_told_with_their_list(tmp_path, caplog):
+    (tmp_path / "a.nii.gz").write_bytes(b"nothing")
+    runner = CaseRunner("encode", small_codec(), CaseDataset(str(tmp_path)), tmp_path / "out")
+    with (
+        caplog.at_level("WARNING"),
+        pytest.raises(CtVaeError, match=r"out/failures\.jsonl has why"),
+    ):
+        runner.run()
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert "a.nii.gz" in caplog.text

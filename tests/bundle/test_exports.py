@@ -1,4 +1,5 @@
 import io
+import shutil
 
 import pytest
 import torch
@@ -90,3 +91,20 @@ def scripted_bytes(network):
 def test_other_formats_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="a format is torchscript, onnx, export, got 'tflite'"):
         export(tiny("encode"), tmp_path / "x", "tflite")
+
+
+def test_agreement_is_told_in_hu_whatever_the_images_are_in(tmp_path, monkeypatch):
+    model = small_model(**TINY)
+    network = part_of("reconstruct", model, PreprocessConfig(), hounsfield=False)
+    # A thousandth of a model unit is one HU.
+    monkeypatch.setitem(exports._READERS, "torchscript", lambda _: lambda x: network(x) + 0.001)
+    with pytest.raises(CtVaeError, match="differs by 1 HU"):
+        export(network, tmp_path / "x.ts", "torchscript")
+
+
+def test_files_of_a_model_folder_are_not_replaced(model_folder, tmp_path):
+    folder = shutil.copytree(model_folder, tmp_path / "model")
+    before = (folder / "model.safetensors").read_bytes()
+    with pytest.raises(ConfigError, match="is a file of a model folder"):
+        export(tiny("encode"), folder / "model.safetensors", "torchscript")
+    assert (folder / "model.safetensors").read_bytes() == before

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from ct_vae.errors import ConfigError, NoInputError
@@ -56,7 +58,14 @@ def test_masks_that_cannot_serve_are_refused_before_any_work(tmp_path):
 def test_a_datalist_names_the_patients(tmp_path):
     (tmp_path / "list.csv").write_text("image,patient\na.nii.gz,P1\nb.nii.gz,P1\n")
     patients = build_settings(datalist=tmp_path / "list.csv").patients
-    assert {path.name: patient for path, patient in patients.items()} == {
+    assert {Path(path).name: patient for path, patient in patients.items()} == {
         "a.nii.gz": "P1",
         "b.nii.gz": "P1",
     }
+
+
+def test_one_name_stands_for_a_list_of_one():
+    one, listed = (
+        build_settings(windows=w, metrics=m) for w, m in (("lung", "ssim"), (["lung"], ["ssim"]))
+    )
+    assert one == listed

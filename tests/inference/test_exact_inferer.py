@@ -6,7 +6,7 @@ from monai.inferers import Inferer
 
 from ct_vae.bundle.network import part_of
 from ct_vae.config.preprocess import PreprocessConfig
-from ct_vae.errors import ConfigError
+from ct_vae.errors import ConfigError, InputError
 from ct_vae.grid import Grid
 from ct_vae.inference.exact_inferer import ExactInferer
 from tests._small import SMALL_CODES, SMALL_MODEL, small_model
@@ -46,3 +46,39 @@ def test_results_lie_where_they_belong():
 def test_what_cannot_be_taken_half_by_half_is_refused():
     with pytest.raises(ConfigError, match=r"takes inputs and a network of ct_vae.bundle"):
         ExactInferer()(torch.zeros(1, 1, 8, 8, 8), torch.nn.Identity())
+
+
+def test_arguments_that_nobody_would_look_at_are_refused():
+    network = part_of("encode", small_model(), PreprocessConfig())
+    image = network.example((2, 2, 2))
+    for args, kwargs in (((1,), {}), ((), {"condition": 1})):
+        with pytest.raises(ConfigError, match="nothing else"):
+            ExactInferer()(image, network, *args, **kwargs)
+
+
+@pytest.mark.parametrize("base", [SMALL_MODEL, SMALL_CODES["magvit"]], ids=["kl", "magvit"])
+def test_a_network_in_training_goes_on_training(base):
+    network = part_of("reconstruct", small_model(base=base), PreprocessConfig()).train()
+    image = network.example((2, 2, 2))
+    result = ExactInferer()(image, network)
+    assert network.training
+    assert not result.is_inference()
+    network(image).sum().backward()
+    assert all(p.grad is not None for p in network.model.decoder.parameters())
+
+
+@pytest.mark.parametrize("method", ["exact", "whole", "blend"])
+def test_sides_that_do_not_fit_are_refused_and_not_cropped(method):
+    network = part_of("reconstruct", small_model(), PreprocessConfig())
+    with pytest.raises(
+        InputError, match=r"\(9, 8, 8\) are not multiples of the factor \(4, 4, 4\)"
+    ):
+        ExactInferer(method)(torch.zeros(1, 1, 9, 8, 8), network)
+
+
+def test_what_it_cannot_do_is_refused_in_words():
+    colour = part_of("encode", small_model(in_channels=3), PreprocessConfig(), hounsfield=False)
+    with pytest.raises(ConfigError, match="images of one channel, not of 3"):
+        ExactInferer()(torch.zeros(1, 3, 8, 8, 8), colour)
+    with pytest.raises(ConfigError, match="tiling is exact, blend, whole, got 'nope'"):
+        ExactInferer("nope")

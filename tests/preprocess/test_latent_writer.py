@@ -32,3 +32,12 @@ def test_types_and_layouts_that_there_are_not_are_refused():
         LatentWriter(dtype="float16")
     with pytest.raises(ConfigError, match="the layout of latents is 'flat'"):
         LatentWriter(layout="flat")
+
+
+def test_a_layout_is_that_of_the_file(tmp_path):
+    latent = small_codec().encode(ct_volume())
+    writer = LatentWriter(layout="vector", dtype="float32")
+    writer.set_data_array(latent.array, channel_dim=0)
+    writer.set_metadata({RECORD_KEY: record_bytes(latent.record).decode()})
+    writer.write(tmp_path / "x_latent.nii.gz")
+    assert read_latent(tmp_path / "x_latent.nii.gz").record.layout == "vector"
