@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -22,19 +21,22 @@ from monai.transforms import LoadImage
 from scipy.stats import wasserstein_distance
 
 from ct_vae import load_codec
+from ct_vae.cli.main import app
 from ct_vae.datasets.phantom import make_phantom
 from ct_vae.inference.codec import Codec
-from ct_vae.io import read_latent, write_volume
+from ct_vae.io import read_latent, read_volume, write_volume
 from ct_vae.latent import Latent
 
 SIDE, SPACING_MM = 32, 10.0
+_QUICKSTART = Path(__file__).parents[1] / "configs" / "quickstart.json"
 
 
 def ct_vae(*words: object) -> None:
-    """Run a command of the package as a user would."""
+    """Run a command of the package as a user would, without starting Python anew."""
     command = [str(word) for word in words]
     print("$ ct-vae", *command, flush=True)
-    subprocess.run([sys.executable, "-m", "ct_vae", *command], check=True)
+    if code := app(command, standalone_mode=False):
+        sys.exit(code)
 
 
 def make_ct(folder: Path, count: int) -> None:
@@ -46,7 +48,7 @@ def make_ct(folder: Path, count: int) -> None:
 
 def train_autoencoder(out: Path, samples: int) -> Path:
     """A small autoencoder, trained on the phantoms."""
-    config = json.loads(Path("configs/quickstart.json").read_text(encoding="utf-8"))
+    config = json.loads(_QUICKSTART.read_text(encoding="utf-8"))
     config.pop("$schema")
     config["data"] = {"train": [str(out / "ct")]}
     config["training"] |= {
@@ -148,12 +150,8 @@ def main() -> None:
     sampled = decode(codec, drawn, like, [out / "samples" / name for name in names])
     random = decode(codec, noise / scale, like, [out / "noise" / name for name in names])
     window = codec.preprocessor.scale.window_hu
-    phantoms = np.concatenate(
-        [
-            make_phantom("thorax", seed, SPACING_MM, (SIDE,) * 3).voxels.clip(*window).ravel()
-            for seed in range(given.phantoms)
-        ]
-    )
+    scans = (read_volume(path) for path in sorted((out / "ct").glob("*.nii.gz")))
+    phantoms = np.concatenate([scan.voxels.clip(*window).ravel() for scan in scans])
     distances = {
         "samples": wasserstein_distance(phantoms, sampled),
         "noise": wasserstein_distance(phantoms, random),

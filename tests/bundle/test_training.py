@@ -7,9 +7,11 @@ from ct_vae.bundle import (
     Trainer,
     TrainingWorkflow,
     run_config,
+    training,
     training_patches,
     validation_volumes,
 )
+from ct_vae.datasets.cases import Split
 from ct_vae.errors import ConfigError
 from ct_vae.models.model_folder import load_model_folder
 from ct_vae.training.run_log import read_log
@@ -73,19 +75,22 @@ def test_patches_are_as_many_as_the_run_takes(caplog):
     assert "training is on phantoms" in caplog.text
 
 
-def test_validation_volumes_are_read_when_they_are_asked_for(ct_folder):
-    settings = {"model": SMALL_MODEL.model_dump(mode="json"), "data": {"val_share": 0.5}}
-    settings["training"] = {"patch_size": [8, 8, 8]}
-    for seed in range(20):
-        settings["data"]["patient_pattern"] = f"[ab]|{seed}"
-        try:
-            volumes = validation_volumes(settings, str(ct_folder))
-        except ConfigError:
-            continue
-        break
-    assert len(volumes) == len(volumes[:]) == 1
-    assert isinstance(volumes[0], Volume)
-    assert volumes[0] is not volumes[0]
+def test_validation_volumes_are_read_when_they_are_asked_for(monkeypatch):
+    reads = []
+
+    class Case:
+        def load(self):
+            reads.append(self)
+            return ct_volume((8, 8, 8))
+
+    cases = [Case(), Case(), Case()]
+    monkeypatch.setattr(training, "checked_split", lambda _: Split([], cases))
+    volumes = validation_volumes({"model": SMALL_MODEL.model_dump(mode="json")})
+    assert len(volumes) == 3
+    assert reads == []
+    assert isinstance(volumes[1], Volume)
+    assert isinstance(volumes[1:][1], Volume)
+    assert reads == [cases[1], cases[2]]
 
 
 def test_a_run_is_resumed_and_may_be_made_longer(tmp_path):

@@ -6,8 +6,9 @@ import pytest
 
 from ct_vae.io import read_latent, read_volume, write_volume
 from tests._asserts import assert_only_files
+from tests._forked import process
 from tests._small import ct_volume
-from tests.cli._run import call, process
+from tests.cli._run import call
 
 BAD = b"<!DOCTYPE html><html>not found</html>"
 

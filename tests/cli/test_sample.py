@@ -5,8 +5,9 @@ from matplotlib.image import imread
 
 from ct_vae.io import read_volume, write_volume
 from tests._asserts import assert_only_files
+from tests._forked import process
 from tests._small import SMALL_MODEL, ct_volume
-from tests.cli._run import call, process
+from tests.cli._run import call
 
 FILES = {
     *(f"random_{i:03d}.nii.gz" for i in range(4)),
@@ -28,7 +29,7 @@ def run(tmp_path_factory):
             "output_dir": str(folder / "run"),
             "samples": 4,
             "patch_size": [8, 8, 12],
-            "save_every": 2,
+            "save_every": 4,
         },
     }
     (folder / "tiny.json").write_text(json.dumps(tree))
@@ -49,13 +50,15 @@ def test_a_run_on_phantoms_is_sampled_without_more_ado(run, tmp_path):
 
 
 def test_both_checkpoints_of_a_run(run, tmp_path):
-    args = ["sample", run, "-o", tmp_path, "--checkpoint", "both"]
+    write_volume(ct_volume(), tmp_path / "in" / "a.nii.gz")
+    out, files = tmp_path / "out", {*(FILES - {"recon_thorax_0001.nii.gz"}), "recon_a.nii.gz"}
+    args = ["sample", run, tmp_path / "in", "-o", out, "--checkpoint", "both"]
     assert call(*args)[0] == 0
-    assert_only_files(tmp_path, {f"{place}/{n}" for place in ("best", "last") for n in FILES})
+    assert_only_files(out, {f"{place}/{n}" for place in ("best", "last") for n in files})
     code, text = call(*args)
     assert (code, "earlier samples" in text) == (2, True)
     assert call(*args, "--overwrite", "--count", 1)[0] == 0
-    assert len(list(tmp_path.rglob("random_*"))) == 2
+    assert len(list(out.rglob("random_*"))) == 2
 
 
 def test_volumes_and_options_are_taken(run, tmp_path):
@@ -69,9 +72,10 @@ def test_volumes_and_options_are_taken(run, tmp_path):
 
 
 def test_seeds_differ_and_repeat(run, tmp_path):
+    write_volume(ct_volume(), tmp_path / "in.nii.gz")
     for name, seed in (("a", 0), ("b", 0), ("c", 5)):
-        args = ["--seed", seed, "--count", 1]
-        assert call("sample", run, "-o", tmp_path / name, *args)[0] == 0
+        args = ["-o", tmp_path / name, "--seed", seed, "--count", 1]
+        assert call("sample", run, tmp_path / "in.nii.gz", *args)[0] == 0
     a, b, c = ((tmp_path / n / "random_000.nii.gz").read_bytes() for n in "abc")
     assert a == b != c
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ct_vae.io import read_volume, volume_sha256, write_volume
+from tests import _forked
 from tests._asserts import assert_only_files
 from tests._small import ct_volume
 from tests.cli._run import call, process
@@ -208,7 +209,7 @@ def test_exit_codes(here, args, code, words):
     (here / "empty" / "notes.txt").write_text("")
     (here / "file").write_text("")
     write_volume(ct_volume(), here / "in" / "a.nii")
-    done = process("scan", *args)
+    done = _forked.process("scan", *args)
     assert done.returncode == code, done.stderr
     assert words in done.stderr
     assert "Traceback" not in done.stderr
@@ -220,7 +221,7 @@ def test_nothing_identifying_gets_out(here):
     write_series(here / "in" / "b", [s for k, s in enumerate(make_series(seed=2)) if k != 3])
     shutil.make_archive("in/c", "zip", "in/a")
     for args in (["in"], ["in", "--json"], ["in/c.zip"]):
-        done = process("scan", *args, "-o", "out.json", "--overwrite")
+        done = _forked.process("scan", *args, "-o", "out.json", "--overwrite")
         assert done.returncode == 0, done.stderr
         assert_nothing_identifying(done.stdout + done.stderr + Path("out.json").read_text())
 
@@ -235,7 +236,7 @@ def test_an_empty_list_is_warned_of(here):
 
 
 def test_plain_progress_goes_to_stderr_and_the_table_to_stdout(tree):
-    done = process("scan", "in")
+    done = _forked.process("scan", "in")
     assert "[18/18] read" in done.stderr.splitlines()
     assert "read" not in done.stdout.splitlines()[-1]
     assert "12 patients" not in done.stderr

@@ -1,22 +1,22 @@
 import json
-import os
 import signal
-import subprocess
-import sys
+import time
 
 import pytest
 
 from ct_vae.io import write_volume
+from tests._forked import Program
 from tests._small import ct_volume
 from tests.cli._run import call
 from tests.training.test_trainer import config, metrics
 
-PHANTOMS = {"phantoms": {"train": 1, "val": 1, "spacing_mm": [16.0, 16.0, 16.0]}}
-
 
 def run_file(folder, **changes):
     tree = config(folder / "run", **changes).as_json()
-    tree["data"] = PHANTOMS
+    for name, seed in (("train", 0), ("val", 1)):
+        file = folder / f"{name}.nii.gz"
+        write_volume(ct_volume((20, 18, 16), seed=seed), file)
+        tree["data"][name] = [str(file)]
     path = folder / "tiny.json"
     path.write_text(json.dumps(tree))
     return path
@@ -79,19 +79,14 @@ def test_a_run_is_resumed_on_request_alone(tmp_path):
 @pytest.mark.slow
 def test_ctrl_c_saves_and_ends_with_75_on_one_line(tmp_path):
     path = run_file(tmp_path, samples=1_000_000, save_every=1_000_000)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ct_vae", "train", str(path)],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    while "samples/s" not in (line := process.stderr.readline()) and line:
-        pass
-    process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=120)
-    assert process.returncode == 75, told
-    last = told.strip().splitlines()[-1]
+    program, deadline = Program("train", path), time.monotonic() + 120
+    while "samples/s" not in program.stderr:
+        assert time.monotonic() < deadline, program.stderr
+        time.sleep(0.02)
+    program.send_signal(signal.SIGINT)
+    ended = program.finish()
+    assert ended.returncode == 75, ended.stderr
+    last = ended.stderr.strip().splitlines()[-1]
     assert last.startswith("stopped by SIGINT at")
     assert "--resume" in last
     assert list((tmp_path / "run" / "checkpoints").iterdir())

@@ -10,13 +10,30 @@ from pathlib import Path
 import pytest
 
 from ct_vae.io import write_volume
+from tests._forked import process
 from tests._small import ct_volume
 
 SNIPPET = re.compile(r"^```(bash|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
+def bash(code, path, repository):
+    return subprocess.run(
+        ["bash", "-ec", code],
+        env=os.environ | {"PATH": path, "PYTHONPATH": str(repository)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+def python(code, folder):
+    (folder / "snippet.py").write_text(code)
+    return process(script="snippet.py")
+
+
 @pytest.mark.slow
-def test_the_snippets_of_use_in_monai_run(repository, model_folder, tmp_path):
+def test_the_snippets_of_use_in_monai_run(repository, model_folder, tmp_path, monkeypatch):
     text = (repository / "README.md").read_text()
     section = re.search(r"^## Use in MONAI\n(.*?)(?=^## )", text, re.MULTILINE | re.DOTALL)
     assert section is not None
@@ -27,17 +44,9 @@ def test_the_snippets_of_use_in_monai_run(repository, model_folder, tmp_path):
     shutil.copy(tmp_path / "ct" / "case.nii.gz", tmp_path)
     programs = Path(sys.executable).parent
     path = f"{programs}{os.pathsep}{os.environ['PATH']}"
+    monkeypatch.chdir(tmp_path)
     for kind, code in snippets:
-        command = ["bash", "-ec", code] if kind == "bash" else [sys.executable, "-c", code]
-        done = subprocess.run(
-            command,
-            cwd=tmp_path,
-            env=os.environ | {"PATH": path, "PYTHONPATH": str(repository)},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
+        done = bash(code, path, repository) if kind == "bash" else python(code, tmp_path)
         assert done.returncode == 0, f"{code}\n{done.stderr}"
     assert (tmp_path / "decoded" / "case_decoded.nii.gz").is_file()
     assert (tmp_path / "network.ts").is_file()

@@ -20,12 +20,12 @@ from tests.training.test_trainer import (
     config,
     metrics,
     patches,
-    picture_files,
 )
 
 BEST_BY = "val_rmse_hu_full"
 MODEL_FILES = {"config.json", "model.safetensors", "MODEL_CARD.md", "SHA256SUMS"}
 BEST_FILES = {f"best/{name}" for name in MODEL_FILES}
+UNPICTURED = RUN_FILES - {"progress.png"}
 
 
 def test_only_a_lower_error_is_an_improvement(tmp_path):
@@ -83,7 +83,7 @@ def test_the_best_model_reproduces_its_validation(tmp_path):
     assert row.rmse == pytest.approx(min(line[BEST_BY] for line in lines), rel=1e-6)
 
 
-def test_an_older_best_model_does_not_outlive_its_run(tmp_path):
+def test_an_older_best_model_does_not_outlive_its_run(pictured, tmp_path):
     train(patches(), config(tmp_path), [ct_volume()])
     train(patches(), config(tmp_path), overwrite=True)
     assert_only_files(tmp_path, RUN_FILES | checkpoint_files(4, 8))
@@ -94,12 +94,12 @@ def test_what_else_lies_beside_an_older_best_model_is_kept(tmp_path):
     train(patches(), config(tmp_path), [ct_volume()])
     (tmp_path / "best" / "notes.txt").write_text("mine")
     train(patches(), config(tmp_path), overwrite=True)
-    assert_only_files(tmp_path, RUN_FILES | checkpoint_files(4, 8) | {"best/notes.txt"})
+    assert_only_files(tmp_path, UNPICTURED | checkpoint_files(4, 8) | {"best/notes.txt"})
 
 
 def test_a_folder_with_nothing_but_a_best_model_is_refused(tmp_path):
     train(patches(), config(tmp_path), [ct_volume()])
-    others = RUN_FILES | checkpoint_files(4, 8) | picture_files(4, 8)
+    others = UNPICTURED | checkpoint_files(4, 8)
     for name in others:
         (tmp_path / name).unlink()
     with pytest.raises(ConfigError, match=r"best/model\.safetensors"):
@@ -111,7 +111,7 @@ def test_settings_tell_phantoms_from_a_data_set_of_ones_own(tmp_path):
     train(patches(), config(tmp_path / "own"))
     tree = config(tmp_path / "phantoms").as_json()
     tree["data"] = {"phantoms": {"train": 1, "val": 1, "spacing_mm": [16.0, 16.0, 16.0]}}
-    train(None, parse_config(tree, "test"))
+    train(None, parse_config(tree, "test"), [ct_volume()])
     own, phantoms = (
         json.loads((tmp_path / name / "train_config.json").read_text())["data"]
         for name in ("own", "phantoms")

@@ -1,11 +1,8 @@
 """Two processes that train one model, over gloo, as ``torchrun`` would start them."""
 
 import json
-import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 
 import pytest
@@ -13,13 +10,15 @@ import torch
 from torch import distributed
 
 from ct_vae.errors import ConfigError
+from ct_vae.io import write_volume
 from ct_vae.training import train
 from ct_vae.training.checkpoint import newest_checkpoint
 from ct_vae.training.distributed import World, joined_world
+from tests._forked import Program
+from tests._small import ct_volume
 from tests.training.test_resume import config
 from tests.training.test_trainer import metrics
 
-PHANTOMS = {"phantoms": {"train": 2, "val": 2, "spacing_mm": [16.0, 16.0, 16.0]}}
 EQUAL = {"samples": 24, "save_every": 24, "micro_batch_size": None}
 # Each rank counts its own samples since the last step; what matters is the one over the other.
 GATHERED, COUNTED = (f"discriminator.module.averages.{n}" for n in ("gathered", "samples"))
@@ -29,20 +28,11 @@ def start(path, *options, ranks=2):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "WORLD_SIZE": str(ranks)}
+    meeting = {"WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     return [
-        subprocess.Popen(
-            [sys.executable, "-m", "ct_vae", "train", str(path), "--device", "cpu", *options],
-            env={
-                **environment,
-                "RANK": str(rank),
-                "LOCAL_RANK": str(rank),
-                "MASTER_ADDR": "127.0.0.1",
-                "MASTER_PORT": port,
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+        Program(
+            *("train", path, "--device", "cpu", *options),
+            **(meeting | {"RANK": str(rank), "LOCAL_RANK": str(rank)}),
         )
         for rank in range(ranks)
     ]
@@ -52,15 +42,19 @@ def run_file(folder, kind, **changes):
     tree = config(folder, kind, **changes).as_json()
     # Masks belong to the first sample of a micro-batch, which ranks cut differently.
     tree["model"]["dropout"] = 0.0
-    tree["data"] = PHANTOMS
+    for name in ("train", "val"):
+        files = [folder.parent / f"{name}_{seed}.nii.gz" for seed in range(2)]
+        for seed, file in enumerate(files):
+            write_volume(ct_volume((20, 18, 16), seed=seed), file)
+        tree["data"][name] = [str(file) for file in files]
     path = folder.with_suffix(".json")
     path.write_text(json.dumps(tree))
     return path
 
 
-def finish(processes):
-    outputs = [process.communicate(timeout=300) for process in processes]
-    return [process.returncode for process in processes], outputs
+def finish(programs):
+    done = [program.finish() for program in programs]
+    return [program.returncode for program in done], done
 
 
 def tensors(folder):
@@ -90,14 +84,14 @@ def test_two_ranks_are_one_rank_with_the_same_batch(tmp_path, kind):
 @pytest.mark.slow
 def test_a_signal_to_one_rank_stops_all_and_they_go_on_together(tmp_path):
     path = run_file(tmp_path / "run", "kl", samples=4000, save_every=4000)
-    processes = start(path)
+    programs = start(path)
     log = tmp_path / "run" / "metrics.jsonl"
     deadline = time.monotonic() + 120
     while not (log.exists() and log.read_text().count("\n") > 2):
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    processes[1].send_signal(signal.SIGTERM)
-    codes, outputs = finish(processes)
+    programs[1].send_signal(signal.SIGTERM)
+    codes, outputs = finish(programs)
     assert codes == [75, 75], outputs
     reached = newest_checkpoint(tmp_path / "run", pytest.fail).samples_seen
     assert 0 < reached < 4000

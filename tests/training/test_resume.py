@@ -3,6 +3,7 @@ import os
 import shutil
 import signal
 import time
+from functools import cache
 
 import numpy as np
 import pytest
@@ -11,13 +12,14 @@ import torch
 from ct_vae.config.run import RunConfig
 from ct_vae.config.training import TrainingConfig
 from ct_vae.errors import ConfigError, InputError, StoppedError
+from ct_vae.io import write_volume
 from ct_vae.models.model_folder import load_model_folder
 from ct_vae.training import train
 from ct_vae.training.checkpoint import newest_checkpoint
 from ct_vae.training.resume import changes
 from ct_vae.training.run import Run
+from tests._forked import begin_training, finish
 from tests._small import SMALL_CODES, SMALL_MODEL, ct_volume
-from tests.training._killed import finish, kill, start
 from tests.training.test_trainer import metrics, patches
 
 GAN = {
@@ -34,6 +36,7 @@ GAN = {
     "kl_anneal_samples": 40,
 }
 KINDS = {"kl": (SMALL_MODEL, GAN), "vq": (SMALL_CODES["vq"], {"ema_decay": 0.9})}
+VALIDATION = [ct_volume()] * 2
 
 
 def config(folder, kind="kl", **changed):
@@ -55,6 +58,24 @@ def config(folder, kind="kl", **changed):
     )
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Gives the run of a kind that nothing has stopped."""
+
+    @cache
+    def run(kind):
+        folder = tmp_path_factory.mktemp("whole") / "run"
+        return train(patches(7), config(folder, kind), VALIDATION)
+
+    return run
+
+
+@pytest.fixture
+def finished(whole, tmp_path):
+    """A run of its own that has come to its end."""
+    return shutil.copytree(whole("kl"), tmp_path / "run")
+
+
 def state(folder):
     return newest_checkpoint(folder, pytest.fail)
 
@@ -63,10 +84,16 @@ def contents(folder):
     return {p: p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.name != ".lock"}
 
 
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
 def same_state(a, b):
-    return a.tensors.keys() == b.tensors.keys() and all(
-        torch.equal(a.tensors[name], b.tensors[name]) for name in a.tensors
-    )
+    return same(a.tensors, b.tensors)
+
+
+def weights(folder):
+    return load_model_folder(folder).model.state_dict()
 
 
 def interrupt(monkeypatch, at_samples):
@@ -83,48 +110,42 @@ def interrupt(monkeypatch, at_samples):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("workers", [0, 2])
-def test_20_steps_are_7_and_a_signal_and_13(tmp_path, monkeypatch, kind, workers):
-    settings = {"kind": kind, "workers": workers}
-    whole = train(patches(7), config(tmp_path / "whole", **settings), [ct_volume()])
+def test_20_steps_are_7_and_a_signal_and_13(whole, tmp_path, monkeypatch, kind, workers):
+    """Whatever the number of workers, of which a run without a stop has none."""
+    whole, settings = whole(kind), config(tmp_path / "parts", kind, workers=workers)
     with monkeypatch.context() as patch:
         interrupt(patch, at_samples=24)
         with pytest.raises(StoppedError, match="SIGTERM at 28 samples") as stopped:
-            train(patches(7), config(tmp_path / "parts", **settings), [ct_volume()])
+            train(patches(7), settings, VALIDATION)
     assert stopped.value.exit_code == 75
     assert state(tmp_path / "parts").samples_seen == 28
-    parts = train(patches(7), config(tmp_path / "parts", **settings), [ct_volume()], resume=True)
+    parts = train(patches(7), settings, VALIDATION, resume=True)
     assert state(whole).samples_seen == 80
     assert same_state(state(whole), state(parts))
-    for file in ("metrics.jsonl", "model.safetensors", "best/model.safetensors", "MODEL_CARD.md"):
+    for place in (".", "best"):
+        assert same(weights(whole / place), weights(parts / place))
+    files = ["metrics.jsonl", "MODEL_CARD.md"]
+    if not workers:
+        # These tell the settings as well.
+        files += ["model.safetensors", "best/model.safetensors"]
+    for file in files:
         assert (whole / file).read_bytes() == (parts / file).read_bytes(), file
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_workers_change_nothing(tmp_path, kind):
-    runs = [
-        train(patches(7), config(tmp_path / str(n), kind, workers=n, samples=24), [ct_volume()])
-        for n in (0, 2)
-    ]
-    assert same_state(*map(state, runs))
-
-
 def test_a_signal_during_validation_saves_the_state_and_the_validation_is_made_up_for(
-    tmp_path, monkeypatch
+    whole, tmp_path
 ):
-    whole = train(patches(7), config(tmp_path / "whole"), [ct_volume()] * 2)
+    class Signalling(list):
+        def __getitem__(self, index):
+            os.kill(os.getpid(), signal.SIGUSR1)
+            return super().__getitem__(index)
 
-    def signalling(volume):
-        os.kill(os.getpid(), signal.SIGUSR1)
-        return volume
-
-    with monkeypatch.context() as patch:
-        patch.setattr("ct_vae.training.run_data._itself", signalling)
-        with pytest.raises(StoppedError, match="SIGUSR1 at 40 samples"):
-            train(patches(7), config(tmp_path / "parts"), [ct_volume()] * 2)
+    with pytest.raises(StoppedError, match="SIGUSR1 at 40 samples"):
+        train(patches(7), config(tmp_path / "parts"), Signalling(VALIDATION))
     assert not (tmp_path / "parts" / "model.safetensors").exists()
-    parts = train(patches(7), config(tmp_path / "parts"), [ct_volume()] * 2, resume=True)
-    assert metrics(whole) == metrics(parts)
-    assert same_state(state(whole), state(parts))
+    parts = train(patches(7), config(tmp_path / "parts"), VALIDATION, resume=True)
+    assert metrics(whole("kl")) == metrics(parts)
+    assert same_state(state(whole("kl")), state(parts))
 
 
 def test_a_second_signal_ends_at_once(tmp_path, monkeypatch):
@@ -145,71 +166,64 @@ def test_a_second_signal_ends_at_once(tmp_path, monkeypatch):
         train(patches(7), config(tmp_path))
 
 
-def test_a_damaged_state_is_told_and_the_one_before_it_is_taken(tmp_path, capfd):
-    whole = train(patches(7), config(tmp_path / "run"))
-    expected = state(whole)
-    newest = max((whole / "checkpoints").iterdir())
+def test_a_damaged_state_is_told_and_the_one_before_it_is_taken(finished, capfd):
+    expected = state(finished)
+    newest = max((finished / "checkpoints").iterdir())
     data = bytearray((newest / "state.safetensors").read_bytes())
     data[len(data) // 2] ^= 1
     (newest / "state.safetensors").write_bytes(data)
-    train(patches(7), config(tmp_path / "run"), resume=True)
+    train(patches(7), config(finished), resume=True)
     told = capfd.readouterr().err.replace("\n", " ")
     assert "is not what manifest.json says; the state before it is taken" in told
     assert "goes on after 40 samples" in told
-    assert same_state(expected, state(whole))
+    assert same_state(expected, state(finished))
 
 
-def test_a_run_of_which_no_state_is_whole_is_refused(tmp_path):
-    run = train(patches(7), config(tmp_path / "run"))
-    for folder in (run / "checkpoints").iterdir():
+def test_a_run_of_which_no_state_is_whole_is_refused(finished):
+    for folder in (finished / "checkpoints").iterdir():
         (folder / "manifest.json").unlink()
     with pytest.raises(InputError, match="none of its 2 state"):
-        train(patches(7), config(tmp_path / "run"), resume=True)
+        train(patches(7), config(finished), resume=True)
 
 
-def test_a_finished_run_is_left_as_it_is(tmp_path):
-    run = train(patches(7), config(tmp_path / "run"))
-    before = {p: p.read_bytes() for p in run.rglob("*") if p.is_file() and p.name != ".lock"}
-    train(patches(7), config(tmp_path / "run"), resume=True)
-    assert before == {
-        p: p.read_bytes() for p in run.rglob("*") if p.is_file() and p.name != ".lock"
-    }
+def test_a_finished_run_is_left_as_it_is(finished):
+    before = contents(finished)
+    train(patches(7), config(finished), VALIDATION, resume=True)
+    assert before == contents(finished)
 
 
 def test_resume_without_a_run_begins_one(tmp_path):
-    first = train(patches(7), config(tmp_path / "a"), resume=True)
-    again = train(patches(7), config(tmp_path / "b"))
+    first = train(patches(7), config(tmp_path / "a", samples=12), resume=True)
+    again = train(patches(7), config(tmp_path / "b", samples=12))
     assert load_model_folder(first).sha256 == load_model_folder(again).sha256
     assert same_state(state(first), state(again))
 
 
-def test_an_older_model_does_not_pass_for_that_of_a_new_run(tmp_path, monkeypatch):
+def test_an_older_model_does_not_pass_for_that_of_a_new_run(finished, tmp_path, monkeypatch):
     """Begun anew, stopped before its first save and resumed, a run saves its own model."""
-    train(patches(7), config(tmp_path / "run"))
-    expected = train(patches(7), config(tmp_path / "other", seed=1))
+    new = {"seed": 1, "samples": 24}
+    expected = train(patches(7), config(tmp_path / "other", **new))
     with monkeypatch.context() as patch:
-        interrupt(patch, at_samples=36)
+        interrupt(patch, at_samples=12)
         with pytest.raises(StoppedError):
-            train(patches(7), config(tmp_path / "run", seed=1), overwrite=True)
-    assert not (tmp_path / "run" / "model.safetensors").exists()
-    train(patches(7), config(tmp_path / "run", seed=1), resume=True)
-    ours, theirs = (load_model_folder(f).sha256 for f in (tmp_path / "run", expected))
+            train(patches(7), config(finished, **new), overwrite=True)
+    assert not (finished / "model.safetensors").exists()
+    train(patches(7), config(finished, **new), resume=True)
+    ours, theirs = (load_model_folder(f).sha256 for f in (finished, expected))
     assert ours == theirs
 
 
-def test_a_model_without_a_state_is_not_resumed(tmp_path):
-    run = train(patches(7), config(tmp_path / "run", samples=12))
-    shutil.rmtree(run / "checkpoints")
-    before = contents(run)
+def test_a_model_without_a_state_is_not_resumed(finished):
+    shutil.rmtree(finished / "checkpoints")
+    before = contents(finished)
     with pytest.raises(ConfigError, match="no state to resume from"):
-        train(patches(7), config(tmp_path / "run"), resume=True)
-    assert contents(run) == before
+        train(patches(7), config(finished), resume=True)
+    assert contents(finished) == before
 
 
-def test_a_run_that_has_seen_more_is_refused(tmp_path):
-    train(patches(7), config(tmp_path / "run", samples=20))
-    with pytest.raises(ConfigError, match="has seen 20 already"):
-        train(patches(7), config(tmp_path / "run", samples=12), resume=True)
+def test_a_run_that_has_seen_more_is_refused(finished):
+    with pytest.raises(ConfigError, match="has seen 80 already"):
+        train(patches(7), config(finished, samples=72), resume=True)
 
 
 def test_a_state_of_an_older_version_lacks_keys_and_goes_on():
@@ -218,25 +232,23 @@ def test_a_state_of_an_older_version_lacks_keys_and_goes_on():
     assert changes(older, now) == []
 
 
-def test_an_unknown_tracker_is_told_before_an_older_run_is_cleared(tmp_path):
-    run = train(patches(7), config(tmp_path / "run", samples=12))
-    before = contents(run)
+def test_an_unknown_tracker_is_told_before_an_older_run_is_cleared(finished):
+    before = contents(finished)
     with pytest.raises(ConfigError, match="tracker 'unknown'"):
-        train(patches(7), config(tmp_path / "run", tracker="unknown"), overwrite=True)
-    assert contents(run) == before
+        train(patches(7), config(finished, tracker="unknown"), overwrite=True)
+    assert contents(finished) == before
 
 
-def test_what_may_change_is_told_and_what_must_not_is_refused(tmp_path, capfd):
-    train(patches(7), config(tmp_path / "run", samples=40))
-    train(patches(7), config(tmp_path / "run", samples=48, lr=1e-4), resume=True)
+def test_what_may_change_is_told_and_what_must_not_is_refused(finished, capfd):
+    train(patches(7), config(finished, samples=88, lr=1e-4), resume=True)
     told = capfd.readouterr().err
     assert "training.lr: 0.001 -> 0.0001" in told
-    assert "training.samples: 40 -> 48" in told
+    assert "training.samples: 80 -> 88" in told
     with pytest.raises(ConfigError) as refused:
-        train(patches(7), config(tmp_path / "run", seed=1, batch_size=8), resume=True)
+        train(patches(7), config(finished, samples=88, seed=1, batch_size=8), resume=True)
     assert "training.batch_size: 4 -> 8; training.seed: 0 -> 1" in refused.value.cause
     with pytest.raises(ConfigError, match=r"cases: a data set given in Python, 7 items -> "):
-        train(patches(6), config(tmp_path / "run"), resume=True)
+        train(patches(6), config(finished, samples=88), resume=True)
 
 
 def test_changes_walk_through_sections():
@@ -279,9 +291,9 @@ def test_patience_ends_a_run_and_resuming_it_changes_nothing(tmp_path, monkeypat
 
 
 def test_two_states_are_kept_and_checkpoints_may_be_more_frequent_than_saves(tmp_path):
-    run = train(patches(7), config(tmp_path, checkpoint_every=12))
+    run = train(patches(7), config(tmp_path, samples=32, checkpoint_every=12))
     kept = sorted(p.name for p in (run / "checkpoints").iterdir())
-    assert kept == ["samples-000000000072", "samples-000000000080"]
+    assert kept == ["samples-000000000024", "samples-000000000032"]
 
 
 def test_another_process_in_the_folder_is_refused_by_name(tmp_path):
@@ -294,23 +306,25 @@ def test_another_process_in_the_folder_is_refused_by_name(tmp_path):
 
 @pytest.mark.slow
 def test_a_run_killed_at_random_moments_always_goes_on(tmp_path):
-    """Thirty times SIGKILL, then to the end: the weights of a run that was never killed."""
-    tree = config(tmp_path / "killed", samples=400, save_every=80, checkpoint_every=8).as_json()
-    tree["data"] = {"phantoms": {"train": 1, "val": 1, "spacing_mm": [16.0, 16.0, 16.0]}}
+    """Twenty times without a warning, then to the end: the weights of a run never killed."""
+    tree = config(tmp_path / "killed", samples=160, save_every=40, checkpoint_every=8).as_json()
+    for name, seed in (("train", 0), ("val", 1)):
+        write_volume(ct_volume((20, 18, 16), seed=seed), tmp_path / f"{name}.nii.gz")
+        tree["data"][name] = [str(tmp_path / f"{name}.nii.gz")]
     path = tmp_path / "run.json"
     path.write_text(json.dumps(tree))
     draw, reached = np.random.default_rng(0), []
-    for _ in range(30):
-        process = start(path, resume=True)
-        time.sleep(draw.uniform(0, 0.6))
-        kill(process)
+    for _ in range(20):
+        process = begin_training(path, False, draw.uniform(0.05, 0.5), resume=True)
+        process.join()
         checkpoint = newest_checkpoint(tmp_path / "killed", pytest.fail)
         reached.append(0 if checkpoint is None else checkpoint.samples_seen)
         if (tmp_path / "killed" / "model.safetensors").exists():
             load_model_folder(tmp_path / "killed")
     assert reached == sorted(reached)
-    finish(start(path, resume=True))
+    assert reached[-1] > 0
+    finish(begin_training(path, pictured=False, resume=True))
     path.write_text(path.read_text().replace(str(tmp_path / "killed"), str(tmp_path / "whole")))
-    finish(start(path))
+    finish(begin_training(path, pictured=False))
     assert same_state(state(tmp_path / "killed"), state(tmp_path / "whole"))
     assert metrics(tmp_path / "killed") == metrics(tmp_path / "whole")

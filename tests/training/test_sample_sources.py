@@ -18,9 +18,10 @@ PHANTOMS = {"train": 1, "val": 2, "seed": 5, "spacing_mm": [16.0, 16.0, 16.0]}
 @pytest.fixture(scope="module")
 def phantom_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("phantoms") / "run"
-    tree = config(folder).as_json()
+    tree = config(folder, save_every=8).as_json()
     tree["data"] = {"phantoms": PHANTOMS}
-    return train(None, parse_config(tree, "test"))
+    # Others to validate on, for phantoms take a second each.
+    return train(None, parse_config(tree, "test"), [ct_volume()])
 
 
 @pytest.fixture

@@ -1,11 +1,12 @@
 import json
+import shutil
 import time
 
 import numpy as np
 import pytest
 import torch
 
-from ct_vae.config.load import load_config, parse_config
+from ct_vae.config.load import parse_config
 from ct_vae.config.run import RunConfig
 from ct_vae.config.training import TrainingConfig
 from ct_vae.errors import ConfigError, InputError, WeightsError
@@ -15,8 +16,8 @@ from ct_vae.models.model_folder import load_model_folder
 from ct_vae.training import train
 from ct_vae.training.batches import stack_images
 from tests._asserts import assert_only_files
+from tests._forked import begin_training
 from tests._small import SMALL_MODEL, ct_volume
-from tests.training._killed import kill, start
 
 RUN_FILES = {
     "config.json",
@@ -66,7 +67,7 @@ def metrics(folder):
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_a_run_becomes_a_model_folder(tmp_path):
+def test_a_run_becomes_a_model_folder(pictured, tmp_path):
     folder = train(patches(), config(tmp_path / "run"), [ct_volume()], name="tiny")
     assert folder == tmp_path / "run"
     model_files = {"config.json", "model.safetensors", "MODEL_CARD.md", "SHA256SUMS"}
@@ -121,7 +122,7 @@ def test_what_is_saved_is_the_average_of_the_weights(tmp_path):
     assert any(not torch.equal(a[k], b[k]) for k in a)
 
 
-def test_the_callers_random_state_is_left_alone(tmp_path):
+def test_the_callers_random_state_is_left_alone(pictured, tmp_path):
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
@@ -138,7 +139,7 @@ def test_dictionaries_and_2d_patches_are_taken(tmp_path):
     assert load_codec(folder).encode(ct_volume()).record.factor == (4, 4, 1)
 
 
-def test_files_named_by_the_configuration_are_trained_on_and_not_told(tmp_path):
+def test_files_named_by_the_configuration_are_trained_on_and_not_told(pictured, tmp_path):
     for i in range(3):
         write_volume(ct_volume((20, 18, 16), seed=i), tmp_path / "secret" / f"mueller_{i}.nii.gz")
     tree = config(tmp_path / "run").as_json()
@@ -241,24 +242,23 @@ def test_a_killed_run_leaves_no_bad_file(tmp_path):
     """SIGKILL at ten moments of a run that saves all the time."""
     path = tmp_path / "config.json"
     tree = config(tmp_path / "run", samples=100_000, save_every=2, log_every=2).as_json()
-    tree["data"] = {"phantoms": {"train": 1, "val": 1, "spacing_mm": [12.0, 12.0, 12.0]}}
+    for name, seed in (("train", 0), ("val", 1)):
+        write_volume(ct_volume((20, 18, 16), seed=seed), tmp_path / f"{name}.nii.gz")
+        tree["data"][name] = [str(tmp_path / f"{name}.nii.gz")]
     path.write_text(json.dumps(tree))
-    load_config(path)
-    for delay in np.linspace(0.0, 0.9, 10):
-        process = start(path, overwrite=True)
+    for delay in np.linspace(0.0, 0.5, 10):
+        shutil.rmtree(tmp_path / "run", ignore_errors=True)
+        process = begin_training(path, pictured=False)
         _wait_for(tmp_path / "run" / "model.safetensors", process)
         time.sleep(delay)
-        kill(process)
+        process.kill()
+        process.join()
         load_model_folder(tmp_path / "run")
         metrics(tmp_path / "run")
         json.loads((tmp_path / "run" / "train_config.json").read_text())
     finals = {p.name for p in (tmp_path / "run").iterdir() if not p.name.startswith(".")}
     # The best model is a folder of its own, and the kill may come before it is there.
-    assert finals - {"best"} == RUN_FILES - {".lock"} | {
-        "validation",
-        "checkpoints",
-        "validation.png",
-    }
+    assert finals - {"best"} == RUN_FILES - {".lock", "progress.png"} | {"checkpoints"}
     assert all(p.is_dir() for p in (tmp_path / "run").glob("best"))
 
 
@@ -267,4 +267,4 @@ def _wait_for(path, process):
     while not path.exists():
         assert process.is_alive(), "the run ended by itself"
         assert time.monotonic() < deadline, "the run did not save"
-        time.sleep(0.05)
+        time.sleep(0.01)
