@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -69,7 +70,7 @@ def convert(  # noqa: PLR0913, PLR0917 - one parameter per option
         raise ConfigError(f"{source} is a model folder already", "give --to, or --inflate")
     origin = folder.open_origin(source, None if config is None else read_json(config))
     origin = folder.change(origin, inflate, depth_stride, image_channels)
-    called = name or output.resolve().name
+    called = name or os.path.split(os.path.realpath(output))[1]
     _tell(folder.save_converted(output, origin, called, window_hu, model_range))
     typer.echo(output)
 

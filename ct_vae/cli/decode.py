@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -79,9 +80,10 @@ def _check_targets(targets: Iterable[Path], like: Sequence[str], overwrite: bool
     from ct_vae.errors import ConfigError
     from ct_vae.io.dicom_writer import check_target
 
-    sources = [Path(each).resolve() for each in like]
+    # Unlike `Path.resolve` this bears links in circles, which are refused when they are read.
+    sources = [Path(os.path.realpath(each)) for each in like]
     for target in targets:
-        if any(source.is_relative_to(target.resolve()) for source in sources):
+        if any(source.is_relative_to(os.path.realpath(target)) for source in sources):
             raise ConfigError(f"{target}: --like has this name", "choose another folder for -o")
         check_target(target, overwrite)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 import typer
@@ -22,6 +23,9 @@ from ct_vae.cli.scan import scan
 from ct_vae.cli.train import train
 from ct_vae.cli.verify import verify
 from ct_vae.errors import CtVaeError, StoppedError
+
+_USAGE = 2
+_SHOWN = 60
 
 app = typer.Typer(
     name="ct-vae",
@@ -51,6 +55,10 @@ def _version(version: bool = typer.Option(False, "--version", help="Print the ve
 
 def run() -> None:
     """Run the command line; an error that the user can mend is one line, without a traceback."""
+    # A name that the terminal cannot show must not end the work.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except StoppedError as stopped:
@@ -59,3 +67,12 @@ def run() -> None:
     except CtVaeError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
+    except UnicodeEncodeError as error:
+        # The command line and folders give names as they are; those in files are text.
+        text = error.object[max(0, error.start - _SHOWN) : error.end + _SHOWN]
+        typer.echo(
+            f"error: {text!a} has no name in the encoding {error.encoding} of these surroundings; "
+            "set PYTHONUTF8=1 or a UTF-8 locale such as LC_ALL=C.UTF-8",
+            err=True,
+        )
+        sys.exit(_USAGE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
 from ct_vae.config.base import Section
 from ct_vae.config.inference import InferenceConfig
@@ -33,12 +33,19 @@ class LatentConfig(Section):
     """Training patches over which they were measured."""
 
 
+def _as_text(name: Any) -> Any:
+    """Names of files, from which this one often comes, need not be text for Python."""
+    if not isinstance(name, str):
+        return name
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 class ModelFolderConfig(Section):
     """Architecture, preprocessing and latent statistics of trained weights."""
 
     format: Literal["ct_vae.model"] = MODEL_FORMAT
     format_version: Literal[1] = MODEL_VERSION
-    name: str
+    name: Annotated[str, BeforeValidator(_as_text)]
     model: ModelConfig
     preprocess: PreprocessConfig
     inference: InferenceConfig = InferenceConfig()

@@ -94,8 +94,10 @@ class VolumeCache:
         path, record_path = self._paths(key)
         voxels = as_int16(volume.voxels)
         # Without its record a file is nobody's; a record that stays would vouch for other bytes.
-        with contextlib.suppress(FileNotFoundError):
-            record_path.unlink()
+        try:
+            record_path.unlink(missing_ok=True)
+        except OSError as error:
+            writing_failed(record_path, error)
         sha256 = _write_array(path, voxels)
         facts = {
             "format": CACHE_FORMAT,

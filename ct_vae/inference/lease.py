@@ -65,7 +65,11 @@ class Leases:
             path.parent.mkdir(parents=True, exist_ok=True)
             while True:
                 descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-                owner = _try(descriptor, path)
+                try:
+                    owner = _try(descriptor, path)
+                except OSError:
+                    os.close(descriptor)
+                    raise
                 if owner is None:
                     break
                 os.close(descriptor)
@@ -114,9 +118,15 @@ def _try(descriptor: int, path: Path) -> str | None:
     owner = _owner_of(descriptor)
     if owner is not None and _lives(owner, os.fstat(descriptor).st_mtime, locks):
         return str(owner)
-    os.ftruncate(descriptor, 0)
     us = _Owner(socket.gethostname(), os.getpid())
-    os.pwrite(descriptor, json.dumps(us._asdict()).encode(), 0)
+    try:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps(us._asdict()).encode(), 0)
+    except OSError:
+        # A lease that does not say whose it is would be left for ever when the disk is full.
+        with contextlib.suppress(OSError):
+            path.unlink()
+        raise
     return None if _is_at(descriptor, path) else ""
 
 

@@ -89,8 +89,10 @@ class FolderStage:
                 with contextlib.suppress(OSError):
                     os.replace(aside, self.target)  # noqa: PTH105
                 raise
-            sync_folder(self.target.parent)
-            shutil.rmtree(aside, ignore_errors=True)
+            try:
+                sync_folder(self.target.parent)
+            finally:
+                shutil.rmtree(aside, ignore_errors=True)
         finally:
             os.close(older)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 from collections.abc import Mapping
@@ -9,8 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ct_vae.errors import OutputError
-from ct_vae.io.atomic import write_text
+from ct_vae.io.atomic import write_text, writing_failed
 
 METRICS = "metrics.jsonl"
 
@@ -19,6 +20,9 @@ class NoLog:
     """Takes lines and keeps none, for ranks that do not write."""
 
     def write(self, values: Mapping[str, float | int | str | None]) -> None:
+        """Do nothing."""
+
+    def sync(self) -> None:
         """Do nothing."""
 
 
@@ -41,9 +45,13 @@ class RunLog:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+        except OSError as error:
+            writing_failed(path, error)
+        try:
             os.ftruncate(self._file, _whole_lines(path))
         except OSError as error:
-            raise OutputError(f"{path}: cannot be opened: {error.strerror}") from None
+            os.close(self._file)
+            writing_failed(path, error)
 
     def __enter__(self) -> RunLog:
         return self
@@ -58,16 +66,32 @@ class RunLog:
 
     def write(self, values: Mapping[str, float | int | str | None]) -> None:
         """Append one line."""
-        line = (json.dumps(values, allow_nan=False) + "\n").encode()
+        try:
+            self._append((json.dumps(values, allow_nan=False) + "\n").encode())
+        except OSError as error:
+            writing_failed(self._path, error)
+
+    def sync(self) -> None:
+        """Bring all lines to the disk, so that no state of the run outlives what led to it.
+
+        Raises:
+            OutputError: If that fails.
+        """
+        try:
+            os.fsync(self._file)
+        except OSError as error:
+            writing_failed(self._path, error)
+
+    def _append(self, line: bytes) -> None:
         size = os.fstat(self._file).st_size
         try:
             if os.write(self._file, line) < len(line):
-                raise OSError(28, "No space left on device")
-        except OSError as error:
-            os.ftruncate(self._file, size)
-            raise OutputError(
-                f"{self._path}: cannot be written: {error.strerror}", "free some space"
-            ) from None
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            # What cannot even be cut off is passed over by `read_log`, and cut at the next start.
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, size)
+            raise
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

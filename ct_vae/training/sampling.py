@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -212,8 +213,9 @@ def _clear(folder: Path, originals: Originals, overwrite: bool) -> None:
     """Remove what an earlier call has left, lest it pass for results of this one."""
     places = (folder, folder / BEST, folder / _LAST)
     for case in originals:
-        path = case.path.resolve()
-        if path.parent in {place.resolve() for place in places} and _OURS.fullmatch(path.name):
+        # Unlike `Path.resolve` this bears links in circles, which are refused when they are read.
+        parent, name = os.path.split(os.path.realpath(case.path))
+        if parent in map(os.path.realpath, places) and _OURS.fullmatch(name):
             raise ConfigError(
                 f"{case.path}: an input has the name and place of a result",
                 "choose another folder for -o",

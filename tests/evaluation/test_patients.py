@@ -26,6 +26,11 @@ def test_volumes_are_found_by_their_place_however_it_is_written(listed, name, mo
     assert unit_of(listed / "link.nii.gz", "case_0002", patients) == "P2"
 
 
+def test_a_link_in_a_circle_has_a_patient_too(listed):
+    (listed / "a.nii.gz").symlink_to(listed / "a.nii.gz")
+    assert unit_of(listed / "a.nii.gz", "case_0001", read_patients(listed / "list.csv")) == "P1"
+
+
 def test_who_is_not_listed_is_a_patient_of_their_own(listed):
     patients = read_patients(listed / "list.csv")
     for name in ("c.nii.gz", "sub/a.nii.gz"):

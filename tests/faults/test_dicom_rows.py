@@ -1,5 +1,7 @@
 """Rows 18 to 27 of the list of faults: DICOM series."""
 
+import re
+
 import numpy as np
 import pytest
 from pydicom.config import disable_value_validation
@@ -7,12 +9,22 @@ from pydicom.dataset import Dataset
 from pydicom.filewriter import dcmwrite
 from pydicom.pixels.encoders import RLELosslessEncoder
 from pydicom.sequence import Sequence
-from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, MediaStorageDirectoryStorage, RLELossless
+from pydicom.uid import (
+    MPEG2MPML,
+    HTJ2KLossless,
+    JPEG2000Lossless,
+    JPEGLSLossless,
+    MediaStorageDirectoryStorage,
+    RLELossless,
+)
 
+from ct_vae.errors import InputError, NoInputError
 from ct_vae.io import ReadOptions, read_volume, scan_series
+from ct_vae.io.volumes import volume_sha256
 from tests.cli._run import call
 from tests.faults._doors import accept, left_in, refuse
 from tests.io._series import (
+    CT_IMAGE,
     compress,
     file_meta,
     hounsfield,
@@ -22,6 +34,7 @@ from tests.io._series import (
     set_stored,
     write_series,
 )
+from tests.io.test_dicom_codecs import HTJ2K, JPEG_LS, by_itk
 
 CONSENT = "--resample-irregular"
 
@@ -100,28 +113,69 @@ def test_22_series_orientations_and_phases_become_cases_of_their_own(model_folde
     assert found == {int(total) for total in expected}
 
 
+# What lies beside a CT series and has slices enough to be taken for one, and why it is not.
+OTHERS = {
+    "localizer": (CT_IMAGE, "CT", "LOCALIZER", "a localizer (scout view)"),
+    "dose sheet": (CT_IMAGE, "CT", "DOSE_INFO", "a screen capture or dose report"),
+    "report": (
+        "1.2.840.10008.5.1.4.1.1.88.67",
+        "SR",
+        "AXIAL",
+        "modality SR: a structured report, such as a dose report",
+    ),
+    "capture": (
+        "1.2.840.10008.5.1.4.1.1.7",
+        "CT",
+        "AXIAL",
+        "a secondary capture, not a CT image",
+    ),
+    "mask": ("1.2.840.10008.5.1.4.1.1.66.4", "SEG", "AXIAL", "modality SEG: a segmentation"),
+}
+
+
+def other_series(sop_class, modality, kind, number):
+    """Slices of plausible pixels that say that they are no CT image."""
+    slices = make_series(6, seed=number)
+    for k, each in enumerate(slices):
+        each.SOPClassUID = each.file_meta.MediaStorageSOPClassUID = sop_class
+        each.Modality, each.ImageType = modality, ["ORIGINAL", "PRIMARY", kind]
+        each.SeriesInstanceUID, each.SeriesNumber = f"1.2.5.{number}", number
+        name = f"1.2.6.{number}.{k}"
+        each.SOPInstanceUID = each.file_meta.MediaStorageSOPInstanceUID = name
+    return slices
+
+
 def test_23_what_is_no_ct_volume_is_skipped_with_its_reason(model_folder, tmp_path):
     folder = folder_of(make_series(6), tmp_path)
-    kinds = {
-        "localizer": ("1.2.840.10008.5.1.4.1.1.2", "CT", ["ORIGINAL", "PRIMARY", "LOCALIZER"]),
-        "dose": ("1.2.840.10008.5.1.4.1.1.88.67", "SR", None),
-        "capture": ("1.2.840.10008.5.1.4.1.1.7", "CT", ["DERIVED", "SECONDARY"]),
-        "mask": ("1.2.840.10008.5.1.4.1.1.66.4", "SEG", ["DERIVED", "PRIMARY"]),
-    }
-    for k, (name, (sop, modality, kind)) in enumerate(kinds.items()):
-        other = make_series(1)[0]
-        other.SOPClassUID, other.Modality = sop, modality
-        other.file_meta.MediaStorageSOPClassUID = sop
-        other.ImageType = kind
-        other.SeriesInstanceUID = f"1.2.5.{k}"
-        save(other, folder / name)
+    for number, (sop_class, modality, kind, _) in enumerate(OTHERS.values(), 10):
+        slices = other_series(sop_class, modality, kind, number)
+        write_series(folder, slices, lambda k, n=number: f"{n}_{k}")
     out = tmp_path / "out"
     code, text = call("encode", model_folder, folder, "-o", out)
-    assert code == 0
-    assert text.count("skipped") >= 4
-    assert len([name for name in left_in(out) if name.endswith(".nii.gz")]) == 1
-    fates = {each.verdict for each in scan_series(folder)}
-    assert fates == {"ok", "skipped"}
+    assert code == 0, text
+    found = {each.number: each for each in scan_series(folder)}
+    for number, (_, _, _, reason) in enumerate(OTHERS.values(), 10):
+        assert (found[number].verdict, found[number].reason) == ("skipped", reason)
+        assert f"skipped: {reason}" in text
+        with pytest.raises(NoInputError, match="is no CT volume: " + re.escape(reason)):
+            read_volume(found[number].path)
+    name = f"{found[3].id}_latent"
+    assert {path.name for path in out.rglob("*.*")} == {f"{name}.nii.gz", f"{name}.json"}
+    np.testing.assert_array_equal(read_volume(folder).voxels, hounsfield(6))
+
+
+def test_23_a_scout_within_the_series_is_no_slice_of_it(model_folder, tmp_path):
+    folder = folder_of(make_series(6), tmp_path)
+    # It would lengthen the volume by one slice in step with the others.
+    scout = make_series(7, seed=5)[6]
+    scout.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+    save(scout, folder / "scout")
+    record = accept(model_folder, folder)
+    assert record["source"]["grid"]["shape"] == [10, 12, 6]
+    volume = read_volume(folder)
+    np.testing.assert_array_equal(volume.voxels, hounsfield(6))
+    (told,) = volume.warnings
+    assert told.endswith("was skipped: a localizer (scout view)")
 
 
 def test_24_rescale_is_taken_slice_by_slice_and_never_guessed(model_folder, tmp_path):
@@ -166,9 +220,29 @@ def test_26_a_cut_slice_is_named_and_other_files_are_passed_over(model_folder, t
     (folder / "notes.txt").write_text("not DICOM")
     (folder / "thumbs").write_bytes(b"\x89PNG\r\n")
     accept(model_folder, folder)
+    np.testing.assert_array_equal(read_volume(folder).voxels, hounsfield(6))
     cut = folder / "010"
     cut.write_bytes(cut.read_bytes()[:-50])
-    refuse(model_folder, folder, 4, "102.5", "truncated")
+    refuse(model_folder, folder, 4, "slice 2 of 6, at 102.500 mm", "truncated", "190 of 240 bytes")
+
+
+@pytest.mark.parametrize("end", ["003", "038"])
+def test_26_an_end_slice_whose_header_is_cut_is_missed_and_named(model_folder, tmp_path, end):
+    # Nothing in the places of the other slices tells that one is missing.
+    folder = folder_of(make_series(6), tmp_path)
+    cut = folder / end
+    # Twelve bytes lead to the pixels.
+    cut.write_bytes(cut.read_bytes()[: -240 - 12 - 3])
+    cause = f"a slice may be missing: beside its slices, the file {end} is truncated"
+    with pytest.raises(InputError, match=cause):
+        read_volume(folder)
+    out = tmp_path / "out"
+    code, text = call("encode", model_folder, folder, "-o", out)
+    # The slices that are whole and the file that is not are two cases, both refused.
+    assert code == 8, text
+    assert cause in text
+    assert f": the file {end} is truncated: it ends within its header" in text
+    assert left_in(out) == {"failures.jsonl"}
 
 
 def test_26_a_dicomdir_leads_nowhere(model_folder, tmp_path):
@@ -189,27 +263,54 @@ def test_26_a_dicomdir_leads_nowhere(model_folder, tmp_path):
     assert not any(secret in each.files for each in scan_series(folder))
 
 
-def test_27_compressed_slices_are_decoded_to_the_bit(model_folder, tmp_path):
+def rle(dataset):
+    """An encoder: what pydicom makes of a slice."""
+    rle.syntax = RLELossless
+    return RLELosslessEncoder.encode(dataset, index=0)
+
+
+@pytest.mark.parametrize("encode", [rle, by_itk("JPEG2000"), by_itk("JPEG")])
+def test_27_compressed_slices_are_decoded_to_the_bit(model_folder, tmp_path, encode):
     slices = make_series(5)
     for each in slices:
-        compress(each, RLELossless, lambda d: RLELosslessEncoder.encode(d, index=0))
+        compress(each, "1.2.3", encode)
+        each.file_meta.TransferSyntaxUID = encode.syntax
     folder = folder_of(slices, tmp_path)
-    accept(model_folder, folder)
-    np.testing.assert_array_equal(read_volume(folder).voxels, hounsfield(5))
+    record = accept(model_folder, folder)
+    volume = read_volume(folder)
+    np.testing.assert_array_equal(volume.voxels, hounsfield(5))
+    assert record["source"]["sha256"] == volume_sha256(volume)
 
 
-@pytest.mark.parametrize("syntax", [JPEG2000Lossless, JPEGLSLossless, "1.2.840.10008.1.2.4.201"])
-def test_27_what_cannot_be_decoded_is_an_error_of_the_case(model_folder, tmp_path, syntax, capfd):
+@pytest.mark.parametrize(("syntax", "frame"), [("80", JPEG_LS), ("201", HTJ2K)])
+def test_27_one_compressed_slice_among_others_is_decoded_to_the_bit(tmp_path, syntax, frame):
+    slices, expected = make_series(5), hounsfield(5)
+    y, x = np.indices((12, 10))
+    expected[:, :, 2] = ((x * 37 + y * 91) % 1500 + 300 - 1024).T
+    slices[2].PixelRepresentation = 0
+    compress(slices[2], f"1.2.840.10008.1.2.4.{syntax}", lambda _: frame)
+    np.testing.assert_array_equal(read_volume(folder_of(slices, tmp_path)).voxels, expected)
+
+
+@pytest.mark.parametrize(
+    ("syntax", "frame", "cause"),
+    [
+        (JPEG2000Lossless, b"\xff\x4f\xff\x51 no image", "are no JPEG 2000 image"),
+        (JPEGLSLossless, JPEG_LS[:40], "are no JPEG image"),
+        (JPEGLSLossless, JPEG_LS[:-20], "are cut short"),
+        (JPEGLSLossless, JPEG_LS.replace(b"\0\x0c\0\x0a", b"\0\x0a\0\x0c"), "has 10 rows, 12"),
+        (RLELossless, b"\1\0\0\0\x40" + bytes(80), "RLE-compressed pixel data are damaged"),
+        (HTJ2KLossless, HTJ2K.replace(b"\xff\x90", b"\xff\x30"), "pip install pylibjpeg"),
+        # Lossy MPEG-2 is in no decoder of still images.
+        (MPEG2MPML, b"\0\0\1\xb3" * 20, "transfer syntax 1.2.840.10008.1.2.4.100"),
+    ],
+)
+def test_27_what_cannot_be_decoded_is_an_error_of_the_case(
+    model_folder, tmp_path, syntax, frame, cause, capfd
+):
     slices = make_series(5)
-    compress(slices[2], syntax, lambda _: b"\xff\x4f\xff\x51 no such image")
-    refuse(model_folder, folder_of(slices, tmp_path), 4, "105.000")
-
-
-def test_27_a_missing_codec_is_named(model_folder, tmp_path):
-    slices = make_series(5)
-    # Lossy MPEG-2 is in no decoder of still images.
-    compress(slices[2], "1.2.840.10008.1.2.4.100", lambda _: b"\0\0\1\xb3" * 20)
-    refuse(model_folder, folder_of(slices, tmp_path), 4, "1.2.840.10008.1.2.4.100")
+    compress(slices[2], syntax, lambda _: frame)
+    refuse(model_folder, folder_of(slices, tmp_path), 4, "slice 3 of 5, at 105.000 mm", cause)
 
 
 def test_one_slice_is_no_volume(model_folder, tmp_path):

@@ -1,24 +1,33 @@
 """Rows 31 and 32 of the list of faults: disks that fail and processes that are killed."""
 
 import errno
+import itertools
 import json
 import os
-import subprocess
-import sys
-from pathlib import Path
+import shutil
 
 import pytest
-import torch
 
 from ct_vae.datasets.cache import VolumeCache
 from ct_vae.errors import OutputError
-from ct_vae.io import read_latent, write_latent, write_volume
-from ct_vae.io.atomic import write_text
-from ct_vae.training.checkpoint import Checkpoint, newest_checkpoint, save_checkpoint
+from ct_vae.io import read_latent, write_volume
+from ct_vae.training import train
+from ct_vae.training.checkpoint import newest_checkpoint
+from ct_vae.training.run_log import METRICS
 from tests._small import ct_volume
 from tests.cli._run import call
-from tests.faults._doors import contents, left_in
-from tests.io._samples import Disk, latent_of
+from tests.faults._doors import left_in
+from tests.faults._writers import (
+    KEY,
+    WRITERS,
+    assert_old_or_new,
+    hidden,
+    kill_everywhere,
+    visible,
+)
+from tests.io._samples import Disk
+from tests.io._series import make_series, write_series
+from tests.training.test_trainer import config, patches
 
 CODES = [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE]
 
@@ -52,113 +61,124 @@ def test_31_a_disk_that_fails_ends_with_7_and_the_same_command_goes_on(
         read_latent(out / f"{name}_latent.nii.gz")
 
 
-def state_of(k):
-    """A state of a run, which differs with ``k``."""
-    return Checkpoint(k, {"a": torch.full((500,), float(k))}, {"config": {}})
-
-
-WRITERS = {
-    "latent": lambda place, k: write_latent(latent_of(seed=k), place / "a_latent.nii.gz"),
-    "volume": lambda place, k: write_volume(ct_volume(seed=k), place / "a.nii.gz"),
-    "metaimage": lambda place, k: write_volume(ct_volume(seed=k), place / "a.mha"),
-    "state": lambda place, k: save_checkpoint(place, state_of(k)),
-    "cache": lambda place, k: VolumeCache(place).put("ab" * 32, ct_volume(seed=k)),
-    "table": lambda place, k: write_text(place / "metrics.csv", f"{k}\n" * 400),
-}
-# A process that is killed at one operation on the disk, by its number.
-KILLED = """
-import os, sys
-from pathlib import Path
-from tests.faults.test_disk_rows import WRITERS
-name, place, wanted = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
-done = 0
-def counted(original):
-    def call(*args, **options):
-        global done
-        done += 1
-        if done == wanted:
-            os.kill(os.getpid(), 9)
-        if original is write:
-            args = args[0], bytes(args[1][:2000])
-        return original(*args, **options)
-    return call
-write = os.write
-for operation in ("write", "fsync", "replace"):
-    setattr(os, operation, counted(getattr(os, operation)))
-if wanted > 0:
-    WRITERS[name](place, 2)
-else:
-    for wanted in range(1, 10_000):
-        child = os.fork()
-        if not child:
-            done = 0
-            WRITERS[name](place / str(wanted), 2)
-            os._exit(0)
-        if os.waitpid(child, 0)[1] == 0:
-            break
-    os.write(1, str(wanted).encode())
-"""
-
-
-def killed(name, place):
-    """Kill a writer once at each of its operations, in a folder of its own; how often."""
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, name, place, "0"],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=True,
-    )
-    return int(done.stdout)
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    """Folders of killed writers, and how often each was killed."""
+    place = tmp_path_factory.mktemp("killed")
+    return place, kill_everywhere(place)
 
 
 @pytest.mark.parametrize("name", WRITERS)
-def test_32_a_kill_at_any_operation_leaves_old_or_new_and_the_next_start_cleans_up(tmp_path, name):
-    write = WRITERS[name]
-    places = [tmp_path / "run" / str(k) for k in range(1, 60)]
-    for place in (tmp_path / "old", tmp_path / "new", *places):
-        place.mkdir(parents=True)
-        write(place, 1)
-    write(tmp_path / "new", 2)
-    olds, news = (relative(tmp_path / state) for state in ("old", "new"))
-    count = killed(name, tmp_path / "run")
-    assert 3 < count < len(places)
-    for place in places[: count - 1]:
-        for file, content in relative(place).items():
-            if not any(part.startswith(".") for part in Path(file).parts):
-                assert content in (olds.get(file), news.get(file))
+def test_32_a_kill_at_any_operation_leaves_old_or_new_and_the_next_start_cleans_up(
+    killed, tmp_path, name
+):
+    (run, counts), write = killed, WRITERS[name].write
+    write(tmp_path, 1)
+    old = visible(tmp_path)
+    write(tmp_path, 2)
+    new = visible(tmp_path)
+    assert old != new
+    assert counts[name] > 3
+    for place in (run / name / str(k) for k in range(1, counts[name] + 1)):
+        assert_old_or_new(name, place, old, new)
         if name == "state":
             assert newest_checkpoint(place, pytest.fail).samples_seen in {1, 2}
         write(place, 2)
-        assert relative(place) == news
+        assert visible(place) == new
+        assert not hidden(place)
 
 
-def relative(place):
-    """All files of a folder by their names in it; times of the disk are left out."""
-    found = {os.path.relpath(path, place): content for path, content in contents(place).items()}
-    for name, content in found.items():
-        if b'"stamp"' in content:
-            facts = json.loads(content)["entry"]
-            found[name] = json.dumps({key: facts[key] for key in facts if key != "stamp"}).encode()
-    return found
-
-
-@pytest.mark.parametrize("code", CODES[:3], ids=lambda code: errno.errorcode[code])
-def test_31_no_writer_leaves_a_temporary_file_when_the_disk_fails(tmp_path, disk, code):
-    for name, write in WRITERS.items():
-        place = tmp_path / name
+@pytest.mark.parametrize("name", WRITERS)
+def test_31_a_fault_at_any_operation_leaves_old_or_new_and_no_temporary_file(tmp_path, disk, name):
+    write, disk.piece = WRITERS[name].write, WRITERS[name].piece
+    for place in (tmp_path / "old", tmp_path / "new", tmp_path / "run"):
+        place.mkdir()
         write(place, 1)
-        before = relative(place)
-        for operation in ("write", "fsync", "replace"):
-            disk.fail_at(operation, 1, code)
-            with pytest.raises(OutputError) as caught:
-                write(place, 2)
-            disk.heal()
-            assert caught.value.exit_code == 7
-            after = relative(place)
-            if name == "cache":
-                # What is derived may be lost: without its record an entry is nobody's.
-                assert after.items() <= before.items()
-            else:
-                assert after == before
+    disk.clear()
+    write(tmp_path / "new", 2)
+    points = disk.points()
+    assert {"write", "fsync", "replace"} <= {operation for operation, _ in points}
+    place, old, new = tmp_path / "run", visible(tmp_path / "old"), visible(tmp_path / "new")
+    for (operation, number), code in itertools.product(points, (errno.ENOSPC, errno.EIO)):
+        shutil.rmtree(place)
+        shutil.copytree(tmp_path / "old", place)
+        disk.fail_at(operation, number, code)
+        with pytest.raises(OutputError) as caught:
+            write(place, 2)
+        disk.heal()
+        replaced = disk.replaced
+        assert caught.value.exit_code == 7
+        assert os.strerror(code) in caught.value.cause
+        assert not hidden(place), (operation, number)
+        assert_old_or_new(name, place, old, new)
+        if name == "log":
+            assert (place / METRICS).read_bytes().endswith(b"}\n")
+        elif name == "cache":
+            # The older entry lost its record, since a new one is written only where that was wrong.
+            assert (VolumeCache(place).find(KEY) is None) == (replaced < 2)
+        elif replaced == 0:
+            assert visible(place) == old
+
+
+def spread(points):
+    """The first, a middle and the last operation of each kind."""
+    kinds = [list(group) for _, group in itertools.groupby(points, lambda point: point[0])]
+    return [kind[at] for kind in kinds for at in sorted({0, len(kind) // 2, len(kind) - 1})]
+
+
+def test_31_a_run_that_meets_a_failing_disk_goes_on_to_the_same_end(tmp_path, disk):
+    disk.piece = 1 << 20
+    whole = train(patches(), config(tmp_path / "whole"), name="a")
+    # What is written by offset is the name of the process, which nothing depends on.
+    points = [point for point in disk.points() if point[0] != "pwrite"]
+    for k, (operation, number) in enumerate(spread(points)):
+        place = tmp_path / f"{operation}_{number}"
+        disk.fail_at(operation, number, (errno.ENOSPC, errno.EIO)[k % 2])
+        with pytest.raises(OutputError) as caught:
+            train(patches(), config(place), name="a")
+        disk.heal()
+        assert caught.value.exit_code == 7
+        assert not list(place.rglob("*.tmp")), place
+        if (place / METRICS).exists():
+            assert all(json.loads(line) for line in (place / METRICS).read_text().splitlines())
+        again = train(patches(), config(place), name="a", resume=True)
+        for file in ("model.safetensors", METRICS):
+            assert (again / file).read_bytes() == (whole / file).read_bytes(), place
+
+
+@pytest.fixture(scope="module")
+def decoding(model_folder, tmp_path_factory):
+    """Arguments that decode a latent to DICOM, but for the folder."""
+    place = tmp_path_factory.mktemp("decoding")
+    source = write_series(place / "in" / "case", make_series(5))
+    assert call("encode", model_folder, source, "-o", place / "latents")[0] == 0
+    return ("decode", model_folder, place / "latents", "--format", "dicom", "--like", source)
+
+
+@pytest.fixture(scope="module")
+def measuring(model_folder, tmp_path_factory):
+    """Arguments that evaluate a case, but for the folder."""
+    place = tmp_path_factory.mktemp("measuring")
+    write_volume(ct_volume((16, 16, 12)), place / "a.nii.gz")
+    return ("evaluate", model_folder, place / "a.nii.gz")
+
+
+@pytest.mark.parametrize("command", ["decoding", "measuring"])
+def test_31_a_command_on_a_failing_disk_ends_with_7(request, tmp_path, disk, command):
+    arguments, disk.piece = request.getfixturevalue(command), 1 << 20
+    disk.clear()
+    assert call(*arguments, "-o", tmp_path / "whole")[0] == 0
+    names = left_in(tmp_path / "whole")
+    again = ["--overwrite"] if command == "decoding" else []
+    for k, (operation, number) in enumerate(spread(disk.points())):
+        out, code = tmp_path / str(k), (errno.ENOSPC, errno.EIO)[k % 2]
+        disk.fail_at(operation, number, code)
+        done, text = call(*arguments, "-o", out)
+        disk.heal()
+        assert done == 7, text
+        assert os.strerror(code) in text
+        assert not hidden(out)
+        if command == "decoding":
+            assert left_in(out) in (set(), names)
+    assert call(*arguments, "-o", out, *again)[0] == 0
+    assert left_in(out) == names

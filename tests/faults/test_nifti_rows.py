@@ -271,3 +271,8 @@ def test_15_odd_sides_are_padded_and_cropped_back(model_folder, tmp_path, shape,
     back = nib.load(tmp_path / "a_decoded.nii.gz")
     assert back.shape == shape
     np.testing.assert_array_equal(back.affine, nib.load(path).affine)
+    # What the model would have to give back, and what becomes of it.
+    codec = ct_vae.load_codec(model_folder, "cpu")
+    prepared = codec.preprocessor(read_volume(path, ReadOptions(force=True)), codec.network.factor)
+    same = restore(prepared.tensor[0, 0], prepared.record, volume.grid)
+    np.testing.assert_allclose(same.voxels, np.clip(volume.voxels, -1000, 1000), atol=1e-3)

@@ -173,3 +173,15 @@ def test_30_a_link_to_itself_fails_alone(model_folder, tmp_path):
     assert "self.nii.gz" in text
     names = {"a_latent.nii.gz", "a_latent.json", "failures.jsonl"}
     assert left_in(tmp_path / "out") == names
+
+
+def test_30_a_link_to_itself_is_no_series_to_be_like(model_folder, tmp_path):
+    write_volume(ct_volume(), tmp_path / "a.nii.gz")
+    out = tmp_path / "latents"
+    assert call("encode", model_folder, tmp_path / "a.nii.gz", "-o", out)[0] == 0
+    (tmp_path / "self").symlink_to("self")
+    words = ("--format", "dicom", "--like", tmp_path / "self")
+    code, text = call("decode", model_folder, out, "-o", tmp_path / "back", *words)
+    assert code == 4, text
+    assert str(tmp_path / "self") in text
+    assert not (tmp_path / "back").exists()

@@ -1,5 +1,6 @@
 """Rows 33 to 35, 37 and 38 of the list of faults: runs, their states, and foreign weights."""
 
+import gc
 import hashlib
 import json
 import os
@@ -41,6 +42,8 @@ def test_33_a_signal_saves_the_run_and_resuming_it_ends_as_if_nothing_was(tmp_pa
     with pytest.raises(StoppedError, match=f"stopped by {name} at 2 samples") as caught:
         train(data, config(tmp_path / "parts"))
     assert caught.value.exit_code == 75
+    # A run that began anew would end the same.
+    assert newest_checkpoint(tmp_path / "parts", pytest.fail).samples_seen == 2
     parts = train(patches(), config(tmp_path / "parts"), resume=True)
     for file in ("model.safetensors", "metrics.jsonl"):
         assert (whole / file).read_bytes() == (parts / file).read_bytes()
@@ -234,5 +237,48 @@ def test_38_a_run_goes_on_without_the_worker_that_died(tmp_path):
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_38_what_a_worker_refuses_is_told_with_its_case(workers):
-    with pytest.raises(CtVaeError, match="case_17"):
+    with pytest.raises(CtVaeError) as caught:
         next(Batches(Raising(patches()), 4, 2, 0, workers)(0))
+    assert str(caught.value) == "case_17.nii.gz: is truncated; copy it again"
+
+
+class Broken(list):
+    """Patches of a data set with a fault in its code."""
+
+    def __getitem__(self, index):
+        raise ValueError("no such key in case_17.nii.gz")
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Let PyTorch wait for ending workers not 5 seconds at each turn."""
+    monkeypatch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.2)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_38_a_fault_within_a_worker_comes_with_its_own_traceback():
+    with pytest.raises(ValueError, match=r"no such key in case_17\.nii\.gz") as caught:
+        next(Batches(Broken(patches()), 4, 2, 0, 1)(0))
+    assert "test_run_rows.py" in str(caught.value)
+    assert "in __getitem__" in str(caught.value)
+    # The traceback holds the worker, which would be waited for in some later test.
+    del caught
+    gc.collect()
+
+
+class Hanging(list):
+    """Patches whose worker never comes back."""
+
+    def __getitem__(self, index):
+        if torch.utils.data.get_worker_info():
+            signal.pause()
+        return super().__getitem__(index)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_38_a_worker_that_hangs_is_given_up_after_a_time(monkeypatch):
+    monkeypatch.setattr("ct_vae.training.batches._PATIENCE_S", 1)
+    batches = Batches(Hanging(patches()), 4, 2, 0, 1)
+    plain = Batches(patches(), 4, 2, 0)
+    assert all(torch.equal(*pair) for pair in zip(batches(0), plain(0), strict=True))
+    assert [note for note in batches.notes if "timed out after 1 seconds" in note]

@@ -1,13 +1,18 @@
 """Hostile surroundings: no home, no locale, no assertions, no network, no GPU, a wrong clock."""
 
+import io
 import json
 import os
+import sys
 
 import pytest
 
+from ct_vae.cli.main import run
 from ct_vae.io import read_latent, write_volume
+from ct_vae.models.model_folder import load_model_folder
 from tests._small import ct_volume
 from tests.cli._run import call, process
+from tests.cli.test_train import run_file
 from tests.faults._doors import ct_file, left_in
 
 # No connection can be made, and nothing of this package runs code from text or reads a pickle.
@@ -46,6 +51,8 @@ def hostile(tmp_path, repository):
         "PATH": os.environ["PATH"],
         "HOME": str(home),
         "LC_ALL": "C",
+        "PYTHONUTF8": "0",
+        "PYTHONCOERCECLOCALE": "0",
         "CUDA_VISIBLE_DEVICES": "",
         "OMP_NUM_THREADS": "1",
         "GUARDED": str(repository / "ct_vae"),
@@ -61,13 +68,13 @@ def test_every_command_works_in_hostile_surroundings_without_pickle_exec_or_netw
     place = tmp_path / "a b.c äö"
     write_volume(ct_volume((20, 18, 16)), place / "in" / "ct ü.nii.gz")
     model = {"down_channels": [4, 8], "num_res_blocks": 1, "mid_attn": False, "norm_groups": 2}
-    training = {"output_dir": str(place / "run"), "samples": 2, "batch_size": 1}
+    training = {"output_dir": "run", "samples": 2, "batch_size": 1}
     training |= {"patch_size": [8, 8, 8], "warmup_samples": 1, "save_every": 2, "log_every": 1}
     data = {"phantoms": {"train": 1, "val": 1, "spacing_mm": [16.0, 16.0, 16.0]}}
     tree = {"model": model, "training": training, "data": data}
-    (place / "run.json").write_text(json.dumps(tree))
+    (place / "rün.json").write_text(json.dumps(tree))
     commands = [
-        ("train", place / "run.json"),
+        ("train", place / "rün.json"),
         ("encode", place / "run", place / "in", "-o", place / "latents"),
         ("decode", place / "run", place / "latents", "-o", place / "back"),
         ("evaluate", place / "run", place / "in", "-o", place / "report"),
@@ -75,11 +82,44 @@ def test_every_command_works_in_hostile_surroundings_without_pickle_exec_or_netw
     for command in commands:
         # Only one of them: all libraries are compiled anew for it.
         optimised = {"PYTHONOPTIMIZE": "1"} if command[0] == "encode" else {}
-        done = process(*command, env=hostile | optimised, cwd=tmp_path)
+        done = process(*command, env=hostile | optimised, cwd=place)
         assert done.returncode == 0, done.stderr
+    assert load_model_folder(place / "run").config.name == "rün"
     assert read_latent(place / "latents" / "ct ü_latent.nii.gz").array.shape[0] == 4
     assert left_in(place / "back") == {"ct ü_decoded.nii.gz"}
     assert (tmp_path / "seen").read_text() == ""
+
+
+def test_a_path_that_the_surroundings_cannot_name_is_one_line(tmp_path, monkeypatch, capsys):
+    real = os.mkdir
+
+    def mkdir(path, *mode):
+        # As it is where the encoding of file names is ASCII.
+        os.fspath(path).encode("ascii")
+        real(path, *mode)
+
+    (tmp_path / "ün").mkdir()
+    monkeypatch.setattr("sys.argv", ["ct-vae", "train", str(run_file(tmp_path / "ün"))])
+    monkeypatch.setattr(os, "mkdir", mkdir)
+    with pytest.raises(SystemExit) as done:
+        run()
+    assert done.value.code == 2
+    (told,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert "\\xfcn/run' has no name in the encoding ascii of these surroundings" in told
+    assert told.endswith("set PYTHONUTF8=1 or a UTF-8 locale such as LC_ALL=C.UTF-8")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+def test_a_terminal_that_cannot_show_a_name_ends_nothing(monkeypatch, encoding):
+    streams = [io.TextIOWrapper(io.BytesIO(), encoding, "strict") for _ in range(2)]
+    for name, stream in zip(("stdout", "stderr"), streams, strict=True):
+        monkeypatch.setattr(sys, name, stream)
+    monkeypatch.setattr("sys.argv", ["ct-vae", "--version"])
+    with pytest.raises(SystemExit):
+        run()
+    for stream in streams:
+        print("ü \udcff", file=stream, flush=True)
+        assert b"\\udcff" in stream.buffer.getvalue()
 
 
 def test_a_device_that_is_not_there_is_an_error_and_never_the_cpu(model_folder, tmp_path):

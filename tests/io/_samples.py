@@ -115,11 +115,12 @@ def latent_of(
 class Disk:
     """Counts the operations that reach the disk, and lets the n-th of one kind fail.
 
-    Writes are cut short, as a disk may do, so that there are many of them.
+    Writes are cut to ``piece`` bytes, as a disk may do, so that there are many of them.
     """
 
-    def __init__(self, patch: pytest.MonkeyPatch) -> None:
-        self.counts = {"write": 0, "fsync": 0, "replace": 0}
+    def __init__(self, patch: pytest.MonkeyPatch, piece: int = 200) -> None:
+        self.piece = piece
+        self.counts = {"write": 0, "pwrite": 0, "fsync": 0, "replace": 0}
         self.failing: tuple[str, int, int] | None = None
         self.replaced = 0
         for name in self.counts:
@@ -132,7 +133,7 @@ class Disk:
                 code = self.failing[2]
                 raise OSError(code, os.strerror(code))
             if name == "write":
-                args = args[0], bytes(args[1][:200])
+                args = args[0], bytes(args[1][: self.piece])
             result = original(*args, **kwargs)
             self.replaced += name == "replace"
             return result
@@ -140,9 +141,17 @@ class Disk:
         return call
 
     def fail_at(self, name: str, number: int, code: int) -> None:
-        self.counts = dict.fromkeys(self.counts, 0)
+        self.clear()
         self.failing = (name, number, code)
         self.replaced = 0
+
+    def clear(self) -> None:
+        """Count from here on."""
+        self.counts = dict.fromkeys(self.counts, 0)
+
+    def points(self) -> list[tuple[str, int]]:
+        """All operations that were counted, each of which may fail."""
+        return [(name, n) for name, count in self.counts.items() for n in range(1, count + 1)]
 
     def heal(self) -> None:
         self.failing = None

@@ -88,3 +88,11 @@ def test_what_is_read_is_not_written_over(tmp_path):
             refuse_source(files, source)
     refuse_source(files, tmp_path / "elsewhere.safetensors")
     refuse_source(files, tmp_path.parent)
+
+
+def test_a_link_in_a_circle_is_no_target(tmp_path):
+    link = tmp_path / "self"
+    link.symlink_to(link)
+    (tmp_path / "config.json").touch()
+    refuse_source(model_targets(tmp_path), link)
+    refuse_source([link], tmp_path)

@@ -188,6 +188,15 @@ def test_a_refused_case_is_listed_and_the_rest_is_finished(run, tmp_path):
     assert lines[1].endswith("recon_a.nii.gz is case 2")
 
 
+def test_a_link_in_a_circle_fails_alone(run, tmp_path):
+    link = tmp_path / "self.nii.gz"
+    link.symlink_to(link)
+    cases = {Case(link, "self"): partial(read_volume, link), **originals("a")}
+    assert sample_run(run, cases, tmp_path / "out", SampleOptions(0)) == 8
+    names = {"recon_a.nii.gz", "samples.png", "failures.jsonl"}
+    assert_only_files(tmp_path / "out", names)
+
+
 @pytest.mark.parametrize(
     ("options", "checkpoint", "message"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -61,9 +62,11 @@ def refuse_source(targets: Sequence[Path], source: Path) -> None:
     Raises:
         ConfigError: If a target is the source, or lies in the folder that is.
     """
-    read = source.resolve()
+    # Unlike `Path.resolve` this bears links in circles, which are refused when they are read.
+    read = os.path.realpath(source)
     for path in targets:
-        if path.exists() and read in (path.resolve(), path.resolve().parent):
+        place = os.path.realpath(path)
+        if path.exists() and read in (place, os.path.split(place)[0]):
             raise ConfigError(f"{path} is what is converted", "choose another -o")
 
 
