@@ -148,6 +148,15 @@ def test_a_signal_during_validation_saves_the_state_and_the_validation_is_made_u
     assert same_state(state(whole("kl")), state(parts))
 
 
+@pytest.fixture
+def interruptible():
+    """Ctrl-C acts; processes that a shell starts in the background ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_a_second_signal_ends_at_once(tmp_path, monkeypatch):
     advance = Run._advance
 
