@@ -23,6 +23,7 @@ from scipy.stats import wasserstein_distance
 from ct_vae import load_codec
 from ct_vae.cli.main import app
 from ct_vae.datasets.phantom import make_phantom
+from ct_vae.errors import CtVaeError
 from ct_vae.inference.codec import Codec
 from ct_vae.io import read_latent, read_volume, write_volume
 from ct_vae.latent import Latent
@@ -35,7 +36,11 @@ def ct_vae(*words: object) -> None:
     """Run a command of the package as a user would, without starting Python anew."""
     command = [str(word) for word in words]
     print("$ ct-vae", *command, flush=True)
-    if code := app(command, standalone_mode=False):
+    try:
+        code = app(command, standalone_mode=False)
+    except CtVaeError as error:
+        sys.exit(f"error: {error}")
+    if code:
         sys.exit(code)
 
 

@@ -81,7 +81,7 @@ def train_long(count: int, folder: Path) -> Figures:
         path.write_bytes(path.read_bytes()[:-100])
     listed = {"training": [{"image": path.name} for path in paths]}
     (folder / "list.json").write_text(json.dumps(listed))
-    config = _toy_run(folder, count)
+    config = _small_run(folder, count)
     named = config.model_copy(update={"data": DataConfig(datalist=str(folder / "list.json"))})
     try:
         train(None, named)
@@ -127,7 +127,7 @@ class _Spoilt(list[torch.Tensor]):
         return patch if index % 10 else torch.full_like(patch, float("nan"))
 
 
-def _toy_run(folder: Path, steps: int) -> RunConfig:
+def _small_run(folder: Path, steps: int) -> RunConfig:
     return RunConfig(
         model=SMALL_MODEL,
         training=TrainingConfig(

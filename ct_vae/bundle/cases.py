@@ -50,7 +50,9 @@ class CaseDataset(Dataset[Volume | Latent]):
     def __init__(self, path: str, latents: bool = False, **options: object) -> None:
         self.latents = latents
         self.options = ReadOptions.named("a data set of cases", options)
-        self.cases: list[Case] = discover([str(path)], latents=latents, report=_LOG.info)
+        self.cases: list[Case] = discover(
+            [str(path)], latents=latents, unique=False, report=_LOG.info
+        )
 
     def __len__(self) -> int:
         return len(self.cases)
@@ -111,7 +113,8 @@ class CaseRunner:
         Raises:
             CtVaeError: After all others are finished, if a case failed.
             OutputError: If results cannot be written.
-            StoppedError: If a signal came; what was begun is finished and written.
+            StoppedError: If a signal came, and what was begun is finished and written; a signal
+                ends an evaluation at once.
         """
         if self._way():
             raise CtVaeError(
@@ -136,8 +139,9 @@ class CaseRunner:
         def work(case: Case) -> None:
             _LOG.info(evaluation.work(case))
 
-        code = run_batch(cases, work, self.task, self._folder, _log)
-        evaluation.results.finish()
+        with evaluation.results:
+            code = run_batch(cases, work, self.task, self._folder, _log)
+        evaluation.finish()
         return code
 
     def _targets(self, rename: Callable[[str], str]) -> dict[Case, Path]:

@@ -27,7 +27,8 @@ _EVALUATION: Config = {
     "panels": True,
     "report": True,
     "full": False,
-    "keep_masks": False,
+    "write_masks": False,
+    "phantom": False,
 }
 # About so many samples are called an epoch: MONAI's clock counts epochs, this package's samples.
 _EPOCH_SAMPLES = 1000
@@ -116,6 +117,9 @@ def train_config(config: ModelFolderConfig, run: RunConfig) -> Config:
     """A workflow that trains a model of the same kind, on ``dataset_dir`` if it is set."""
     settings = run.as_json()
     settings.pop("notes", None)
+    if not settings["data"]["val_share"]:
+        # Told by nobody, and then not for another source of cases either.
+        settings["data"].pop("val_share")
     data = {"settings": "@settings", "dataset_dir": "@dataset_dir"}
     epochs = max(1, round(run.training.samples / _EPOCH_SAMPLES))
     length = "$@train#trainer#max_epochs * @train#trainer#epoch_samples"

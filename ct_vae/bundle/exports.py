@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -16,7 +17,6 @@ import torch
 from ct_vae.bundle.network import AutoencoderPart, DecoderNet, EncoderNet, portable, traced
 from ct_vae.errors import ConfigError, CtVaeError
 from ct_vae.io.atomic import atomic_write
-from ct_vae.models.model_folder import SUMS
 
 Format = Literal["torchscript", "onnx", "export"]
 ENDINGS = {"torchscript": ".ts", "onnx": ".onnx", "export": ".pt2"}
@@ -58,21 +58,23 @@ def export(part: AutoencoderPart, path: Path, form: Format) -> Parity:
 
     Args:
         part: On the CPU. Sides of its inputs stay free, as multiples of the factor.
-        path: Of the file; an older one is replaced.
+        path: Of the file; an older export is replaced.
         form: The format.
 
     Raises:
-        ConfigError: If there is no such format, the packages for it are not installed, or the
-            file is one of a model or run folder.
+        ConfigError: If there is no such format, the packages for it are not installed, or
+            something is there whose name does not end as that of an export.
         CtVaeError: If results differ by more than 0.1 HU; nothing is written then.
         OutputError: If the file cannot be written.
     """
     if form not in ENDINGS:
         raise ConfigError(f"a format is {', '.join(ENDINGS)}, got {form!r}")
-    if path.exists() and (path.parent / SUMS).is_file():
+    # Unlike `Path.exists` this bears names too long and folders that cannot be looked into.
+    if os.path.lexists(path) and path.suffix not in ENDINGS.values():
+        endings = ", ".join(ENDINGS.values())
         raise ConfigError(
-            f"{path} is a file of a model folder, which an export cannot stand for",
-            "choose another -o",
+            f"{path} is there and does not look like an export",
+            f"remove it, or choose a name that ends in {endings}",
         )
     content = _WRITERS[form](part)
     parity = _compare(part, content, form)

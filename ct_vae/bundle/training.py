@@ -11,9 +11,11 @@ from torch.utils.data import Dataset
 
 from ct_vae.config.load import parse_config
 from ct_vae.config.run import RunConfig
+from ct_vae.config.training import TrainingConfig
 from ct_vae.datasets.build import build_patches
 from ct_vae.datasets.case import TrainingCase
 from ct_vae.datasets.check import checked_split
+from ct_vae.errors import ConfigError
 from ct_vae.training.trainer import train
 from ct_vae.volume import Volume
 
@@ -23,6 +25,7 @@ _LOG = logging.getLogger(__name__)
 # Keys of section `data` that hold for any source of cases.
 _KEPT = ("augment", "resize_to", "cache_dir", "patient_pattern", "val_share", "val")
 _VAL_SHARE = 0.1
+_ADVERSARIAL_START = TrainingConfig.model_fields["adversarial_start_samples"].default
 
 
 def run_config(settings: Mapping[str, Any], dataset_dir: str = "") -> RunConfig:
@@ -39,7 +42,7 @@ def run_config(settings: Mapping[str, Any], dataset_dir: str = "") -> RunConfig:
     tree = dict(settings)
     if dataset_dir:
         data = tree.get("data") or {}
-        kept = {key: data[key] for key in _KEPT if data.get(key)}
+        kept = {key: data[key] for key in _KEPT if data.get(key) not in (None, [], ())}
         if not {"val", "val_share"} & kept.keys():
             kept["val_share"] = _VAL_SHARE
         tree["data"] = {**kept, "train": [str(dataset_dir)]}
@@ -96,14 +99,19 @@ class _Volumes(Sequence[Volume]):
 
 
 def _training(settings: Mapping[str, Any], samples: int) -> dict[str, Any]:
-    """Section ``training`` for another length of the run."""
-    training = {**(settings.get("training") or {}), "samples": samples}
-    # Those of the settings may be of a longer run.
-    if training.get("save_every"):
-        training["save_every"] = min(training["save_every"], samples)
-    if training.get("adversarial_weight") and "adversarial_start_samples" in training:
-        start = training["adversarial_start_samples"]
-        training["adversarial_start_samples"] = min(start, samples - 1)
+    """Section ``training`` for another length of the run; what is wrong in it stays wrong."""
+    given = settings.get("training") or {}
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"settings: training is no section but {given!r}", "give an object")
+    training = {**given, "samples": samples}
+    # Lengths of the settings may be those of a longer run.
+    lengths = {"save_every": samples}
+    if training.get("adversarial_weight"):
+        training.setdefault("adversarial_start_samples", _ADVERSARIAL_START)
+        lengths["adversarial_start_samples"] = samples - 1
+    for key, most in lengths.items():
+        if isinstance(training.get(key), int):
+            training[key] = min(training[key], most)
     return training
 
 

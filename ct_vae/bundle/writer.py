@@ -27,6 +27,8 @@ from ct_vae.training.run_log import METRICS, is_validation, read_log
 # Key of the run's settings among the texts of a weights file.
 _RUN_KEY = "ct_vae_run"
 METADATA = "configs/metadata.json"
+# All that lies in a bundle; runs and evaluations beside it are no part of it.
+_OURS = {"LICENSE", "configs", "docs", "models"}
 
 
 def write_bundle(
@@ -45,7 +47,7 @@ def write_bundle(
         ConfigError: If the bundle would replace anything but a bundle, or lie in the model folder.
         OutputError: If the bundle exists, or cannot be written.
     """
-    _check_place(output, model_folder)
+    _check_place(output, model_folder, overwrite)
     loaded = load_model_folder(model_folder)
     run = _settings(model_folder, loaded.config)
     measured = _measured(model_folder, loaded.config)
@@ -66,18 +68,28 @@ def write_bundle(
             folder.write(name, data)
 
 
-def _check_place(output: Path, model_folder: Path) -> None:
+def _check_place(output: Path, model_folder: Path, overwrite: bool) -> None:
     place, model = (Path(os.path.realpath(path)) for path in (output, model_folder))
     if place in (model, *model.parents):
         raise ConfigError(f"{output}: holds the model itself", "choose another folder for -o")
     if model in place.parents:
         raise ConfigError(f"{output}: lies in the model folder", "choose another folder for -o")
-    bundle = (place / METADATA).is_file()
-    if place.is_dir() and any(place.iterdir()) and not bundle:
+    names = set(_names_in(place)) if overwrite else set()
+    strange = sorted(names - _OURS)
+    if strange or (names and not os.path.exists(place / METADATA)):  # noqa: PTH110
+        what = f": {', '.join(strange[:3])}" if strange else ""
         raise ConfigError(
-            f"{output}: holds something that is no bundle, which is never replaced",
+            f"{output}: holds what is no bundle, which is never replaced{what}",
             "choose another folder for -o",
         )
+
+
+def _names_in(folder: Path) -> list[str]:
+    """What a folder holds; nothing where none can be looked into, which writing then tells."""
+    try:
+        return os.listdir(folder)  # noqa: PTH208
+    except OSError:
+        return []
 
 
 def _plain_tensors(network: torch.nn.Module) -> bytes:

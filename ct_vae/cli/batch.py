@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,6 +54,8 @@ def output_folder(output: Path) -> Path:
     """The folder for results, refused when it looks like the name of a file."""
     from ct_vae.errors import ConfigError
 
-    if output.is_file() or output.name.endswith((".nii", ".nii.gz", ".mha", ".nrrd")):
+    # Unlike `Path.is_file` this bears names too long and folders that cannot be looked into.
+    file = os.path.isfile(output)  # noqa: PTH113
+    if file or output.name.endswith((".nii", ".nii.gz", ".mha", ".nrrd")):
         raise ConfigError(f"-o {output} names a file", "-o takes a folder")
     return output

@@ -14,13 +14,13 @@ def bundle(
     model: options.Model,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the bundle.")],
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a folder that is there already.")
+        bool, typer.Option("--overwrite", help="Replace an older bundle, or an empty folder.")
     ] = False,
     authors: Annotated[str, typer.Option(help="Who made the model.")] = "not stated",
     copyright_: Annotated[
         str, typer.Option("--copyright", help="Who holds the rights in it.")
     ] = "not stated",
-    version: Annotated[str, typer.Option(help="Of the bundle.")] = "0.1.0",
+    version: Annotated[str, typer.Option(help="Version of the bundle.")] = "0.1.0",
 ) -> None:
     """Write a MONAI Bundle: configurations that encode, decode, evaluate and train, and weights."""
     from ct_vae.bundle.metadata import Imprint

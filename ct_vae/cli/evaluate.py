@@ -47,7 +47,6 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one parameter per option
     terminal shows which is which.
     """
     from ct_vae.evaluation.evaluation import Evaluation
-    from ct_vae.evaluation.probe.run import run_probe
 
     folder = output_folder(output)
     reading = options.read_options(
@@ -65,14 +64,16 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one parameter per option
         report=report,
         full=full,
         write_masks=write_masks,
+        phantom=phantom,
     )
     cases = find_cases(inputs, unique=False) if inputs or not phantom else []
     codec = options.load_codec_with(
         model, device, tiling, tile, overlap, max_memory_gb, verbose=verbose
     )
     evaluation = Evaluation(codec, cases, folder, settings, reading)
-    code = work_through(cases, evaluation.work, "evaluate", folder)
-    if evaluation.results.rows:
-        measuring.show(evaluation.results.rows)
-    evaluation.results.finish(run_probe(codec).as_dict() if phantom else None)
+    with evaluation.results as results:
+        code = work_through(cases, evaluation.work, "evaluate", folder)
+    if results.rows:
+        measuring.show(results.rows)
+    evaluation.finish()
     raise typer.Exit(code)

@@ -70,9 +70,9 @@ def run() -> None:
     except UnicodeEncodeError as error:
         # The command line and folders give names as they are; those in files are text.
         text = error.object[max(0, error.start - _SHOWN) : error.end + _SHOWN]
-        typer.echo(
-            f"error: {text!a} has no name in the encoding {error.encoding} of these surroundings; "
-            "set PYTHONUTF8=1 or a UTF-8 locale such as LC_ALL=C.UTF-8",
-            err=True,
-        )
+        hint = "rename it"
+        if error.encoding != "utf-8":
+            hint = "set PYTHONUTF8=1 or a UTF-8 locale such as LC_ALL=C.UTF-8"
+        where = f"{text!a} has no name in the encoding {error.encoding} of these surroundings"
+        typer.echo(f"error: {where}; {hint}", err=True)
         sys.exit(_USAGE)

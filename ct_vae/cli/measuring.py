@@ -73,6 +73,7 @@ def settings_of(  # noqa: PLR0913 - one parameter per option
     report: bool,
     full: bool,
     write_masks: bool,
+    phantom: bool = False,
 ) -> Settings:
     """Settings by the options; the terminal alone shows which mask is which."""
     from ct_vae.cli.batch import tell
@@ -80,7 +81,7 @@ def settings_of(  # noqa: PLR0913 - one parameter per option
 
     settings = build_settings(
         windows=windows,
-        metrics=[name.strip() for name in metrics.split(",") if name.strip()],
+        metrics=metrics,
         protocol=protocol,
         masks=masks,
         labels=labels,
@@ -89,7 +90,8 @@ def settings_of(  # noqa: PLR0913 - one parameter per option
         panels=panels,
         report=report,
         full=full,
-        keep_masks=write_masks,
+        write_masks=write_masks,
+        phantom=phantom,
     )
     for name, path in settings.given.masks:
         tell(f"{path} is {name}")

@@ -9,6 +9,7 @@ from typing import Any
 
 from ct_vae.evaluation.case import evaluate_case
 from ct_vae.evaluation.patients import unit_of
+from ct_vae.evaluation.probe.run import run_probe
 from ct_vae.evaluation.results import Results
 from ct_vae.evaluation.settings import Settings
 from ct_vae.inference.codec import Codec
@@ -67,6 +68,15 @@ class Evaluation:
         )
         bits = found.compression.bits_per_voxel
         return f"{case.path} is {name}: {bits:.3g} bits per voxel in {found.seconds:.1f} s"
+
+    def finish(self) -> None:
+        """Write the report, and what became of drawn objects if they are wanted.
+
+        Raises:
+            OutputError: If a file, or a picture of a case before, could not be made.
+        """
+        probe = run_probe(self.codec).as_dict() if self.settings.phantom else None
+        self.results.finish(probe)
 
 
 def _facts(codec: Codec, reading: ReadOptions) -> dict[str, Any]:

@@ -1,10 +1,12 @@
-"""What an evaluation leaves in its folder, kept up to date case by case."""
+"""What an evaluation leaves in its folder: tables case by case, summaries now and then."""
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from ct_vae.errors import OutputError
@@ -31,6 +33,8 @@ _SUMMARY_PAUSE = 20
 class Results:
     """Tables, pictures, protocol and report of one evaluation.
 
+    As a context manager it sees to it that the summary is of all cases, however the work ends.
+
     Args:
         folder: Where files go; what an earlier evaluation left there is removed.
         settings: What is measured and written.
@@ -52,9 +56,25 @@ class Results:
         self._lines: list[dict[str, Any]] = []
         self._missing: list[str] = []
         self._next_summary = 0.0
+        self._summary: dict[str, Any] = {}
+        # Rows that the summary is of, in memory and on the disk.
+        self._summarised = self._written = 0
         self._report = HtmlReport(
             folder / "report.html", full=settings.full, model=str(facts.get("name", ""))
         )
+
+    def __enter__(self) -> Results:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        # What has ended the work is told, and not what its end has met.
+        with contextlib.suppress(*[OutputError] if error else []):
+            self._summarise()
 
     def masks(self, original: Volume, key: str, options: ReadOptions) -> list[Mask]:
         """Masks of a case: those found in it, then those given.
@@ -91,7 +111,7 @@ class Results:
             OutputError: If a table or mask cannot be written.
         """
         original, reconstruction = pair
-        if self.settings.keep_masks:
+        if self.settings.write_masks:
             write_masks(masks, original, self.folder, case)
         self.rows += rows
         self.patients[case] = patient or case
@@ -118,8 +138,7 @@ class Results:
         Raises:
             OutputError: If one of them, or a picture of a case before, could not be made.
         """
-        if self.rows:
-            self._write_summary()
+        self._summarise()
         if probe is not None:
             write_json(self.folder / "probe.json", probe)
         if self.settings.report and self.rows:
@@ -141,7 +160,10 @@ class Results:
 
     def summary(self) -> dict[str, Any]:
         """What `summary.json` holds."""
-        return summarise(self.rows, self.patients)
+        if self._summarised != len(self.rows):
+            self._summary = summarise(self.rows, self.patients)
+            self._summarised = len(self.rows)
+        return self._summary
 
     def protocol(self) -> dict[str, Any]:
         """What `protocol.json` holds."""
@@ -157,12 +179,16 @@ class Results:
         if self._lines:
             write_table(self._lines, self.folder / "cases.csv")
         if time.monotonic() >= self._next_summary:
-            self._write_summary()
+            self._summarise()
 
-    def _write_summary(self) -> None:
+    def _summarise(self) -> None:
+        """Write what is drawn from all cases, unless that is done."""
+        if self._written == len(self.rows):
+            return
         started = time.monotonic()
         write_json(self.folder / "summary.json", self.summary())
         write_json(self.folder / "protocol.json", self.protocol())
+        self._written = len(self.rows)
         ended = time.monotonic()
         self._next_summary = ended + _SUMMARY_PAUSE * (ended - started)
 

@@ -27,7 +27,8 @@ class Settings:
         panels: Whether each case gets a picture.
         report: Whether there is a report.
         full: Whether the report holds every voxel.
-        keep_masks: Whether masks are written.
+        write_masks: Whether masks are written.
+        phantom: Whether drawn objects of known size and HU go through the model as well.
     """
 
     plan: Plan = field(default_factory=Plan)
@@ -38,7 +39,8 @@ class Settings:
     panels: bool = True
     report: bool = True
     full: bool = False
-    keep_masks: bool = False
+    write_masks: bool = False
+    phantom: bool = False
 
 
 def build_settings(  # noqa: PLR0913 - one parameter per option
@@ -53,13 +55,16 @@ def build_settings(  # noqa: PLR0913 - one parameter per option
     panels: bool = True,
     report: bool = True,
     full: bool = False,
-    keep_masks: bool = False,
+    write_masks: bool = False,
+    phantom: bool = False,
 ) -> Settings:
     """Settings from names and paths.
 
     Args:
-        windows: By name, or ``name:width/level``; empty for the usual ones.
-        metrics: Of `ct_vae.evaluation.measure.METRICS`, or ``all``; empty for the usual ones.
+        windows: By name, or ``name:width/level``; empty for the usual ones. A text holds names
+            with commas between them.
+        metrics: Of `ct_vae.evaluation.measure.METRICS`, or ``all``; empty for the usual ones. A
+            text is taken as with ``windows``.
         protocol: ``synthrad`` or ``maisi``, instead of windows and metrics.
         masks: Files or folders, as ``path`` or ``name=path``.
         labels: Label map, or folder of them.
@@ -68,32 +73,39 @@ def build_settings(  # noqa: PLR0913 - one parameter per option
         panels: Write a picture for each case.
         report: Write ``report.html``.
         full: Put every voxel into the report.
-        keep_masks: Write the masks that were used.
+        write_masks: Write the masks that were used.
+        phantom: Let drawn objects of known size and HU go through the model as well.
 
     Raises:
         ConfigError: If a name is not known, a protocol comes with windows or metrics, label names
             without labels, or a list is damaged.
     """
     if label_names is not None and labels is None:
-        raise ConfigError("names of labels need labels", "give --labels as well")
+        raise ConfigError("names of labels need labels", "give labels as well")
     names = read_label_names(Path(label_names)) if label_names else ()
     plan, masking, about = _plan(_listed(windows), _listed(metrics), protocol)
     return Settings(
         plan,
         masking,
-        GivenMasks(name_masks(_listed(masks)), Path(labels) if labels else None, names),
+        GivenMasks(
+            name_masks([masks] if isinstance(masks, str) else masks),
+            Path(labels) if labels else None,
+            names,
+        ),
         about,
         read_patients(Path(datalist)) if datalist else {},
         panels=panels,
         report=report,
         full=full,
-        keep_masks=keep_masks,
+        write_masks=write_masks,
+        phantom=phantom,
     )
 
 
 def _listed(names: str | Sequence[str]) -> Sequence[str]:
-    """One name stands for a list of one."""
-    return [names] if isinstance(names, str) else names
+    if not isinstance(names, str):
+        return names
+    return [name.strip() for name in names.split(",") if name.strip()]
 
 
 def _plan(

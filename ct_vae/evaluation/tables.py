@@ -16,7 +16,7 @@ import numpy as np
 from ct_vae.errors import OutputError
 from ct_vae.evaluation.bootstrap import median_interval
 from ct_vae.evaluation.metrics import PLAIN_METRICS, MetricRow
-from ct_vae.io.atomic import write_json, write_text
+from ct_vae.io.atomic import write_text
 
 RESULT_FILES = (
     "metrics.csv",
@@ -54,17 +54,6 @@ def write_table(lines: Sequence[Mapping[str, Any]], path: Path, first: Sequence[
     table.writeheader()
     table.writerows(lines)
     write_text(path, text.getvalue())
-
-
-def write_summary(
-    rows: Sequence[MetricRow], path: Path, patients: Mapping[str, str] | None = None
-) -> None:
-    """Write what `summarise` says as JSON; an undefined value is ``null``.
-
-    Raises:
-        OutputError: If the file cannot be written.
-    """
-    write_json(path, summarise(rows, patients))
 
 
 def clear_results(folder: Path) -> None:

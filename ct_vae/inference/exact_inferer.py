@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol, cast
 
 import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer
+from torch import nn
 
 from ct_vae.errors import ConfigError, InputError
 from ct_vae.inference.network import VolumeNetwork
@@ -87,16 +90,11 @@ class ExactInferer(Inferer):  # type: ignore[misc]
                 f"an exact inferer takes images of one channel, not of {split.image_channels}",
                 "let the network take HU, or call it without an inferer",
             )
-        trains = network.training
-        network.eval()
         # Weights that get their layout in inference mode could not be trained any more.
         through = VolumeNetwork(split.model)
         plain = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
-        try:
-            with torch.inference_mode():
-                parts = [self._one(sample[None], split, through) for sample in plain.cpu()]
-        finally:
-            network.train(trains)
+        with _evaluating(network), torch.inference_mode():
+            parts = [self._one(sample[None], split, through) for sample in plain.cpu()]
         result = torch.cat(parts).to(plain.device, copy=True)
         return _placed(result, inputs) if isinstance(inputs, MetaTensor) else result
 
@@ -114,6 +112,18 @@ class ExactInferer(Inferer):  # type: ignore[misc]
             passage = plan_passage(through, "decode", self.tiling, (x, y, z))
             values = network.leaving(passage(values))
         return values
+
+
+@contextmanager
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    """Evaluation mode, after which every module is in its own again."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def _checked_sides(image: torch.Tensor, factor: tuple[int, int, int]) -> tuple[int, int, int]:

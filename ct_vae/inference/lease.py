@@ -125,7 +125,8 @@ def _try(descriptor: int, path: Path) -> str | None:
     except OSError:
         # A lease that does not say whose it is would be left for ever when the disk is full.
         with contextlib.suppress(OSError):
-            path.unlink()
+            if _is_at(descriptor, path):
+                path.unlink()
         raise
     return None if _is_at(descriptor, path) else ""
 

@@ -85,14 +85,14 @@ class FolderStage:
             os.replace(self.target, aside)  # noqa: PTH105
             try:
                 os.replace(self._temporary, self.target)  # noqa: PTH105
+                sync_folder(self.target.parent)
             except BaseException:
                 with contextlib.suppress(OSError):
+                    if os.path.lexists(self.target):
+                        os.replace(self.target, self._temporary)  # noqa: PTH105
                     os.replace(aside, self.target)  # noqa: PTH105
                 raise
-            try:
-                sync_folder(self.target.parent)
-            finally:
-                shutil.rmtree(aside, ignore_errors=True)
+            shutil.rmtree(aside, ignore_errors=True)
         finally:
             os.close(older)
 

@@ -247,6 +247,9 @@ def _assemble(file: NiftiFile, record: LatentRecord) -> Latent:
     values = array.astype(header.dtype.newbyteorder("="), order="C")
     if how.dtype == "int16":
         values = dequantise(values, *scaling)
+    if values.dtype == np.float32 and not np.isfinite(values).all():
+        # None was written so.
+        raise InputError("holds values that are not finite: it is damaged", _ENCODE_AGAIN)
     # The header's float32 affine is checked against the record, which has it in full.
     checked = Latent(values, placed, record)
     return Latent(checked.array, record.latent_grid(), record)

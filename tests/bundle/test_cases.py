@@ -6,7 +6,7 @@ import pytest
 from ct_vae.bundle import CaseDataset, CaseRunner, CaseWorkflow
 from ct_vae.errors import ConfigError, CtVaeError
 from ct_vae.evaluation.settings import build_settings
-from ct_vae.io import read_latent
+from ct_vae.io import read_latent, read_volume, write_volume
 from ct_vae.latent import Latent
 from tests._small import small_codec
 from tests.bundle._run import run, same_image, same_record
@@ -97,6 +97,17 @@ def test_cases_are_read_as_the_data_set_was_told(ct_folder, tmp_path):
     assert off < 0.1 * other
     with pytest.raises(ConfigError, match=r"no option 'hu_ofset'; did you mean hu_offset"):
         CaseDataset(str(ct_folder), hu_ofset=-10)
+
+
+def test_cases_of_one_name_can_be_evaluated_but_not_written(ct_folder, tmp_path):
+    for name in ("a.nii", "a.nii.gz"):
+        write_volume(read_volume(ct_folder / "a.nii.gz"), tmp_path / "ct" / name)
+    data = CaseDataset(str(tmp_path / "ct"))
+    cheap = build_settings(metrics="errors", panels=False, report=False)
+    CaseRunner("evaluate", small_codec(), data, tmp_path / "out", cheap).run()
+    assert "case_0002" in (tmp_path / "out" / "metrics.csv").read_text()
+    with pytest.raises(ConfigError, match="would be the result of"):
+        CaseRunner("encode", small_codec(), data, tmp_path / "out").run()
 
 
 def test_the_way_of_volumes_is_that_of_the_inferer(bundle, ct_folder, tmp_path):

@@ -8,7 +8,7 @@ from ct_vae.bundle import exports
 from ct_vae.bundle.exports import ENDINGS, export
 from ct_vae.bundle.network import part_of
 from ct_vae.config.preprocess import PreprocessConfig
-from ct_vae.errors import ConfigError, CtVaeError
+from ct_vae.errors import ConfigError, CtVaeError, OutputError
 from tests._small import SMALL_CODES, SMALL_MODEL, small_model
 
 TINY = {"down_channels": (4, 4), "norm_groups": 2}
@@ -102,9 +102,13 @@ def test_agreement_is_told_in_hu_whatever_the_images_are_in(tmp_path, monkeypatc
         export(network, tmp_path / "x.ts", "torchscript")
 
 
-def test_files_of_a_model_folder_are_not_replaced(model_folder, tmp_path):
+def test_an_export_replaces_nothing_but_an_export(model_folder, tmp_path):
     folder = shutil.copytree(model_folder, tmp_path / "model")
     before = (folder / "model.safetensors").read_bytes()
-    with pytest.raises(ConfigError, match="is a file of a model folder"):
+    with pytest.raises(ConfigError, match="is there and does not look like an export"):
         export(tiny("encode"), folder / "model.safetensors", "torchscript")
     assert (folder / "model.safetensors").read_bytes() == before
+    for _ in range(2):
+        export(tiny("encode"), folder / "network.ts", "torchscript")
+    with pytest.raises(OutputError, match="File name too long"):
+        export(tiny("encode"), tmp_path / ("x" * 300), "torchscript")

@@ -52,6 +52,7 @@ def test_a_folder_takes_the_place_of_the_data_and_what_holds_for_any_data_stays(
     assert config.data.val_share == 0.1
     assert run_config({"data": {"phantoms": {"train": 2}}}).data.phantoms.train == 2
     assert run_config({"data": {"val_share": 0.3, "train": ["x"]}}, "/ct").data.val_share == 0.3
+    assert run_config({"data": {"val_share": 0.0}}, "/ct").data.val_share == 0.0
     named = run_config({"data": {"train": ["x"], "val": ["/held_out"]}}, "/ct")
     assert (named.data.val, named.data.val_share) == (("/held_out",), 0.0)
 
@@ -59,6 +60,11 @@ def test_a_folder_takes_the_place_of_the_data_and_what_holds_for_any_data_stays(
 def test_wrong_settings_are_one_line_that_names_the_key():
     with pytest.raises(ConfigError, match=r"settings: training.lrr is not a known key, did you"):
         run_config({"training": {"lrr": 1}})
+    for section in ({"save_every": "x"}, [1]):
+        with pytest.raises(ConfigError, match=r"^settings: training"):
+            Trainer({"training": section}, Patches(), "run", 1, 4)
+    games = Trainer({"training": {"adversarial_weight": 0.1}}, Patches(), "run", 1, 40).config
+    assert games.training.adversarial_start_samples == 39
     with pytest.raises(ConfigError, match=r"training\.samples"):
         Trainer({"model": SMALL_MODEL.model_dump(mode="json")}, Patches(), "run", 0, 4)
 

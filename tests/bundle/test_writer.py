@@ -98,8 +98,19 @@ def test_a_bundle_that_is_there_stays_unless_told(bundle, model_folder, tmp_path
     with pytest.raises(OutputError, match="exists already"):
         write_bundle(model_folder, target)
     assert (target / "note").is_file()
+    # What lies beside a bundle's own files, such as a run, would be lost.
+    with pytest.raises(ConfigError, match="holds what is no bundle, which is never replaced: note"):
+        write_bundle(model_folder, target, overwrite=True)
+    (target / "note").unlink()
+    (target / "LICENSE").write_text("older")
     write_bundle(model_folder, target, overwrite=True)
     assert files_of(target) == FILES
+    assert "Apache" in (target / "LICENSE").read_text()
+
+
+def test_names_that_cannot_be_are_one_line(model_folder, tmp_path):
+    with pytest.raises(OutputError, match="File name too long"):
+        write_bundle(model_folder, tmp_path / ("x" * 300))
 
 
 def test_the_model_itself_is_never_replaced(model_folder):
@@ -116,7 +127,7 @@ def test_what_is_no_bundle_is_never_replaced(model_folder, tmp_path):
     assert files_of(other) == FILES
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "metrics.jsonl").write_text("{}")
-    with pytest.raises(ConfigError, match="holds something that is no bundle"):
+    with pytest.raises(ConfigError, match="holds what is no bundle"):
         write_bundle(model_folder, tmp_path / "run", overwrite=True)
     assert (tmp_path / "run" / "metrics.jsonl").is_file()
     with pytest.raises(ConfigError, match="lies in the model folder"):

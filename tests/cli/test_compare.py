@@ -132,7 +132,7 @@ def test_unknown_metrics_and_lonely_names_are_refused(folders):
     code, text = call(*args, "--metrics", "lpips")
     assert (code, "lpips" in text) == (2, True)
     code, text = call(*args, "--label-names", folders / "names.json")
-    assert (code, "--labels" in text) == (2, True)
+    assert (code, "give labels as well" in text) == (2, True)
 
 
 def test_an_exact_offset_has_a_report_and_an_unclipped_bias(folders):

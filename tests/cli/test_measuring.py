@@ -9,7 +9,7 @@ def test_metrics_are_split_at_commas_and_switches_taken_over():
     settings = settings_of([], " ssim , errors,", None, [], None, None, None, **NOTHING)
     assert settings.plan.metrics == ("ssim", "errors")
     assert (settings.panels, settings.report, settings.full) == (False, True, True)
-    assert settings.keep_masks
+    assert settings.write_masks
     everything = settings_of([], "all", None, [], None, None, None, **NOTHING)
     assert everything.plan.metrics == METRICS
 

@@ -1,3 +1,4 @@
+import contextlib
 import csv
 import json
 from dataclasses import replace
@@ -5,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ct_vae.errors import OutputError
+from ct_vae.errors import ConfigError, OutputError
 from ct_vae.evaluation import results as module
 from ct_vae.evaluation.given_masks import GivenMasks, name_masks
 from ct_vae.evaluation.masks import Mask, everything
@@ -77,6 +78,40 @@ def test_the_work_on_summaries_does_not_grow_with_the_square_of_the_cases(tmp_pa
     assert summaries[-1] == 40
 
 
+@pytest.mark.parametrize("error", [ConfigError("no memory"), KeyboardInterrupt(), None])
+def test_summaries_are_of_all_cases_however_the_work_ends(tmp_path, monkeypatch, error):
+    monkeypatch.setattr(module, "_SUMMARY_PAUSE", 1e9)
+    results = Results(tmp_path, CHEAP, {"command": "test"})
+    with contextlib.suppress(ConfigError, KeyboardInterrupt), results:
+        for place in range(3):
+            add(results, f"case_{place}", place)
+        if error:
+            raise error
+    assert json.loads((tmp_path / "summary.json").read_text())["cases"] == 3
+    assert len(json.loads((tmp_path / "protocol.json").read_text())["cases"]) == 3
+
+
+def test_what_ended_the_work_is_told_and_not_what_its_end_met(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_SUMMARY_PAUSE", 1e9)
+    results = Results(tmp_path, CHEAP, {"command": "test"})
+
+    def full(path, tree):
+        raise OutputError(f"{path}: no space left")
+
+    def work(error=None):
+        with results:
+            add(results, "case_1")
+            add(results, "case_2")
+            monkeypatch.setattr(module, "write_json", full)
+            if error:
+                raise error
+
+    with pytest.raises(ConfigError, match="no memory"):
+        work(ConfigError("no memory"))
+    with pytest.raises(OutputError, match="no space left"), results:
+        pass
+
+
 def test_what_an_earlier_evaluation_left_is_removed_and_nothing_else(tmp_path):
     for name in (
         "metrics.csv",
@@ -105,7 +140,7 @@ def test_masks_found_come_before_masks_given(tmp_path, masking, names):
 
 
 def test_masks_are_kept_on_request(tmp_path):
-    results = Results(tmp_path, replace(CHEAP, keep_masks=True), {})
+    results = Results(tmp_path, replace(CHEAP, write_masks=True), {})
     add(results, "case_0001")
     kept = {path.name for path in tmp_path.glob("*.nii.gz")}
     assert kept == {"case_0001_body.nii.gz", "case_0001_field_of_view.nii.gz"}

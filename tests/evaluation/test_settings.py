@@ -26,11 +26,11 @@ def test_windows_of_ones_own_are_compared_in_every_way_and_once():
 
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_a_protocol_stands_alone(name):
-    settings = build_settings(protocol=name, panels=False, full=True, keep_masks=True)
+    settings = build_settings(protocol=name, panels=False, full=True, write_masks=True)
     assert settings.plan is PROTOCOLS[name].plan
     assert (settings.masking, settings.about) == (PROTOCOLS[name].masking, PROTOCOLS[name].about)
     assert (settings.panels, settings.report, settings.full) == (False, True, True)
-    assert settings.keep_masks
+    assert settings.write_masks
     for more in ({"windows": ["lung"]}, {"metrics": ["ssim"]}):
         with pytest.raises(ConfigError, match=f"the protocol {name} has its own"):
             build_settings(protocol=name, **more)
@@ -51,7 +51,7 @@ def test_masks_that_cannot_serve_are_refused_before_any_work(tmp_path):
         build_settings(masks=[str(tmp_path / "nowhere")]).given.check(1)
     with pytest.raises(ConfigError, match="3 cases"):
         build_settings(masks=[str(tmp_path / "a.nii.gz")]).given.check(3)
-    with pytest.raises(ConfigError, match="--labels"):
+    with pytest.raises(ConfigError, match="give labels as well"):
         build_settings(label_names=tmp_path / "names.json")
 
 
@@ -64,8 +64,7 @@ def test_a_datalist_names_the_patients(tmp_path):
     }
 
 
-def test_one_name_stands_for_a_list_of_one():
-    one, listed = (
-        build_settings(windows=w, metrics=m) for w, m in (("lung", "ssim"), (["lung"], ["ssim"]))
-    )
-    assert one == listed
+def test_a_text_is_a_list_with_commas():
+    names = build_settings(windows="lung, bone", metrics=" ssim , errors,").plan
+    assert [window.name for window in names.windows] == ["lung", "bone"]
+    assert names.metrics == ("ssim", "errors")

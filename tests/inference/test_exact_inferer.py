@@ -59,9 +59,12 @@ def test_arguments_that_nobody_would_look_at_are_refused():
 @pytest.mark.parametrize("base", [SMALL_MODEL, SMALL_CODES["magvit"]], ids=["kl", "magvit"])
 def test_a_network_in_training_goes_on_training(base):
     network = part_of("reconstruct", small_model(base=base), PreprocessConfig()).train()
+    # Part of it is frozen.
+    network.model.encoder.eval()
     image = network.example((2, 2, 2))
+    before = [module.training for module in network.modules()]
     result = ExactInferer()(image, network)
-    assert network.training
+    assert [module.training for module in network.modules()] == before
     assert not result.is_inference()
     network(image).sum().backward()
     assert all(p.grad is not None for p in network.model.decoder.parameters())

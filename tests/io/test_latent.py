@@ -10,6 +10,7 @@ from ct_vae.grid import Grid
 from ct_vae.io import read_latent, read_volume, write_latent
 from ct_vae.io.atomic import sha256_file
 from ct_vae.io.latent import is_done
+from ct_vae.io.latent_record import record_path
 from tests._asserts import assert_only_files
 from tests.io._samples import ct_volume, latent_of
 
@@ -258,3 +259,15 @@ def test_no_path_and_no_name_is_written(tmp_path):
     write_latent(latent_of(), folder / "Doe^John_latent.nii")
     for path in folder.iterdir():
         assert b"Doe" not in path.read_bytes()
+
+
+def test_numbers_that_damage_has_made_endless_are_refused(tmp_path):
+    """Without its record a plain file has no checksum, and any bits are some number."""
+    path = tmp_path / "a_latent.nii"
+    write_latent(latent_of(), path, "float32")
+    record_path(path).unlink()
+    data = path.read_bytes()
+    for spoilt in (b"\xff\xff\xff\xff", b"\x00\x00\x80\x7f"):
+        path.write_bytes(data[:-4] + spoilt)
+        with pytest.raises(InputError, match=r"a_latent.nii: holds values that are not finite"):
+            read_latent(path)
