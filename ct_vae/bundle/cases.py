@@ -139,7 +139,7 @@ class CaseRunner:
         def work(case: Case) -> None:
             _LOG.info(evaluation.work(case))
 
-        with evaluation.results:
+        with evaluation.results.collecting():
             code = run_batch(cases, work, self.task, self._folder, _log)
         evaluation.finish()
         return code

@@ -86,7 +86,7 @@ def compare(  # noqa: PLR0913, PLR0917 - one parameter per option
         results.add(name, (original, result), used, rows, patient=patient)
         return f"{case.path} and {partner.path} are {name}"
 
-    with results:
+    with results.collecting():
         code = work_through(cases, work, "compare", folder)
     if results.rows:
         measuring.show(results.rows)

@@ -71,7 +71,8 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one parameter per option
         model, device, tiling, tile, overlap, max_memory_gb, verbose=verbose
     )
     evaluation = Evaluation(codec, cases, folder, settings, reading)
-    with evaluation.results as results:
+    results = evaluation.results
+    with results.collecting():
         code = work_through(cases, evaluation.work, "evaluate", folder)
     if results.rows:
         measuring.show(results.rows)

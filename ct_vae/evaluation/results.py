@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from ct_vae.errors import OutputError
@@ -32,8 +31,6 @@ _SUMMARY_PAUSE = 20
 
 class Results:
     """Tables, pictures, protocol and report of one evaluation.
-
-    As a context manager it sees to it that the summary is of all cases, however the work ends.
 
     Args:
         folder: Where files go; what an earlier evaluation left there is removed.
@@ -63,18 +60,21 @@ class Results:
             folder / "report.html", full=settings.full, model=str(facts.get("name", ""))
         )
 
-    def __enter__(self) -> Results:
-        return self
+    @contextmanager
+    def collecting(self) -> Iterator[None]:
+        """See to it that the summary is of all cases, however the work in the block ends.
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        # What has ended the work is told, and not what its end has met.
-        with contextlib.suppress(*[OutputError] if error else []):
-            self._summarise()
+        Raises:
+            OutputError: If it cannot be written, and nothing else has ended the work.
+        """
+        try:
+            yield
+        except BaseException:
+            # What has ended the work is told, and not what its end has met.
+            with suppress(OutputError):
+                self._summarise()
+            raise
+        self._summarise()
 
     def masks(self, original: Volume, key: str, options: ReadOptions) -> list[Mask]:
         """Masks of a case: those found in it, then those given.

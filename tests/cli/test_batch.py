@@ -56,3 +56,13 @@ def test_commands_that_read_series_say_what_they_skip(model_folder, mixed, tmp_p
     code, text = call(command, model_folder, mixed, "-o", tmp_path / "out", *options)
     assert code == 0, text
     assert text.count("a localizer (scout view)") == 1
+
+
+@pytest.mark.parametrize("command", ["encode", "evaluate", "reconstruct", "sample"])
+def test_output_names_that_cannot_be_are_one_line(model_folder, tmp_path, command):
+    write_volume(ct_volume(), tmp_path / "a.nii")
+    options = ["--count", 0] if command == "sample" else []
+    target = tmp_path / ("x" * 300)
+    code, text = call(command, model_folder, tmp_path / "a.nii", "-o", target, *options)
+    assert code == 7, text
+    assert "File name too long" in text

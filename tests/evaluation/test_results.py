@@ -82,7 +82,7 @@ def test_the_work_on_summaries_does_not_grow_with_the_square_of_the_cases(tmp_pa
 def test_summaries_are_of_all_cases_however_the_work_ends(tmp_path, monkeypatch, error):
     monkeypatch.setattr(module, "_SUMMARY_PAUSE", 1e9)
     results = Results(tmp_path, CHEAP, {"command": "test"})
-    with contextlib.suppress(ConfigError, KeyboardInterrupt), results:
+    with contextlib.suppress(ConfigError, KeyboardInterrupt), results.collecting():
         for place in range(3):
             add(results, f"case_{place}", place)
         if error:
@@ -99,7 +99,7 @@ def test_what_ended_the_work_is_told_and_not_what_its_end_met(tmp_path, monkeypa
         raise OutputError(f"{path}: no space left")
 
     def work(error=None):
-        with results:
+        with results.collecting():
             add(results, "case_1")
             add(results, "case_2")
             monkeypatch.setattr(module, "write_json", full)
@@ -108,7 +108,7 @@ def test_what_ended_the_work_is_told_and_not_what_its_end_met(tmp_path, monkeypa
 
     with pytest.raises(ConfigError, match="no memory"):
         work(ConfigError("no memory"))
-    with pytest.raises(OutputError, match="no space left"), results:
+    with pytest.raises(OutputError, match="no space left"), results.collecting():
         pass
 
 
