@@ -20,6 +20,7 @@ from ct_vae.config.model_folder import ModelFolderConfig
 from ct_vae.config.run import RunConfig
 from ct_vae.errors import ConfigError
 from ct_vae.io.atomic_folder import atomic_folder
+from ct_vae.io.file_tree import real_path
 from ct_vae.models.model_folder import CARD, CONFIG, SUMS, load_model_folder
 from ct_vae.models.weights import WEIGHTS, load_metadata
 from ct_vae.training.run_log import METRICS, is_validation, read_log
@@ -69,7 +70,7 @@ def write_bundle(
 
 
 def _check_place(output: Path, model_folder: Path, overwrite: bool) -> None:
-    place, model = (Path(os.path.realpath(path)) for path in (output, model_folder))
+    place, model = real_path(output), real_path(model_folder)
     if place in (model, *model.parents):
         raise ConfigError(f"{output}: holds the model itself", "choose another folder for -o")
     if model in place.parents:

@@ -47,32 +47,34 @@ def compare(  # noqa: PLR0913, PLR0917 - one parameter per option
     from ct_vae.evaluation.pair import Pair
     from ct_vae.evaluation.pairs import find_results, pair_cases
     from ct_vae.evaluation.patients import unit_of
-    from ct_vae.evaluation.results import Results
+    from ct_vae.evaluation.results import Results, number_cases
+    from ct_vae.evaluation.settings import build_settings
     from ct_vae.io.discover import Case
 
     folder = output_folder(output)
     reading = options.read_options(
         frame, nan, hu_offset, assume_ras, force, assume_hu, resample_irregular
     )
-    settings = measuring.settings_of(
-        windows,
-        metrics,
-        protocol,
-        masks,
-        labels,
-        label_names,
-        datalist,
+    settings = build_settings(
+        windows=windows,
+        metrics=metrics,
+        protocol=protocol,
+        masks=masks,
+        labels=labels,
+        label_names=label_names,
+        datalist=datalist,
         panels=panels,
         report=report,
         full=full,
         write_masks=write_masks,
     )
+    measuring.tell_masks(settings)
     pairs = pair_cases(find_cases([str(reference)]), find_results(reconstruction))
     cases = [original for original, _ in pairs]
     partners = dict(pairs)
     settings.given.check(len(cases))
     results = Results(folder, settings, {"command": "compare", "read_options": asdict(reading)})
-    names = {case: f"case_{place:04d}" for place, case in enumerate(cases, start=1)}
+    names = number_cases(cases)
 
     def work(case: Case) -> str:
         name, partner = names[case], partners[case]

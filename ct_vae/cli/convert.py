@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -49,6 +48,7 @@ def convert(  # noqa: PLR0913, PLR0917 - one parameter per option
     """Turn weights of CompVis, diffusers, MONAI or MAISI into a model folder, or back with --to."""
     from ct_vae.config.load import read_json
     from ct_vae.errors import ConfigError
+    from ct_vae.io.file_tree import real_path
     from ct_vae.models.convert import folder, targets
 
     changing = inflate is not None or image_channels is not None or depth_stride != 1
@@ -70,7 +70,7 @@ def convert(  # noqa: PLR0913, PLR0917 - one parameter per option
         raise ConfigError(f"{source} is a model folder already", "give --to, or --inflate")
     origin = folder.open_origin(source, None if config is None else read_json(config))
     origin = folder.change(origin, inflate, depth_stride, image_channels)
-    called = name or os.path.split(os.path.realpath(output))[1]
+    called = name or real_path(output).name
     _tell(folder.save_converted(output, origin, called, window_hu, model_range))
     typer.echo(output)
 

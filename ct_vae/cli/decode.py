@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -79,11 +78,11 @@ def _check_targets(targets: Iterable[Path], like: Sequence[str], overwrite: bool
     """Refuse, before any work, results that exist already or that would replace a source."""
     from ct_vae.errors import ConfigError
     from ct_vae.io.dicom_writer import check_target
+    from ct_vae.io.file_tree import real_path
 
-    # Unlike `Path.resolve` this bears links in circles, which are refused when they are read.
-    sources = [Path(os.path.realpath(each)) for each in like]
+    sources = [real_path(each) for each in like]
     for target in targets:
-        if any(source.is_relative_to(os.path.realpath(target)) for source in sources):
+        if any(source.is_relative_to(real_path(target)) for source in sources):
             raise ConfigError(f"{target}: --like has this name", "choose another folder for -o")
         check_target(target, overwrite)
 

@@ -47,25 +47,27 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one parameter per option
     terminal shows which is which.
     """
     from ct_vae.evaluation.evaluation import Evaluation
+    from ct_vae.evaluation.settings import build_settings
 
     folder = output_folder(output)
     reading = options.read_options(
         frame, nan, hu_offset, assume_ras, force, assume_hu, resample_irregular
     )
-    settings = measuring.settings_of(
-        windows,
-        metrics,
-        protocol,
-        masks,
-        labels,
-        label_names,
-        datalist,
+    settings = build_settings(
+        windows=windows,
+        metrics=metrics,
+        protocol=protocol,
+        masks=masks,
+        labels=labels,
+        label_names=label_names,
+        datalist=datalist,
         panels=panels,
         report=report,
         full=full,
         write_masks=write_masks,
         phantom=phantom,
     )
+    measuring.tell_masks(settings)
     cases = find_cases(inputs, unique=False) if inputs or not phantom else []
     codec = options.load_codec_with(
         model, device, tiling, tile, overlap, max_memory_gb, verbose=verbose

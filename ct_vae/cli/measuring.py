@@ -60,42 +60,12 @@ Report = Annotated[bool, typer.Option(help="Write report.html.")]
 Full = Annotated[bool, typer.Option("--full", help="Put every voxel into the report.")]
 
 
-def settings_of(  # noqa: PLR0913 - one parameter per option
-    windows: Sequence[str],
-    metrics: str,
-    protocol: str | None,
-    masks: Sequence[str],
-    labels: Path | None,
-    label_names: Path | None,
-    datalist: Path | None,
-    *,
-    panels: bool,
-    report: bool,
-    full: bool,
-    write_masks: bool,
-    phantom: bool = False,
-) -> Settings:
-    """Settings by the options; the terminal alone shows which mask is which."""
+def tell_masks(settings: Settings) -> None:
+    """Say which mask is which, on the terminal alone."""
     from ct_vae.cli.batch import tell
-    from ct_vae.evaluation.settings import build_settings
 
-    settings = build_settings(
-        windows=windows,
-        metrics=metrics,
-        protocol=protocol,
-        masks=masks,
-        labels=labels,
-        label_names=label_names,
-        datalist=datalist,
-        panels=panels,
-        report=report,
-        full=full,
-        write_masks=write_masks,
-        phantom=phantom,
-    )
     for name, path in settings.given.masks:
         tell(f"{path} is {name}")
-    return settings
 
 
 def show(rows: Sequence[MetricRow]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from ct_vae.evaluation.case import evaluate_case
 from ct_vae.evaluation.patients import unit_of
 from ct_vae.evaluation.probe.run import run_probe
-from ct_vae.evaluation.results import Results
+from ct_vae.evaluation.results import Results, number_cases
 from ct_vae.evaluation.settings import Settings
 from ct_vae.inference.codec import Codec
 from ct_vae.io import ReadOptions
@@ -44,7 +44,7 @@ class Evaluation:
         settings.given.check(len(cases))
         self.codec, self.settings, self.reading = codec, settings, reading
         self.results = Results(folder, settings, _facts(codec, reading))
-        self._names = {case: f"case_{place:04d}" for place, case in enumerate(cases, start=1)}
+        self._names = number_cases(cases)
 
     def work(self, case: Case) -> str:
         """Evaluate a case; gives the line that tells what became of it.

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from ct_vae.datasets.read_datalist import read_datalist
 from ct_vae.datasets.read_table import read_table
 from ct_vae.errors import ConfigError, CtVaeError
+from ct_vae.io.file_tree import real_path
 
-Patients = Mapping[str, str]
+Patients = Mapping[Path, str]
 
 
 def read_patients(path: Path) -> Patients:
@@ -28,7 +28,7 @@ def read_patients(path: Path) -> Patients:
 
     read = read_datalist if path.suffix.lower() == ".json" else read_table
     listed = read(path, refuse)
-    patients = {_place(entry.path): entry.patient for entry in listed if entry.patient}
+    patients = {real_path(entry.path): entry.patient for entry in listed if entry.patient}
     if not patients:
         raise ConfigError(f"{path}: names no patient", "give it a column 'patient'")
     return patients
@@ -36,9 +36,4 @@ def read_patients(path: Path) -> Patients:
 
 def unit_of(path: Path, case: str, patients: Patients) -> str:
     """What stands for the patient of a case: the list's word, or else the case."""
-    return patients.get(_place(path), case)
-
-
-def _place(path: Path) -> str:
-    # Unlike `Path.resolve` this bears links in circles, which are refused when they are read.
-    return os.path.realpath(path)
+    return patients.get(real_path(path), case)

@@ -20,6 +20,7 @@ from ct_vae.evaluation.tables import clear_results, summarise, write_csv, write_
 from ct_vae.evaluation.texture import measure_texture
 from ct_vae.io import ReadOptions
 from ct_vae.io.atomic import write_json
+from ct_vae.io.discover import Case
 from ct_vae.volume import Volume
 
 # Of what is missing, how much a line names.
@@ -27,6 +28,11 @@ _TOLD = 5
 # Intervals over all cases take longer the more there are: so many times as long nothing is
 # summarised again, or the work would grow with the square of the cases.
 _SUMMARY_PAUSE = 20
+
+
+def number_cases(cases: Sequence[Case]) -> dict[Case, str]:
+    """Names for the results, which tell nobody's."""
+    return {case: f"case_{place:04d}" for place, case in enumerate(cases, start=1)}
 
 
 class Results:
@@ -54,8 +60,8 @@ class Results:
         self._missing: list[str] = []
         self._next_summary = 0.0
         self._summary: dict[str, Any] = {}
-        # Rows that the summary is of, in memory and on the disk.
-        self._summarised = self._written = 0
+        # Rows that the summary on the disk is of.
+        self._summarised = 0
         self._report = HtmlReport(
             folder / "report.html", full=settings.full, model=str(facts.get("name", ""))
         )
@@ -144,7 +150,7 @@ class Results:
         if self.settings.report and self.rows:
             self._show(
                 "report",
-                lambda: self._report.write(self.rows, self.summary(), self.protocol(), probe),
+                lambda: self._report.write(self.rows, self._summary, self.protocol(), probe),
             )
         if self._missing:
             told, more = self._missing[:_TOLD], len(self._missing) - _TOLD
@@ -157,13 +163,6 @@ class Results:
         except Exception as error:
             # What only shows figures must not cost them.
             self._missing.append(f"no {what}: {error or type(error).__name__}")
-
-    def summary(self) -> dict[str, Any]:
-        """What `summary.json` holds."""
-        if self._summarised != len(self.rows):
-            self._summary = summarise(self.rows, self.patients)
-            self._summarised = len(self.rows)
-        return self._summary
 
     def protocol(self) -> dict[str, Any]:
         """What `protocol.json` holds."""
@@ -183,12 +182,13 @@ class Results:
 
     def _summarise(self) -> None:
         """Write what is drawn from all cases, unless that is done."""
-        if self._written == len(self.rows):
+        if self._summarised == len(self.rows):
             return
         started = time.monotonic()
-        write_json(self.folder / "summary.json", self.summary())
+        self._summary = summarise(self.rows, self.patients)
+        write_json(self.folder / "summary.json", self._summary)
         write_json(self.folder / "protocol.json", self.protocol())
-        self._written = len(self.rows)
+        self._summarised = len(self.rows)
         ended = time.monotonic()
         self._next_summary = ended + _SUMMARY_PAUSE * (ended - started)
 

@@ -11,7 +11,7 @@ from monai.data import MetaTensor
 from monai.inferers import Inferer
 from torch import nn
 
-from ct_vae.errors import ConfigError, InputError
+from ct_vae.errors import ConfigError
 from ct_vae.inference.network import VolumeNetwork
 from ct_vae.inference.passage import plan_passage
 from ct_vae.inference.tiling import Method, Tiling
@@ -104,7 +104,7 @@ class ExactInferer(Inferer):  # type: ignore[misc]
         values = sample
         if "encode" in network.halves:
             units = network.entering(values)[:, :1]
-            x, y, z = _checked_sides(units, through.factor)
+            x, y, z = units.shape[2:]
             passage = plan_passage(through, "encode", self.tiling, (x, y, z))
             values = network.between(passage(units).to(through.device)).cpu()
         if "decode" in network.halves:
@@ -124,16 +124,6 @@ def _evaluating(network: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
-
-
-def _checked_sides(image: torch.Tensor, factor: tuple[int, int, int]) -> tuple[int, int, int]:
-    x, y, z = image.shape[2:]
-    if any(side % f for side, f in zip((x, y, z), factor, strict=True)):
-        raise InputError(
-            f"sides {(x, y, z)} are not multiples of the factor {factor}",
-            "pad the image, for example by monai.transforms.DivisiblePad",
-        )
-    return x, y, z
 
 
 def _placed(result: torch.Tensor, source: MetaTensor) -> MetaTensor:

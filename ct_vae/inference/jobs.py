@@ -16,6 +16,7 @@ from ct_vae.inference.shard import choose_shard
 from ct_vae.inference.stop import StopRequest
 from ct_vae.io import ReadOptions, read_latent, volume_sha256, write_latent, write_volume
 from ct_vae.io.discover import Case
+from ct_vae.io.file_tree import real_path
 from ct_vae.io.latent import LatentDtype, default_dtype, is_done
 from ct_vae.io.latent_layout import check_layout, latent_ending
 from ct_vae.latent import Latent, Layout
@@ -42,12 +43,11 @@ def name_targets(
     Raises:
         ConfigError: If two results would have one name, or one the name of an input.
     """
-    # Unlike `Path.resolve` this bears links in circles, which are refused when they are read.
-    inputs = {os.path.realpath(case.path) for case in cases}
+    inputs = {real_path(case.path) for case in cases}
     targets = {case: folder / rename(case.key) for case in cases}
-    owners: dict[str, Case] = {}
+    owners: dict[Path, Case] = {}
     for case, target in targets.items():
-        place = os.path.realpath(target)
+        place = real_path(target)
         if place in inputs:
             raise ConfigError(f"{target}: an input has this name", "choose another folder for -o")
         if place in owners:

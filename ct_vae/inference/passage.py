@@ -8,6 +8,7 @@ from typing import Literal
 
 import torch
 
+from ct_vae.errors import InputError
 from ct_vae.inference.device import HOST, memory_budget
 from ct_vae.inference.exact import run_exact
 from ct_vae.inference.memory_plan import StreamPlan, plan_streams, thinner
@@ -122,6 +123,11 @@ def plan_passage(
         ConfigError: If the memory does not hold one tile, or slabs of one slice.
         InputError: If the network refuses such sides.
     """
+    # A layer alone would only drop what is left over.
+    if any(side % f for side, f in zip(sides, network.factor, strict=True)):
+        raise InputError(
+            f"sides {sides} are not multiples of the factor {network.factor}", "pad the image"
+        )
     on_cpu = network.device.type == "cpu"
     budget = memory_budget(network.device, tiling.max_memory_gb) - (beside if on_cpu else 0)
     if tiling.method == "blend":

@@ -1,10 +1,18 @@
-"""The files below a folder, in a fixed order."""
+"""The files below a folder, in a fixed order, and where a path leads."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
+
+
+def real_path(path: str | Path) -> Path:
+    """Where a path leads, by which two names of one file are known for such.
+
+    Unlike `Path.resolve` it bears links in circles, which are refused when they are read.
+    """
+    return Path(os.path.realpath(path))
 
 
 def walk_files(folder: Path, seen: set[tuple[int, int]] | None = None) -> Iterator[Path]:

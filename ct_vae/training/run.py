@@ -116,10 +116,9 @@ class Run:
             self._save(outlets)
         for batch in self._batches(self.samples_seen):
             if self._results.finished:
-                patience, best = settings.patience, self._results.best.samples_seen
                 outlets.progress.say(
-                    f"the run ends: {patience} validations in a row were no better than that at "
-                    f"{best} samples"
+                    f"the run ends: {settings.patience} validations in a row were no better than "
+                    f"that at {self._results.best.samples_seen} samples"
                 )
                 break
             before = self.samples_seen
@@ -128,9 +127,8 @@ class Run:
                 self._tell(values, before, outlets)
             last = self.samples_seen >= settings.samples
             save = last or self._passed(settings.save_every, before)
-            often = settings.checkpoint_every
             stop = self._world.any(outlets.stop.name is not None)
-            if save or stop or (often is not None and self._passed(often, before)):
+            if save or stop or self._passed(settings.checkpoint_every, before):
                 outlets.log.sync()
                 self._checkpoint(save_due=save)
             if stop:
@@ -138,8 +136,8 @@ class Run:
             if save:
                 self._save(outlets)
 
-    def _passed(self, every: int, before: int) -> bool:
-        return self.samples_seen // every > before // every
+    def _passed(self, every: int | None, before: int) -> bool:
+        return every is not None and self.samples_seen // every > before // every
 
     def _advance(self, batch: torch.Tensor, outlets: Outlets) -> StepValues | None:
         self._model.train()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from ct_vae.inference.codec import Codec, load_codec
 from ct_vae.inference.random_latents import RandomLatents
 from ct_vae.io import write_volume
 from ct_vae.io.discover import VOLUME_SUFFIXES, Case
+from ct_vae.io.file_tree import real_path
 from ct_vae.models.weights import WEIGHTS, own_config
 from ct_vae.training.best import BEST
 from ct_vae.training.sample_sources import run_settings
@@ -213,9 +213,8 @@ def _clear(folder: Path, originals: Originals, overwrite: bool) -> None:
     """Remove what an earlier call has left, lest it pass for results of this one."""
     places = (folder, folder / BEST, folder / _LAST)
     for case in originals:
-        # Unlike `Path.resolve` this bears links in circles, which are refused when they are read.
-        parent, name = os.path.split(os.path.realpath(case.path))
-        if parent in map(os.path.realpath, places) and _OURS.fullmatch(name):
+        path = real_path(case.path)
+        if path.parent in map(real_path, places) and _OURS.fullmatch(path.name):
             raise ConfigError(
                 f"{case.path}: an input has the name and place of a result",
                 "choose another folder for -o",

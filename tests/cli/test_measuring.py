@@ -1,25 +1,15 @@
-from ct_vae.cli.measuring import settings_of, show
-from ct_vae.evaluation.measure import METRICS
+from ct_vae.cli.measuring import show, tell_masks
 from ct_vae.evaluation.metrics import MetricRow
-
-NOTHING = {"panels": False, "report": True, "full": True, "write_masks": True}
-
-
-def test_metrics_are_split_at_commas_and_switches_taken_over():
-    settings = settings_of([], " ssim , errors,", None, [], None, None, None, **NOTHING)
-    assert settings.plan.metrics == ("ssim", "errors")
-    assert (settings.panels, settings.report, settings.full) == (False, True, True)
-    assert settings.write_masks
-    everything = settings_of([], "all", None, [], None, None, None, **NOTHING)
-    assert everything.plan.metrics == METRICS
+from ct_vae.evaluation.settings import build_settings
 
 
 def test_the_terminal_alone_tells_which_mask_is_which(tmp_path, capsys):
     for name in ("Jane.nii.gz", "liver.nii.gz"):
         (tmp_path / name).touch()
     texts = [str(tmp_path / "Jane.nii.gz"), f"liver={tmp_path / 'liver.nii.gz'}"]
-    settings = settings_of([], "", None, texts, None, None, None, **NOTHING)
+    settings = build_settings(masks=texts)
     assert [name for name, _ in settings.given.masks] == ["mask_1", "liver"]
+    tell_masks(settings)
     told = capsys.readouterr().err
     assert f"{tmp_path / 'Jane.nii.gz'} is mask_1\n" in told
     assert f"{tmp_path / 'liver.nii.gz'} is liver\n" in told

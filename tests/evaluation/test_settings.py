@@ -68,3 +68,4 @@ def test_a_text_is_a_list_with_commas():
     names = build_settings(windows="lung, bone", metrics=" ssim , errors,").plan
     assert [window.name for window in names.windows] == ["lung", "bone"]
     assert names.metrics == ("ssim", "errors")
+    assert build_settings(metrics="all").plan.metrics == METRICS

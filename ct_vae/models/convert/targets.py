@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from ct_vae.config.load import read_json
 from ct_vae.config.model_folder import MODEL_FORMAT
 from ct_vae.errors import ConfigError, WeightsError
+from ct_vae.io.file_tree import real_path
 from ct_vae.models.convert.peer import Form
 from ct_vae.models.weights import CONFIG_KEY, WEIGHTS, load_metadata
 
@@ -62,11 +62,10 @@ def refuse_source(targets: Sequence[Path], source: Path) -> None:
     Raises:
         ConfigError: If a target is the source, or lies in the folder that is.
     """
-    # Unlike `Path.resolve` this bears links in circles, which are refused when they are read.
-    read = os.path.realpath(source)
+    read = real_path(source)
     for path in targets:
-        place = os.path.realpath(path)
-        if path.exists() and read in (place, os.path.split(place)[0]):
+        place = real_path(path)
+        if path.exists() and read in (place, place.parent):
             raise ConfigError(f"{path} is what is converted", "choose another -o")
 
 
