@@ -31,11 +31,11 @@ from monai.networks.nets import AutoencoderKL as MonaiAutoencoderKL
 from torch.nn import functional
 
 from ct_vae.blocks.attention import SpatialSelfAttention
-from ct_vae.blocks.layout import CHANNELS_LAST
+from ct_vae.blocks.memory_format import CHANNELS_LAST
 from ct_vae.blocks.upsample import UpsampleND
-from ct_vae.inference.network import VolumeNetwork
-from ct_vae.inference.passage import plan_passage
+from ct_vae.inference.execution_plan import plan_passage
 from ct_vae.inference.tiling import Tiling
+from ct_vae.inference.volume_adapter import VolumeNetwork
 from ct_vae.models.convert import import_weights
 
 Peers = dict[str, Callable[[], torch.Tensor]]

@@ -26,8 +26,8 @@ from monai.data import PydicomReader
 from monai.transforms import LoadImage
 from numpy.typing import NDArray
 
-from ct_vae.datasets.phantom import make_phantom
 from ct_vae.io import read_volume, write_volume
+from ct_vae.phantoms.make_phantom import make_phantom
 from ct_vae.volume import AIR_HU
 
 _PACKAGES = ("pydicom", "SimpleITK", "nibabel", "isal")

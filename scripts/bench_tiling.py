@@ -31,9 +31,9 @@ from monai.networks.nets import AutoencoderKL as MonaiAutoencoderKL
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
-from ct_vae.inference.network import VolumeNetwork
-from ct_vae.inference.passage import plan_passage
+from ct_vae.inference.execution_plan import plan_passage
 from ct_vae.inference.tiling import Tiling
+from ct_vae.inference.volume_adapter import VolumeNetwork
 from ct_vae.models.convert import import_weights
 
 Run = Callable[[torch.Tensor], torch.Tensor]

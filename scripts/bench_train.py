@@ -31,14 +31,14 @@ from monai.transforms import Compose, EnsureTyped, RandSpatialCropd, ScaleIntens
 
 from ct_vae.config.run import RunConfig
 from ct_vae.config.training import TrainingConfig
+from ct_vae.datasets.cache.stored_volume import StoredVolume
 from ct_vae.datasets.patches import PatchDataset
-from ct_vae.datasets.phantom import make_phantom
-from ct_vae.datasets.stored_volume import StoredVolume
 from ct_vae.losses.build import build_objective
 from ct_vae.models.convert import import_weights
+from ct_vae.phantoms.make_phantom import make_phantom
 from ct_vae.preprocess.build import build_preprocessor
-from ct_vae.training.batches import Batches
 from ct_vae.training.build import memory_format
+from ct_vae.training.data.loader import Batches
 from ct_vae.training.distributed import World
 from ct_vae.training.learner import Learner
 from ct_vae.training.optim import build_optimiser

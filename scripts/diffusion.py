@@ -22,11 +22,11 @@ from scipy.stats import wasserstein_distance
 
 from ct_vae import load_codec
 from ct_vae.cli.main import app
-from ct_vae.datasets.phantom import make_phantom
 from ct_vae.errors import CtVaeError
 from ct_vae.inference.codec import Codec
 from ct_vae.io import read_latent, read_volume, write_volume
 from ct_vae.latent import Latent
+from ct_vae.phantoms.make_phantom import make_phantom
 
 SIDE, SPACING_MM = 32, 10.0
 _QUICKSTART = Path(__file__).parents[1] / "configs" / "quickstart.json"

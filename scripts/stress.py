@@ -25,12 +25,12 @@ import torch
 
 from ct_vae.config.run import RunConfig
 from ct_vae.config.training import TrainingConfig
-from ct_vae.datasets.order import SeededOrder
 from ct_vae.errors import CtVaeError, InputError
 from ct_vae.inference.codec import load_codec
 from ct_vae.inference.device import resident_bytes
 from ct_vae.io import ReadOptions, read_latent, read_volume, write_latent, write_volume
 from ct_vae.models.weights import load_weights
+from ct_vae.training.data.order import SeededOrder
 from tests._small import SMALL_MODEL, ct_volume, small_model
 from tests.io._samples import latent_of, nifti_bytes
 from tests.io._series import make_series, write_series
@@ -71,7 +71,7 @@ def train_long(count: int, folder: Path) -> Figures:
     """Train on cases of which one in ten is damaged, and then gives numbers that are not finite."""
     from ct_vae.config.data import DataConfig
     from ct_vae.training import train
-    from ct_vae.training.run_log import METRICS, read_log
+    from ct_vae.training.reporting.run_log import METRICS, read_log
 
     volumes = [ct_volume((12, 12, 12), seed=k) for k in range(20)]
     paths = [folder / f"case_{k:02d}.nii.gz" for k in range(len(volumes))]

@@ -15,12 +15,13 @@ _PATIENCE_S = 300
 
 
 def _train(path: str, pictured: bool, cpu_s: float, options: dict[str, bool]) -> None:
-    from ct_vae.training import results, train
+    from ct_vae.training import train
+    from ct_vae.training.checkpoints import save
 
     signal.setitimer(signal.ITIMER_PROF, cpu_s)
     _tell(os.devnull, os.devnull)
     if not pictured:
-        results.draw_pictures = lambda *_: []
+        save.draw_pictures = lambda *_: []
     train(None, Path(path), **options)
 
 

@@ -10,8 +10,8 @@ from monai.networks.layers.factories import Conv
 from torch import nn
 from torch.nn import functional
 
-from ct_vae.blocks.convolve import convolution
-from ct_vae.blocks.local import LocalModule, PaddingMode, Reach, Ready
+from ct_vae.blocks.fast_conv import convolution
+from ct_vae.blocks.receptive_field import LocalModule, PaddingMode, Reach, Ready
 from ct_vae.errors import ConfigError
 
 __all__ = [

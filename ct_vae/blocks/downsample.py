@@ -17,7 +17,7 @@ from ct_vae.blocks.conv import (
     pad,
     per_axis,
 )
-from ct_vae.blocks.local import ChainModule, LocalModule, Reach, Ready
+from ct_vae.blocks.receptive_field import ChainModule, LocalModule, Reach, Ready
 from ct_vae.errors import ConfigError, InputError
 
 

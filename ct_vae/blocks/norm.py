@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ct_vae.blocks.local import PerSlice
+from ct_vae.blocks.receptive_field import PerSlice
 from ct_vae.errors import ConfigError
 
 NormKind = Literal["group", "rms", "layer"]

@@ -13,8 +13,8 @@ from torch.nn import functional
 
 from ct_vae.blocks.conv import ConvND, PaddingMode, pad
 from ct_vae.blocks.downsample import check_reflection, step_strides
-from ct_vae.blocks.layout import CHANNELS_LAST
-from ct_vae.blocks.local import ChainModule, LocalModule, PerSlice, Reach, Ready
+from ct_vae.blocks.memory_format import CHANNELS_LAST
+from ct_vae.blocks.receptive_field import ChainModule, LocalModule, PerSlice, Reach, Ready
 from ct_vae.errors import ConfigError
 
 _CONV = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}

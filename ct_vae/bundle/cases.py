@@ -9,12 +9,7 @@ from typing import Any, Literal
 
 from torch.utils.data import Dataset
 
-from ct_vae.errors import ConfigError, CtVaeError
-from ct_vae.evaluation.evaluation import Evaluation
-from ct_vae.evaluation.settings import Settings
-from ct_vae.inference.batch import FAILURES, run_batch
-from ct_vae.inference.codec import Codec
-from ct_vae.inference.jobs import (
+from ct_vae.batch.jobs import (
     decoded_name,
     decoding,
     do_cases,
@@ -24,9 +19,14 @@ from ct_vae.inference.jobs import (
     reconstruction,
     reconstruction_name,
 )
-from ct_vae.inference.pipeline import Work
+from ct_vae.batch.pipeline import Work
+from ct_vae.batch.run_batch import FAILURES, run_batch
+from ct_vae.errors import ConfigError, CtVaeError
+from ct_vae.evaluation.evaluation import Evaluation
+from ct_vae.evaluation.settings import Settings
+from ct_vae.inference.codec import Codec
 from ct_vae.io import ReadOptions, read_latent
-from ct_vae.io.discover import Case, discover
+from ct_vae.io.search.cases import Case, discover
 from ct_vae.latent import Latent
 from ct_vae.volume import Volume
 

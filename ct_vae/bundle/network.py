@@ -20,7 +20,7 @@ from ct_vae.models.build import build_untrained
 from ct_vae.models.model_folder import LoadedModel
 from ct_vae.models.posterior import DiagonalGaussian
 from ct_vae.models.quantized_autoencoder import QuantizedAutoencoder
-from ct_vae.preprocess.hounsfield import HounsfieldScale
+from ct_vae.preprocess.hu_scale import HounsfieldScale
 
 Part = Literal["reconstruct", "encode", "decode"]
 

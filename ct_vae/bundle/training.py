@@ -13,8 +13,8 @@ from ct_vae.config.load import parse_config
 from ct_vae.config.run import RunConfig
 from ct_vae.config.training import TrainingConfig
 from ct_vae.datasets.build import build_patches
-from ct_vae.datasets.case import TrainingCase
-from ct_vae.datasets.check import checked_split
+from ct_vae.datasets.sources.case import TrainingCase
+from ct_vae.datasets.sources.check import checked_split
 from ct_vae.errors import ConfigError
 from ct_vae.training.trainer import train
 from ct_vae.volume import Volume

@@ -14,7 +14,7 @@ from monai.transforms import MapTransform
 from ct_vae.errors import InputError
 from ct_vae.grid import Grid
 from ct_vae.inference.codec import Codec, load_codec
-from ct_vae.io.latent_record import parse_record, record_bytes
+from ct_vae.io.latent.record import parse_record, record_bytes
 from ct_vae.latent import Latent
 from ct_vae.preprocess.latent_writer import RECORD_KEY, check_place
 from ct_vae.volume import Volume

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from ct_vae.io.discover import Case
+    from ct_vae.io.search.cases import Case
 
 
 def find_cases(inputs: Sequence[str], *, unique: bool = True) -> list[Case]:
@@ -24,7 +24,7 @@ def find_cases(inputs: Sequence[str], *, unique: bool = True) -> list[Case]:
         NoInputError: If an input does not exist or gives nothing.
         ConfigError: If two cases would get the same key.
     """
-    from ct_vae.io.discover import discover
+    from ct_vae.io.search.cases import discover
 
     return discover(inputs, unique=unique, report=tell)
 
@@ -38,7 +38,7 @@ def work_through(
     cases: Sequence[Case], work: Callable[[Case], str], stage: str, folder: Path
 ) -> int:
     """Do every case and say so; ``work`` returns the line that tells what became of its case."""
-    from ct_vae.inference.batch import run_batch
+    from ct_vae.batch.run_batch import run_batch
 
     place = 0
 

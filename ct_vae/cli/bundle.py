@@ -24,7 +24,7 @@ def bundle(
 ) -> None:
     """Write a MONAI Bundle: configurations that encode, decode, evaluate and train, and weights."""
     from ct_vae.bundle.metadata import Imprint
-    from ct_vae.bundle.writer import write_bundle
+    from ct_vae.bundle.write_bundle import write_bundle
 
     write_bundle(model, output, overwrite, Imprint(authors, copyright_, version))
     typer.echo(output)

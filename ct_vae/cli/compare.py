@@ -44,12 +44,12 @@ def compare(  # noqa: PLR0913, PLR0917 - one parameter per option
     from dataclasses import asdict, replace
 
     from ct_vae.evaluation.measure import measure_pair
-    from ct_vae.evaluation.pair import Pair
+    from ct_vae.evaluation.metrics.pair import Pair
     from ct_vae.evaluation.pairs import find_results, pair_cases
     from ct_vae.evaluation.patients import unit_of
     from ct_vae.evaluation.results import Results, number_cases
     from ct_vae.evaluation.settings import build_settings
-    from ct_vae.io.discover import Case
+    from ct_vae.io.search.cases import Case
 
     folder = output_folder(output)
     reading = options.read_options(

@@ -48,7 +48,7 @@ def convert(  # noqa: PLR0913, PLR0917 - one parameter per option
     """Turn weights of CompVis, diffusers, MONAI or MAISI into a model folder, or back with --to."""
     from ct_vae.config.load import read_json
     from ct_vae.errors import ConfigError
-    from ct_vae.io.file_tree import real_path
+    from ct_vae.io.search.walk import real_path
     from ct_vae.models.convert import folder, targets
 
     changing = inflate is not None or image_channels is not None or depth_stride != 1

@@ -13,7 +13,7 @@ from ct_vae.cli import options
 from ct_vae.cli.batch import output_folder, tell
 
 if TYPE_CHECKING:
-    from ct_vae.inference.jobs import VolumeWriter
+    from ct_vae.batch.jobs import VolumeWriter
     from ct_vae.latent import Latent
     from ct_vae.volume import Volume
 
@@ -41,8 +41,8 @@ def decode(  # noqa: PLR0913, PLR0917 - one parameter per option
     With --format dicom, each becomes a folder of slices, a series derived from the one among --like
     that was encoded. Such a folder is replaced only with --overwrite; other files always are.
     """
-    from ct_vae.inference.jobs import decoded_name, decoding, do_cases, name_targets
-    from ct_vae.io.discover import discover
+    from ct_vae.batch.jobs import decoded_name, decoding, do_cases, name_targets
+    from ct_vae.io.search.cases import discover
 
     _check_options(file_format, like, keep_identity, hu_offset)
     ending = "" if file_format == "dicom" else ".nii.gz"
@@ -77,8 +77,8 @@ def _check_options(
 def _check_targets(targets: Iterable[Path], like: Sequence[str], overwrite: bool) -> None:
     """Refuse, before any work, results that exist already or that would replace a source."""
     from ct_vae.errors import ConfigError
-    from ct_vae.io.dicom_writer import check_target
-    from ct_vae.io.file_tree import real_path
+    from ct_vae.io.dicom.write_derived import check_target
+    from ct_vae.io.search.walk import real_path
 
     sources = [real_path(each) for each in like]
     for target in targets:
@@ -101,9 +101,9 @@ def _writer(
 def _dicom_writer(
     like: Sequence[str], hu_offset: float, keep_identity: bool, overwrite: bool
 ) -> Iterator[VolumeWriter]:
-    from ct_vae.io.dicom_derived import Derivation
-    from ct_vae.io.dicom_sources import opened_series
-    from ct_vae.io.dicom_writer import write_dicom
+    from ct_vae.io.dicom.derived_elements import Derivation
+    from ct_vae.io.dicom.derived_source import opened_series
+    from ct_vae.io.dicom.write_derived import write_dicom
 
     with opened_series(like, hu_offset) as series:
 

@@ -48,8 +48,8 @@ def encode(  # noqa: PLR0913, PLR0917 - one parameter per option
     A latent that is already there, verified and of the same volume and model, is kept. Several
     processes may share the work: by --shard, by torchrun, as a job array, or just started together.
     """
+    from ct_vae.batch.jobs import do_cases, encoding, latent_name, name_targets
     from ct_vae.errors import ConfigError
-    from ct_vae.inference.jobs import do_cases, encoding, latent_name, name_targets
 
     if sample != (seed is not None):
         raise ConfigError("--sample and --seed go together", "give both or neither")

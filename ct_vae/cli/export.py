@@ -32,8 +32,8 @@ def export(
     """
     import json
 
-    from ct_vae.bundle.exports import export as write
     from ct_vae.bundle.network import load_part
+    from ct_vae.bundle.onnx_torchscript import export as write
     from ct_vae.models.model_folder import load_model_folder
 
     network = load_part(part, load_model_folder(model), hounsfield=not model_units)

@@ -47,8 +47,8 @@ def info(
 
 
 def _facts(path: Path) -> dict[str, Any]:
-    from ct_vae.io.discover import is_latent
-    from ct_vae.io.latent_record import is_record
+    from ct_vae.io.latent.record import is_record
+    from ct_vae.io.search.cases import is_latent
 
     if is_record(path) or path.name.lower().endswith("_emb.nii.gz.json"):
         return _latent_facts(_latent_of(path))
@@ -66,8 +66,8 @@ def _facts(path: Path) -> dict[str, Any]:
 def _is_dicom(path: Path) -> bool:
     """Whether a path stands for DICOM series."""
     from ct_vae.io.archive import is_archive
-    from ct_vae.io.dicom import split_series_path
-    from ct_vae.io.dicom_file import is_dicom
+    from ct_vae.io.dicom.file import is_dicom
+    from ct_vae.io.dicom.reader import split_series_path
     from ct_vae.io.reading import reading
 
     if path.is_dir() or split_series_path(path)[1]:
@@ -78,7 +78,7 @@ def _is_dicom(path: Path) -> bool:
 
 def _latent_of(beside: Path) -> Path:
     """The latent beside which a JSON file lies."""
-    from ct_vae.io.latent_record import SUFFIXES
+    from ct_vae.io.latent.record import SUFFIXES
 
     stem = beside.name[: -len(".json")]
     if stem.lower().endswith(SUFFIXES):
@@ -170,7 +170,7 @@ def _latent_facts(path: Path) -> dict[str, Any]:
 
 
 def _series_facts(path: Path) -> dict[str, Any]:
-    from ct_vae.io.dicom import scan_series, split_series_path
+    from ct_vae.io.dicom.reader import scan_series, split_series_path
 
     place, wanted = split_series_path(path)
     found = [each for each in scan_series(place) if wanted in ("", each.id)]

@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from ct_vae.datasets.split import ListName, Placement
-    from ct_vae.io.inventory import Row
+    from ct_vae.datasets.sources.patient_split import ListName, Placement
+    from ct_vae.io.search.inventory import Row
 
 _PLAIN_WIDTH = 120
 # Below it, paths need the room more than patients, kinds of file and third digits do.
@@ -104,7 +104,7 @@ def _remarks(
 def _sums(
     rows: Sequence[Row], places: Sequence[Placement | None], other_files: int
 ) -> Iterator[str]:
-    from ct_vae.io.patient_key import RULE
+    from ct_vae.io.search.patients import RULE
 
     verdicts = Counter(row.verdict for row in rows)
     told = [f"{verdicts[v]} {v}" for v in ("ok", "refused", "skipped") if verdicts[v]]

@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ct_vae.evaluation.metrics import MetricRow
+    from ct_vae.evaluation.metrics.metric_rows import MetricRow
     from ct_vae.evaluation.settings import Settings
 
 OptionalInputs = Annotated[

@@ -36,7 +36,7 @@ def phantom(
     """Write phantom CTs with true HU; the same seed gives the same body."""
     from ct_vae.cli.batch import output_folder
     from ct_vae.config.data import PhantomConfig
-    from ct_vae.datasets.cases import phantom_cases
+    from ct_vae.datasets.sources.split import phantom_cases
     from ct_vae.errors import ConfigError
     from ct_vae.io import write_volume
 

@@ -29,7 +29,7 @@ def reconstruct(  # noqa: PLR0913, PLR0917 - one parameter per option
     fallback: options.Fallback = None,
 ) -> None:
     """Encode and decode volumes and write only the reconstruction, not for diagnosis."""
-    from ct_vae.inference.jobs import (
+    from ct_vae.batch.jobs import (
         do_cases,
         name_targets,
         reconstruction,

@@ -61,8 +61,8 @@ def sample(  # noqa: PLR0913, PLR0917 - one parameter per option
 
     The same seed gives the same random volumes, however many. Nothing here is for diagnosis.
     """
-    from ct_vae.training.sample_sources import find_originals
-    from ct_vae.training.sampling import SampleOptions, sample_run
+    from ct_vae.training.reporting.sample_sources import find_originals
+    from ct_vae.training.reporting.samples import SampleOptions, sample_run
 
     folder = output_folder(output)
     reading = options.read_options(

@@ -14,10 +14,10 @@ import typer
 from ct_vae.cli import options
 
 if TYPE_CHECKING:
-    from ct_vae.datasets.split import Placement, Shares
-    from ct_vae.datasets.write_datalist import Entry
+    from ct_vae.datasets.sources.patient_split import Placement, Shares
+    from ct_vae.datasets.sources.write_datalist import Entry
     from ct_vae.io import ReadOptions
-    from ct_vae.io.inventory import Row
+    from ct_vae.io.search.inventory import Row
 
 
 def scan(  # noqa: PLR0913, PLR0917 - one parameter per option
@@ -67,8 +67,8 @@ def scan(  # noqa: PLR0913, PLR0917 - one parameter per option
     its study; of a file the topmost folder below PATH, or else its name up to the first number.
     """
     from ct_vae.cli.inventory_table import show_rows
-    from ct_vae.datasets.split import Shares
-    from ct_vae.datasets.write_datalist import check_target, write_datalist
+    from ct_vae.datasets.sources.patient_split import Shares
+    from ct_vae.datasets.sources.write_datalist import check_target, write_datalist
     from ct_vae.errors import NoInputError
 
     shares, pattern = Shares(val_share, test_share, seed), _pattern(patient)
@@ -108,8 +108,8 @@ def _take_stock(
 ) -> tuple[list[Row], int]:
     """All rows, and the number of other files."""
     from ct_vae.cli.scan_progress import ScanProgress
-    from ct_vae.io.inventory import take_stock
-    from ct_vae.io.inventory_items import find_items
+    from ct_vae.io.search.inventory import take_stock
+    from ct_vae.io.search.items import find_items
 
     rows: list[Row] = []
     with ScanProgress() as progress:
@@ -125,7 +125,7 @@ def _places(rows: Sequence[Row], shares: Shares) -> list[Placement | None]:
     """Where each row belongs that is ok and whose patient is known."""
     from dataclasses import replace
 
-    from ct_vae.datasets.split import place_cases
+    from ct_vae.datasets.sources.patient_split import place_cases
 
     indices = [index for index, row in enumerate(rows) if row.patient]
     places: list[Placement | None] = [None] * len(rows)
@@ -137,7 +137,7 @@ def _places(rows: Sequence[Row], shares: Shares) -> list[Placement | None]:
 
 
 def _entries(rows: Sequence[Row], places: Sequence[Placement | None]) -> list[Entry]:
-    from ct_vae.datasets.write_datalist import Entry
+    from ct_vae.datasets.sources.write_datalist import Entry
 
     return [
         Entry(row.path, place.list_name, place.patient)
@@ -156,7 +156,7 @@ def _document(
 
 
 def _facts(row: Row, place: Placement | None, rows: Sequence[Row]) -> dict[str, Any]:
-    from ct_vae.io.inventory import PERCENTS
+    from ct_vae.io.search.inventory import PERCENTS
 
     facts = asdict(row)
     del facts["patient"], facts["content"], facts["hu"]

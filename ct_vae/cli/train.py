@@ -34,7 +34,7 @@ def train(
 
     settings = load_config(config, overrides)
     if dry_run:
-        from ct_vae.training.plan import plan_lines
+        from ct_vae.training.reporting.run_summary import plan_lines
         from ct_vae.training.trainer import plan_run
 
         for line in plan_lines(plan_run(settings, device)):

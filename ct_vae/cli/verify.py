@@ -20,9 +20,9 @@ def verify(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Check checksums and records again, one line for each file."""
+    from ct_vae.batch.run_batch import SEVERAL_FAILED
+    from ct_vae.batch.verify import Verdict, find_items, verify_item
     from ct_vae.errors import NoInputError
-    from ct_vae.inference.batch import SEVERAL_FAILED
-    from ct_vae.inference.verify import Verdict, find_items, verify_item
 
     items = find_items(files)
     verdicts: list[Verdict] = []

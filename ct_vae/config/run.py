@@ -9,8 +9,8 @@ from pydantic import Field, model_validator
 from ct_vae.config.base import Section
 from ct_vae.config.data import DataConfig
 from ct_vae.config.inference import InferenceConfig
+from ct_vae.config.loss import LOGIT_LOSSES
 from ct_vae.config.model import ModelConfig
-from ct_vae.config.objective import LOGIT_LOSSES
 from ct_vae.config.preprocess import PreprocessConfig
 from ct_vae.config.training import TrainingConfig
 

@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ct_vae.config.run import RunConfig
-from ct_vae.datasets.cached_cases import CachedCases
-from ct_vae.datasets.case import TrainingCase
-from ct_vae.datasets.check import case_problems, patch_problems
+from ct_vae.datasets.cache.cached_cases import CachedCases
+from ct_vae.datasets.cache.stored_volume import StoredVolume
 from ct_vae.datasets.patches import PatchDataset
-from ct_vae.datasets.problems import refuse
-from ct_vae.datasets.stored_volume import StoredVolume
+from ct_vae.datasets.sources.case import TrainingCase
+from ct_vae.datasets.sources.check import case_problems, patch_problems
+from ct_vae.datasets.sources.problems import refuse
 from ct_vae.errors import CtVaeError, InputError, NoInputError
 from ct_vae.preprocess.build import build_preprocessor
 

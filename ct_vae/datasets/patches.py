@@ -12,8 +12,8 @@ from torch.utils.data import Dataset
 
 from ct_vae.config.data import AugmentConfig
 from ct_vae.datasets.augment import Augmentation
+from ct_vae.datasets.cache.stored_volume import StoredVolume
 from ct_vae.datasets.resize import resize
-from ct_vae.datasets.stored_volume import StoredVolume
 from ct_vae.errors import ConfigError, InputError
 from ct_vae.volume import AIR_HU
 

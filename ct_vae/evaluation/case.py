@@ -9,19 +9,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from ct_vae.errors import ConfigError, CtVaeError, InputError
-from ct_vae.evaluation.baselines import (
+from ct_vae.evaluation.baselines.jpeg2000 import jpeg2000_baseline
+from ct_vae.evaluation.baselines.resample import (
     Baseline,
     identity_baseline,
     mean_baseline,
     resample_baseline,
 )
-from ct_vae.evaluation.compression import Compression, measure_compression
-from ct_vae.evaluation.jpeg2000 import jpeg2000_baseline
-from ct_vae.evaluation.masks import Mask, body_mask, field_of_view
 from ct_vae.evaluation.measure import Plan, measure_pair
-from ct_vae.evaluation.metrics import MetricRow
-from ct_vae.evaluation.pair import Pair
-from ct_vae.evaluation.seams import Seams, borders_of, measure_seams
+from ct_vae.evaluation.metrics.compression import Compression, measure_compression
+from ct_vae.evaluation.metrics.masks import Mask, body_mask, field_of_view
+from ct_vae.evaluation.metrics.metric_rows import MetricRow
+from ct_vae.evaluation.metrics.pair import Pair
+from ct_vae.evaluation.metrics.seams import Seams, borders_of, measure_seams
 from ct_vae.inference.codec import Codec
 from ct_vae.latent import Latent
 from ct_vae.volume import Volume

@@ -14,7 +14,7 @@ from ct_vae.evaluation.results import Results, number_cases
 from ct_vae.evaluation.settings import Settings
 from ct_vae.inference.codec import Codec
 from ct_vae.io import ReadOptions
-from ct_vae.io.discover import Case
+from ct_vae.io.search.cases import Case
 
 
 class Evaluation:

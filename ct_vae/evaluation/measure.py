@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ct_vae.evaluation.bland_altman import region_agreement
-from ct_vae.evaluation.gradient_error import gradient_errors
-from ct_vae.evaluation.linearity import linearities
-from ct_vae.evaluation.masks import Mask
-from ct_vae.evaluation.metrics import MetricRow, error_rows
-from ct_vae.evaluation.ms_ssim import multi_scale_ssim, scales_of
-from ct_vae.evaluation.pair import SLAB_VOXELS, Pair
-from ct_vae.evaluation.ssim import similarities
-from ct_vae.evaluation.texture import measure_texture
-from ct_vae.evaluation.tissue_bands import TISSUE_BANDS
-from ct_vae.evaluation.windowed_errors import Where
+from ct_vae.evaluation.metrics.bland_altman import region_agreement
+from ct_vae.evaluation.metrics.gradient_error import gradient_errors
+from ct_vae.evaluation.metrics.linearity import linearities
+from ct_vae.evaluation.metrics.masks import Mask
+from ct_vae.evaluation.metrics.metric_rows import MetricRow, error_rows
+from ct_vae.evaluation.metrics.ms_ssim import multi_scale_ssim, scales_of
+from ct_vae.evaluation.metrics.pair import SLAB_VOXELS, Pair
+from ct_vae.evaluation.metrics.ssim import similarities
+from ct_vae.evaluation.metrics.texture import measure_texture
+from ct_vae.evaluation.metrics.tissue_bands import TISSUE_BANDS
+from ct_vae.evaluation.metrics.windowed_errors import Where
 from ct_vae.evaluation.windows import WINDOWS, Window
 
 COMPARED_WINDOWS = tuple(WINDOWS[name] for name in ("full", "lung", "soft_tissue", "bone"))

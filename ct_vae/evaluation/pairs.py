@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ct_vae.errors import ConfigError
-from ct_vae.io.discover import VOLUME_SUFFIXES, Case, discover, is_latent
-from ct_vae.io.file_tree import walk_files
+from ct_vae.io.search.cases import VOLUME_SUFFIXES, Case, discover, is_latent
+from ct_vae.io.search.walk import walk_files
 
 # What tools add to the name of a file that they have made of another.
 _ADDED = re.compile(r"[_.\- ]?(recon(struction|structed)?|rec|decoded|pred(iction)?|output|out)$")

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ct_vae.evaluation.masks import Mask, body_mask
-from ct_vae.evaluation.metrics import check_same_grid
+from ct_vae.evaluation.metrics.masks import Mask, body_mask
+from ct_vae.evaluation.metrics.metric_rows import check_same_grid
 from ct_vae.evaluation.windows import WINDOWS, Window
-from ct_vae.io.atomic import atomic_write
+from ct_vae.io.atomic.file import atomic_write
 from ct_vae.volume import Volume
 
 if TYPE_CHECKING:

@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from ct_vae.errors import OutputError
-from ct_vae.evaluation.given_masks import write_masks
-from ct_vae.evaluation.html import HtmlReport, ReportCase
-from ct_vae.evaluation.masks import Mask, body_mask, everything, field_of_view
-from ct_vae.evaluation.metrics import IN_WINDOW, MetricRow
+from ct_vae.evaluation.metrics.given_masks import write_masks
+from ct_vae.evaluation.metrics.masks import Mask, body_mask, everything, field_of_view
+from ct_vae.evaluation.metrics.metric_rows import IN_WINDOW, MetricRow
+from ct_vae.evaluation.metrics.texture import measure_texture
 from ct_vae.evaluation.panels import write_panel
 from ct_vae.evaluation.record import case_record, plan_record
+from ct_vae.evaluation.report import HtmlReport, ReportCase
 from ct_vae.evaluation.settings import Settings
 from ct_vae.evaluation.tables import clear_results, summarise, write_csv, write_table
-from ct_vae.evaluation.texture import measure_texture
 from ct_vae.io import ReadOptions
-from ct_vae.io.atomic import write_json
-from ct_vae.io.discover import Case
+from ct_vae.io.atomic.file import write_json
+from ct_vae.io.search.cases import Case
 from ct_vae.volume import Volume
 
 # Of what is missing, how much a line names.

@@ -11,7 +11,7 @@ import numpy as np
 
 from ct_vae.evaluation.panels import PLANES, Plane, planes_of, show_plane
 from ct_vae.evaluation.windows import WINDOWS, Window
-from ct_vae.io.atomic import atomic_write
+from ct_vae.io.atomic.file import atomic_write
 from ct_vae.volume import Volume
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from ct_vae.errors import OutputError
-from ct_vae.evaluation.bootstrap import median_interval
-from ct_vae.evaluation.metrics import PLAIN_METRICS, MetricRow
-from ct_vae.io.atomic import write_text
+from ct_vae.evaluation.metrics.bootstrap import median_interval
+from ct_vae.evaluation.metrics.metric_rows import PLAIN_METRICS, MetricRow
+from ct_vae.io.atomic.file import write_text
 
 RESULT_FILES = (
     "metrics.csv",
@@ -87,8 +87,8 @@ def summarise(
         ``{"cases": number, "patients": number, "groups": [...]}``. A group has ``what``,
         ``window``, ``mask``, ``data_range``, ``cases``, ``notes``, ``worst`` (the five cases with
         the largest RMSE) and, for each metric, ``median``, ``q25``, ``q75`` and the ends ``low95``
-        and ``high95`` of the interval of `ct_vae.evaluation.bootstrap`, over the patients for whom
-        it is defined (``null`` when there are too few) and their number ``n``.
+        and ``high95`` of the interval of `ct_vae.evaluation.metrics.bootstrap`, over the patients
+        for whom it is defined (``null`` when there are too few) and their number ``n``.
     """
     patients = patients or {}
     groups: dict[tuple[str, str, str, float], list[MetricRow]] = defaultdict(list)

@@ -15,9 +15,9 @@ import torch
 
 from ct_vae.errors import ConfigError, InputError
 from ct_vae.inference.device import HOST, memory_budget, memory_errors, peak_memory_mb, pick_device
-from ct_vae.inference.network import VolumeNetwork
-from ct_vae.inference.passage import Half, Passage, plan_passage
+from ct_vae.inference.execution_plan import Half, Passage, plan_passage
 from ct_vae.inference.tiling import Method, Tiling
+from ct_vae.inference.volume_adapter import VolumeNetwork
 from ct_vae.io import volume_sha256
 from ct_vae.latent import (
     GridRecord,

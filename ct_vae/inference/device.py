@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import sys
 from collections.abc import Iterator, Mapping
@@ -12,7 +13,6 @@ from pathlib import Path
 import torch
 
 from ct_vae.errors import ConfigError, InputError
-from ct_vae.inference.shard import device_of_rank
 
 HOST = torch.device("cpu")
 _FREE_SHARE = 0.6
@@ -74,6 +74,29 @@ def device_of_process(environment: Mapping[str, str]) -> str | None:
     """
     number = device_of_rank(environment)
     return None if number is None or not torch.cuda.is_available() else f"cuda:{number}"
+
+
+def device_of_rank(environment: Mapping[str, str]) -> int | None:
+    """Return the number of the GPU that torchrun assigns to this process, ``None`` outside it."""
+    if "RANK" not in environment or "LOCAL_RANK" not in environment:
+        return None
+    return environment_number(environment, "LOCAL_RANK")
+
+
+def environment_number(environment: Mapping[str, str], name: str) -> int:
+    """Return the variable ``name`` as an integer of at least 0.
+
+    Raises:
+        ConfigError: If it is not set or is not such a number.
+    """
+    text = environment.get(name, "")
+    if not re.fullmatch(r"\d+", text):
+        raise ConfigError(
+            f"the environment's {name} is {text!r}, not a number",
+            "start the processes with torchrun or as a job array, or unset the variable; "
+            "--shard i/n divides the cases without either",
+        )
+    return int(text)
 
 
 def free_bytes(device: torch.device) -> int:

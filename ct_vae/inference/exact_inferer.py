@@ -12,9 +12,9 @@ from monai.inferers import Inferer
 from torch import nn
 
 from ct_vae.errors import ConfigError
-from ct_vae.inference.network import VolumeNetwork
-from ct_vae.inference.passage import plan_passage
+from ct_vae.inference.execution_plan import plan_passage
 from ct_vae.inference.tiling import Method, Tiling
+from ct_vae.inference.volume_adapter import VolumeNetwork
 from ct_vae.models.autoencoder import Autoencoder
 
 

@@ -10,11 +10,11 @@ import numpy as np
 
 from ct_vae.errors import ConfigError
 from ct_vae.io.archive import is_archive
-from ct_vae.io.dicom import read_dicom, split_series_path
-from ct_vae.io.dicom_file import is_dicom
-from ct_vae.io.itk import is_metaimage, is_nrrd, read_itk
-from ct_vae.io.itk_writer import write_metaimage, write_nrrd
-from ct_vae.io.nifti import read_nifti, write_nifti
+from ct_vae.io.dicom.file import is_dicom
+from ct_vae.io.dicom.reader import read_dicom, split_series_path
+from ct_vae.io.mha_nrrd.reader import is_metaimage, is_nrrd, read_itk
+from ct_vae.io.mha_nrrd.writer import write_metaimage, write_nrrd
+from ct_vae.io.nifti.image import read_nifti, write_nifti
 from ct_vae.io.read_options import ReadOptions
 from ct_vae.io.reading import check_regular, reading
 from ct_vae.volume import Volume

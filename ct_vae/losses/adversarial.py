@@ -10,16 +10,16 @@ import torch
 from torch import nn
 
 from ct_vae.errors import ConfigError
-from ct_vae.losses.games import game
-from ct_vae.losses.penalties import (
+from ct_vae.losses.discriminator_regularizers import (
     Penalties,
     Reduce,
     VerdictAverages,
     squared_slope,
     unreduced,
 )
+from ct_vae.losses.gan_losses import game
+from ct_vae.losses.kl import ramp
 from ct_vae.losses.precision import full_precision, wide
-from ct_vae.losses.regularisation import ramp
 from ct_vae.losses.terms import Terms, add_up
 
 _BALANCE_EPS = 1e-4

@@ -5,17 +5,17 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ct_vae.config.objective import ObjectiveConfig
+from ct_vae.config.loss import ObjectiveConfig
 from ct_vae.config.preprocess import PreprocessConfig
 from ct_vae.config.run import RunConfig
 from ct_vae.config.windows import Window
 from ct_vae.losses.adversarial import Adversary, Entrance
+from ct_vae.losses.discriminator_regularizers import Penalties
 from ct_vae.losses.gradient import gradient_loss
+from ct_vae.losses.kl import Divergence
 from ct_vae.losses.objective import Objective
-from ct_vae.losses.penalties import Penalties
 from ct_vae.losses.perceptual import PerceptualDistance
 from ct_vae.losses.reconstruction import Loss, Reconstruction
-from ct_vae.losses.regularisation import Divergence
 from ct_vae.losses.vgg import load_vgg16
 from ct_vae.losses.window import WindowLoss
 from ct_vae.models.discriminator import PatchDiscriminator

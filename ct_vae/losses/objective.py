@@ -8,11 +8,11 @@ import torch
 
 from ct_vae.errors import ConfigError
 from ct_vae.losses.adversarial import Adversary
-from ct_vae.losses.penalties import Reduce, unreduced
+from ct_vae.losses.discriminator_regularizers import Reduce, unreduced
+from ct_vae.losses.kl import Divergence
 from ct_vae.losses.perceptual import PerceptualDistance
 from ct_vae.losses.precision import full_precision, wide
 from ct_vae.losses.reconstruction import Loss, Reconstruction
-from ct_vae.losses.regularisation import Divergence
 from ct_vae.losses.terms import Terms, add_up
 
 __all__ = ["Objective", "Terms"]

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ct_vae.config.objective import LOGIT_LOSSES
+from ct_vae.config.loss import LOGIT_LOSSES
 from ct_vae.errors import ConfigError
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ct_vae.config.objective import SHORTEST_SLICE
+from ct_vae.config.loss import SHORTEST_SLICE
 from ct_vae.errors import ConfigError, InputError, WeightsError
 from ct_vae.models.foreign_files import read_foreign
 from ct_vae.models.weights import load_into

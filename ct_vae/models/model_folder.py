@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ct_vae.config.model_folder import ModelFolderConfig
 from ct_vae.errors import OutputError, WeightsError
-from ct_vae.io.atomic import atomic_write, sha256_file, write_text
+from ct_vae.io.atomic.file import atomic_write, sha256_file, write_text
 from ct_vae.models.autoencoder import Autoencoder
 from ct_vae.models.build import build_model
 from ct_vae.models.weights import CONFIG_KEY, WEIGHTS, own_config, weights_bytes

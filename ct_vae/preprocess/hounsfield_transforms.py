@@ -9,7 +9,7 @@ import torch
 from monai.config import KeysCollection
 from monai.transforms import InvertibleTransform, MapTransform
 
-from ct_vae.preprocess.hounsfield import HounsfieldScale, Interval
+from ct_vae.preprocess.hu_scale import HounsfieldScale, Interval
 
 
 class ScaleHUd(MapTransform, InvertibleTransform):  # type: ignore[misc]

@@ -14,7 +14,7 @@ from monai.transforms import DivisiblePad, Orientation, Spacing, SpatialResample
 from ct_vae.errors import InputError
 from ct_vae.grid import Grid
 from ct_vae.latent import GridRecord, PreprocessRecord
-from ct_vae.preprocess.hounsfield import HounsfieldScale, Interval
+from ct_vae.preprocess.hu_scale import HounsfieldScale, Interval
 from ct_vae.volume import AIR_HU, Volume
 
 # MONAI and this package compute the same affine in different orders of operations.

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from ct_vae.errors import ConfigError, InputError
 from ct_vae.io import ReadOptions, read_volume
 from ct_vae.io.archive import ARCHIVE_SUFFIXES
-from ct_vae.io.dicom import split_series_path
-from ct_vae.io.dicom_file import is_dicom
-from ct_vae.io.discover import VOLUME_SUFFIXES
+from ct_vae.io.dicom.file import is_dicom
+from ct_vae.io.dicom.reader import split_series_path
+from ct_vae.io.search.cases import VOLUME_SUFFIXES
 from ct_vae.volume import Volume
 
 AnyPath = str | PathLike[str]

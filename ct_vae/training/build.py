@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ct_vae.blocks.layout import CHANNELS_LAST
+from ct_vae.blocks.memory_format import CHANNELS_LAST
 from ct_vae.config.run import RunConfig
 from ct_vae.losses.build import build_objective
 from ct_vae.training.distributed import World

@@ -11,28 +11,28 @@ from typing import Any, cast
 
 import torch
 
+from ct_vae.batch.signals import StopRequest
 from ct_vae.config.run import RunConfig
 from ct_vae.errors import ConfigError, CtVaeError, StoppedError
-from ct_vae.inference.stop import StopRequest
-from ct_vae.io.atomic import write_text
+from ct_vae.io.atomic.file import write_text
 from ct_vae.models.autoencoder import Autoencoder
 from ct_vae.models.model_folder import remove_model
 from ct_vae.preprocess.build import build_preprocessor
-from ct_vae.training.batches import Batches
-from ct_vae.training.checkpoint import Checkpoint, clear_checkpoints, save_checkpoint
+from ct_vae.training.checkpoints.checkpoint import Checkpoint, clear_checkpoints, save_checkpoint
+from ct_vae.training.checkpoints.resume import changes
+from ct_vae.training.checkpoints.save import Results, RunFacts, saved_at
+from ct_vae.training.checkpoints.state import gather_state, restore_state, shared_checkpoint
+from ct_vae.training.data.loader import Batches
+from ct_vae.training.data.run_data import RunData
 from ct_vae.training.distributed import World
 from ct_vae.training.ema import build_ema
 from ct_vae.training.optim import learning_rate
-from ct_vae.training.pictures import clear_pictures
-from ct_vae.training.plan import build_plan, plan_lines
-from ct_vae.training.progress import Progress
-from ct_vae.training.results import Results, RunFacts, saved_at
-from ct_vae.training.resume import changes
-from ct_vae.training.run_data import RunData
-from ct_vae.training.run_log import METRICS, NoLog, RunLog, rewind_log
-from ct_vae.training.run_state import gather_state, restore_state, shared_checkpoint
+from ct_vae.training.reporting.pictures import clear_pictures
+from ct_vae.training.reporting.progress import Progress
+from ct_vae.training.reporting.run_log import METRICS, NoLog, RunLog, rewind_log
+from ct_vae.training.reporting.run_summary import build_plan, plan_lines
+from ct_vae.training.reporting.trackers import NoTracker, Tracker, build_tracker
 from ct_vae.training.step import StepValues, TrainStep
-from ct_vae.training.tracking import NoTracker, Tracker, build_tracker
 from ct_vae.training.validation import summarise
 
 _STATISTICS_BATCHES = 32

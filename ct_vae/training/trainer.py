@@ -14,20 +14,20 @@ from torch.utils.data import Dataset
 
 from ct_vae.config.load import load_config
 from ct_vae.config.run import RunConfig
-from ct_vae.datasets.check import checked_split
+from ct_vae.datasets.sources.check import checked_split
 from ct_vae.errors import ConfigError
 from ct_vae.models.weights import WEIGHTS
-from ct_vae.training.batches import check_shares
-from ct_vae.training.best import BEST
 from ct_vae.training.build import build_step, memory_format
-from ct_vae.training.checkpoint import CHECKPOINTS, has_checkpoint
+from ct_vae.training.checkpoints.best import BEST
+from ct_vae.training.checkpoints.checkpoint import CHECKPOINTS, has_checkpoint
+from ct_vae.training.checkpoints.lock import run_lock
+from ct_vae.training.data.loader import check_shares
+from ct_vae.training.data.run_data import given_data, named_data
 from ct_vae.training.distributed import joined_world
-from ct_vae.training.plan import Plan, build_plan
+from ct_vae.training.reporting.run_log import METRICS
+from ct_vae.training.reporting.run_summary import Plan, build_plan
+from ct_vae.training.reporting.trial import try_step
 from ct_vae.training.run import Run
-from ct_vae.training.run_data import given_data, named_data
-from ct_vae.training.run_lock import run_lock
-from ct_vae.training.run_log import METRICS
-from ct_vae.training.trial import try_step
 from ct_vae.volume import Volume
 
 

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ct_vae.evaluation.masks import BoolArray, Mask, body_mask
-from ct_vae.evaluation.metrics import DEFAULT_WINDOWS, evaluate_pair
-from ct_vae.evaluation.ssim import axial_ssim
+from ct_vae.evaluation.metrics.masks import BoolArray, Mask, body_mask
+from ct_vae.evaluation.metrics.metric_rows import DEFAULT_WINDOWS, evaluate_pair
+from ct_vae.evaluation.metrics.ssim import axial_ssim
 from ct_vae.inference.codec import Codec
 from ct_vae.inference.tiling import Tiling
 from ct_vae.latent import Latent, ModelRecord
@@ -21,7 +21,7 @@ from ct_vae.models.autoencoder import Autoencoder
 from ct_vae.models.quantized_autoencoder import QuantizedAutoencoder
 from ct_vae.preprocess.pipeline import Preprocessor
 from ct_vae.training.latent_moments import LatentMoments
-from ct_vae.training.validation_picture import CasePicture, case_picture
+from ct_vae.training.reporting.validation_picture import CasePicture, case_picture
 from ct_vae.volume import Volume
 
 # The weights have no digest before they are saved, and these latents never leave memory.

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from selenium.webdriver.common.action_chains import ActionChains
 
-from ct_vae.evaluation.html import HtmlReport, ReportCase, payload
-from ct_vae.evaluation.html.pictures import grey, signed
 from ct_vae.evaluation.panels import planes_of
+from ct_vae.evaluation.report import HtmlReport, ReportCase, payload
+from ct_vae.evaluation.report.pictures import grey, signed
 from ct_vae.evaluation.tables import summarise
-from tests.evaluation.html._report import case_of, thorax
+from tests.evaluation.report._report import case_of, thorax
 
 PLANES = ("axial", "coronal", "sagittal")
 # Canvas pixels as text, since a list of numbers travels slowly.

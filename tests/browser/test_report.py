@@ -3,7 +3,7 @@ import pytest
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
-from ct_vae.evaluation.html.payload import chosen_slices, ras_pair
+from ct_vae.evaluation.report.payload import chosen_slices, ras_pair
 from ct_vae.evaluation.windows import WINDOWS, Window
 from tests.browser._page import PLANES, better, expected, ras, worse
 

@@ -2,9 +2,9 @@ import fcntl
 
 import pytest
 
-from ct_vae.bundle.writer import write_bundle
-from ct_vae.datasets.phantom import make_phantom
+from ct_vae.bundle.write_bundle import write_bundle
 from ct_vae.io import write_volume
+from ct_vae.phantoms.make_phantom import make_phantom
 from tests._small import ct_volume
 from tests.cli._run import call
 

@@ -5,7 +5,7 @@ from ct_vae.bundle import DecoderNet, EncoderNet, ReconstructionNet, build_part
 from ct_vae.bundle.network import part_of, portable
 from ct_vae.config.preprocess import PreprocessConfig
 from ct_vae.errors import ConfigError
-from ct_vae.preprocess.hounsfield import HounsfieldScale
+from ct_vae.preprocess.hu_scale import HounsfieldScale
 from tests._small import SMALL_CODES, SMALL_MODEL, small_codec, small_model
 from tests._small import ct_volume as volume_of
 

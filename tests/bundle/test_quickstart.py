@@ -13,7 +13,7 @@ import torch
 from monai.transforms import Compose, LoadImage, Orientation
 
 from ct_vae.bundle.network import load_part
-from ct_vae.io.atomic import sha256_file
+from ct_vae.io.atomic.file import sha256_file
 from ct_vae.models.model_folder import load_model_folder
 from ct_vae.preprocess.reader import CTReader
 from tests.bundle._run import WORKFLOWS, run, same_image, same_record

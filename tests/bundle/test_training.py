@@ -11,10 +11,10 @@ from ct_vae.bundle import (
     training_patches,
     validation_volumes,
 )
-from ct_vae.datasets.cases import Split
+from ct_vae.datasets.sources.split import Split
 from ct_vae.errors import ConfigError
 from ct_vae.models.model_folder import load_model_folder
-from ct_vae.training.run_log import read_log
+from ct_vae.training.reporting.run_log import read_log
 from ct_vae.volume import Volume
 from tests._small import SMALL_MODEL, ct_volume
 

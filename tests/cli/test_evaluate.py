@@ -1,8 +1,8 @@
 import csv
 import json
 
-from ct_vae.datasets.phantom import make_phantom
 from ct_vae.io import write_volume
+from ct_vae.phantoms.make_phantom import make_phantom
 from tests._small import ct_volume
 from tests.cli._run import call
 

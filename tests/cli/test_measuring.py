@@ -1,5 +1,5 @@
 from ct_vae.cli.measuring import show, tell_masks
-from ct_vae.evaluation.metrics import MetricRow
+from ct_vae.evaluation.metrics.metric_rows import MetricRow
 from ct_vae.evaluation.settings import build_settings
 
 

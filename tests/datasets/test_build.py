@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from ct_vae.datasets.build import build_patches, image_size, load_cases
-from ct_vae.datasets.cases import build_split
+from ct_vae.datasets.sources.split import build_split
 from ct_vae.errors import ConfigError, InputError
 from ct_vae.io import write_volume
 from tests._small import ct_volume
@@ -100,7 +100,9 @@ def test_what_is_too_small_is_told_even_if_no_header_tells(tmp_path):
 
 
 def test_headers_are_looked_at_before_anything_is_read(tmp_path, monkeypatch):
-    monkeypatch.setattr("ct_vae.datasets.case.read_volume", lambda *_: pytest.fail("it was read"))
+    monkeypatch.setattr(
+        "ct_vae.datasets.sources.case.read_volume", lambda *_: pytest.fail("it was read")
+    )
     write_volumes(tmp_path, "a")
     write_volumes(tmp_path, "b", shape=(4, 13, 12))
     with pytest.raises(ConfigError, match="does not fit"):

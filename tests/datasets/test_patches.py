@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from ct_vae.config.data import AugmentConfig
+from ct_vae.datasets.cache.stored_volume import StoredVolume
 from ct_vae.datasets.patches import PatchDataset, cut
 from ct_vae.datasets.resize import resize
-from ct_vae.datasets.stored_volume import StoredVolume
 from ct_vae.errors import ConfigError, InputError
 from ct_vae.grid import Grid
 from ct_vae.volume import AIR_HU, Volume

@@ -8,8 +8,8 @@ import torch
 from monai.transforms import LoadImage
 
 import ct_vae
-from ct_vae.datasets.phantom import make_phantom
 from ct_vae.io import read_latent, read_volume, write_latent, write_volume
+from ct_vae.phantoms.make_phantom import make_phantom
 from ct_vae.volume import Volume
 from tests._strategies import ALL_AXCODES
 from tests.cli._run import call

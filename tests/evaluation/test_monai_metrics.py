@@ -7,9 +7,9 @@ from skimage.metrics import structural_similarity
 
 from ct_vae.errors import InputError
 from ct_vae.evaluation import monai_metrics
-from ct_vae.evaluation.masks import everything
 from ct_vae.evaluation.measure import Plan, measure_pair
-from ct_vae.evaluation.pair import Pair
+from ct_vae.evaluation.metrics.masks import everything
+from ct_vae.evaluation.metrics.pair import Pair
 from ct_vae.evaluation.windows import WINDOWS
 from tests.evaluation._cases import noisy, random_volume
 

@@ -3,7 +3,7 @@ import pytest
 from matplotlib.image import imread
 
 from ct_vae.errors import InputError
-from ct_vae.evaluation.masks import body_mask
+from ct_vae.evaluation.metrics.masks import body_mask
 from ct_vae.evaluation.panels import middle_of, planes_of, write_panel
 from ct_vae.evaluation.windows import Window
 from ct_vae.grid import Grid

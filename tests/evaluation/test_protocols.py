@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from skimage.metrics import structural_similarity
 
-from ct_vae.evaluation.masks import Mask, everything
 from ct_vae.evaluation.measure import measure_pair
-from ct_vae.evaluation.pair import Pair
+from ct_vae.evaluation.metrics.masks import Mask, everything
+from ct_vae.evaluation.metrics.pair import Pair
 from ct_vae.evaluation.protocols import PROTOCOLS
 from tests.evaluation._cases import noisy, random_volume, volume_of
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 import numpy as np
 
 from ct_vae.evaluation.measure import METRICS, Plan
+from ct_vae.evaluation.metrics.tissue_bands import TISSUE_BANDS
 from ct_vae.evaluation.record import case_record, plan_record
-from ct_vae.evaluation.tissue_bands import TISSUE_BANDS
 from ct_vae.evaluation.windows import Window
 from ct_vae.volume import Volume
 from tests.evaluation._cases import random_volume

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ct_vae.evaluation.metrics import evaluate_pair
+from ct_vae.evaluation.metrics.metric_rows import evaluate_pair
 from ct_vae.evaluation.tables import summarise, write_csv
 from tests._asserts import assert_only_files
 from tests.evaluation._cases import noisy, random_volume

@@ -19,18 +19,18 @@ import numpy as np
 import pydicom
 import torch
 
-from ct_vae.datasets.cache import VolumeCache
-from ct_vae.evaluation.html import HtmlReport
+from ct_vae.batch.lease import Leases
+from ct_vae.datasets.cache.volume_cache import VolumeCache
+from ct_vae.evaluation.report import HtmlReport
 from ct_vae.evaluation.tables import summarise
-from ct_vae.inference.lease import Leases
 from ct_vae.io import read_volume, write_latent, write_volume
-from ct_vae.io.atomic import write_text
-from ct_vae.io.dicom_sources import opened_series
-from ct_vae.io.dicom_writer import write_dicom
-from ct_vae.training.checkpoint import Checkpoint, save_checkpoint
-from ct_vae.training.run_log import METRICS, RunLog, read_log, rewind_log
+from ct_vae.io.atomic.file import write_text
+from ct_vae.io.dicom.derived_source import opened_series
+from ct_vae.io.dicom.write_derived import write_dicom
+from ct_vae.training.checkpoints.checkpoint import Checkpoint, save_checkpoint
+from ct_vae.training.reporting.run_log import METRICS, RunLog, read_log, rewind_log
 from tests._small import ct_volume
-from tests.evaluation.html._report import case_of, thorax
+from tests.evaluation.report._report import case_of, thorax
 from tests.faults._doors import contents
 from tests.io._derived import DERIVATION, decoded, record_of
 from tests.io._samples import latent_of

@@ -34,7 +34,7 @@ from tests.io._series import (
     set_stored,
     write_series,
 )
-from tests.io.test_dicom_codecs import HTJ2K, JPEG_LS, by_itk
+from tests.io.dicom.test_compressed_frames import HTJ2K, JPEG_LS, by_itk
 
 CONSENT = "--resample-irregular"
 

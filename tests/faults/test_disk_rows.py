@@ -8,12 +8,12 @@ import shutil
 
 import pytest
 
-from ct_vae.datasets.cache import VolumeCache
+from ct_vae.datasets.cache.volume_cache import VolumeCache
 from ct_vae.errors import OutputError
 from ct_vae.io import read_latent, write_volume
 from ct_vae.training import train
-from ct_vae.training.checkpoint import newest_checkpoint
-from ct_vae.training.run_log import METRICS
+from ct_vae.training.checkpoints.checkpoint import newest_checkpoint
+from ct_vae.training.reporting.run_log import METRICS
 from tests._small import ct_volume
 from tests.cli._run import call
 from tests.faults._doors import left_in

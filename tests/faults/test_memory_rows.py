@@ -8,8 +8,8 @@ import torch
 
 import ct_vae
 from ct_vae.errors import ConfigError
-from ct_vae.inference import passage
-from ct_vae.inference.passage import Passage
+from ct_vae.inference import execution_plan
+from ct_vae.inference.execution_plan import Passage
 from ct_vae.inference.tiling import Tiling
 from ct_vae.io import write_volume
 from tests._small import ct_volume
@@ -76,7 +76,7 @@ def test_17_memory_that_runs_out_fails_the_case_and_the_batch_goes_on(
 @pytest.fixture
 def full_device(monkeypatch):
     """A device whose memory runs out on the next few passes, by an error that PyTorch raises."""
-    real, left = passage.run_exact, []
+    real, left = execution_plan.run_exact, []
 
     def run(steps, given, plan, device, sink):
         if left:
@@ -84,7 +84,7 @@ def full_device(monkeypatch):
             raise torch.OutOfMemoryError("CUDA out of memory")
         real(steps, given, plan, device, sink)
 
-    monkeypatch.setattr(passage, "run_exact", run)
+    monkeypatch.setattr(execution_plan, "run_exact", run)
     return left
 
 

@@ -53,7 +53,7 @@ def test_36_a_second_run_in_a_folder_is_refused_with_the_name_of_the_first(tmp_p
         [
             *(sys.executable, "-c"),
             "import sys; from pathlib import Path\n"
-            "from ct_vae.training.run_lock import run_lock\n"
+            "from ct_vae.training.checkpoints.lock import run_lock\n"
             "with run_lock(Path(sys.argv[1])):\n    print('held', flush=True); sys.stdin.read()",
             str(tmp_path / "run"),
         ],

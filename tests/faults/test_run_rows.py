@@ -14,8 +14,8 @@ from ct_vae.errors import CtVaeError, StoppedError
 from ct_vae.models.model_folder import load_model_folder
 from ct_vae.models.weights import CONFIG_KEY, load_metadata, load_weights, weights_bytes
 from ct_vae.training import train
-from ct_vae.training.batches import Batches
-from ct_vae.training.checkpoint import newest_checkpoint
+from ct_vae.training.checkpoints.checkpoint import newest_checkpoint
+from ct_vae.training.data.loader import Batches
 from tests._small import SMALL_CODES
 from tests.cli._run import call
 from tests.faults._doors import ct_file
@@ -277,7 +277,7 @@ class Hanging(list):
 
 @pytest.mark.usefixtures("impatient")
 def test_38_a_worker_that_hangs_is_given_up_after_a_time(monkeypatch):
-    monkeypatch.setattr("ct_vae.training.batches._PATIENCE_S", 1)
+    monkeypatch.setattr("ct_vae.training.data.loader._PATIENCE_S", 1)
     batches = Batches(Hanging(patches()), 4, 2, 0, 1)
     plain = Batches(patches(), 4, 2, 0)
     assert all(torch.equal(*pair) for pair in zip(batches(0), plain(0), strict=True))

@@ -18,11 +18,11 @@ import numpy as np
 
 from ct_vae.config.data import DataConfig
 from ct_vae.config.load import load_config
-from ct_vae.datasets.cases import list_split
-from ct_vae.datasets.check import validation_problems
+from ct_vae.datasets.sources.check import validation_problems
+from ct_vae.datasets.sources.split import list_split
 from ct_vae.errors import CtVaeError
 from ct_vae.io import ReadOptions, read_latent, read_volume
-from ct_vae.io.plausibility import PADDING_HU
+from ct_vae.io.hounsfield.plausibility import PADDING_HU
 from ct_vae.models.model_folder import load_model_folder
 from ct_vae.volume import AIR_HU
 

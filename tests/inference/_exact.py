@@ -6,9 +6,9 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from ct_vae.inference.exact import run_exact
-from ct_vae.inference.memory_plan import plan_streams
-from ct_vae.inference.steps import steps_of
+from ct_vae.inference.streaming.executor import run_exact
+from ct_vae.inference.streaming.graph import steps_of
+from ct_vae.inference.streaming.slab_plan import plan_streams
 from ct_vae.models import VQVAE, AutoencoderKL, MagvitVQVAE
 
 _TINY = {"base_ch": 4, "ch_mult": (1, 2, 2), "num_res_blocks": 1}

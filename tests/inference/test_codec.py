@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ct_vae.errors import ConfigError, InputError
-from ct_vae.inference import passage
+from ct_vae.inference import execution_plan
 from ct_vae.inference.tiling import Tiling
 from ct_vae.latent import TilingRecord
 from ct_vae.models import DiagonalGaussian
@@ -143,14 +143,14 @@ def test_the_plan_is_recorded_and_told_before_any_work():
 
 def test_what_cannot_be_held_is_refused_before_any_work(monkeypatch):
     codec = small_codec(Tiling(max_memory_gb=1e-3))
-    monkeypatch.setattr(passage, "run_exact", None)
+    monkeypatch.setattr(execution_plan, "run_exact", None)
     with pytest.raises(ConfigError, match=r"thinnest slabs need about .*--max-memory-gb"):
         codec.encode(ct_volume())
 
 
 def test_slabs_that_the_device_does_not_hold_are_halved_and_told(monkeypatch):
     volume, failures = ct_volume((40, 24, 24)), [2]
-    real = passage.run_exact
+    real = execution_plan.run_exact
 
     def run(steps, given, plan, device, sink):
         if failures[0]:
@@ -159,7 +159,7 @@ def test_slabs_that_the_device_does_not_hold_are_halved_and_told(monkeypatch):
             raise torch.OutOfMemoryError
         real(steps, given, plan, device, sink)
 
-    monkeypatch.setattr(passage, "run_exact", run)
+    monkeypatch.setattr(execution_plan, "run_exact", run)
     latent = small_codec().encode(volume)
     np.testing.assert_allclose(latent.array, CODEC.encode(volume).array, atol=1e-5)
     assert len(latent.record.warnings) == 2

@@ -8,6 +8,7 @@ import torch
 from ct_vae.errors import ConfigError
 from ct_vae.inference import device
 from ct_vae.inference.device import (
+    device_of_rank,
     free_bytes,
     memory_budget,
     peak_memory_mb,
@@ -78,3 +79,9 @@ def test_the_peak_is_that_of_this_program_and_not_of_who_started_it():
     assert 20 < float(told.stdout) < 600
     assert peak_memory_mb(torch.device("cpu")) > 600
     del held
+
+
+def test_a_gpu_is_named_only_to_processes_of_torchrun():
+    assert device_of_rank({"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1"}) == 1
+    assert device_of_rank({"LOCAL_RANK": "1"}) is None
+    assert device_of_rank({}) is None

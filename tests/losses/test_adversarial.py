@@ -6,8 +6,8 @@ from torch import nn
 
 from ct_vae.errors import ConfigError
 from ct_vae.losses.adversarial import Adversary, Entrance
-from ct_vae.losses.games import game
-from ct_vae.losses.penalties import Penalties, squared_slope
+from ct_vae.losses.discriminator_regularizers import Penalties, squared_slope
+from ct_vae.losses.gan_losses import game
 from ct_vae.losses.precision import wide
 from tests.losses._pairs import pair, small_discriminator
 

@@ -7,10 +7,10 @@ from torch import nn
 from ct_vae.errors import ConfigError
 from ct_vae.losses.adversarial import Adversary, Entrance
 from ct_vae.losses.gradient import gradient_loss
+from ct_vae.losses.kl import Divergence
 from ct_vae.losses.objective import Objective
 from ct_vae.losses.perceptual import PerceptualDistance
 from ct_vae.losses.reconstruction import Reconstruction, reconstruction_loss
-from ct_vae.losses.regularisation import Divergence
 from ct_vae.losses.window import WindowLoss
 from ct_vae.models import DiagonalGaussian
 from tests.losses._pairs import pair, small_discriminator

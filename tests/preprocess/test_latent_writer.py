@@ -3,7 +3,7 @@ import pytest
 
 from ct_vae.errors import ConfigError, InputError
 from ct_vae.io import read_latent
-from ct_vae.io.latent_record import record_bytes
+from ct_vae.io.latent.record import record_bytes
 from ct_vae.preprocess.latent_writer import RECORD_KEY, LatentWriter
 from tests._small import ct_volume, small_codec
 

@@ -12,11 +12,11 @@ from torch import distributed
 from ct_vae.errors import ConfigError
 from ct_vae.io import write_volume
 from ct_vae.training import train
-from ct_vae.training.checkpoint import newest_checkpoint
+from ct_vae.training.checkpoints.checkpoint import newest_checkpoint
 from ct_vae.training.distributed import World, joined_world
 from tests._forked import Program
 from tests._small import ct_volume
-from tests.training.test_resume import config
+from tests.training.checkpoints.test_resume import config
 from tests.training.test_trainer import metrics
 
 EQUAL = {"samples": 24, "save_every": 24, "micro_batch_size": None}

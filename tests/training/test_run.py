@@ -5,7 +5,7 @@ import torch
 
 from ct_vae.errors import ConfigError, CtVaeError
 from ct_vae.training import train
-from ct_vae.training.checkpoint import newest_checkpoint
+from ct_vae.training.checkpoints.checkpoint import newest_checkpoint
 from ct_vae.training.step import TrainStep
 from tests._small import ct_volume
 from tests.training.test_trainer import config, metrics, patches

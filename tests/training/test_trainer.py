@@ -14,7 +14,7 @@ from ct_vae.inference.codec import load_codec
 from ct_vae.io import write_volume
 from ct_vae.models.model_folder import load_model_folder
 from ct_vae.training import train
-from ct_vae.training.batches import stack_images
+from ct_vae.training.data.loader import stack_images
 from tests._asserts import assert_only_files
 from tests._forked import begin_training
 from tests._small import SMALL_MODEL, ct_volume

@@ -6,7 +6,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from ct_vae.evaluation.metrics import check_same_grid
+from ct_vae.evaluation.metrics.metric_rows import check_same_grid
 from ct_vae.evaluation.probe import measure, phantoms
 from ct_vae.evaluation.probe.result import ProbeResult
 from ct_vae.volume import Volume

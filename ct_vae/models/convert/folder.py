@@ -11,7 +11,7 @@ from typing import Any, Literal
 from ct_vae.config.model_folder import LatentConfig, ModelFolderConfig
 from ct_vae.config.preprocess import PreprocessConfig
 from ct_vae.errors import ConfigError, WeightsError
-from ct_vae.io.atomic import write_together
+from ct_vae.io.atomic.file import write_together
 from ct_vae.models.autoencoder_kl import AutoencoderKL
 from ct_vae.models.convert.architecture import model_config
 from ct_vae.models.convert.card import conversion_card

@@ -1,0 +1,126 @@
+"""Cases that could not be done: what is written about them, and how the whole work ends."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ct_vae.batch.shard import Shard
+from ct_vae.errors import CtVaeError, OutputError
+from ct_vae.io.atomic.file import write_text
+from ct_vae.io.search.cases import Case
+
+FAILURES = "failures.jsonl"
+SEVERAL_FAILED = 8
+_LISTS = re.compile(r"failures(_\d+_of_(\d+))?\.jsonl")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A case that could not be done."""
+
+    case: str
+    stage: str
+    cause: str
+    hint: str
+
+
+class FailureList:
+    """``failures.jsonl`` of a folder, or ``failures_<i>_of_<n>.jsonl`` of a shard.
+
+    What it says of other stages stays. What earlier work of this stage has left is removed, in
+    this list and in those of another division into shards.
+
+    Args:
+        folder: Where results go.
+        stage: Name of the work.
+        shard: Which part of the cases is done.
+
+    Raises:
+        OutputError: If the folder cannot be written to.
+    """
+
+    def __init__(self, folder: Path, stage: str, shard: Shard) -> None:
+        self._folder, self._stage = folder, stage
+        self._path = folder / failures_name(shard)
+        self._code = self._count = 0
+        with _locked(folder):
+            for path in _lists_to_clear(folder, shard):
+                _drop(path, lambda failure: failure["stage"] == stage)
+
+    def add(self, case: Case, error: CtVaeError) -> None:
+        """Write a failure down, in place of an older one of the same case."""
+        failure = Failure(str(case.path), self._stage, error.cause, error.hint)
+        with _locked(self._folder):
+            kept = _drop(
+                self._path, lambda f: (f["stage"], f["case"]) == (self._stage, failure.case)
+            )
+            write_text(self._path, kept + json.dumps(asdict(failure)) + "\n")
+        self._code, self._count = error.exit_code, self._count + 1
+
+    def exit_code(self, cases: int) -> int:
+        """0, that of the error when the only case failed, or 8 when some of several did."""
+        return SEVERAL_FAILED if self._count and cases > 1 else self._code
+
+
+def failures_name(shard: Shard) -> str:
+    """Name of the list of a shard; of all cases, ``failures.jsonl``."""
+    if shard.count == 1:
+        return FAILURES
+    return f"failures_{shard.index}_of_{shard.count}.jsonl"
+
+
+def _lists_to_clear(folder: Path, shard: Shard) -> list[Path]:
+    """The list itself, and all those of another division; not those of shards beside it."""
+    own = failures_name(shard)
+    try:
+        names = os.listdir(folder) if folder.exists() else []  # noqa: PTH208 - maybe very many
+    except OSError as error:
+        _cannot_write(folder, error)
+    found = [match for match in map(_LISTS.fullmatch, names) if match]
+    return [folder / m[0] for m in found if m[0] == own or int(m[2] or 1) != shard.count]
+
+
+def _drop(path: Path, unwanted: Callable[[dict[str, Any]], bool]) -> str:
+    """Remove lines from a list, and the list with the last of them; the lines that stay."""
+    try:
+        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+        kept = [line for line in lines if not unwanted(json.loads(line))]
+        if lines and not kept:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        _cannot_write(path.parent, error)
+    except (ValueError, KeyError, TypeError):
+        path.unlink(missing_ok=True)
+        return ""
+    if kept and len(kept) < len(lines):
+        write_text(path, "".join(kept))
+    return "".join(kept)
+
+
+def _cannot_write(folder: Path, error: OSError) -> NoReturn:
+    raise OutputError(
+        f"cannot write into {folder}: {error.strerror}", "choose another folder"
+    ) from error
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep other processes from changing lists there, where the file system has locks."""
+    descriptor = None
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)

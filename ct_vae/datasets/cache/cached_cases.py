@@ -1,0 +1,72 @@
+"""Training cases as the cache holds them; what it lacks is decoded and added."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ct_vae.config.preprocess import PreprocessConfig
+from ct_vae.datasets.cache.fingerprint import Fingerprints
+from ct_vae.datasets.cache.stored_volume import StoredVolume
+from ct_vae.datasets.cache.volume_cache import DamagedEntryError, VolumeCache, entry_key
+from ct_vae.datasets.sources.case import TrainingCase
+from ct_vae.preprocess.build import build_preprocessor
+
+_CONTENTS = "contents"
+
+
+class CachedCases:
+    """Cases of one preprocessing in a cache.
+
+    Args:
+        folder: Of the cache.
+        preprocess: Orientation and spacing; HU stay as they are, whatever the window.
+        report: Takes a line about each damaged entry that is made anew.
+    """
+
+    def __init__(
+        self, folder: Path, preprocess: PreprocessConfig, report: Callable[[str], None]
+    ) -> None:
+        self._cache = VolumeCache(folder)
+        self._fingerprints = Fingerprints(folder / _CONTENTS)
+        self._preprocess = preprocess
+        self._orient = build_preprocessor(preprocess).orient
+        self._report = report
+
+    def load(self, case: TrainingCase, wait: bool) -> StoredVolume | None:
+        """A case, decoded now if it has to be; ``None`` if another process is at that.
+
+        Args:
+            case: What to load.
+            wait: Whether to wait for the other process instead.
+
+        Raises:
+            InputError: If the volume is damaged or refused.
+            OutputError: If it cannot be written to the cache.
+        """
+        key = self._key(case)
+        try:
+            found = self._cache.find(key)
+        except DamagedEntryError:
+            found = None
+        if found is not None:
+            return found
+        with self._cache.writing(key, wait) as mine:
+            return self._made(case, key) if mine else None
+
+    def _made(self, case: TrainingCase, key: str) -> StoredVolume:
+        try:
+            # Another process may have made it in the meantime.
+            found = self._cache.find(key)
+        except DamagedEntryError as error:
+            self._report(f"{case.key}: its entry in the cache is made anew: {error.cause}")
+            found = None
+        if found is None:
+            found = self._cache.put(key, self._orient(case.load()))
+        return found
+
+    def _key(self, case: TrainingCase) -> str:
+        content = self._fingerprints.of(case.files) if case.files else ""
+        return entry_key(
+            content, case.recipe, self._preprocess.axcodes, self._preprocess.spacing_mm
+        )

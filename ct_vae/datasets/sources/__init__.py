@@ -1,0 +1,1 @@
+"""Sources of cases: lists, tables and folders, divided by patient."""

@@ -1,0 +1,106 @@
+"""One volume of a run: where it comes from, and how it is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from ct_vae.io import FoundSeries, ReadOptions, read_volume
+from ct_vae.io.dicom.reader import split_series_path
+from ct_vae.io.search.walk import walk_files
+from ct_vae.phantoms.make_phantom import make_phantom
+from ct_vae.volume import Volume
+
+
+class TrainingCase(Protocol):
+    """One volume that can be loaded."""
+
+    @property
+    def key(self) -> str:
+        """Name of the case, for messages."""
+        ...
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files whose bytes decide about the voxels; none if no file does."""
+        ...
+
+    @property
+    def recipe(self) -> str:
+        """What else decides about them."""
+        ...
+
+    def load(self) -> Volume:
+        """Read or make the volume."""
+        ...
+
+
+@dataclass(frozen=True)
+class FileCase:
+    """A volume in a file, a DICOM series or an archive.
+
+    Attributes:
+        key: Its path as the source of cases names it.
+        path: Where it is, as `ct_vae.io.read_volume` takes it.
+        series: The DICOM series that it is, if it has been found as one.
+        patient: Whose it is, if a list, a pattern or its name says so; for messages.
+        owner: Digest of the same, or of what its DICOM headers say; ``""`` if nothing does.
+        options: How it is read.
+        split_by: Digest of what stands for the patient where a split has to be made.
+    """
+
+    key: str
+    path: Path
+    series: FoundSeries | None = field(default=None, compare=False, repr=False)
+    patient: str | None = None
+    owner: str = field(default="", repr=False)
+    options: ReadOptions = field(default_factory=ReadOptions)
+    split_by: str = field(default="", repr=False)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The file or archive, or every file of the series or its folder."""
+        place, _ = split_series_path(self.path)
+        if not place.is_dir():
+            return (place,)
+        return (self.series.files if self.series else ()) or tuple(walk_files(place))
+
+    @property
+    def recipe(self) -> str:
+        """Which series of a folder or archive, and how it is read."""
+        return f"{split_series_path(self.path)[1]} {self.options}"
+
+    def load(self) -> Volume:
+        """Read the volume with every check."""
+        if self.series:
+            return self.series.read(self.options)
+        return read_volume(self.path, self.options)
+
+
+@dataclass(frozen=True)
+class PhantomCase:
+    """A generated volume."""
+
+    anatomy: str
+    seed: int
+    spacing_mm: tuple[float, float, float]
+
+    @property
+    def key(self) -> str:
+        """Anatomy and seed."""
+        return f"{self.anatomy}_{self.seed:04d}"
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """None."""
+        return ()
+
+    @property
+    def recipe(self) -> str:
+        """Anatomy, seed and spacing."""
+        return f"phantom {self.key} {self.spacing_mm}"
+
+    def load(self) -> Volume:
+        """Generate the volume."""
+        return make_phantom(self.anatomy, self.seed, self.spacing_mm)

@@ -1,0 +1,104 @@
+"""What stands in the way of a run, found before any volume is loaded."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+
+from ct_vae.config.run import RunConfig
+from ct_vae.datasets.sources.case import TrainingCase
+from ct_vae.datasets.sources.headers import header_grid
+from ct_vae.datasets.sources.problems import refuse
+from ct_vae.datasets.sources.split import Split, list_split
+from ct_vae.errors import ConfigError, CtVaeError
+from ct_vae.grid import Grid
+
+_BYTES_PER_VOXEL = 2
+# The model, its optimiser and the system want some as well.
+_MEMORY_SHARE = 0.7
+
+
+def checked_split(config: RunConfig) -> Split:
+    """The cases of a run, after everything has been checked that needs no voxel.
+
+    Raises:
+        ConfigError: With everything that is wrong.
+        InputError: If all that is wrong is that volumes are damaged or would be read wrongly.
+    """
+    split, problems = list_split(config.data)
+    problems += case_problems(config, split.train) + validation_problems(split.val)
+    refuse(problems, config.data.datalist or config.data.csv or "data")
+    return split
+
+
+def case_problems(config: RunConfig, cases: Sequence[TrainingCase]) -> list[CtVaeError]:
+    """Training cases whose headers are damaged, that are too small for a patch, or too many."""
+    problems: list[CtVaeError] = []
+    voxels = 0
+    for case in cases:
+        try:
+            grid = header_grid(case)
+        except CtVaeError as error:
+            problems.append(error)
+            continue
+        if grid is not None:
+            shape = _oriented_shape(grid, config)
+            voxels += math.prod(shape)
+            problems += patch_problems(case.key, shape, config)
+    if config.data.cache_dir is None:
+        problems += _memory_problems(voxels * _BYTES_PER_VOXEL)
+    return problems
+
+
+def validation_problems(cases: Sequence[TrainingCase]) -> list[CtVaeError]:
+    """Validation cases whose headers are damaged."""
+    problems: list[CtVaeError] = []
+    for case in cases:
+        try:
+            header_grid(case)
+        except CtVaeError as error:
+            problems.append(error)
+    return problems
+
+
+def patch_problems(key: str, shape: Sequence[int], config: RunConfig) -> list[CtVaeError]:
+    """What hinders cutting patches from a volume with these sides, in the model's orientation."""
+    patch = config.patch_size
+    sides = tuple(shape)[: len(patch)]
+    if all(side <= room for side, room in zip(patch, sides, strict=True)):
+        return []
+    factor = config.model.factor
+    largest = [min(p, n) // f * f for p, n, f in zip(patch, sides, factor, strict=True)]
+    found = " x ".join(map(str, shape))
+    hint = f"it takes patches of at most {largest}" if min(largest) else "leave it out"
+    return [
+        ConfigError(
+            f"{key}: training.patch_size {list(patch)} does not fit into its {found} voxels", hint
+        )
+    ]
+
+
+def _oriented_shape(grid: Grid, config: RunConfig) -> tuple[int, ...]:
+    oriented = grid.reorient(config.preprocess.axcodes)
+    spacing = config.preprocess.spacing_mm
+    if spacing is None:
+        return oriented.shape
+    # MONAI may give one voxel less; what is too small by one is found when it is loaded.
+    return tuple(
+        math.ceil((n - 1) * old / new) + 1
+        for n, old, new in zip(oriented.shape, oriented.spacing_mm, spacing, strict=True)
+    )
+
+
+def _memory_problems(needed: int) -> list[CtVaeError]:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed <= _MEMORY_SHARE * memory:
+        return []
+    return [
+        ConfigError(
+            f"the training volumes need {needed / 2**30:.1f} GiB, and this machine has "
+            f"{memory / 2**30:.1f}",
+            "name a folder with room on disk as data.cache_dir",
+        )
+    ]

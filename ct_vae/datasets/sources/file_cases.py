@@ -1,0 +1,151 @@
+"""From what lists and searches name to cases that are there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path, PurePath
+
+from ct_vae.datasets.sources.case import FileCase
+from ct_vae.datasets.sources.entry import Listed, Problem
+from ct_vae.datasets.sources.patients import digest, listed_key, patient_in_path
+from ct_vae.errors import ConfigError, CtVaeError, InputError
+from ct_vae.io import FoundSeries, scan_series
+from ct_vae.io.archive import is_archive
+from ct_vae.io.dicom.reader import split_series_path
+from ct_vae.io.search.cases import Case, discover
+from ct_vae.io.search.patients import patient_digest
+
+
+def searched_cases(inputs: Sequence[str], pattern: str | None, problem: Problem) -> list[FileCase]:
+    """Cases that files, folders and glob patterns stand for, each once.
+
+    Args:
+        inputs: What the configuration names.
+        pattern: Finds the patient in a path.
+        problem: Takes what gives nothing, and every series that would be read wrongly.
+    """
+    cases: dict[str, FileCase] = {}
+    for given in inputs:
+        try:
+            found = discover([given], unique=False)
+        except CtVaeError as error:
+            problem(ConfigError(error.cause, error.hint))
+            continue
+        for case in found:
+            try:
+                cases.setdefault(_place(case.path), _searched(case, pattern))
+            except CtVaeError as error:
+                problem(error)
+    return list(cases.values())
+
+
+def listed_cases(
+    entries: Sequence[Listed], pattern: str | None, problem: Problem
+) -> list[FileCase]:
+    """Cases of a list.
+
+    Args:
+        entries: Of one side of the split.
+        pattern: Finds the patient in a path as it is written.
+        problem: Takes every entry that is missing, stands twice, or would be read wrongly.
+    """
+    cases: dict[str, FileCase] = {}
+    scanned: dict[Path, list[FoundSeries]] = {}
+    for entry in entries:
+        try:
+            place = _place(entry.path)
+            if place in cases:
+                raise ConfigError(f"{entry.where} {entry.text} stands twice")
+            cases[place] = _listed(entry, pattern, scanned)
+        except CtVaeError as error:
+            problem(error)
+    return list(cases.values())
+
+
+def unread_case(entry: Listed, pattern: str | None) -> FileCase:
+    """A case that counts for its patient alone."""
+    patient = entry.patient or patient_in_path(entry.text, pattern)
+    owner = digest(patient) if patient else ""
+    return FileCase(Path(entry.text).as_posix(), entry.path, None, patient, owner)
+
+
+def side_by_side(case: FileCase) -> str:
+    """What two cases have in common that may not be on two sides: the patient, or the volume."""
+    return case.owner or _place(case.path)
+
+
+def _searched(case: Case, pattern: str | None) -> FileCase:
+    if case.series and case.series.verdict == "refused":
+        raise InputError(f"{case.path}: {case.series.reason}")
+    patient = patient_in_path(case.key if pattern is None else case.path.as_posix(), pattern)
+    if pattern is not None and patient is None:
+        raise ConfigError(f"{case.path}: data.patient_pattern finds no patient in this path")
+    fallback = patient_digest(case.path, PurePath(case.key), case.series)
+    owner = digest(patient) if patient else fallback if case.series else ""
+    return FileCase(case.key, case.path, case.series, patient, owner, split_by=owner or fallback)
+
+
+def _listed(entry: Listed, pattern: str | None, scanned: dict[Path, list[FoundSeries]]) -> FileCase:
+    what = f"{entry.where} {entry.text}"
+    place, wanted = split_series_path(entry.path)
+    if not place.exists():
+        raise ConfigError(f"{what} is missing", "relative paths start at the folder of the list")
+    patient = entry.patient or patient_in_path(entry.text, pattern)
+    if pattern is not None and patient is None:
+        raise ConfigError(f"{what}: data.patient_pattern finds no patient in this path")
+    series = None
+    if place.is_dir() or wanted or (place.is_file() and is_archive(place)):
+        if place not in scanned:
+            scanned[place] = scan_series(place, entry.options)
+        series = _the_series(scanned[place], wanted, what)
+    owner = digest(patient) if patient else ""
+    if series and not owner:
+        owner = patient_digest(entry.path, PurePath(entry.text), series)
+    # Read by its path, a folder is judged by all that lies in it.
+    known = series if wanted else None
+    return FileCase(
+        key=Path(entry.text).as_posix(),
+        path=entry.path,
+        series=known,
+        patient=patient,
+        owner=owner,
+        options=entry.options,
+        split_by=owner or digest(listed_key(entry.text)),
+    )
+
+
+def _the_series(found: Sequence[FoundSeries], wanted: str, what: str) -> FoundSeries:
+    """The series that is meant.
+
+    Raises:
+        ConfigError: If it is not clear, or there is none.
+        InputError: If it would be read wrongly.
+    """
+    if wanted:
+        named = [each for each in found if each.id == wanted]
+        if not named:
+            ids = ", ".join(each.id for each in found[:10]) or "none"
+            raise ConfigError(f"{what}: there is no such series; there are: {ids}")
+        if named[0].verdict != "ok":
+            raise InputError(f"{what}: {named[0].verdict}: {named[0].reason}")
+        return named[0]
+    fit = [each for each in found if each.verdict == "ok"]
+    fit = [each for each in fit if not each.derived] or fit
+    if len(fit) > 1:
+        labels = ", ".join(each.label for each in fit[:10])
+        raise ConfigError(
+            f"{what}: holds {len(fit)} CT series, one is wanted: {labels}",
+            f"name one by its id, such as FOLDER/#{fit[0].id}",
+        )
+    if not fit:
+        reasons = "; ".join(f"{each.label}: {each.reason}" for each in found[:10])
+        raise InputError(
+            f"{what}: holds no CT series that can be read{': ' * bool(reasons)}{reasons}"
+        )
+    return fit[0]
+
+
+def _place(path: Path) -> str:
+    """The same for whatever way leads to a volume; a link to a file is a file of its own."""
+    return f"{os.path.realpath(path.parent)}/{path.name}"

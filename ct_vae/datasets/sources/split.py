@@ -1,0 +1,146 @@
+"""The volumes of a run: the split that the configuration names, checked before anything is read."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ct_vae.config.data import DataConfig, PhantomConfig
+from ct_vae.datasets.sources.case import FileCase, PhantomCase, TrainingCase
+from ct_vae.datasets.sources.entry import Problem
+from ct_vae.datasets.sources.file_cases import (
+    listed_cases,
+    searched_cases,
+    side_by_side,
+    unread_case,
+)
+from ct_vae.datasets.sources.patient_split import Shares
+from ct_vae.datasets.sources.problems import refuse
+from ct_vae.datasets.sources.read_datalist import read_datalist
+from ct_vae.datasets.sources.read_table import read_table
+from ct_vae.errors import ConfigError, CtVaeError
+
+__all__ = ["FileCase", "PhantomCase", "Split", "TrainingCase", "build_split", "list_split"]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Cases to train on and cases to validate on."""
+
+    train: Sequence[TrainingCase]
+    val: Sequence[TrainingCase]
+
+
+@dataclass
+class _Sides:
+    """Cases of files, by side."""
+
+    train: list[FileCase] = field(default_factory=list)
+    val: list[FileCase] = field(default_factory=list)
+    test: list[FileCase] = field(default_factory=list)
+
+
+def build_split(config: DataConfig) -> Split:
+    """List the cases that a configuration names; no volume is read yet.
+
+    Raises:
+        ConfigError: With everything that is wrong: files that are missing or stand twice, lists
+            that are empty, patients on two sides.
+        InputError: If all that is wrong is that DICOM series would be read wrongly.
+    """
+    split, problems = list_split(config)
+    refuse(problems, config.datalist or config.csv or "data")
+    return split
+
+
+def list_split(config: DataConfig) -> tuple[Split, list[CtVaeError]]:
+    """The cases that a configuration names, and everything that is wrong with them."""
+    problems: list[CtVaeError] = []
+    if not (config.datalist or config.csv or config.train):
+        return _phantoms(config.phantoms or PhantomConfig()), problems
+    try:
+        sides = _sides(config, problems.append)
+    except ConfigError as error:
+        return Split([], []), [error]
+    _check_apart(sides, problems.append)
+    if config.val_share and not problems:
+        _divide(sides, config.val_share, problems.append)
+    return Split(sides.train, sides.val), problems
+
+
+def phantom_cases(config: PhantomConfig, count: int, first_seed: int) -> list[PhantomCase]:
+    """Generated cases with consecutive seeds, cycling through the anatomies."""
+    names = config.anatomies
+    return [
+        PhantomCase(names[i % len(names)], first_seed + i, config.spacing_mm) for i in range(count)
+    ]
+
+
+def _phantoms(config: PhantomConfig) -> Split:
+    train = phantom_cases(config, config.train, config.seed)
+    return Split(train, phantom_cases(config, config.val, config.seed + config.train))
+
+
+def _sides(config: DataConfig, problem: Problem) -> _Sides:
+    pattern = config.patient_pattern
+    if config.train:
+        return _Sides(
+            searched_cases(config.train, pattern, problem),
+            searched_cases(config.val, pattern, problem),
+        )
+    if config.datalist:
+        entries = read_datalist(Path(config.datalist), problem)
+    else:
+        assert config.csv
+        entries = read_table(Path(config.csv), problem)
+        if not any(entry.side == "train" for entry in entries):
+            problem(ConfigError("no row is a training case"))
+    sides = _Sides()
+    for name in ("train", "val"):
+        listed = [entry for entry in entries if entry.side == name]
+        getattr(sides, name).extend(listed_cases(listed, pattern, problem))
+    # A test volume need not be here; its patient may not be in training all the same.
+    sides.test.extend(unread_case(entry, pattern) for entry in entries if entry.side == "test")
+    return sides
+
+
+def _check_apart(sides: _Sides, problem: Problem) -> None:
+    """Tell of every patient, and every volume, that stands on two sides."""
+    seen: dict[str, dict[str, FileCase]] = defaultdict(dict)
+    for name, cases in (
+        ("training", sides.train),
+        ("validation", sides.val),
+        ("test", sides.test),
+    ):
+        for case in cases:
+            seen[side_by_side(case)].setdefault(name, case)
+    for found in seen.values():
+        if len(found) > 1:
+            where = " and ".join(f"{name} ({case.key})" for name, case in found.items())
+            case = next(iter(found.values()))
+            who = f"patient {case.patient!r}" if case.patient else "one patient"
+            problem(ConfigError(f"{who if case.owner else 'a volume'} stands in {where}"))
+
+
+def _divide(sides: _Sides, share: float, problem: Problem) -> None:
+    """Move the patients who validate from the training cases."""
+    if sides.val:
+        problem(
+            ConfigError("data.val_share splits training cases, and validation cases are named too")
+        )
+        return
+    shares = Shares(val=share, test=0.0)
+    sides.val = [c for c in sides.train if shares.list_of(c.split_by) == "validation"]
+    sides.train = [c for c in sides.train if shares.list_of(c.split_by) != "validation"]
+    if not (sides.train and sides.val):
+        total = len({case.split_by for case in (*sides.train, *sides.val)})
+        empty = "validation" if sides.train else "training"
+        problem(
+            ConfigError(
+                f"data.val_share {share:g} of {total} patient(s) leaves no case for {empty}",
+                "take another share, list the cases of each side, or tell patients apart by "
+                "data.patient_pattern or a column 'patient'",
+            )
+        )

@@ -1,0 +1,1 @@
+"""Reconstructions by other methods, to compare with."""

@@ -1,0 +1,153 @@
+"""What costs no network: the yardsticks that a reconstruction has to beat."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ct_vae.errors import ConfigError
+from ct_vae.evaluation.metrics.masks import Mask, body_mask
+from ct_vae.grid import Triple
+from ct_vae.preprocess.pipeline import Preprocessor, restore
+from ct_vae.volume import AIR_HU, Volume
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A stand-in for a reconstruction.
+
+    Attributes:
+        name: ``mean``, ``identity``, ``resample`` or ``jpeg2000``.
+        volume: int16 HU on the original's grid.
+        values: How many numbers it takes to describe it; ``None`` where bits are what counts.
+        bits: How many bits it takes, all headers included; ``None`` where numbers are what counts.
+    """
+
+    name: str
+    volume: Volume
+    values: int | None
+    bits: int | None = None
+
+
+def mean_baseline(volume: Volume, body: Mask | None = None) -> Baseline:
+    """The constant that fits best inside the body: its mean HU there."""
+    inside = volume.voxels[(body or body_mask(volume)).voxels]
+    mean = float(inside.mean(dtype=np.float64)) if inside.size else float(AIR_HU)
+    return Baseline("mean", _on_grid_of(volume, np.full(volume.grid.shape, mean)), 1)
+
+
+def identity_baseline(
+    volume: Volume, preprocessor: Preprocessor, factor: Sequence[int]
+) -> Baseline:
+    """What a perfect network would give: the model's own way in and out with nothing between.
+
+    The plain identity has no error at all. What remains here is what no training can mend: HU
+    clipped to the model's range, resampling if the model has any, and rounding to whole HU.
+
+    Args:
+        volume: The original.
+        preprocessor: The model's own.
+        factor: Voxels per latent voxel and axis.
+    """
+    prepared = preprocessor(volume, factor)
+    back = restore(prepared.tensor[0, 0].float(), prepared.record, volume.grid)
+    voxels = np.rint(back.voxels).astype(np.int16)
+    return Baseline("identity", Volume(voxels, volume.grid, volume.outside_fov), volume.voxels.size)
+
+
+def resample_baseline(volume: Volume, values: int) -> Baseline:
+    """Down-sample to at most so many values and back, by cubic splines.
+
+    Per axis the coarse lattice has its points at block centres, and its values are those from
+    which cubic interpolation comes nearest to the original in the least-squares sense (Unser,
+    Aldroubi and Eden 1995, "Enlargement or reduction of digital images with minimum loss of
+    information"). No other anti-aliasing filter before the same interpolation can have a lower
+    RMSE over the whole volume, up to the rounding to whole HU.
+
+    Args:
+        volume: The original.
+        values: Upper limit, such as the number of values of a latent.
+
+    Raises:
+        ConfigError: If ``values`` is less than 1.
+    """
+    sides = coarse_sides(volume.grid.shape, values)
+    fine = volume.voxels.astype(np.float32)
+    for axis, side in enumerate(sides):
+        basis = _cubic_basis(fine.shape[axis], side)
+        fine = _along(np.asarray(np.linalg.pinv(basis), dtype=np.float64), fine, axis)
+    for axis, n in enumerate(volume.grid.shape):
+        fine = _along(_cubic_basis(n, sides[axis]), fine, axis)
+    low, high = int(volume.voxels.min()), int(volume.voxels.max())
+    return Baseline("resample", _on_grid_of(volume, fine.clip(low, high)), math.prod(sides))
+
+
+def coarse_sides(shape: Triple, values: int) -> Triple:
+    """Sides with the largest product up to ``values``, each near the same share of its axis.
+
+    Raises:
+        ConfigError: If ``values`` is less than 1.
+    """
+    if values < 1:
+        raise ConfigError(f"a volume cannot be described by {values} values", "give at least 1")
+    low, high = 1.0, float(max(shape))
+    for _ in range(60):
+        step = math.sqrt(low * high)
+        low, high = (step, high) if math.prod(_sides(shape, step)) > values else (low, step)
+    floors = [max(1, math.floor(side + 1e-9)) for side in _sides(shape, high)]
+    choices = itertools.product(
+        *[range(max(1, f - 1), min(f + 2, n) + 1) for f, n in zip(floors, shape, strict=True)]
+    )
+    best = max(
+        (c for c in choices if math.prod(c) <= values),
+        key=lambda c: (math.prod(c), -_unevenness(c, shape)),
+    )
+    return best[0], best[1], best[2]
+
+
+def _sides(shape: Triple, step: float) -> list[float]:
+    return [max(1.0, n / step) for n in shape]
+
+
+def _unevenness(sides: tuple[int, ...], shape: Triple) -> float:
+    shares = [s / n for s, n in zip(sides, shape, strict=True)]
+    return max(shares) / min(shares)
+
+
+def _cubic_basis(n: int, side: int) -> FloatArray:
+    """Cubic B-splines around ``side`` block centres at ``n`` points, mirrored at the borders."""
+    if side == n:
+        return np.eye(n)
+    centres = (np.arange(n) + 0.5) * side / n - 0.5
+    basis = np.zeros((n, side))
+    for k in range(-2, side + 2):
+        # Half-sample symmetry: -1 is the mirror image of 0, `side` that of `side - 1`.
+        column = k % (2 * side)
+        basis[:, min(column, 2 * side - 1 - column)] += _bspline(np.abs(centres - k))
+    return basis
+
+
+def _bspline(distance: FloatArray) -> FloatArray:
+    near = 2 / 3 - distance**2 + distance**3 / 2
+    far = np.maximum(2 - distance, 0) ** 3 / 6
+    return np.where(distance < 1, near, far)
+
+
+def _along(matrix: FloatArray, array: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
+    moved = np.tensordot(matrix.astype(np.float32), array, axes=(1, axis))
+    return np.moveaxis(moved, 0, axis)
+
+
+def _on_grid_of(volume: Volume, hu: NDArray[np.floating]) -> Volume:
+    limits = np.iinfo(np.int16)
+    voxels = np.rint(hu).clip(limits.min, limits.max).astype(np.int16)
+    if volume.outside_fov is not None:
+        voxels[volume.outside_fov] = AIR_HU
+    return Volume(voxels, volume.grid, volume.outside_fov)

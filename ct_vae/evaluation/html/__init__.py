@@ -1,6 +1,0 @@
-"""The report: one HTML file with tables, pictures, plots and a viewer, for any browser offline."""
-
-from ct_vae.evaluation.html.case import ReportCase
-from ct_vae.evaluation.html.report import HtmlReport
-
-__all__ = ["HtmlReport", "ReportCase"]

@@ -1,0 +1,1 @@
+"""Metrics of a reconstruction in Hounsfield units."""

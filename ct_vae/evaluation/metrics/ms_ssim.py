@@ -1,0 +1,92 @@
+"""Structural similarity over several scales, within a window of HU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ct_vae.evaluation.metrics.masks import Mask, check_masks
+from ct_vae.evaluation.metrics.pair import SLAB_VOXELS, Pair, slabs_of
+from ct_vae.evaluation.metrics.ssim import RADIUS, Similarity, map_means
+from ct_vae.evaluation.windows import Window
+
+# Wang, Simoncelli and Bovik 2003, section 4.
+WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+_SIDE = 2 * RADIUS + 1
+
+FloatArray = NDArray[np.float64]
+
+
+def scales_of(shape: Sequence[int]) -> int:
+    """How many scales a volume has whose every side holds the Gaussian's 11 voxels; 0 to 5."""
+    room = min(shape)
+    return next((s for s in range(len(WEIGHTS), 0, -1) if room >= _SIDE * 2 ** (s - 1)), 0)
+
+
+def multi_scale_ssim(
+    pair: Pair,
+    window: Window,
+    masks: Sequence[Mask],
+    *,
+    scales: int,
+    luminance_everywhere: bool = False,
+    slab_voxels: int = SLAB_VOXELS,
+) -> list[float | None]:
+    """MS-SSIM of the volume over each mask (Wang, Simoncelli and Bovik 2003, eq. 7), in float64.
+
+    At each scale the map of `ct_vae.evaluation.metrics.ssim` is averaged over the mask. Volumes are
+    then halved by means over 2 x 2 x 2 voxels, an odd last slice being left out, and a voxel stays
+    in the mask if half of its eight were. Fewer than five scales use the first weights, scaled to
+    a sum of 1. A mean below 0 counts as 0.
+
+    Args:
+        pair: What is compared.
+        window: Range of HU; both volumes are clipped to it.
+        masks: Voxels that count.
+        scales: How many, at most `scales_of` the shape.
+        luminance_everywhere: Whether the luminance term counts at each scale, and not at the
+            coarsest alone.
+        slab_voxels: Voxels taken to float64 at once.
+
+    Returns:
+        From 0 to 1 for each mask; ``None`` where a scale has no voxel of it.
+
+    Raises:
+        InputError: If a mask has another shape.
+    """
+    check_masks(pair.reference, list(masks))
+    images = pair.images
+    views = [pair.slices(mask.voxels) for mask in masks]
+    limits = (window.low, window.high)
+    found: list[list[Similarity]] = []
+    for scale in range(scales):
+        found.append(map_means(images, limits, views, (True, False), slab_voxels=slab_voxels))
+        if scale + 1 < scales:
+            images = _halved(images[0], limits), _halved(images[1], limits)
+            views = [_halved(view, (0, 1)) >= 0.5 for view in views]
+    weights = np.array(WEIGHTS[:scales]) / sum(WEIGHTS[:scales])
+    return [_combined(each, weights, luminance_everywhere) for each in zip(*found, strict=True)]
+
+
+def _combined(
+    scales: Sequence[Similarity], weights: NDArray[np.float64], luminance_everywhere: bool
+) -> float | None:
+    means = [s.volume if luminance_everywhere else s.contrast for s in scales]
+    means[-1] = scales[-1].volume
+    defined = [max(mean, 0.0) for mean in means if mean is not None]
+    if len(defined) < len(scales):
+        return None
+    return float(np.prod(np.array(defined) ** weights))
+
+
+def _halved(image: NDArray[np.generic], limits: tuple[float, float]) -> FloatArray:
+    """Means over cubes of two voxels, of values clipped to the limits."""
+    a, b, c = (n // 2 for n in image.shape)
+    small = np.empty((a, b, c))
+    for part in slabs_of(small.shape, SLAB_VOXELS // 8):
+        slab = image[2 * part.start : 2 * part.stop, : 2 * b, : 2 * c]
+        clipped = slab.astype(np.float64).clip(*limits)
+        small[part] = clipped.reshape(-1, 2, b, 2, c, 2).mean(axis=(1, 3, 5))
+    return small

@@ -1,0 +1,117 @@
+"""Axes of a small plot as SVG, in the page's own colours."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from html import escape
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ct_vae.evaluation.report.listing import MINUS
+
+_WIDTH, _HEIGHT = 340, 220
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 330, 10, 178
+
+
+class Axes:
+    """Maps values to places of a plot and draws marks there.
+
+    Args:
+        x: Values at the left and right end.
+        y: Values at the lower and upper end.
+        log: Whether the upward axis is logarithmic.
+    """
+
+    def __init__(
+        self, x: tuple[float, float], y: tuple[float, float], *, log: bool = False
+    ) -> None:
+        self._x, self._y, self._log = x, y, log
+
+    def right(self, value: float) -> float:
+        """Place of a value along the plot."""
+        low, high = self._x
+        return _LEFT + (_RIGHT - _LEFT) * (min(max(value, low), high) - low) / (high - low)
+
+    def up(self, value: float) -> float:
+        """Place of a value up the plot, counted from the top as SVG does."""
+        low, high, value = (self._scaled(v) for v in (*self._y, value))
+        return _BOTTOM - (_BOTTOM - _TOP) * (min(max(value, low), high) - low) / (high - low)
+
+    def bar(self, left: float, right: float, value: float) -> str:
+        """A bar from the floor to a value."""
+        a, b, top = self.right(left), self.right(right), self.up(value)
+        return (
+            f'<rect x="{a:.1f}" y="{top:.1f}" width="{max(b - a - 0.5, 0.5):.1f}" '
+            f'height="{_BOTTOM - top:.1f}"/>'
+        )
+
+    def dot(self, x: float, y: float) -> str:
+        """A point."""
+        return f'<circle class="dot" cx="{self.right(x):.1f}" cy="{self.up(y):.1f}" r="1.8"/>'
+
+    def level(self, y: float, *, dashed: bool) -> str:
+        """A line across the plot."""
+        name = "line dashed" if dashed else "line"
+        place = f"{self.up(y):.1f}"
+        return f'<line class="{name}" x1="{_LEFT}" x2="{_RIGHT}" y1="{place}" y2="{place}"/>'
+
+    def curve(self, x: NDArray[np.float64], y: NDArray[np.float64], *, dashed: bool) -> str:
+        """A line through points; gaps where a value is not finite are bridged."""
+        finite = np.isfinite(x) & np.isfinite(y)
+        points = " ".join(
+            f"{self.right(a):.1f},{self.up(b):.1f}"
+            for a, b in zip(x[finite], y[finite], strict=True)
+        )
+        return f'<polyline class="{"line dashed" if dashed else "line"}" points="{points}"/>'
+
+    def figure(self, title: str, x: str, y: str, marks: Sequence[str], note: str) -> str:
+        """The whole plot with its axes, and what it shows in words below."""
+        middle = (_TOP + _BOTTOM) / 2
+        names = (
+            f'<text x="{(_LEFT + _RIGHT) / 2}" y="{_HEIGHT - 6}" class="middle">{escape(x)}</text>'
+            f'<text transform="translate(11 {middle}) rotate(-90)" class="middle">'
+            f"{escape(y)}</text>"
+        )
+        return (
+            f'<figure class="plot"><svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
+            f'aria-label="{escape(title)}: {escape(note)}">{self._frame()}{"".join(marks)}{names}'
+            f"</svg><figcaption><b>{escape(title)}</b> {escape(note)}</figcaption></figure>"
+        )
+
+    def _scaled(self, value: float) -> float:
+        return math.log10(max(value, 1e-300)) if self._log else value
+
+    def _frame(self) -> str:
+        parts = []
+        for value in _ticks(*self._x):
+            at = f"{self.right(value):.1f}"
+            parts.append(f'<line class="grid" x1="{at}" x2="{at}" y1="{_TOP}" y2="{_BOTTOM}"/>')
+            parts.append(f'<text x="{at}" y="{_BOTTOM + 14}" class="middle">{_label(value)}</text>')
+        for value in _powers(*self._y) if self._log else _ticks(*self._y):
+            at = f"{self.up(value):.1f}"
+            parts.append(f'<line class="grid" x1="{_LEFT}" x2="{_RIGHT}" y1="{at}" y2="{at}"/>')
+            parts.append(
+                f'<text x="{_LEFT - 5}" y="{at}" dy="3.5" class="end">{_label(value)}</text>'
+            )
+        return "".join(parts)
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Round values, four to eight of them."""
+    rough = (high - low) / 5
+    unit = 10.0 ** math.floor(math.log10(rough))
+    step = next(unit * m for m in (1, 2, 5, 10) if unit * m >= rough)
+    first = math.ceil(low / step)
+    return [n * step for n in range(first, math.floor(high / step) + 1)]
+
+
+def _powers(low: float, high: float) -> list[float]:
+    first, last = round(math.log10(low)), round(math.log10(high))
+    return [10.0**n for n in range(first, last + 1, max(1, (last - first) // 4))]
+
+
+def _label(value: float) -> str:
+    text = f"{value:.0e}" if 0 < abs(value) < 1e-4 else f"{value:.6g}"
+    return text.replace("-", MINUS)

@@ -1,0 +1,211 @@
+"""The page around the voxels: tables, pictures, plots, style and script in one text."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from html import escape
+from importlib.resources import files
+from string import Template
+from typing import Any
+
+from ct_vae.evaluation.metrics.metric_rows import MetricRow
+from ct_vae.evaluation.report.listing import (
+    facts_tables,
+    metric_digits,
+    metric_name,
+    number,
+    summary_table,
+    table,
+)
+from ct_vae.evaluation.report.pictures import PICTURE_ERROR_HU, PICTURE_WINDOW
+from ct_vae.evaluation.windows import WINDOWS
+
+_BYTES = "<!--voxels-->"
+
+
+@dataclass(eq=False)
+class Shown:
+    """What the page shows of a case.
+
+    Attributes:
+        name: The caller's name.
+        rmse: Root mean square error there in the full range, HU.
+        worst_hu: Largest error there, HU.
+        where: Where errors were looked for, in words.
+        rows: Errors of the reconstruction and of the baselines.
+        notes: What was unusual.
+        description: See `payload.payload_of`; ``None`` when the case is not in the viewer.
+        picture: Text of a PNG; empty when it has none.
+        plots: SVG figures.
+    """
+
+    name: str
+    rmse: float
+    worst_hu: float
+    where: str
+    rows: list[MetricRow]
+    notes: tuple[str, ...]
+    description: dict[str, Any] | None
+    picture: str
+    plots: tuple[str, ...]
+
+
+def page(
+    shown: Sequence[Shown],
+    rows: Sequence[MetricRow],
+    summary: Mapping[str, Any],
+    protocol: Mapping[str, Any],
+    probe: Mapping[str, Any] | None,
+    *,
+    model: str,
+    full: bool,
+) -> tuple[bytes, bytes]:
+    """Text before and after the voxels, in UTF-8.
+
+    Args:
+        shown: Cases, worst first.
+        rows: Every row of every case.
+        summary: What `tables.summarise` says of them.
+        protocol: Settings and versions.
+        probe: Figures of the phantom probe.
+        model: Name of what made the reconstructions.
+        full: Whether the viewer was to hold every voxel.
+    """
+    style, script = (_source(name) for name in ("style.css", "viewer.js"))
+    text = Template(_source("page.html")).substitute(
+        policy=_policy(style, script),
+        style=style,
+        script=script,
+        voxels=_BYTES,
+        data=_json(
+            {"cases": _viewer_cases(shown), "windows": [asdict(w) for w in WINDOWS.values()]}
+        ),
+        model=f"<p>Model: {escape(model)}</p>" if model else "",
+        count=_count(len(shown)),
+        summary=summary_table(summary),
+        held=_held(shown, full=full),
+        pictures="\n".join(
+            _figure(place, case) for place, case in enumerate(shown) if case.picture
+        ),
+        cases=_case_table(shown),
+        rows=_row_table(rows),
+        probe=_section("Phantom probe", probe),
+        protocol=_section("Protocol", protocol),
+    )
+    before, _, after = text.partition(_BYTES)
+    return before.encode(), after.encode()
+
+
+def _source(name: str) -> str:
+    return files("ct_vae.evaluation.report").joinpath(name).read_text("utf-8")
+
+
+def _policy(style: str, script: str) -> str:
+    """Nothing is loaded, and only this style and this script count."""
+    kept = (f"'sha256-{_sha256(text)}'" for text in (style, script))
+    return (
+        "default-src 'none'; style-src {}; script-src {}; img-src data:; base-uri 'none'; "
+        "form-action 'none'"
+    ).format(*kept)
+
+
+def _sha256(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _json(value: Any) -> str:
+    """JSON that cannot end the element it stands in."""
+    return json.dumps(value, allow_nan=False).replace("<", "\\u003c")
+
+
+def _viewer_cases(shown: Sequence[Shown]) -> list[dict[str, Any]]:
+    return [
+        {"name": case.name, "place": place, **case.description}
+        for place, case in enumerate(shown)
+        if case.description is not None
+    ]
+
+
+def _held(shown: Sequence[Shown], *, full: bool) -> str:
+    viewed = sum(case.description is not None for case in shown)
+    pictured = sum(bool(case.picture) for case in shown)
+    kept = "every voxel where it fits" if full else "a sampled volume and whole slices"
+    parts = [f"The viewer holds {kept}; it says with each slice which of both it shows."]
+    if viewed < len(shown):
+        parts.append(
+            f"To keep the file small it holds the {viewed} worst of {len(shown)} cases; "
+            f"{pictured} have a picture, and all are in the tables."
+        )
+    return " ".join(parts)
+
+
+def _count(cases: int) -> str:
+    return "1 case" if cases == 1 else f"{cases} cases"
+
+
+def _figure(place: int, case: Shown) -> str:
+    what = (
+        f"{case.name}: original, reconstruction and error, axial slice with the largest error, "
+        f"window {PICTURE_WINDOW.width:g}/{PICTURE_WINDOW.level:g} HU, error up to "
+        f"{PICTURE_ERROR_HU:g} HU"
+    )
+    opened = (
+        ""
+        if case.description is None
+        else (f'<button type="button" class="open" data-place="{place}" hidden>View</button>')
+    )
+    notes = "".join(f"<li>{escape(note)}</li>" for note in case.notes)
+    plots = (
+        f"<details{'' if place else ' open'}><summary>Plots</summary>"
+        f'<div class="plots">{"".join(case.plots)}</div></details>'
+        if case.plots
+        else ""
+    )
+    return (
+        f'<article class="case"><h3>{escape(case.name)} {opened}</h3>'
+        f'<img alt="{escape(what)}" src="data:image/png;base64,{case.picture}">'
+        f"<p>RMSE {number(case.rmse, 1)} HU in {escape(case.where)}, largest error "
+        f"{number(case.worst_hu, 0)} HU</p>"
+        f"{f'<ul>{notes}</ul>' if notes else ''}{plots}</article>"
+    )
+
+
+def _case_table(shown: Sequence[Shown]) -> str:
+    rows = [
+        [
+            escape(case.name),
+            number(case.rmse, 2),
+            number(case.worst_hu, 0),
+            escape(case.where),
+            escape("; ".join(case.notes)),
+        ]
+        for case in shown
+    ]
+    head = ["Case", "RMSE, HU", "Largest error, HU", "Where", "Notes"]
+    return table("Errors in the full range, worst first", head, rows, words=1)
+
+
+def _row_table(rows: Sequence[MetricRow]) -> str:
+    metrics = list(dict.fromkeys(name for row in rows for name in row.numbers()))
+    head = ["Case", "What", "Window", "Mask", "Voxels", "Data range, HU"]
+    cells = [
+        [
+            *(escape(str(t)) for t in (row.case, row.what, row.window, row.mask)),
+            str(row.n),
+            f"{row.data_range:g}",
+            *(number(row.numbers().get(name), metric_digits(name)) for name in metrics),
+        ]
+        for row in rows
+    ]
+    caption = "Every case, window and mask"
+    return table(caption, [*head, *map(metric_name, metrics)], cells, words=4)
+
+
+def _section(title: str, facts: Mapping[str, Any] | None) -> str:
+    if not facts:
+        return ""
+    return f"<section><h2>{escape(title)}</h2>{facts_tables(title, facts)}</section>"

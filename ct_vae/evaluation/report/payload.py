@@ -1,0 +1,145 @@
+"""Voxels of one case for the viewer: a sampled volume, and whole slices where it matters."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ct_vae.evaluation.metrics.masks import Mask
+from ct_vae.evaluation.panels import PLANES, middle_of
+from ct_vae.evaluation.report.case import ReportCase
+from ct_vae.evaluation.report.pack import pack, whole_hu
+from ct_vae.evaluation.report.survey import Survey, survey
+
+# Bytes of text in the page for one case by default, of which slices at full resolution come first.
+_CASE_BYTES = 14_000_000
+_LEAST_VOLUME_BYTES = 4_000_000
+# A browser holds no longer text in one page.
+_FULL_BYTES = 400_000_000
+_SAMPLED_VOXELS = 7_000_000
+# The axis that a plane's slices are counted along: z, y and x.
+_NORMAL = {"axial": 2, "coronal": 1, "sagittal": 0}
+
+
+@dataclass(frozen=True, eq=False)
+class RasPair:
+    """A case in RAS order, whole HU, with the mask in which it is judged."""
+
+    original: NDArray[np.int16]
+    result: NDArray[np.int16]
+    found: Survey
+    middle: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float]
+    affine: NDArray[np.float64]
+
+
+def ras_pair(case: ReportCase) -> RasPair:
+    """Reorient a case and look for its worst places.
+
+    Raises:
+        InputError: If a value is not finite.
+    """
+    grid = case.original.grid
+    body = case.body or Mask("volume", np.ones(grid.shape, np.bool_))
+    ras = grid.reorient("RAS")
+    original, result, inside = (
+        grid.reorient_array(a, "RAS")
+        for a in (case.original.voxels, case.reconstruction.voxels, body.voxels)
+    )
+    found = survey(original, result, inside.astype(np.bool_, copy=False))
+    middle = middle_of(case.original, body)
+    return RasPair(whole_hu(original), whole_hu(result), found, middle, ras.spacing_mm, ras.affine)
+
+
+def payload_of(pair: RasPair, *, full: bool) -> tuple[dict[str, Any], list[bytes]]:
+    """Say what the viewer needs, and give the texts it points at by place.
+
+    Returns:
+        A description that fits JSON, and packed voxels. ``volume`` has the ``step`` per axis and
+        the ``offset`` of its first voxel; ``slices`` are whole, each with its plane, index and the
+        reasons why it was chosen. Texts come in pairs, original and reconstruction.
+    """
+    texts: list[bytes] = []
+    slices = [] if full else _slices(pair, texts)
+    room = _FULL_BYTES if full else max(_CASE_BYTES - sum(map(len, texts)), _LEAST_VOLUME_BYTES)
+    step, packed = _sampled(pair, room, pair.original.size if full else _SAMPLED_VOXELS)
+    offset = [(s - 1) // 2 for s in step]
+    volume = {"step": step, "offset": offset, "text": len(texts)}
+    description = {
+        "shape": list(pair.original.shape),
+        "spacing": list(pair.spacing_mm),
+        "affine": pair.affine[:3].tolist(),
+        "middle": list(pair.middle),
+        "worst": list(pair.found.worst),
+        "volume": volume,
+        "slices": slices,
+    }
+    return description, [*texts, *packed]
+
+
+def chosen_slices(pair: RasPair) -> dict[tuple[str, int], list[str]]:
+    """Slices to show whole, by plane and index, with the reasons."""
+    chosen: dict[tuple[str, int], list[str]] = {}
+    for plane in PLANES:
+        axis = _NORMAL[plane]
+        for index, why in (
+            (pair.middle[axis], "centre"),
+            (pair.found.worst[axis], "largest error"),
+            (int(pair.found.plane_rmse[axis].argmax()), "largest RMSE of a slice"),
+        ):
+            chosen.setdefault((plane, index), []).append(why)
+    return chosen
+
+
+def _slices(pair: RasPair, texts: list[bytes]) -> list[dict[str, Any]]:
+    slices = []
+    for (plane, index), why in chosen_slices(pair).items():
+        slices.append({"plane": plane, "index": index, "why": why, "text": len(texts)})
+        texts += [pack(_slice(a, plane, index)) for a in (pair.original, pair.result)]
+    return slices
+
+
+def _slice(voxels: NDArray[np.int16], plane: str, index: int) -> NDArray[np.int16]:
+    cut: NDArray[np.int16] = np.moveaxis(voxels, _NORMAL[plane], 0)[index].T
+    return cut
+
+
+def _sampled(pair: RasPair, room: int, voxels: int) -> tuple[list[int], list[bytes]]:
+    """The finest sampling whose text fits."""
+    for step in _steps(pair.original.shape, pair.spacing_mm):
+        if np.prod([-(-n // s) for n, s in zip(pair.original.shape, step, strict=True)]) > voxels:
+            continue
+        packed = [pack(sample(a, step)) for a in (pair.original, pair.result)]
+        if sum(map(len, packed)) <= room:
+            break
+    return step, packed
+
+
+def sample(voxels: NDArray[np.int16], step: list[int]) -> NDArray[np.int16]:
+    """One voxel of each block, the one in its middle; z is slowest and x fastest in the result.
+
+    Voxels are taken, not averaged, so that every value is one of the volume's and errors keep
+    their size.
+    """
+    i, j, k = ((s - 1) // 2 for s in step)
+    taken: NDArray[np.int16] = voxels[i :: step[0], j :: step[1], k :: step[2]].T
+    return taken
+
+
+def _steps(shape: tuple[int, ...], spacing_mm: tuple[float, float, float]) -> Iterator[list[int]]:
+    """Ever coarser sampling; the axis that is finest in mm is coarsened first."""
+    step = [1, 1, 1]
+    for _ in itertools.count():
+        yield list(step)
+        if all(s >= n for s, n in zip(step, shape, strict=True)):
+            return
+        sampled = [
+            s * mm if s < n else np.inf for s, n, mm in zip(step, shape, spacing_mm, strict=True)
+        ]
+        finest = min(sampled)
+        step = [s + 1 if mm <= 1.01 * finest else s for s, mm in zip(step, sampled, strict=True)]

@@ -1,0 +1,74 @@
+"""Small pictures of a case: original, reconstruction and signed error of its worst slice."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+import numpy as np
+from matplotlib.image import imsave
+from numpy.typing import NDArray
+
+from ct_vae.evaluation.report.payload import RasPair
+from ct_vae.evaluation.windows import WINDOWS, Window
+
+PICTURE_WINDOW = WINDOWS["soft_tissue"]
+PICTURE_ERROR_HU = 100.0
+_SIDE = 192
+_HIGH = np.array([231, 126, 0], np.float32)
+_LOW = np.array([0, 126, 231], np.float32)
+
+Colours = NDArray[np.uint8]
+
+
+def picture(pair: RasPair) -> str:
+    """The axial slice with the largest error, as the text of a PNG three squares wide.
+
+    Left to right: original and reconstruction in the soft-tissue window, then the error up to
+    `PICTURE_ERROR_HU`. The patient's right is on the left, the front is up.
+    """
+    z = pair.found.worst[2]
+    original, result = (a[::-1, ::-1, z].T for a in (pair.original, pair.result))
+    rows, columns = _places(original.shape, pair.spacing_mm)
+    small = [image[np.ix_(rows, columns)].astype(np.float32) for image in (original, result)]
+    parts = [grey(image, PICTURE_WINDOW) for image in small]
+    parts.append(signed(small[1] - small[0], PICTURE_ERROR_HU))
+    file = io.BytesIO()
+    imsave(file, np.concatenate([_square(part) for part in parts], axis=1), format="png")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def grey(hu: NDArray[np.floating], window: Window) -> Colours:
+    """HU as the viewer shows them: black at the window's low end, white at its high end."""
+    level = np.rint((hu - window.low).clip(0, window.width) * (255 / window.width))
+    return np.repeat(level.astype(np.uint8)[..., None], 3, axis=-1)
+
+
+def signed(error: NDArray[np.floating], limit_hu: float) -> Colours:
+    """Errors as the viewer shows them: orange where too high, blue where too low, dark at zero."""
+    high = (error / limit_hu).clip(0, 1)[..., None] * _HIGH
+    low = (-error / limit_hu).clip(0, 1)[..., None] * _LOW
+    colours: Colours = np.rint(24 + high + low).astype(np.uint8)
+    return colours
+
+
+def _places(
+    shape: tuple[int, ...], spacing_mm: tuple[float, float, float]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows and columns to take so that pixels are square and the longer side has ``_SIDE``."""
+    tall, wide = shape[0] * spacing_mm[1], shape[1] * spacing_mm[0]
+    pixel = max(tall, wide) / _SIDE
+    rows, columns = (
+        ((np.arange(max(1, round(mm / pixel))) + 0.5) * n / max(1, round(mm / pixel))).astype(
+            np.intp
+        )
+        for mm, n in ((tall, shape[0]), (wide, shape[1]))
+    )
+    return rows, columns
+
+
+def _square(part: Colours) -> Colours:
+    square = np.zeros((_SIDE, _SIDE, 3), np.uint8)
+    top, left = ((_SIDE - n) // 2 for n in part.shape[:2])
+    square[top : top + part.shape[0], left : left + part.shape[1]] = part
+    return square

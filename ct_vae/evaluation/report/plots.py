@@ -1,0 +1,105 @@
+"""Plots of one case as SVG, in the page's own colours."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ct_vae.evaluation.metrics.bland_altman import REGION_MM, Agreement, region_agreement
+from ct_vae.evaluation.metrics.masks import Mask
+from ct_vae.evaluation.metrics.pair import Pair
+from ct_vae.evaluation.metrics.texture import Texture
+from ct_vae.evaluation.report.axes import Axes
+from ct_vae.evaluation.report.case import ReportCase
+from ct_vae.evaluation.report.listing import number
+from ct_vae.evaluation.report.survey import HISTOGRAM_HU, Survey
+
+_BIN_HU = 10
+_MOST_POINTS = 600
+
+
+def case_plots(found: Survey, case: ReportCase) -> tuple[str, ...]:
+    """Histogram of errors, Bland-Altman plot and, where there is one, the noise spectrum."""
+    plots = [
+        histogram_plot(found),
+        bland_altman_plot(agreement_of(case), case.where),
+        spectrum_plot(case.texture),
+    ]
+    return tuple(plot for plot in plots if plot)
+
+
+def histogram_plot(found: Survey) -> str:
+    """Share of voxels per 10 HU of signed error, on a logarithmic scale."""
+    total = found.histogram.sum()
+    if not total:
+        return ""
+    steps = np.arange(-HISTOGRAM_HU, HISTOGRAM_HU + 1)
+    edges = np.arange(-HISTOGRAM_HU - _BIN_HU / 2, HISTOGRAM_HU + _BIN_HU, _BIN_HU)
+    counts, _ = np.histogram(steps, edges, weights=found.histogram)
+    # One bar alone holds all voxels, and must have a floor below it.
+    least = min(0.1, 10.0 ** math.floor(math.log10(counts[counts > 0].min() / total)))
+    axes = Axes((-HISTOGRAM_HU, HISTOGRAM_HU), (least, 1.0), log=True)
+    bars = [
+        axes.bar(edge, edge + _BIN_HU, share)
+        for edge, share in zip(edges, counts / total, strict=False)
+        if share
+    ]
+    note = f"The ends hold all that is beyond {HISTOGRAM_HU} HU."
+    return axes.figure(
+        "Histogram of errors", "reconstruction - original, HU", "share of voxels", bars, note
+    )
+
+
+def agreement_of(case: ReportCase) -> Agreement:
+    """Mean HU of regions of the mask, or of the whole volume when none is given."""
+    body = case.body or Mask("volume", np.ones(case.original.grid.shape, np.bool_))
+    return region_agreement(Pair(case.original, case.reconstruction), body)
+
+
+def bland_altman_plot(agreement: Agreement, where: str) -> str:
+    """Difference of regional means over their average, with bias and 95 % limits of agreement."""
+    bias, limits = agreement.bias, agreement.limits
+    if bias is None or limits is None:
+        return ""
+    difference = agreement.reconstructions - agreement.originals
+    average = (agreement.originals + agreement.reconstructions) / 2
+    reach = 1.1 * max(1.0, float(np.abs(difference).max()), *map(abs, limits))
+    axes = Axes(_span(average), (-reach, reach))
+    every = -(-len(average) // _MOST_POINTS)
+    marks = [axes.dot(x, y) for x, y in zip(average[::every], difference[::every], strict=True)]
+    lines = [axes.level(bias, dashed=False), *(axes.level(y, dashed=True) for y in limits)]
+    note = (
+        f"{agreement.regions} regions of about {REGION_MM:g} mm inside {where}. "
+        f"Bias {number(bias, 2)} HU, 95 % limits of agreement {number(limits[0], 2)} to "
+        f"{number(limits[1], 2)} HU."
+    )
+    return axes.figure("Bland-Altman", "mean of both, HU", "difference, HU", marks + lines, note)
+
+
+def spectrum_plot(texture: Texture | None) -> str:
+    """Noise-power spectra of original and reconstruction in flat regions, where they are known."""
+    if texture is None or len(texture.frequencies) < 2:
+        return ""
+    frequency, *powers = (
+        np.asarray(a, np.float64)
+        for a in (texture.frequencies, texture.nps, texture.nps_reconstruction)
+    )
+    top = 1.05 * max(float(np.nanmax(p)) for p in powers)
+    axes = Axes((0.0, float(frequency.max())), (0.0, top or 1.0))
+    lines = [
+        axes.curve(frequency, power, dashed=dashed)
+        for power, dashed in zip(powers, (False, True), strict=True)
+    ]
+    note = "Solid: original. Dashed: reconstruction."
+    if texture.noise_ratio is not None:
+        note += f" Variance of the noise: {number(texture.noise_ratio, 2)} of the original's."
+    return axes.figure("Noise-power spectrum", "cycles per mm", "HU² mm²", lines, note)
+
+
+def _span(values: Sequence[float] | NDArray[np.float64]) -> tuple[float, float]:
+    low, high = float(np.min(values)), float(np.max(values))
+    margin = 0.05 * (high - low) or 1.0
+    return low - margin, high + margin

@@ -1,0 +1,61 @@
+"""Attention over a whole level of which the slabs ask one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch.nn import functional
+
+from ct_vae.blocks.attention import SpatialSelfAttention
+from ct_vae.inference.streaming.streams import Stream
+
+# Pairs of positions looked at in one go, for devices whose kernels hold a matrix of them.
+_PAIRS = 2**26
+_FEWEST_QUERIES = 256
+
+
+class AttentionStream(Stream):
+    """Every slab looks at keys and values of all; these lie in memory, never all pairs.
+
+    Args:
+        block: The attention.
+        normalised: Makes a stream of the normalised map; one is for keys and values.
+        source: The map itself, which is added to the result.
+        slab: Slices whose keys and values are computed in one go.
+    """
+
+    def __init__(
+        self,
+        block: SpatialSelfAttention,
+        normalised: Callable[[], Stream],
+        source: Stream,
+        slab: int,
+    ) -> None:
+        super().__init__(source.shape, source.dtype, source.device)
+        self._block, self._source, self._queries = block, source, normalised()
+        self._keys, self._values = self._gather(normalised(), slab)
+
+    def read(self, count: int) -> torch.Tensor:
+        """Attend with the next slices."""
+        h = self._queries.read(count)
+        asked = self._block._tokens(self._block.q(h))
+        step = max(_FEWEST_QUERIES, _PAIRS // self._keys.shape[2])
+        found = [
+            functional.scaled_dot_product_attention(some, self._keys, self._values)
+            for some in torch.split(asked, step, dim=2)
+        ]
+        attended = torch.cat(found, dim=2)[:, 0].mT.reshape(h.shape)
+        result: torch.Tensor = self._block.proj_out(attended)
+        return self._source.read(count).add_(result)
+
+    def _gather(self, stream: Stream, slab: int) -> tuple[torch.Tensor, torch.Tensor]:
+        channels, x, y, z = stream.shape
+        kept = [stream.empty(0).new_empty(1, 1, x * y * z, channels) for _ in range(2)]
+        for start in range(0, x, slab):
+            count = min(slab, x - start)
+            h = stream.read(count)
+            places = slice(start * y * z, (start + count) * y * z)
+            for room, layer in zip(kept, (self._block.k, self._block.v), strict=True):
+                room[:, :, places] = self._block._tokens(layer(h))
+        return kept[0], kept[1]

@@ -1,0 +1,196 @@
+"""What a module does to its input, as a list of steps: found by running its own ``forward``."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.func import functional_call
+from torch.nn import functional
+
+from ct_vae.blocks.attention import SpatialSelfAttention
+from ct_vae.blocks.conv import padded_convolution
+from ct_vae.blocks.receptive_field import ChainModule, LocalModule, PerSlice, Reach, Ready
+
+Map = torch.Tensor
+Shape = tuple[int, int, int, int]
+
+
+class _Function(PerSlice):
+    """A function of slices as a module."""
+
+    def __init__(self, function: Callable[..., Map]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, *maps: Map) -> Map:
+        return self.function(*maps)
+
+
+class _Convolution(LocalModule):
+    """A convolution of PyTorch, seen along the first axis."""
+
+    def __init__(self, conv: nn.Conv3d) -> None:
+        super().__init__()
+        self.conv = conv
+
+    def forward(self, x: Map) -> Map:
+        result: Map = self.conv(x)
+        return result
+
+    def reach(self) -> Reach:
+        low, stride = int(self.conv.padding[0]), self.conv.stride[0]
+        mode: Any = self.conv.padding_mode
+        return Reach(self.conv.kernel_size[0], stride, low, low, mode)
+
+    def ready(self) -> Ready:
+        around = [int(n) for n in self.conv.padding[1:]]
+        mode: Any = self.conv.padding_mode
+        return padded_convolution(self.conv, around, around, mode)
+
+
+_PER_SLICE: dict[Any, Callable[..., Map]] = {
+    # The first may overwrite what it is given.
+    nn.SiLU: functional.silu,
+    nn.Tanh: torch.tanh,
+    nn.Sigmoid: torch.sigmoid,
+    functional.silu: functional.silu,
+    torch.tanh: torch.tanh,
+    torch.sigmoid: torch.sigmoid,
+    operator.add: torch.add,
+}
+_NOTHING = (nn.Identity, nn.Dropout)
+_BARRIERS = (nn.GroupNorm, SpatialSelfAttention)
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One operator.
+
+    Attributes:
+        module: What is done; ``None`` for what comes from outside.
+        sources: Steps whose results it takes.
+        shape: ``(C, X, Y, Z)`` of its result.
+        dtype: Of its result.
+    """
+
+    module: nn.Module | None
+    sources: tuple[int, ...]
+    shape: Shape
+    dtype: torch.dtype
+
+    @property
+    def slice_bytes(self) -> int:
+        """Of one slice of the result."""
+        channels, _, y, z = self.shape
+        return channels * y * z * self.dtype.itemsize
+
+    @property
+    def bytes(self) -> int:
+        """Of the whole result."""
+        return self.slice_bytes * self.shape[1]
+
+    @property
+    def needs_whole(self) -> bool:
+        """Whether it needs all of its first source before it can give anything."""
+        if isinstance(self.module, LocalModule):
+            reach = self.module.reach()
+            return reach.mode == "circular" and reach.low + reach.high > 0
+        return self.module is not None
+
+
+def steps_of(module: nn.Module, shape: Shape, dtype: torch.dtype) -> list[Step]:
+    """What ``module`` does to one map ``(C, X, Y, Z)``, in order; the last step is its result.
+
+    Raises:
+        InputError: If a part of the module refuses such sides.
+        TypeError: If the module calls something that declares no reach.
+    """
+    tracer = _Tracer()
+    graph = tracer.trace(module)
+    steps = [Step(None, (), shape, dtype)]
+    places: dict[fx.Node, int] = {}
+    for node in graph.nodes:
+        if node.op == "placeholder":
+            places[node] = 0
+        elif node.op == "output":
+            return _until(steps, places[node.args[0]])
+        elif node.op in ("call_module", "call_function"):
+            part = tracer.parts[node.target] if node.op == "call_module" else _function(node)
+            sources = tuple(places[source] for source in node.all_input_nodes)
+            if isinstance(part, _NOTHING):
+                places[node] = sources[0]
+                continue
+            steps.append(_step(part, sources, steps))
+            places[node] = len(steps) - 1
+    raise AssertionError("a graph has an output")
+
+
+def _until(steps: list[Step], last: int) -> list[Step]:
+    assert last == len(steps) - 1, "a module ends with what it computes last"
+    return steps
+
+
+def _step(part: nn.Module, sources: tuple[int, ...], steps: Sequence[Step]) -> Step:
+    first = steps[sources[0]]
+    if isinstance(part, _BARRIERS):
+        return Step(part, sources, first.shape, first.dtype)
+    # Nothing is computed: tensors without storage find the sides and check them.
+    state = {
+        name: torch.empty_like(value, device="meta") for name, value in part.state_dict().items()
+    }
+    inputs = tuple(
+        torch.empty(1, *steps[i].shape, dtype=steps[i].dtype, device="meta") for i in sources
+    )
+    result: Map = functional_call(part, state, inputs)
+    channels, x, y, z = result.shape[1:]
+    return Step(part, sources, (channels, x, y, z), result.dtype)
+
+
+def _function(node: fx.Node) -> nn.Module:
+    known = _PER_SLICE.get(node.target)
+    if known is None:
+        raise TypeError(f"{node.target} declares no reach along the first axis")
+    return _Function(known)
+
+
+class _Tracer(fx.Tracer):
+    """Follows ``forward`` down to modules that say by themselves how far they reach."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts: dict[Any, nn.Module] = {}
+
+    def call_module(
+        self,
+        m: nn.Module,
+        forward: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        """Put a known module into the graph; go into one that is made of others."""
+        if isinstance(m, ChainModule):
+            (x,) = args
+            for part in m.parts():
+                x = self.call_module(part, part.forward, (x,), {})
+            return x
+        known = _known(m)
+        if known is None:
+            return forward(*args, **kwargs)
+        name = f"part_{len(self.parts)}"
+        self.parts[name] = known
+        return self.create_proxy("call_module", name, args, kwargs)
+
+
+def _known(module: nn.Module) -> nn.Module | None:
+    if isinstance(module, nn.Conv3d):
+        return _Convolution(module)
+    if type(module) in _PER_SLICE:
+        return _Function(_PER_SLICE[type(module)])
+    if isinstance(module, (LocalModule, *_BARRIERS, *_NOTHING)):
+        return module
+    return None

@@ -1,0 +1,173 @@
+"""Folders that appear under their final name only when every file in them is on the disk."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ct_vae.errors import OutputError
+from ct_vae.io.atomic.file import sync_folder, temporary_prefix, writing_failed
+
+
+class FolderStage:
+    """A locked temporary folder on its way to its final name, beside which it lies."""
+
+    def __init__(self, target: Path, overwrite: bool) -> None:
+        self.target = target
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _settle(target)
+            folder = target.is_dir() and not target.is_symlink()
+            if os.path.lexists(target) and not (overwrite and folder):
+                hint = "--overwrite replaces it" if folder else "choose another name"
+                raise OutputError(f"cannot write {target}: it exists already", hint)
+            self._temporary, self._lock = _create_locked(target)
+        except OSError as error:
+            writing_failed(target, error)
+
+    def write(self, name: str, content: bytes) -> None:
+        """Add a file, in folders of its own if its name has them, and bring it to the disk.
+
+        Raises:
+            OutputError: If it cannot be written in full.
+        """
+        try:
+            (self._temporary / name).parent.mkdir(parents=True, exist_ok=True)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            descriptor = os.open(self._temporary / name, flags, 0o666)
+            try:
+                rest = memoryview(content)
+                while rest:
+                    rest = rest[os.write(descriptor, rest) :]
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            writing_failed(self.target / name, error)
+
+    def publish(self) -> None:
+        """Give the folder its final name, in place of an older one."""
+        try:
+            for folder in (self._temporary, *self._temporary.rglob("*/")):
+                sync_folder(folder)
+            if os.path.lexists(self.target):
+                self._replace()
+            else:
+                os.replace(self._temporary, self.target)  # noqa: PTH105 - as in atomic.py
+                sync_folder(self.target.parent)
+        except OSError as error:
+            writing_failed(self.target, error)
+
+    def discard(self) -> None:
+        """Remove the folder if it never got its final name, and unlock it."""
+        shutil.rmtree(self._temporary, ignore_errors=True)
+        os.close(self._lock)
+
+    def _replace(self) -> None:
+        """Put the older folder aside until the new one is there.
+
+        No call swaps two folders everywhere. If the process is killed in between, the next write
+        to this target puts the older one back.
+        """
+        aside = _beside(self.target, "old")
+        # While it is locked nobody takes it for what a killed process has left.
+        older = os.open(self.target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            with contextlib.suppress(OSError):
+                fcntl.flock(older, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.replace(self.target, aside)  # noqa: PTH105
+            try:
+                os.replace(self._temporary, self.target)  # noqa: PTH105
+                sync_folder(self.target.parent)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    if os.path.lexists(self.target):
+                        os.replace(self.target, self._temporary)  # noqa: PTH105
+                    os.replace(aside, self.target)  # noqa: PTH105
+                raise
+            shutil.rmtree(aside, ignore_errors=True)
+        finally:
+            os.close(older)
+
+
+@contextmanager
+def atomic_folder(target: str | Path, overwrite: bool = False) -> Iterator[FolderStage]:
+    """Give a folder to fill that takes the name ``target`` when the block ends without exception.
+
+    When the block or a disk operation fails, it is removed with all that is in it, and an older
+    folder at ``target`` is left as it was. What a killed process left of the same target is
+    removed first.
+
+    Args:
+        target: Its name; the folder above it is made if missing.
+        overwrite: Replace an older folder, whatever is in it; otherwise one is refused.
+
+    Raises:
+        OutputError: If ``target`` exists and is not to be replaced, or something cannot be written.
+    """
+    stage = FolderStage(Path(target), overwrite)
+    try:
+        yield stage
+        stage.publish()
+    finally:
+        stage.discard()
+
+
+def _beside(target: Path, ending: str) -> Path:
+    return target.parent / f"{temporary_prefix(target)}{secrets.token_hex(4)}.{ending}"
+
+
+def _create_locked(target: Path) -> tuple[Path, int]:
+    """Make and lock a new temporary folder, which no cleaner has taken for a stale one."""
+    while True:
+        temporary = _beside(target, "tmp")
+        temporary.mkdir()
+        lock = _lock(temporary, wait=True)
+        # A cleaner may have removed the folder in the moment before it was locked.
+        if lock is not None:
+            if temporary.exists():
+                return temporary, lock
+            os.close(lock)
+
+
+def _settle(target: Path) -> None:
+    """Remove what a killed writer of the same target left; put back what it had put aside."""
+    pattern = re.compile(re.escape(temporary_prefix(target)) + r"[0-9a-f]{8}\.(tmp|old)")
+    for name in os.listdir(target.parent):  # noqa: PTH208 - a folder may hold very many files
+        found = pattern.fullmatch(name)
+        path = target.parent / name
+        if not found or path.is_symlink() or not path.is_dir():
+            continue
+        lock = _lock(path, wait=False)
+        if lock is None:
+            continue
+        try:
+            if found[1] == "old" and not os.path.lexists(target):
+                os.replace(path, target)  # noqa: PTH105
+            else:
+                shutil.rmtree(path, ignore_errors=True)
+        finally:
+            os.close(lock)
+
+
+def _lock(folder: Path, wait: bool) -> int | None:
+    """An open descriptor that holds the lock; ``None`` if the folder is gone or another's."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        # Some network file systems have no locks; there, nobody else's folder is removed.
+        if not wait:
+            os.close(descriptor)
+            return None
+    return descriptor

@@ -1,0 +1,1 @@
+"""DICOM: finding series, reading them in HU, writing derived series."""

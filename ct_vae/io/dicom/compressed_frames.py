@@ -1,0 +1,202 @@
+"""Compressed frames of a DICOM file: cut out, checked against the header, and decoded.
+
+pydicom decodes RLE. GDCM, inside SimpleITK, decodes the JPEG families; it meets no header of a
+user's file, only a small one written here with what has been checked, since it would rescale by
+itself and believes any size that a file declares.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ct_vae.errors import InputError
+from ct_vae.io.dicom.file import AGAIN, EXPLICIT, PixelPlace
+from ct_vae.io.dicom.gdcm_pool import Gdcm, GdcmError
+from ct_vae.io.dicom.headers import PixelFormat
+
+if TYPE_CHECKING:
+    from pydicom.dataset import FileDataset
+
+RLE = "1.2.840.10008.1.2.5"
+_JPEG_2000 = "1.2.840.10008.1.2.4.90"
+_HTJ2K = {f"1.2.840.10008.1.2.4.{n}" for n in (201, 202, 203)}
+_JPEG_2000_ALL = {_JPEG_2000, "1.2.840.10008.1.2.4.91", *_HTJ2K}
+_JPEG = {f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 57, 70, 80, 81)}
+ENCAPSULATED = {RLE, *_JPEG, *_JPEG_2000_ALL}
+
+_ITEM, _END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0\0\0\0\0"
+_END_OF_IMAGE = b"\xff\xd9"
+# Start-of-frame markers of JPEG, without the Huffman and arithmetic tables, and that of JPEG-LS.
+_FRAME_MARKERS = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
+_CUT = "its compressed pixel data are cut short"
+
+
+def compressed_frames(place: PixelPlace, count: int) -> list[bytes]:
+    """Cut the encapsulated pixel data of a file into its frames.
+
+    Raises:
+        InputError: If fragments are missing or cut.
+        OSError: If the file cannot be read.
+    """
+    from pydicom.encaps import generate_frames
+
+    with place.path.open("rb") as file:
+        file.seek(place.offset)
+        data = file.read()
+    fragments, end = _fragments(data)
+    if count == 1:
+        return [b"".join(fragments)]
+    if len(fragments) == count:
+        return fragments
+    try:
+        frames = list(generate_frames(data[:end], number_of_frames=count))
+    # pydicom answers a damaged offset table with any exception there is.
+    except Exception as error:
+        raise InputError("its compressed frames cannot be told apart", AGAIN) from error
+    if len(frames) != count:
+        raise InputError(f"holds {len(frames)} compressed frames and declares {count}", AGAIN)
+    return frames
+
+
+def decode_frame(frame: bytes, syntax: str, pixels: PixelFormat, gdcm: Gdcm) -> NDArray[Any]:
+    """Decode one compressed frame to the numbers that it stores.
+
+    Args:
+        frame: The compressed bytes.
+        syntax: UID of the transfer syntax.
+        pixels: What the header declares.
+        gdcm: Decodes what is not RLE.
+
+    Returns:
+        ``(rows, columns)`` unsigned integers of the allocated width, the bits as stored.
+
+    Raises:
+        InputError: If the bytes are no such image, or cannot be decoded.
+    """
+    if syntax == RLE:
+        return _decode_rle(frame, pixels)
+    size = _jpeg_2000_size(frame) if syntax in _JPEG_2000_ALL else _jpeg_size(frame)
+    wanted = (pixels.rows, pixels.columns, 1)
+    if size != wanted:
+        raise InputError(
+            f"its compressed image has {size[0]} rows, {size[1]} columns and {size[2]} numbers "
+            f"per pixel; its header declares {wanted[0]}, {wanted[1]} and {wanted[2]}",
+            AGAIN,
+        )
+    if not frame.rstrip(b"\0").endswith(_END_OF_IMAGE):
+        raise InputError(_CUT, AGAIN)
+    array = _decode_with_gdcm(frame, syntax, pixels, gdcm)
+    if array.shape != wanted[:2] or array.dtype.kind not in "iu":
+        raise InputError(f"is decoded as {array.shape} of type {array.dtype.name}", AGAIN)
+    word = np.dtype(f"u{pixels.allocated // 8}")
+    return array.astype(word, copy=False) if array.dtype.kind == "u" else _bits(array, word)
+
+
+def _bits(array: NDArray[Any], word: np.dtype[Any]) -> NDArray[Any]:
+    """The low bits of signed numbers."""
+    same = np.dtype(f"i{word.itemsize}")
+    return array.astype(same).view(word)
+
+
+def _fragments(data: bytes) -> tuple[list[bytes], int]:
+    """The fragments after the offset table, and where the sequence ends."""
+    found, at = [], 0
+    while data[at : at + 4] == _ITEM and at + 8 <= len(data):
+        size = struct.unpack("<I", data[at + 4 : at + 8])[0]
+        if at + 8 + size > len(data):
+            raise InputError(_CUT, AGAIN)
+        found.append(data[at + 8 : at + 8 + size])
+        at += 8 + size
+    if data[at : at + 8] != _END or len(found) < 2:
+        raise InputError(_CUT, AGAIN)
+    return found[1:], at
+
+
+def _jpeg_2000_size(frame: bytes) -> tuple[int, int, int]:
+    """Rows, columns and components that a JPEG 2000 codestream declares."""
+    start = frame.find(b"\xff\x4f\xff\x51", 0, 4096)
+    if start < 0 or len(frame) < start + 42:
+        raise InputError("its compressed pixel data are no JPEG 2000 image", AGAIN)
+    x1, y1, x0, y0 = struct.unpack(">4I", frame[start + 8 : start + 24])
+    components = struct.unpack(">H", frame[start + 40 : start + 42])[0]
+    return y1 - y0, x1 - x0, components
+
+
+def _jpeg_size(frame: bytes) -> tuple[int, int, int]:
+    """Rows, columns and components that a JPEG or JPEG-LS image declares."""
+    at = 2
+    while frame[:2] == b"\xff\xd8" and at + 10 <= len(frame) and frame[at] == 0xFF:
+        marker = frame[at + 1]
+        if marker == 0xFF:
+            at += 1
+            continue
+        size = struct.unpack(">H", frame[at + 2 : at + 4])[0]
+        if marker in _FRAME_MARKERS:
+            rows, columns, components = struct.unpack(">HHB", frame[at + 5 : at + 10])
+            return rows, columns, components
+        if size < 2 or marker == 0xDA:
+            break
+        at += 2 + size
+    raise InputError("its compressed pixel data are no JPEG image", AGAIN)
+
+
+def _decode_rle(frame: bytes, pixels: PixelFormat) -> NDArray[Any]:
+    from pydicom.pixels.decoders.base import get_decoder
+
+    try:
+        data = _single_frame(frame, RLE, pixels)
+        array, _ = get_decoder(RLE).as_array(data, index=0, raw=True)
+    # pydicom answers damage with any exception there is.
+    except Exception as error:
+        raise InputError("its RLE-compressed pixel data are damaged", AGAIN) from error
+    found: NDArray[Any] = np.asarray(array)
+    word = np.dtype(f"u{pixels.allocated // 8}")
+    if found.shape != (pixels.rows, pixels.columns) or found.dtype.itemsize != word.itemsize:
+        raise InputError(f"is decoded as {found.shape} of type {found.dtype.name}", AGAIN)
+    return found.view(word)
+
+
+def _decode_with_gdcm(frame: bytes, syntax: str, pixels: PixelFormat, gdcm: Gdcm) -> NDArray[Any]:
+    # The codec of JPEG 2000 reads the high-throughput kind too, whatever GDCM makes of its name.
+    known = _JPEG_2000 if syntax in _HTJ2K else syntax
+    data = _single_frame(frame, known, pixels)
+    try:
+        planes = gdcm.decode(lambda name: data.save_as(name, enforce_file_format=True))
+    except GdcmError as error:
+        hint = AGAIN
+        if syntax in _HTJ2K:
+            hint = (
+                "if it is intact, decompress it with pydicom and the packages pylibjpeg and "
+                "pylibjpeg-openjpeg (pip install pylibjpeg pylibjpeg-openjpeg)"
+            )
+        raise InputError("its compressed pixel data cannot be decoded", hint) from error
+    return planes[0] if planes.ndim == 3 else planes
+
+
+def _single_frame(frame: bytes, syntax: str, pixels: PixelFormat) -> FileDataset:
+    """A DICOM object with nothing but the pixels of one frame and what describes them."""
+    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.encaps import encapsulate
+    from pydicom.uid import UID
+
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = UID(syntax)
+    meta.MediaStorageSOPClassUID = UID("1.2.840.10008.5.1.4.1.1.2")
+    meta.MediaStorageSOPInstanceUID = UID("2.25.1")
+    data = FileDataset("", {}, preamble=b"\0" * 128, file_meta=meta)
+    data.SOPClassUID, data.SOPInstanceUID = (
+        meta.MediaStorageSOPClassUID,
+        meta.MediaStorageSOPInstanceUID,
+    )
+    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
+    data.Rows, data.Columns = pixels.rows, pixels.columns
+    data.BitsAllocated, data.BitsStored = pixels.allocated, pixels.stored
+    data.HighBit, data.PixelRepresentation = pixels.stored - 1, int(bool(pixels.signed))
+    data.PixelData = encapsulate([frame]) if syntax != EXPLICIT else frame
+    data["PixelData"].VR = "OB"
+    data["PixelData"].is_undefined_length = True
+    return data

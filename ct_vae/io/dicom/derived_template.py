@@ -1,0 +1,165 @@
+"""What a derived series takes over from the series that it was derived from, slice by slice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ct_vae.errors import CtVaeError, InputError
+from ct_vae.grid import Grid
+from ct_vae.io.dicom.file import AGAIN, quiet, read_header
+from ct_vae.io.dicom.headers import ImageHeader, Numbers, numbers
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+# Who and when, by module of PS3.3; copied only if that is asked for.
+IDENTITY_TAGS = (
+    *("PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex"),
+    *("PatientAge", "PatientSize", "PatientWeight"),
+    *("StudyDate", "StudyTime", "ReferringPhysicianName", "StudyID", "AccessionNumber"),
+    *("StudyDescription", "AcquisitionDate", "AcquisitionTime"),
+    *("PatientIdentityRemoved", "DeidentificationMethod", "DeidentificationMethodCodeSequence"),
+)
+_COMMON_TAGS: list[str | int] = [
+    *("SpecificCharacterSet", "PatientPosition", "KVP", "AcquisitionNumber", "BurnedInAnnotation"),
+    *("WindowCenter", "WindowWidth", "LossyImageCompression", "LossyImageCompressionRatio"),
+    "LossyImageCompressionMethod",
+    *IDENTITY_TAGS,
+]
+_SLICE_TAGS: list[str | int] = ["SOPClassUID", "SOPInstanceUID", "SliceThickness"]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSlice:
+    """One slice of the source.
+
+    Attributes:
+        position: LPS+ position of the first pixel's centre in mm.
+        thickness: In mm, if it is known.
+        sop_class: UID of its class; empty if nothing can be referred to, as is the next.
+        instance: UID of its object.
+        frame: Which frame of a multi-frame object, from 1.
+    """
+
+    position: Numbers
+    thickness: float | None = None
+    sop_class: str = ""
+    instance: str = ""
+    frame: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class SeriesTemplate:
+    """A source series, as far as a series derived from it follows it.
+
+    Attributes:
+        grid: Of its volume.
+        slices: Along the third axis of the grid.
+        orientation: LPS+ directions along a row and along a column.
+        spacing: Distance between rows and between columns in mm.
+        study: Study instance UID; empty if the source lacks it, as is the next.
+        frame_of_reference: Its UID.
+        number: Series number, if it has one.
+        resampled: Whether the volume lies between its slices, which then are not referred to.
+        header: Other elements of its first slice; who and when among them.
+    """
+
+    grid: Grid
+    slices: tuple[SourceSlice, ...]
+    orientation: Numbers
+    spacing: Numbers
+    study: str
+    frame_of_reference: str
+    number: int | None
+    resampled: bool
+    header: Dataset
+
+
+def read_template(images: list[ImageHeader], grid: Grid, resampled: bool) -> SeriesTemplate:
+    """Read what a derived series needs of the headers of its source.
+
+    Args:
+        images: In the order of the slices.
+        grid: Of the volume that was read from them.
+        resampled: Whether that was resampled, so that its slices are others.
+
+    Raises:
+        InputError: If a header is damaged or gone.
+    """
+    first = images[0]
+    assert first.spacing
+    assert first.orientation
+    study, frame_of_reference = first.frame_of_reference
+    with quiet():
+        header = _elements(first.path, _COMMON_TAGS)
+        slices = _slices_of(grid) if resampled else _source_slices(images)
+    return SeriesTemplate(
+        grid=grid,
+        slices=slices,
+        orientation=first.orientation,
+        spacing=first.spacing,
+        study=study.strip("\0 "),
+        frame_of_reference=frame_of_reference.strip("\0 "),
+        number=first.number,
+        resampled=resampled,
+        header=header,
+    )
+
+
+def _source_slices(images: list[ImageHeader]) -> tuple[SourceSlice, ...]:
+    seen: dict[Path, tuple[Dataset, float | None]] = {}
+    slices = []
+    for image in images:
+        if image.path not in seen:
+            elements = _elements(image.path, _SLICE_TAGS)
+            seen[image.path] = elements, first_number(elements, "SliceThickness")
+        elements, thickness = seen[image.path]
+        assert image.position
+        slices.append(
+            SourceSlice(
+                position=image.position,
+                thickness=thickness,
+                sop_class=str(elements.get("SOPClassUID") or ""),
+                instance=str(elements.get("SOPInstanceUID") or ""),
+                frame=image.frame + 1 if image.frames > 1 else None,
+            )
+        )
+    return tuple(slices)
+
+
+def _slices_of(grid: Grid) -> tuple[SourceSlice, ...]:
+    """Slices of a grid that is nobody's, to which nothing can be referred."""
+    _, origin, flat = grid.to_lps()
+    step = np.asarray(flat).reshape(3, 3)[:, 2] * grid.spacing_mm[2]
+    points = np.asarray(origin) + np.arange(grid.shape[2])[:, None] * step
+    return tuple(SourceSlice((x, y, z)) for x, y, z in points.tolist())
+
+
+def _elements(path: Path, tags: list[str | int]) -> Dataset:
+    try:
+        found = read_header(path, tags)
+    except OSError as error:
+        raise InputError(f"a slice cannot be read: {error.strerror}") from error
+    if found is None:
+        raise InputError("a slice is no DICOM file any more", AGAIN)
+    elements, meta_class, _ = found
+    if "SOPClassUID" in tags and not elements.get("SOPClassUID"):
+        elements.SOPClassUID = meta_class
+    return elements
+
+
+def first_number(elements: Dataset, keyword: str) -> float | None:
+    """The first number of an element that only helps, so that a bad one counts as none."""
+    try:
+        value: Any = elements.get(keyword)
+        if value is None or isinstance(value, (str, int, float)):
+            found = numbers(elements, keyword, 1)
+            return found[0] if found else None
+        return float(value[0])
+    # pydicom answers bad values with any exception.
+    except (CtVaeError, ValueError, TypeError, IndexError, OverflowError):
+        return None

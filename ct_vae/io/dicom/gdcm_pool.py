@@ -1,0 +1,129 @@
+"""Decoding by GDCM in processes of its own: damaged pixels crash or print there, not here."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+_SCRIPT = Path(__file__).with_name("gdcm_worker.py")
+_MAX_PROCESSES = 4
+# A slice takes some hundredths of a second.
+_PATIENCE_SECONDS = 120.0
+
+
+class GdcmError(Exception):
+    """A file that GDCM does not decode, or that crashes it."""
+
+
+class Gdcm:
+    """Decoder processes for as long as they are needed, started when one is."""
+
+    def __init__(self) -> None:
+        self._temporary = tempfile.TemporaryDirectory(prefix="ct_vae_")
+        self._idle: queue.LifoQueue[_Worker | None] = queue.LifoQueue()
+        for _ in range(min(_MAX_PROCESSES, os.cpu_count() or 1)):
+            self._idle.put(None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                worker = self._idle.get_nowait()
+                if worker:
+                    worker.stop()
+        self._temporary.cleanup()
+
+    def decode(self, save: Callable[[str], None]) -> NDArray[Any]:
+        """Decode one file.
+
+        Args:
+            save: Writes the file under the name that it is given.
+
+        Returns:
+            The numbers as GDCM has them, ``(frames, rows, columns)``.
+
+        Raises:
+            GdcmError: If it cannot.
+        """
+        descriptor, name = tempfile.mkstemp(dir=self._temporary.name, suffix=".dcm")
+        os.close(descriptor)
+        save(name)
+        worker = self._idle.get()
+        try:
+            worker = worker or _Worker()
+            return worker.decode(name)
+        except GdcmError:
+            if worker and worker.is_dead():
+                worker.stop()
+                worker = None
+            raise
+        finally:
+            self._idle.put(worker)
+            Path(name).unlink()
+            Path(f"{name}.raw").unlink(missing_ok=True)
+
+
+class _Worker:
+    """One process."""
+
+    def __init__(self) -> None:
+        # The program and its only argument are ours; files are named on its standard input.
+        self._process = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-P", str(_SCRIPT)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert self._process.stdin
+        assert self._process.stdout
+        self._questions: IO[str] = self._process.stdin
+        self._answers: IO[str] = self._process.stdout
+
+    def decode(self, name: str) -> NDArray[Any]:
+        """Numbers of a file; the process is stopped if it says nothing for long, or dies."""
+        alarm = threading.Timer(_PATIENCE_SECONDS, self._process.kill)
+        alarm.start()
+        try:
+            self._questions.write(f"{name}\n")
+            self._questions.flush()
+            answer = self._answers.readline().split()
+        except OSError:
+            answer = []
+        finally:
+            alarm.cancel()
+        if not answer:
+            self.stop()
+        if len(answer) < 2:
+            raise GdcmError
+        numbers: NDArray[Any] = np.fromfile(f"{name}.raw", np.dtype(answer[0]))
+        return numbers.reshape(tuple(map(int, answer[1:])))
+
+    def is_dead(self) -> bool:
+        return self._process.poll() is not None
+
+    def stop(self) -> None:
+        for stream in (self._questions, self._answers):
+            with contextlib.suppress(OSError):
+                stream.close()
+        self._process.kill()
+        self._process.wait()

@@ -1,0 +1,271 @@
+"""The images of a series as HU: stored numbers, padding and rescale of every slice by itself."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ct_vae.errors import InputError
+from ct_vae.io.dicom.compressed_frames import ENCAPSULATED, compressed_frames, decode_frame
+from ct_vae.io.dicom.file import AGAIN, BIG_ENDIAN, DEFLATED, NATIVE, inflate, quiet
+from ct_vae.io.dicom.gdcm_pool import Gdcm
+from ct_vae.io.dicom.headers import ImageHeader, PixelFormat
+from ct_vae.io.hounsfield.rescale import Hounsfield
+
+# Threads wait for disks and for decoders, which run outside Python; one slice each in memory.
+MAX_THREADS = 8
+# Padding above this looks like tissue: it counts only where it reaches the edge of the slice.
+_TISSUE_HU = -900
+_INT16 = np.iinfo(np.int16)
+
+Words = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class SliceValues:
+    """Numbers of one slice before rescale.
+
+    Attributes:
+        stored: ``(rows, columns)`` integers, sign and unused bits settled.
+        padding: Where they are padding, if anywhere.
+    """
+
+    stored: NDArray[Any]
+    padding: NDArray[np.bool_] | None
+
+
+class _BeyondInt16Error(Exception):
+    """A slice that has values outside int16."""
+
+
+def read_hounsfield(
+    headers: Sequence[ImageHeader],
+    name: Callable[[int], str],
+    padding_hu: float,
+) -> Hounsfield:
+    """Read all slices of a series.
+
+    Args:
+        headers: In the order of the slices; checked, with slope and intercept.
+        name: What to call a slice in an error, from its index.
+        padding_hu: What padding becomes.
+
+    Returns:
+        ``(columns, rows, slices)`` in HU, first axis fastest: int16 if rescaling keeps integers
+        within it, else float32.
+
+    Raises:
+        InputError: If a slice is cut or damaged, with its name.
+    """
+    whole = all(_is_whole(header) for header in headers) and float(padding_hu).is_integer()
+    kinds = (np.int16, np.float32) if whole else (np.float32,)
+    for kind in kinds:
+        try:
+            return _read_as(headers, name, padding_hu, np.dtype(kind))
+        except _BeyondInt16Error:
+            continue
+    raise AssertionError("float32 holds any slice")
+
+
+def iterate_slices(headers: Sequence[ImageHeader], gdcm: Gdcm) -> Iterator[tuple[int, SliceValues]]:
+    """Read slices of one file.
+
+    Args:
+        headers: Its frames, or one image.
+        gdcm: Decodes compressed slices.
+
+    Yields:
+        Index within ``headers`` and the numbers.
+
+    Raises:
+        InputError: If the file is cut or damaged.
+    """
+    for i, words in _words(headers, gdcm):
+        pixels = headers[i].pixels
+        assert pixels is not None
+        yield i, _settle(words, pixels)
+
+
+def declared_fault(header: ImageHeader) -> str:
+    """What is wrong with the pixel data as declared, before any are read; else nothing."""
+    place, pixels = header.place, header.pixels
+    if place is None or pixels is None:
+        return "has no pixel data, it is truncated"
+    if place.syntax not in NATIVE | ENCAPSULATED:
+        return f"is stored in the transfer syntax {place.syntax}, which cannot be decoded"
+    if place.length is None:
+        return ""
+    wanted = pixels.bytes * header.frames
+    if place.available is not None and place.available < min(wanted, place.length):
+        return f"is truncated: {place.available} of {wanted} bytes of its pixels are there"
+    if place.length not in (wanted, wanted + wanted % 2):
+        return f"declares {place.length} bytes of pixel data, its size needs {wanted}"
+    return ""
+
+
+def _read_as(
+    headers: Sequence[ImageHeader],
+    name: Callable[[int], str],
+    padding_hu: float,
+    dtype: np.dtype[Any],
+) -> Hounsfield:
+    first = headers[0].pixels
+    assert first is not None
+    stack = np.empty((len(headers), first.rows, first.columns), dtype)
+    by_file: dict[Path, list[int]] = defaultdict(list)
+    for i, header in enumerate(headers):
+        by_file[header.path].append(i)
+
+    def read(indices: list[int]) -> None:
+        """All slices of one file; ``i`` says at which an error came up."""
+        i = indices[0]
+        try:
+            for at, values in iterate_slices([headers[k] for k in indices], gdcm):
+                i = indices[at]
+                _rescale(values, headers[i], padding_hu, stack[i])
+        except InputError as error:
+            raise InputError(f"{name(i)} {error.cause}", error.hint) from error
+        except OSError as error:
+            raise InputError(f"{name(i)} cannot be read: {error.strerror or error}") from error
+
+    threads = min(MAX_THREADS, 2 * (os.cpu_count() or 1), len(by_file))
+    with Gdcm() as gdcm, quiet(), ThreadPoolExecutor(threads) as pool:
+        jobs = [pool.submit(read, indices) for indices in by_file.values()]
+        try:
+            for job in jobs:
+                job.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+    volume: Hounsfield = stack.T
+    return volume
+
+
+def _words(headers: Sequence[ImageHeader], gdcm: Gdcm) -> Iterator[tuple[int, Words]]:
+    """Numbers of the allocated width as they stand in the file, unsigned."""
+    place, pixels = headers[0].place, headers[0].pixels
+    assert place is not None
+    assert pixels is not None
+    if place.syntax in ENCAPSULATED:
+        frames = compressed_frames(place, headers[0].frames)
+        for i, header in enumerate(headers):
+            yield i, decode_frame(frames[header.frame], place.syntax, pixels, gdcm)
+        return
+    order = ">" if place.syntax == BIG_ENDIAN else "<"
+    dtype = np.dtype(f"{order}u{pixels.allocated // 8}")
+    if place.syntax == DEFLATED:
+        data = inflate(place.path, place.start, place.offset + pixels.bytes * headers[0].frames)
+        for i, header in enumerate(headers):
+            start = place.offset + header.frame * pixels.bytes
+            yield i, _as_words(data[start : start + pixels.bytes], dtype, pixels)
+        return
+    with place.path.open("rb") as file:
+        for i, header in enumerate(headers):
+            file.seek(place.offset + header.frame * pixels.bytes)
+            yield i, _as_words(file.read(pixels.bytes), dtype, pixels)
+
+
+def _as_words(data: bytes, dtype: np.dtype[Any], pixels: PixelFormat) -> Words:
+    if len(data) != pixels.bytes:
+        raise InputError(
+            f"is truncated: {len(data)} of {pixels.bytes} bytes of its pixels are there", AGAIN
+        )
+    words = np.frombuffer(data, dtype).reshape(pixels.rows, pixels.columns)
+    return words if dtype.isnative else words.astype(dtype.newbyteorder("="))
+
+
+def _settle(words: Words, pixels: PixelFormat) -> SliceValues:
+    """Sign, unused bits and padding; bits above those declared must mean nothing."""
+    spare = pixels.allocated - pixels.stored
+    kind = "i" if pixels.signed else "u"
+    full = words.view(np.dtype(f"{kind}{words.dtype.itemsize}"))
+    stored = full if not spare else (full << spare) >> spare
+    padding = _in_range(full, pixels.padding)
+    if not spare:
+        return SliceValues(stored, padding)
+    padding_below = _in_range(stored, pixels.padding)
+    if padding is not None and padding_below is not None:
+        padding |= padding_below
+    if not pixels.overlay:
+        plain = (words >> np.array(pixels.stored, words.dtype)) == 0
+        odd = (stored != full) & ~plain
+        if padding is not None:
+            odd &= ~padding
+        if odd.any():
+            raise InputError(
+                f"holds {np.count_nonzero(odd)} numbers that use more than the "
+                f"{pixels.stored} bits declared, and declares no overlay there",
+                "export it again without overlays in the pixel data",
+            )
+    return SliceValues(stored, padding)
+
+
+def _in_range(values: NDArray[Any], ends: tuple[int, int] | None) -> NDArray[np.bool_] | None:
+    if ends is None:
+        return None
+    low, high = ends
+    inside: NDArray[np.bool_]
+    inside = values == low if low == high else (values >= low) & (values <= high)
+    return inside
+
+
+def _rescale(
+    values: SliceValues, header: ImageHeader, padding_hu: float, target: NDArray[Any]
+) -> None:
+    slope, inter = header.slope, header.inter
+    assert slope is not None
+    assert inter is not None
+    padding = outside_view(values, header)
+    stored = values.stored
+    if target.dtype.kind == "f":
+        scaled = stored.astype(np.float64)
+        scaled *= slope
+        scaled += inter
+        with np.errstate(over="ignore"):
+            target[:] = scaled
+    else:
+        if padding is not None:
+            stored = np.where(padding, stored.dtype.type(0), stored)
+        ends = [int(end) * slope + inter for end in (stored.min(), stored.max())]
+        if min(ends) < _INT16.min or max(ends) > _INT16.max:
+            raise _BeyondInt16Error
+        if stored.dtype == np.int16 and slope == 1 and abs(inter) <= _INT16.max:
+            np.add(stored, np.int16(inter), out=target)
+        else:
+            target[:] = stored.astype(np.int64) * int(slope) + int(inter)
+    if padding is not None:
+        target[padding] = padding_hu
+
+
+def outside_view(values: SliceValues, header: ImageHeader) -> NDArray[np.bool_] | None:
+    """Where a slice is padding, as its tags say.
+
+    Some writers declare 0 as padding although it is the number of water. Where padding would look
+    like tissue it is believed only if it reaches the edge of the slice.
+    """
+    padding, pixels = values.padding, header.pixels
+    if padding is None or not padding.any():
+        return None
+    assert pixels is not None
+    assert pixels.padding is not None
+    assert header.slope is not None
+    assert header.inter is not None
+    if max(end * header.slope + header.inter for end in pixels.padding) <= _TISSUE_HU:
+        return padding
+    from scipy import ndimage
+
+    parts, _ = ndimage.label(padding)
+    rim = np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]])
+    at_edge: NDArray[np.bool_] = np.isin(parts, np.unique(rim[rim > 0]))
+    return at_edge
+
+
+def _is_whole(header: ImageHeader) -> bool:
+    return float(header.slope or 0.5).is_integer() and float(header.inter or 0).is_integer()

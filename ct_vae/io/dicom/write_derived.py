@@ -1,0 +1,129 @@
+"""Writing a decoded volume as a CT series derived from the series that was encoded."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ct_vae.errors import ConfigError, InputError
+from ct_vae.io.atomic.folder import atomic_folder
+from ct_vae.io.dicom.derived_elements import Derivation, series_elements, slice_elements
+from ct_vae.io.dicom.derived_template import SeriesTemplate
+from ct_vae.io.dicom.file import AGAIN, quiet
+from ct_vae.io.hounsfield.rescale import int16_slabs
+from ct_vae.volume import DERIVED_MARK, Volume
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+_NAME = re.compile(r"\d{4,}\.dcm")
+_HEAD_BYTES = 1 << 14
+
+
+def write_dicom(
+    volume: Volume,
+    template: SeriesTemplate,
+    folder: str | Path,
+    derivation: Derivation,
+    *,
+    keep_identity: bool = False,
+    overwrite: bool = False,
+) -> None:
+    """Write a series of signed 16-bit slices, ``0001.dcm`` and so on; all of it or nothing.
+
+    The stored numbers are HU, rounded as `write_volume` does. Study, frame of reference, positions
+    and directions are those of the source, and each slice refers to the one that it came from,
+    unless those were resampled.
+
+    Args:
+        volume: Decoded, on the grid of the source.
+        template: The source.
+        folder: Gets its name when it is complete.
+        derivation: How the voxels came about.
+        keep_identity: Copy patient and study data from the source; otherwise they are blank.
+        overwrite: Replace an earlier decoded series.
+
+    Raises:
+        InputError: If the volume lies elsewhere than the source, a voxel is not finite or beyond
+            int16, or the header of the source is damaged.
+        ConfigError: If ``folder`` exists and is not to be replaced, or holds something else.
+        OutputError: If the series cannot be written in full.
+    """
+    from pydicom.config import disable_value_validation
+
+    if volume.grid != template.grid:
+        raise InputError("the decoded volume does not lie where the source does")
+    check_target(Path(folder), overwrite)
+    # The range is checked here, before anything is written.
+    slabs = int16_slabs(volume.voxels)
+    # UIDs, and names that are kept, are written as the source has them, be they odd.
+    with quiet(), disable_value_validation():
+        common = _series_elements(template, derivation, keep_identity)
+        with atomic_folder(folder, overwrite) as stage:
+            pairs = zip(_planes(slabs, volume), template.slices, strict=True)
+            for number, (plane, source) in enumerate(pairs, 1):
+                content = _file_bytes(slice_elements(common, source, number), plane)
+                stage.write(f"{number:04d}.dcm", content)
+
+
+def check_target(folder: Path, overwrite: bool) -> None:
+    """Refuse what is not to be replaced: all but a series that was decoded before.
+
+    Raises:
+        ConfigError: If something of this name exists that may not be replaced.
+    """
+    if not folder.exists() and not folder.is_symlink():
+        return
+    if not overwrite:
+        raise ConfigError(f"{folder}: exists already", "--overwrite replaces an earlier result")
+    if folder.is_symlink() or not folder.is_dir() or not all(map(_is_ours, folder.iterdir())):
+        raise ConfigError(
+            f"{folder}: is not replaced, since it holds something else than a decoded series",
+            "move it away or choose another folder for -o",
+        )
+
+
+def _is_ours(path: Path) -> bool:
+    if not _NAME.fullmatch(path.name) or path.is_symlink() or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return DERIVED_MARK.encode() in file.read(_HEAD_BYTES)
+
+
+def _series_elements(
+    template: SeriesTemplate, derivation: Derivation, keep_identity: bool
+) -> Dataset:
+    try:
+        return series_elements(template, derivation, keep_identity)
+    # pydicom parses values of the source when they are asked for, and answers bad ones so.
+    except Exception as error:
+        name = type(error).__name__
+        raise InputError(f"the source has a damaged header ({name})", AGAIN) from error
+
+
+def _planes(slabs: Iterator[bytes], volume: Volume) -> Iterator[bytes]:
+    """One slice after the other, row by row."""
+    columns, rows, _ = volume.grid.shape
+    size = 2 * columns * rows
+    for slab in slabs:
+        for start in range(0, len(slab), size):
+            yield slab[start : start + size]
+
+
+def _file_bytes(elements: Dataset, plane: bytes) -> bytes:
+    from pydicom import dcmwrite
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.uid import UID, ExplicitVRLittleEndian
+
+    elements.add_new("PixelData", "OW", plane)
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = UID(elements.SOPClassUID)
+    meta.MediaStorageSOPInstanceUID = UID(elements.SOPInstanceUID)
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    elements.file_meta = meta
+    buffer = io.BytesIO()
+    dcmwrite(buffer, elements, enforce_file_format=True)
+    return buffer.getvalue()

@@ -1,0 +1,1 @@
+"""Hounsfield units: rescaling, plausibility and regular grids."""

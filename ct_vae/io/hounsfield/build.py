@@ -1,0 +1,51 @@
+"""The last step of every reader: stored numbers on a grid become a checked volume."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ct_vae.grid import Grid
+from ct_vae.io.hounsfield.plausibility import refuse_implausible, settle_padding
+from ct_vae.io.hounsfield.rescale import Scaling, to_hounsfield
+from ct_vae.io.read_options import ReadOptions
+from ct_vae.volume import AIR_HU, Volume
+
+
+def hounsfield_volume(
+    stored: NDArray[Any],
+    scaling: Scaling,
+    grid: Grid,
+    options: ReadOptions,
+    source: Mapping[str, Any],
+    warnings: Sequence[str] = (),
+) -> Volume:
+    """Scale, correct, settle padding, and refuse what is no CT in HU.
+
+    Args:
+        stored: ``(X, Y, Z)`` numbers as stored, of any real type; given away.
+        scaling: From stored numbers to HU.
+        grid: Where the voxels lie.
+        options: The user's consents and corrections.
+        source: Facts about the file, to which those found here are added.
+        warnings: What was odd so far.
+
+    Raises:
+        InputError: If values are not finite or not plausible.
+    """
+    facts, notes = dict(source) | {"dtype": stored.dtype.name}, list(warnings)
+    shifted = Scaling(scaling.slope, scaling.inter + options.hu_offset)
+    voxels, broken = to_hounsfield(stored, shifted, options.nan)
+    if broken:
+        notes.append(f"{broken} voxels were not finite and became {AIR_HU} HU")
+    if options.hu_offset:
+        facts["hu_offset"] = options.hu_offset
+        notes.append(f"{options.hu_offset:g} HU were added to every value")
+    padding = settle_padding(voxels)
+    if padding:
+        notes.append(padding.note)
+    if not options.force:
+        refuse_implausible(voxels, padding)
+    return Volume(voxels, grid, padding.outside if padding else None, facts, tuple(notes))

@@ -1,0 +1,1 @@
+"""Latent files: NIfTI with a JSON record beside it."""

@@ -1,0 +1,117 @@
+"""Volumes in MetaImage (.mha) and NRRD files.
+
+SimpleITK says where the voxels lie. The voxels are read here: ITK takes a flipped bit in a
+compressed MetaImage for data, without a word.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from ct_vae.errors import InputError
+from ct_vae.grid import Grid
+from ct_vae.io.byte_stream import ByteStream
+from ct_vae.io.hounsfield.build import hounsfield_volume
+from ct_vae.io.hounsfield.regular_grid import rectify_shear
+from ct_vae.io.hounsfield.rescale import Scaling
+from ct_vae.io.mha_nrrd.header import ItkHeader, parse_metaimage, parse_nrrd
+from ct_vae.io.nifti.affine import MAX_SHEAR
+from ct_vae.io.read_options import ReadOptions
+from ct_vae.io.reading import check_regular, reading
+from ct_vae.volume import Volume
+
+_LARGEST_HEADER = 1 << 16
+
+
+def is_metaimage(head: bytes) -> bool:
+    """Whether a file that begins with these bytes is a MetaImage."""
+    return head.startswith((b"ObjectType", b"NDims", b"Comment"))
+
+
+def is_nrrd(head: bytes) -> bool:
+    """Whether a file that begins with these bytes is an NRRD file."""
+    return head.startswith(b"NRRD000")
+
+
+def read_itk(path: str | Path, options: ReadOptions | None = None) -> Volume:
+    """Read a CT volume from a MetaImage or NRRD file that holds header and voxels, by content.
+
+    Raises:
+        NoInputError: If there is no such file.
+        InputError: If it is damaged, or refused because its result would be wrong.
+    """
+    options = options or ReadOptions()
+    with reading(path):
+        header, stored = _load(Path(path))
+        if options.frame:
+            raise InputError(f"has one time point, and frame {options.frame} was asked for")
+        grid = _grid(Path(path), header, options)
+        facts = {"format": header.format}
+        warnings = [] if header.placed else ["no orientation in the header: axes assumed"]
+        volume = hounsfield_volume(stored, Scaling(), grid, options, facts, warnings)
+        return rectify_shear(volume) if grid.shear > MAX_SHEAR else volume
+
+
+def _load(path: Path) -> tuple[ItkHeader, Any]:
+    size = check_regular(path)
+    with path.open("rb") as file:
+        head = file.read(_LARGEST_HEADER)
+        header = parse_nrrd(head) if is_nrrd(head) else parse_metaimage(head)
+        file.seek(header.offset)
+        stored_bytes = size - header.offset
+        if header.stored_bytes is not None and header.stored_bytes != stored_bytes:
+            raise InputError(
+                f"is truncated or damaged: its header declares {header.stored_bytes} bytes of "
+                f"compressed data, the file has {stored_bytes}",
+                "copy or download it again",
+            )
+        stream = ByteStream(file, stored_bytes, header.encoding)
+        flat = stream.array(math.prod(header.shape), header.dtype)
+        stream.finish()
+    return header, flat.reshape(header.shape, order="F")
+
+
+def _grid(path: Path, header: ItkHeader, options: ReadOptions) -> Grid:
+    if not header.placed and not options.assume_ras:
+        raise InputError(
+            "its header has no orientation", "--assume-ras takes the axes as running to R, A and S"
+        )
+    info = _information(path, header.itk_io)
+    size, kind = tuple(info.GetSize()), info.GetPixelIDValue()
+    if size != header.shape or info.GetNumberOfComponents() != 1 or kind != header.itk_pixel_id():
+        raise InputError(
+            f"is read by ITK as {size} of type {kind}, not as {header.shape} {header.dtype.name}"
+        )
+    direction = info.GetDirection()
+    grid = Grid.from_lps(size, info.GetSpacing(), info.GetOrigin(), direction)
+    if grid.shear > MAX_SHEAR and not options.resample_irregular:
+        raise InputError(
+            f"its axes are sheared: two have a cosine of {grid.shear:.4f}, the limit is "
+            f"{MAX_SHEAR}",
+            "a tilted gantry does this: --resample-irregular resamples it onto an orthogonal grid",
+        )
+    return grid if header.placed else Grid(grid.shape, _unsigned(grid))
+
+
+def _unsigned(grid: Grid) -> Any:
+    x, y, z = grid.spacing_mm
+    return [[x, 0, 0, 0], [0, y, 0, 0], [0, 0, z, 0], [0, 0, 0, 1]]
+
+
+def _information(path: Path, itk_io: str) -> Any:
+    import SimpleITK
+
+    loud = SimpleITK.ProcessObject.GetGlobalWarningDisplay()
+    SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
+    try:
+        reader = SimpleITK.ImageFileReader()
+        reader.SetImageIO(itk_io)
+        reader.SetFileName(str(path))
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise InputError(f"cannot be read by ITK: {str(error).strip().splitlines()[-1]}") from error
+    finally:
+        SimpleITK.ProcessObject.SetGlobalWarningDisplay(loud)
+    return reader

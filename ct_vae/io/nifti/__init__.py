@@ -1,0 +1,1 @@
+"""NIfTI: headers, affines and volumes."""

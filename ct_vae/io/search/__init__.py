@@ -1,0 +1,1 @@
+"""Searching folders and archives for volumes and latents."""

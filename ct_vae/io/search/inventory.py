@@ -1,0 +1,187 @@
+"""An inventory: what each volume below some paths is, and whether it can be used."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from ct_vae.errors import CtVaeError, NoInputError
+from ct_vae.io.archive import extracted
+from ct_vae.io.dicom.reader import DECODED, FoundSeries, scan_files
+from ct_vae.io.hounsfield.percentiles import hu_percentiles
+from ct_vae.io.read_options import ReadOptions
+from ct_vae.io.reading import reading
+from ct_vae.io.search.cases import is_derived, is_latent
+from ct_vae.io.search.items import Item, series_paths
+from ct_vae.io.search.patients import patient_digest
+from ct_vae.io.search.walk import walk_files
+from ct_vae.io.volumes import read_volume, volume_sha256
+from ct_vae.volume import Volume
+
+PERCENTS = (1, 50, 99)
+_KINDS = {".nii": "nifti", ".nii.gz": "nifti", ".mha": "metaimage", ".nrrd": "nrrd"}
+
+Verdict = Literal["ok", "refused", "skipped"]
+Reader = Callable[[ReadOptions], Volume]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One series or file.
+
+    Attributes:
+        path: What `read_volume` takes, as it was named or found.
+        kind: ``dicom``, ``nifti``, ``metaimage``, ``nrrd``, ``latent``, ``archive``, ``folder`` or
+            ``unknown``.
+        verdict: ``ok`` if it is a CT volume that is read under the options; ``refused`` if it
+            would be read wrongly or is damaged; ``skipped`` if it is not meant to be one.
+        reason: Why it is not ok, with what to do; one line.
+        modality: As a DICOM series declares it; files tell none.
+        size: Voxels along the axes of the source, as far as it is known.
+        spacing_mm: Along the same axes.
+        hu: Percentiles `PERCENTS` inside the field of view, in HU; of a refused one they are of
+            its values as they stand, if they can be read at all.
+        warnings: What was odd and how it was settled.
+        content: SHA-256 of voxels and place, of what is ok.
+        patient: A digest of who it is, of what is ok; never to be shown. Empty if it is not known.
+    """
+
+    path: str
+    kind: str
+    verdict: Verdict
+    reason: str = ""
+    modality: str | None = None
+    size: tuple[int, int, int] | None = None
+    spacing_mm: tuple[float, float, float] | None = None
+    hu: tuple[int, ...] | None = None
+    warnings: tuple[str, ...] = ()
+    content: str = field(default="", repr=False)
+    patient: str = field(default="", repr=False)
+
+
+def take_stock(
+    item: Item, options: ReadOptions, pattern: re.Pattern[str] | None = None
+) -> Iterator[Row]:
+    """Look at an item: one row, or one for each series of an archive.
+
+    Not more than one volume is in memory. What is wrong with it is in its row.
+
+    Args:
+        item: From `find_items`.
+        options: How it is read.
+        pattern: Takes the patient from its path.
+    """
+    if item.series:
+        yield _of_series(item.series, item.path, item, options, pattern)
+    elif item.kind == "archive":
+        yield from _of_archive(item, options, pattern)
+    elif item.kind == "folder":
+        yield Row(str(item.path), "folder", "refused", item.problem)
+    elif is_latent(item.path):
+        yield Row(str(item.path), "latent", "skipped", "a latent of this package")
+    elif is_derived(item.path):
+        yield Row(str(item.path), _kind_by_name(item.path), "skipped", DECODED)
+    else:
+        row = Row(str(item.path), _kind_by_name(item.path), "ok")
+        row = _described(row, lambda opts: read_volume(item.path, opts), options, str(item.path))
+        yield _with_patient(row, item, None, pattern)
+
+
+def _of_archive(item: Item, options: ReadOptions, pattern: re.Pattern[str] | None) -> Iterator[Row]:
+    path = item.path
+    row = Row(str(path), "archive", "skipped", "an archive without DICOM images")
+    try:
+        with reading(path), extracted(path) as folder:
+            inside = scan_files(walk_files(folder), options)
+            series = [replace(each, folder=path) for each in inside]
+            named = [
+                (each, name)
+                for each, name in zip(series, series_paths(series), strict=True)
+                if item.wanted in ("", each.id)
+            ]
+            for each, name in named:
+                yield _of_series(each, name, item, options, pattern)
+            if named:
+                return
+            if item.wanted:
+                raise NoInputError(f"there is no series {item.wanted}")
+    except CtVaeError as error:
+        row = replace(row, verdict="refused", reason=_reason(error, str(path)))
+    yield row
+
+
+def _of_series(
+    series: FoundSeries,
+    path: Path,
+    item: Item,
+    options: ReadOptions,
+    pattern: re.Pattern[str] | None,
+) -> Row:
+    row = Row(
+        str(path),
+        "dicom",
+        series.verdict,
+        series.reason,
+        series.modality,
+        series.size,
+        series.spacing_mm,
+    )
+    if series.verdict != "ok":
+        return row
+    if series.derived:
+        return replace(row, verdict="skipped", reason=DECODED)
+    row = _described(row, series.read, options, str(series.path))
+    return _with_patient(row, item, series, pattern)
+
+
+def _described(row: Row, read: Reader, options: ReadOptions, name: str) -> Row:
+    """The row with what reading tells; ``name`` is what errors call the volume."""
+    volume, reason = _attempt(read, options, name)
+    if volume is None:
+        # Its size and its values help to see what is wrong with it.
+        allowed = replace(options, nan="air", force=True, assume_ras=True, assume_hu=True)
+        volume, _ = _attempt(read, allowed, name)
+        row = replace(row, verdict="refused", reason=reason)
+        return row if volume is None else _measured(row, volume)
+    row = _measured(row, volume)
+    return replace(row, warnings=volume.warnings, content=volume_sha256(volume))
+
+
+def _attempt(read: Reader, options: ReadOptions, name: str) -> tuple[Volume | None, str]:
+    """The volume, or why there is none: without the error, which would keep its voxels alive."""
+    try:
+        return read(options), ""
+    except CtVaeError as error:
+        return None, _reason(error, name)
+
+
+def _measured(row: Row, volume: Volume) -> Row:
+    return replace(
+        row,
+        kind=volume.source["format"],
+        size=volume.grid.shape,
+        spacing_mm=volume.grid.spacing_mm,
+        hu=hu_percentiles(volume, PERCENTS),
+    )
+
+
+def _with_patient(
+    row: Row, item: Item, series: FoundSeries | None, pattern: re.Pattern[str] | None
+) -> Row:
+    if row.verdict != "ok":
+        return row
+    return replace(row, patient=patient_digest(item.path, item.below, series, pattern))
+
+
+def _kind_by_name(path: Path) -> str:
+    endings = [kind for ending, kind in _KINDS.items() if path.name.lower().endswith(ending)]
+    return endings[0] if endings else "unknown"
+
+
+def _reason(error: CtVaeError, name: str) -> str:
+    """One line without the name, which stands beside it."""
+    cause = error.cause.removeprefix(f"{name}: ")
+    return f"{cause}; {error.hint}" if error.hint else cause

@@ -1,0 +1,199 @@
+"""What an inventory looks at: files, DICOM series and archives below the paths that were named."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+from typing import Literal
+
+from ct_vae.errors import NoInputError
+from ct_vae.io.archive import ARCHIVE_SUFFIXES, is_archive
+from ct_vae.io.dicom.reader import FoundSeries, scan_files, split_series_path
+from ct_vae.io.read_options import ReadOptions
+from ct_vae.io.search.cases import VOLUME_SUFFIXES
+from ct_vae.io.search.walk import walk_files
+
+# Stands for the files of a series in its path below what was searched.
+_SERIES = "series"
+
+
+@dataclass(frozen=True)
+class Item:
+    """Something to look at.
+
+    Attributes:
+        path: Where it is, as it was named or found; that of a series is a name for `read_volume`.
+        below: The same below the path that was searched.
+        kind: What it is; an archive may hold several series, and a folder cannot be searched.
+        series: The series that it is.
+        wanted: Of an archive, the id of the only series that is asked for, or ``""``.
+        problem: Why a folder cannot be searched.
+    """
+
+    path: Path
+    below: PurePath
+    kind: Literal["file", "series", "archive", "folder"]
+    series: FoundSeries | None = field(default=None, compare=False, repr=False)
+    wanted: str = ""
+    problem: str = ""
+
+    @property
+    def place(self) -> str:
+        """The same for whatever way leads there; a link to a file is a file of its own."""
+        if self.series:
+            return f"{os.path.realpath(self.series.folder)}/#{self.series.id}"
+        return f"{os.path.realpath(self.path.parent)}/{self.path.name}#{self.wanted}"
+
+
+@dataclass(frozen=True)
+class FoundItems:
+    """What there is, in a fixed order, and how many other files lie in the folders."""
+
+    items: Sequence[Item]
+    other_files: int
+
+
+def find_items(
+    paths: Sequence[str | Path],
+    options: ReadOptions | None = None,
+    report: Callable[[int], None] | None = None,
+) -> FoundItems:
+    """Find what there is in files and, to any depth, in folders, without what is hidden.
+
+    A DICOM file stands for the series in its folder that it is part of. ``PATH/#id`` means one
+    series of a folder or archive.
+
+    Args:
+        paths: What the user named.
+        options: By which series are judged.
+        report: Takes the number of files that may be DICOM, and have been looked into, as it grows.
+
+    Raises:
+        NoInputError: If a path does not exist, or cannot be searched.
+    """
+    search = _Search(options or ReadOptions(), report)
+    given = [Path(path) for path in paths]
+    for path in given:
+        if not os.path.lexists(path) and not split_series_path(path)[1]:
+            raise NoInputError(f"{path}: there is no such file or folder")
+    loose = {path for path in given if _is_loose(path)}
+    found: dict[str, Item] = {}
+    for path in given:
+        if path not in loose:
+            search.add(path, found)
+    search.add_series_of(loose, found)
+    return FoundItems(list(found.values()), search.other_files)
+
+
+@dataclass
+class _Search:
+    """One search, which counts what it meets."""
+
+    options: ReadOptions
+    report: Callable[[int], None] | None
+    looked_into: int = 0
+    other_files: int = 0
+
+    def add(self, path: Path, found: dict[str, Item]) -> None:
+        """Add what a path stands for."""
+        place, wanted = split_series_path(path)
+        if place.is_dir():
+            inside, others = self._tree(place)
+            items = [i for i in inside if not wanted or (i.series and i.series.id == wanted)]
+            if wanted and not items:
+                raise NoInputError(f"{path}: there is no such series")
+            self.other_files += 0 if wanted else others
+        else:
+            kind: Literal["archive", "file"] = "archive" if _holds_series(place) else "file"
+            items = [Item(place, PurePath(place.name), kind, wanted=wanted)]
+        for item in items:
+            found.setdefault(item.place, item)
+
+    def add_series_of(self, files: set[Path], found: dict[str, Item]) -> None:
+        """Add the series that DICOM files are part of, and what stands for damaged ones."""
+        for folder in sorted({path.parent for path in files}):
+            for item in self._tree(folder)[0]:
+                # What stands for damaged files names their folder as its file.
+                if item.series and (files | {folder}) & set(item.series.files):
+                    found.setdefault(item.place, item)
+
+    def _tree(self, root: Path) -> tuple[list[Item], int]:
+        """What is in a folder, and the number of its files that are neither."""
+        files, items = _files_below(root)
+        others: list[Path] = []
+        for path in files:
+            name = path.name.lower()
+            if name.endswith((*VOLUME_SUFFIXES, *ARCHIVE_SUFFIXES)):
+                kind: Literal["archive", "file"] = "archive" if _holds_series(path) else "file"
+                items.append(Item(path, path.relative_to(root), kind))
+            else:
+                others.append(path)
+        series = scan_files(map(self._count, others), self.options)
+        used = {file for each in series for file in each.files}
+        items += _of_series(series, root)
+        return sorted(items, key=lambda item: item.path.parts), len(set(others) - used)
+
+    def _count(self, path: Path) -> Path:
+        self.looked_into += 1
+        if self.report:
+            self.report(self.looked_into)
+        return path
+
+
+def series_paths(series: Sequence[FoundSeries]) -> list[Path]:
+    """A name for `read_volume` for each series of one search.
+
+    It is the folder or archive if nothing else in or below it may be a CT volume, and otherwise
+    ``PATH/#id``.
+    """
+    holders: Counter[Path] = Counter()
+    for each in series:
+        if each.verdict != "skipped":
+            places = {each.folder, *(file.parent for file in each.files)}
+            holders.update({folder for p in places for folder in (p, *p.parents)})
+    alone = [each.verdict != "skipped" and holders[each.folder] == 1 for each in series]
+    return [e.folder if single else e.path for e, single in zip(series, alone, strict=True)]
+
+
+def _of_series(series: Sequence[FoundSeries], root: Path) -> Iterable[Item]:
+    for each, path in zip(series, series_paths(series), strict=True):
+        yield Item(path, each.folder.relative_to(root) / _SERIES, "series", each)
+
+
+def _is_loose(path: Path) -> bool:
+    """Whether a file that is named is a DICOM file, such as one slice of many."""
+    if not path.is_file() or path.name.lower().endswith((*VOLUME_SUFFIXES, *ARCHIVE_SUFFIXES)):
+        return False
+    return not _holds_series(path) and bool(scan_files([path]))
+
+
+def _holds_series(path: Path) -> bool:
+    """Whether a file is an archive; what cannot be read is told when its turn comes."""
+    if path.name.lower().endswith(VOLUME_SUFFIXES):
+        return False
+    try:
+        return path.is_file() and is_archive(path)
+    except OSError:
+        return False
+
+
+def _files_below(root: Path) -> tuple[list[Path], list[Item]]:
+    """The files below a folder, and an item for each folder that cannot be listed."""
+    barred: dict[tuple[int, int], Item] = {}
+    while True:
+        try:
+            return list(walk_files(root, set(barred))), list(barred.values())
+        except OSError as error:
+            folder = Path(error.filename or root)
+            reason = f"cannot be searched: {error.strerror}"
+            try:
+                status = folder.stat()
+            except OSError:
+                raise NoInputError(f"{folder}: {reason}") from error
+            if folder == root or (status.st_dev, status.st_ino) in barred:
+                raise NoInputError(f"{folder}: {reason}") from error
+            item = Item(folder, folder.relative_to(root), "folder", problem=reason)
+            barred[status.st_dev, status.st_ino] = item

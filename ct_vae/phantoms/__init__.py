@@ -1,0 +1,1 @@
+"""Generated anatomy, for tests, demonstrations and the quickstart."""

@@ -1,0 +1,157 @@
+"""States of a run on disk, from which it goes on as if it had never stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from ct_vae.errors import InputError, OutputError
+from ct_vae.io.atomic.folder import atomic_folder
+
+CHECKPOINTS = "checkpoints"
+_STATE = "state.safetensors"
+_SETTINGS = "state.json"
+_MANIFEST = "manifest.json"
+_FORMAT = 1
+_KEPT = 2
+_NAME = re.compile(r"samples-(\d{12})")
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """State of a run after ``samples_seen`` samples.
+
+    Attributes:
+        samples_seen: The run's clock.
+        tensors: By name: parameters, averages, moments, buffers.
+        settings: Numbers and the configuration, as JSON.
+    """
+
+    samples_seen: int
+    tensors: Mapping[str, torch.Tensor]
+    settings: Mapping[str, Any]
+
+
+def save_checkpoint(run: Path, checkpoint: Checkpoint) -> Path:
+    """Write a state whole or not at all, read it back, and only then remove older ones but one.
+
+    Raises:
+        OutputError: If it cannot be written, or if the disk gives back other bytes.
+    """
+    folder = run / CHECKPOINTS / f"samples-{checkpoint.samples_seen:012d}"
+    tensors = {
+        name: value.detach().cpu().contiguous() for name, value in checkpoint.tensors.items()
+    }
+    settings = {
+        "format_version": _FORMAT,
+        "samples_seen": checkpoint.samples_seen,
+        **checkpoint.settings,
+    }
+    contents = {
+        _STATE: save(tensors),
+        _SETTINGS: (json.dumps(settings, indent=2, allow_nan=False) + "\n").encode(),
+    }
+    sums = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
+    with atomic_folder(folder, overwrite=True) as stage:
+        for name, data in contents.items():
+            stage.write(name, data)
+        stage.write(_MANIFEST, (json.dumps(sums, indent=2) + "\n").encode())
+    try:
+        _verified(folder)
+    except InputError as error:
+        raise OutputError(
+            f"the state just written differs from what was meant: {error}", "check the disk"
+        ) from error
+    for old in _folders(run)[_KEPT:]:
+        shutil.rmtree(old, ignore_errors=True)
+    return folder
+
+
+def newest_checkpoint(run: Path, report: Callable[[str], None]) -> Checkpoint | None:
+    """The newest state that is whole; ``report`` is told of those that are not.
+
+    Returns:
+        ``None`` if there is none at all.
+
+    Raises:
+        InputError: If there are some, none of them whole.
+    """
+    folders = _folders(run)
+    for folder in folders:
+        try:
+            return _read(folder)
+        except InputError as error:
+            report(f"{error}; the state before it is taken")
+    if folders:
+        raise InputError(
+            f"{run}: none of its {len(folders)} state(s) is whole",
+            "--overwrite begins anew",
+        )
+    return None
+
+
+def clear_checkpoints(run: Path) -> None:
+    """Remove the states of an earlier run.
+
+    Raises:
+        OutputError: If one cannot be removed.
+    """
+    for folder in _folders(run):
+        try:
+            shutil.rmtree(folder)
+        except OSError as error:
+            raise OutputError(
+                f"cannot remove the earlier {folder}: {error.strerror}",
+                "choose another training.output_dir",
+            ) from error
+
+
+def has_checkpoint(run: Path) -> bool:
+    """Whether there is any state, whole or not."""
+    return bool(_folders(run))
+
+
+def _folders(run: Path) -> list[Path]:
+    """Newest first; what a killed writer left has another name."""
+    place = run / CHECKPOINTS
+    if not place.is_dir():
+        return []
+    return sorted((p for p in place.iterdir() if _NAME.fullmatch(p.name)), reverse=True)
+
+
+def _read(folder: Path) -> Checkpoint:
+    contents = _verified(folder)
+    try:
+        settings = json.loads(contents[_SETTINGS])
+        version, seen = settings.pop("format_version"), settings.pop("samples_seen")
+        tensors = load(contents[_STATE])
+    except (ValueError, KeyError, AttributeError, SafetensorError) as error:
+        raise InputError(f"{folder}: not a state of a run: {error}") from None
+    if version != _FORMAT:
+        raise InputError(
+            f"{folder}: format version {version}, this version of ct_vae reads {_FORMAT}"
+        )
+    return Checkpoint(seen, tensors, settings)
+
+
+def _verified(folder: Path) -> dict[str, bytes]:
+    """The files of a state by name, each as its checksum says."""
+    try:
+        sums = json.loads((folder / _MANIFEST).read_bytes())
+        contents = {name: (folder / name).read_bytes() for name in (_STATE, _SETTINGS)}
+        for name, content in contents.items():
+            if hashlib.sha256(content).hexdigest() != sums[name]:
+                raise InputError(f"{folder / name}: is not what {_MANIFEST} says")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{folder}: an incomplete state of a run ({error})") from None
+    return contents

@@ -1,0 +1,64 @@
+"""One run folder, one run at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ct_vae.errors import ConfigError
+from ct_vae.io.atomic.file import writing_failed
+
+LOCK = ".lock"
+# A fork shares the lock, and worker processes may live on for seconds after their parent is killed.
+_held: set[int] = set()
+
+
+def _let_go() -> None:
+    for descriptor in _held:
+        os.close(descriptor)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_let_go)
+
+
+@contextmanager
+def run_lock(folder: Path) -> Iterator[None]:
+    """Hold a run folder for the length of the block; a killed holder lets go of it.
+
+    Some network file systems have no locks; there, nobody is refused.
+
+    Raises:
+        ConfigError: If another process holds it, with that process's name.
+        OutputError: If the folder cannot be written.
+    """
+    path = folder / LOCK
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        writing_failed(path, error)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "unknown"
+            raise ConfigError(
+                f"{folder}: another process trains there ({owner})",
+                "wait for it, or choose another training.output_dir",
+            ) from None
+        except OSError:
+            pass
+        with contextlib.suppress(OSError):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+        _held.add(descriptor)
+        yield
+    finally:
+        _held.discard(descriptor)
+        os.close(descriptor)

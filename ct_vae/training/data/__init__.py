@@ -1,0 +1,1 @@
+"""Training batches: order, loading and the data of a run."""

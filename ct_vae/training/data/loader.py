@@ -1,0 +1,212 @@
+"""The batches of a run, as this rank sees them."""
+
+from __future__ import annotations
+
+import atexit
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from multiprocessing import active_children
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from ct_vae.batch.signals import SIGNALS
+from ct_vae.datasets.patches import PatchDataset
+from ct_vae.errors import ConfigError, CtVaeError, InputError
+from ct_vae.training.data.order import SeededOrder
+from ct_vae.training.distributed import World
+
+# A batch takes seconds, a cold network disk minutes; nobody waits longer for a worker that hangs.
+_PATIENCE_S = 600
+
+
+class Batches:
+    """Shares of global batches, in the one order that the seed decides.
+
+    Sample number ``i`` of the run is the same whatever the number of ranks and workers; a rank
+    takes one contiguous part of every global batch.
+
+    Args:
+        data: Patches; those of a `PatchDataset` are numbered by their place in the run.
+        samples: Length of the run.
+        batch_size: Samples of a global batch; the last batch may be smaller.
+        seed: Of the order of other data.
+        workers: Processes that prepare patches.
+        world: Ranks that share a batch.
+
+    Attributes:
+        notes: What happened and must be told; the caller empties it.
+
+    Raises:
+        ConfigError: If the ranks cannot share the batches evenly.
+    """
+
+    def __init__(
+        self,
+        data: Dataset[Any],
+        samples: int,
+        batch_size: int,
+        seed: int,
+        workers: int = 0,
+        world: World | None = None,
+    ) -> None:
+        self._data = data
+        self._samples = samples
+        self._batch_size = batch_size
+        self._seed = seed
+        self._workers = workers
+        self._world = world or World()
+        self.notes: list[str] = []
+        check_shares(samples, batch_size, self._world.size)
+
+    def __call__(self, start: int) -> Iterator[torch.Tensor]:
+        """This rank's images ``(B, C, *spatial)`` from sample ``start`` of the run on.
+
+        When a worker dies, or none gives a batch for ten minutes, the rest is prepared without
+        workers, and `notes` say so.
+
+        Raises:
+            CtVaeError: As the data set raises it.
+        """
+        workers: list[BaseProcess] = []
+        end = atexit.register(partial(_end, workers))
+        try:
+            yield from self._given(self._shares(start), workers)
+        except GeneratorExit:
+            atexit.unregister(end)
+            raise
+        # After an error its traceback holds the loader, and so the workers, up to the end.
+        atexit.unregister(end)
+
+    def _given(self, shares: list[list[int]], workers: list[BaseProcess]) -> Iterator[torch.Tensor]:
+        done, lost = 0, ""
+        others = active_children()
+        batches = self._loaded(shares, self._workers)
+        workers += [child for child in active_children() if child not in others]
+        while True:
+            try:
+                batch = next(batches, None)
+            except RuntimeError as error:
+                if not (workers and str(error).startswith("DataLoader ")):
+                    raise
+                lost = str(error).splitlines()[0]
+            # Outside the handler, whose traceback would keep the workers from being given up.
+            if lost:
+                self.notes.append(
+                    f"no batch came from the processes that prepare patches ({lost}): from here on "
+                    "they are prepared without; often the memory is used up: lower training.workers"
+                )
+                del batches
+                for worker in workers:
+                    worker.kill()
+                    worker.join()
+                workers.clear()
+                lost, batches = "", self._loaded(shares[done:], 0)
+                continue
+            if batch is None:
+                return
+            if isinstance(batch, CtVaeError):
+                raise batch
+            yield batch.to(self._world.device, non_blocking=self._world.device.type == "cuda")
+            done += 1
+
+    def _loaded(self, shares: list[list[int]], workers: int) -> Iterator[Any]:
+        loader = DataLoader(
+            _Caught(self._data),
+            batch_sampler=shares,
+            collate_fn=_stack_or_tell,
+            worker_init_fn=_ignore_signals,
+            num_workers=workers,
+            timeout=_PATIENCE_S if workers else 0,
+            pin_memory=self._world.device.type == "cuda",
+            # Without one of its own it would draw from the caller's random state.
+            generator=torch.Generator(),
+        )
+        return iter(loader)
+
+    def _shares(self, start: int) -> list[list[int]]:
+        order: Sequence[int] = range(start, self._samples)
+        if not isinstance(self._data, PatchDataset):
+            size = len(self._data)  # type: ignore[arg-type]
+            order = list(SeededOrder(size, self._samples, self._seed, start))
+        shares = []
+        for first in range(0, len(order), self._batch_size):
+            whole = order[first : first + self._batch_size]
+            own = len(whole) // self._world.size
+            shares.append(list(whole[self._world.rank * own : (self._world.rank + 1) * own]))
+        return shares
+
+
+def check_shares(samples: int, batch_size: int, ranks: int) -> None:
+    """Refuse batches that ranks cannot share evenly.
+
+    Raises:
+        ConfigError: With the numbers.
+    """
+    last = samples % batch_size
+    if batch_size % ranks or last % ranks:
+        raise ConfigError(
+            f"training.batch_size {batch_size} and a last batch of {last} are not multiples of "
+            f"{ranks} ranks",
+            "choose batch_size and samples that are",
+        )
+
+
+class _Caught(Dataset[Any]):
+    """A data set whose refusals come out of a worker as they are, not as a traceback."""
+
+    def __init__(self, data: Dataset[Any]) -> None:
+        self._data = data
+
+    def __getitem__(self, index: int) -> Any:
+        try:
+            return self._data[index]
+        except CtVaeError as error:
+            return error
+
+
+def _stack_or_tell(items: Sequence[Any]) -> torch.Tensor | CtVaeError:
+    told = [item for item in items if isinstance(item, CtVaeError)]
+    try:
+        return told[0] if told else stack_images(items)
+    except CtVaeError as error:
+        return error
+
+
+def _ignore_signals(_: int) -> None:
+    # Batch systems send them to every process of a group; the one that trains ends its workers.
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _end(workers: list[BaseProcess]) -> None:
+    """End workers that are left at the very end, as when a traceback still holds their loader.
+
+    The trainer would wait for them, and they heed no other signal.
+    """
+    # PyTorch would raise an error about a worker that dies.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for worker in workers:
+        worker.kill()
+
+
+def stack_images(items: Sequence[Any]) -> torch.Tensor:
+    """Collate items of a data set to ``(B, C, *spatial)``.
+
+    Raises:
+        InputError: If an item is no tensor, or if shapes differ.
+    """
+    images = [item.get("image") if isinstance(item, Mapping) else item for item in items]
+    kinds = sorted({type(image).__name__ for image in images if not torch.is_tensor(image)})
+    if kinds:
+        raise InputError(f"data sets give tensors or dictionaries with 'image', got {kinds}")
+    # The geometry that a MetaTensor carries is of no use to a patch.
+    plain = [image.as_subclass(torch.Tensor) for image in images if image is not None]
+    shapes = {tuple(image.shape) for image in plain}
+    if len(shapes) > 1:
+        raise InputError(f"one batch holds images of different shapes: {sorted(shapes)}")
+    dtypes = {image.dtype for image in plain}
+    return torch.stack(plain if len(dtypes) == 1 else [image.float() for image in plain])

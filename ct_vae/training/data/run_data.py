@@ -1,0 +1,129 @@
+"""What a run learns from, and what it is judged by."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from torch.utils.data import Dataset
+
+from ct_vae.config.run import RunConfig
+from ct_vae.datasets.build import build_patches, image_size
+from ct_vae.datasets.patches import PatchDataset
+from ct_vae.datasets.resize import ResizedDataset
+from ct_vae.datasets.sources.case import TrainingCase
+from ct_vae.datasets.sources.check import checked_split
+from ct_vae.datasets.sources.problems import refuse
+from ct_vae.errors import CtVaeError, InputError, NoInputError
+from ct_vae.training.checkpoints.redact import redacted
+from ct_vae.volume import Volume
+
+
+@dataclass(frozen=True, eq=False)
+class RunData:
+    """What a run learns from and is judged by.
+
+    Attributes:
+        train: Patches in HU.
+        validation: Each gives a whole volume.
+        keys: Names of the training cases, of which a digest is kept; ``None`` for a data set that
+            was given in Python.
+    """
+
+    train: Dataset[Any]
+    validation: Sequence[Callable[[], Volume]]
+    keys: tuple[str, ...] | None
+
+    @property
+    def case_count(self) -> int:
+        """Training cases, or items of a data set given in Python."""
+        if isinstance(self.train, PatchDataset):
+            return self.train.case_count
+        return len(self.train)  # type: ignore[arg-type]
+
+    @property
+    def spacings_mm(self) -> Sequence[tuple[float, float, float]]:
+        """Of training cases, as they are trained on; empty where they are not known."""
+        return self.train.spacings_mm if isinstance(self.train, PatchDataset) else ()
+
+    @property
+    def cases(self) -> str:
+        """A text that differs when the training cases or their order do; it names none."""
+        if self.keys is None:
+            return f"a data set given in Python, {self.case_count} items"
+        digest = hashlib.sha256(json.dumps(self.keys).encode()).hexdigest()[:16]
+        return f"{len(self.keys)} case(s), sha256 {digest}"
+
+    def settings(self, config: RunConfig) -> dict[str, Any]:
+        """The configuration as JSON, without paths."""
+        tree = redacted(config.as_json())
+        if self.keys is None:
+            # The section tells of cases that such a run has never seen.
+            return {**tree, "data": {**tree["data"], "train": self.cases}}
+        return tree
+
+
+def named_data(
+    config: RunConfig, val_dataset: Sequence[Volume] | None, report: Callable[[str], None]
+) -> RunData:
+    """The data that a configuration names, checked as a whole before anything is loaded.
+
+    Args:
+        config: Of the run.
+        val_dataset: Volumes to take instead of the validation cases.
+        report: Takes a line about each case that is loaded.
+
+    Raises:
+        ConfigError: With everything that is wrong.
+        InputError: If volumes are damaged or refused.
+    """
+    split = checked_split(config)
+    patches = build_patches(config, split.train, report)
+    if val_dataset is None:
+        _read_once(split.val)
+        validation: list[Callable[[], Volume]] = [case.load for case in split.val]
+    else:
+        validation = _given_volumes(val_dataset)
+    return RunData(patches, validation, tuple(case.key for case in split.train))
+
+
+def given_data(config: RunConfig, data: Dataset[Any], val_dataset: Sequence[Volume]) -> RunData:
+    """A data set that was given in Python, its images resized if the configuration says so.
+
+    Raises:
+        InputError: If it has no items, or if a validation item is no volume.
+    """
+    if not hasattr(data, "__len__") or len(data) == 0:
+        raise InputError(
+            "the training data set has no items, or does not tell how many",
+            "give one with __len__ and __getitem__",
+        )
+    size = image_size(config)
+    items = data if size is None else ResizedDataset(data, size)
+    return RunData(items, _given_volumes(val_dataset), None)
+
+
+def _read_once(cases: Sequence[TrainingCase]) -> None:
+    """Find out now, and not hours later, which validation cases are refused."""
+    problems: list[CtVaeError] = []
+    for case in cases:
+        try:
+            case.load()
+        except (InputError, NoInputError) as error:
+            problems.append(InputError(f"{case.key}: {error.cause}", error.hint))
+    refuse(problems)
+
+
+def _given_volumes(volumes: Sequence[Volume]) -> list[Callable[[], Volume]]:
+    # A sequence that reads its volumes need not hold them all at once.
+    strange = sorted({type(v).__name__ for v in volumes if not isinstance(v, Volume)})
+    if strange:
+        raise InputError(
+            f"validation takes whole volumes, got {', '.join(strange)}",
+            "make ct_vae.volume.Volume of them, or read them with ct_vae.io.read_volume",
+        )
+    return [partial(volumes.__getitem__, place) for place in range(len(volumes))]

@@ -1,0 +1,1 @@
+"""Logs, progress, curves, images and the summary of a run."""

@@ -1,0 +1,100 @@
+"""What a person sees of a run: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Mapping
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn
+from rich.progress import Progress as Bar
+
+from ct_vae.config.windows import WINDOWS
+from ct_vae.training.reporting.duration import readable_duration
+from ct_vae.training.step import StepValues
+
+_PLAIN_LINE_EVERY_S = 10.0
+_CHANNEL = "latent_std_"
+
+
+class Progress:
+    """Shows loss, PSNR in HU, pace and time left; everything goes to standard error.
+
+    The PSNR is that of the patches of one step, ``20 log10(4024 HU / RMSE)``. Its data range is
+    the whole range of CT, [-1024, 3000] HU, whatever the model's own range is, so that models can
+    be compared; errors outside the model's range are not in it, for there patches are clipped.
+    Pace and time left come from this process alone, also in a run that was resumed.
+
+    Args:
+        samples: Length of the run.
+        start: Samples seen before this process.
+        quiet: Show nothing, as all ranks but the first do.
+    """
+
+    def __init__(self, samples: int, start: int = 0, quiet: bool = False) -> None:
+        self._samples = samples
+        self._start = start
+        self._quiet = quiet
+        self._console = Console(file=sys.stderr, quiet=quiet)
+        self._bar = Bar(
+            TextColumn("training"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[state]}"),
+            console=self._console,
+            disable=quiet or not self._console.is_terminal,
+        )
+        self._task = self._bar.add_task("training", total=samples, completed=start, state="")
+        self._started = time.monotonic()
+        self._last_line = -math.inf
+
+    def __enter__(self) -> Progress:
+        self._started = time.monotonic()
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def show(self, samples_seen: int, values: StepValues, hu_per_unit: float) -> None:
+        """Report a step; ``hu_per_unit`` turns errors in model units into HU."""
+        elapsed = max(time.monotonic() - self._started, 1e-9)
+        pace = (samples_seen - self._start) / elapsed
+        left = (self._samples - samples_seen) / pace if pace else math.inf
+        speed = f"{pace:.3g} samples/s, {readable_duration(left)} left"
+        state = f"loss {values.loss:.4f}, {_psnr(values.mse, hu_per_unit)}"
+        self._bar.update(self._task, completed=samples_seen, state=f"{state}, {speed}")
+        if not self._console.is_terminal and elapsed - self._last_line >= _PLAIN_LINE_EVERY_S:
+            self._last_line = elapsed
+            details = _details(values, hu_per_unit)
+            self.say(f"{samples_seen}/{self._samples} samples, {state}, {details}, {speed}")
+
+    def note(self, samples_seen: int, metrics: Mapping[str, float]) -> None:
+        """Report a validation; single channels of the latent are left to the log."""
+        told = {n.removeprefix("val_"): v for n, v in metrics.items() if _CHANNEL not in n}
+        text = ", ".join(f"{name} {value:.4g}" for name, value in told.items())
+        self.say(f"{samples_seen}/{self._samples} samples, validation: {text}")
+
+    def say(self, text: str) -> None:
+        """Report anything else in one line."""
+        self._console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+
+def _psnr(mse: float, hu_per_unit: float) -> str:
+    rmse, width = math.sqrt(mse) * hu_per_unit, WINDOWS["full"].width
+    return f"PSNR {20 * math.log10(width / rmse) if rmse else math.inf:.1f} dB of {width:g} HU"
+
+
+def _details(values: StepValues, hu_per_unit: float) -> str:
+    parts = {"MAE": f"{values.mae * hu_per_unit:.1f} HU"}
+    for told in (values.values, values.codes, values.discriminator):
+        parts |= {name.replace("_", " "): f"{value:.3g}" for name, value in told.items()}
+    return ", ".join(f"{name} {value}" for name, value in parts.items())

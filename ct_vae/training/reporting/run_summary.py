@@ -1,0 +1,198 @@
+"""What a run is going to be: sizes, steps, memory and time, before it begins."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ct_vae.config.run import RunConfig
+from ct_vae.training.reporting.bit_rate import bits_per_voxel
+from ct_vae.training.reporting.duration import readable_duration
+from ct_vae.training.reporting.memory_estimate import Networks
+from ct_vae.training.reporting.trial import Trial
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The numbers of a run; bytes are those of one rank.
+
+    Attributes:
+        latent_type: ``kl``, ``vq`` or ``magvit``.
+        parameters: Of the autoencoder.
+        discriminator_parameters: Of the discriminator; 0 without one.
+        factor: Voxels per latent voxel and axis.
+        patch: Sides of a training patch in voxels.
+        latent: Shape of its latent, channels first.
+        compression: Numbers of the image for each number of the latent on disk.
+        bits_per_voxel: Of the latent on disk.
+        train_cases: Training cases.
+        val_cases: Validation cases.
+        samples: Length of the run.
+        start: Samples seen before.
+        batch_size: Patches per step, of all ranks.
+        ranks: Processes that share a batch.
+        micro_batch: Patches that go through a network at once.
+        precision: Numbers in which the networks compute.
+        memory: Estimated bytes by what they are for.
+        trial: What a step on trial took; ``None`` when there was none.
+    """
+
+    latent_type: str
+    parameters: int
+    discriminator_parameters: int
+    factor: tuple[int, ...]
+    patch: tuple[int, ...]
+    latent: tuple[int, ...]
+    compression: float
+    bits_per_voxel: float
+    train_cases: int
+    val_cases: int
+    samples: int
+    start: int
+    batch_size: int
+    ranks: int
+    micro_batch: int
+    precision: str
+    memory: dict[str, int]
+    trial: Trial | None
+
+    @property
+    def steps(self) -> int:
+        """Steps that are left."""
+        return math.ceil((self.samples - self.start) / self.batch_size)
+
+    @property
+    def micro_batches(self) -> int:
+        """Turns in which a rank takes its part of a batch."""
+        return math.ceil(self.batch_size / self.ranks / self.micro_batch)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Estimate of all memory that a step takes on a rank."""
+        return sum(self.memory.values())
+
+    @property
+    def seconds(self) -> float | None:
+        """Time of the steps that are left, without waiting for data and without validations."""
+        return None if self.trial is None else self.steps * self.trial.seconds
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, as JSON would hold it."""
+        derived = {
+            "steps": self.steps,
+            "micro_batches": self.micro_batches,
+            "memory_bytes": self.memory_bytes,
+            "seconds": self.seconds,
+        }
+        return asdict(self) | derived
+
+
+def build_plan(
+    config: RunConfig,
+    cases: tuple[int, int],
+    *,
+    ranks: int = 1,
+    start: int = 0,
+    precision: str = "fp32",
+    trial: Trial | None = None,
+) -> Plan:
+    """Work out a run; no weight is made and nothing is read.
+
+    Args:
+        config: Of the run.
+        cases: How many cases it trains on and how many it is validated on.
+        ranks: Processes that share a batch.
+        start: Samples seen before, in a run that is resumed.
+        precision: ``fp32``, ``bf16`` or ``fp16``.
+        trial: What a step took.
+    """
+    model, training = config.model, config.training
+    share = math.ceil(training.batch_size / ranks)
+    micro_batch = min(training.micro_batch_size or share, share)
+    networks = Networks(config)
+    sides = (side // f for side, f in zip(config.image_size, model.factor, strict=True))
+    return Plan(
+        latent_type=model.latent_type,
+        parameters=networks.parameters,
+        discriminator_parameters=networks.discriminator_parameters,
+        factor=model.factor,
+        patch=config.image_size,
+        latent=(model.latent_channels, *sides),
+        compression=model.compression,
+        bits_per_voxel=bits_per_voxel(model),
+        train_cases=cases[0],
+        val_cases=cases[1],
+        samples=training.samples,
+        start=start,
+        batch_size=training.batch_size,
+        ranks=ranks,
+        micro_batch=micro_batch,
+        precision=precision,
+        memory=networks.memory(micro_batch, share),
+        trial=trial,
+    )
+
+
+def plan_lines(plan: Plan) -> list[str]:
+    """The plan for people, one fact a line."""
+    facts = {
+        "model": _model(plan),
+        "latent": f"{_sides(plan.patch)} voxels become {_sides(plan.latent)} "
+        f"(factor {_sides(plan.factor)})",
+        "compression": f"{plan.compression:.4g} : 1 in numbers, {plan.bits_per_voxel:.3g} bits "
+        "per voxel on disk",
+        "cases": f"{plan.train_cases} for training, {plan.val_cases} for validation",
+        "step": f"{plan.batch_size} patches: {plan.ranks} rank(s) x {plan.micro_batches} "
+        f"turn(s) of {plan.micro_batch}, computed in {plan.precision}",
+        "run": _run(plan),
+        "memory": _memory(plan),
+        "time": _time(plan),
+    }
+    width = max(map(len, facts))
+    return [f"{name:{width}}  {text}" for name, text in facts.items()]
+
+
+def _model(plan: Plan) -> str:
+    text = f"{plan.latent_type}, {_millions(plan.parameters)} parameters"
+    if plan.discriminator_parameters:
+        text += f"; discriminator, {_millions(plan.discriminator_parameters)}"
+    return text
+
+
+def _run(plan: Plan) -> str:
+    rest = f" after {plan.start}" if plan.start else ""
+    return f"{plan.steps} steps, to {plan.samples} samples{rest}"
+
+
+def _memory(plan: Plan) -> str:
+    parts = ", ".join(f"{name} {_size(size)}" for name, size in plan.memory.items() if size)
+    text = f"about {_size(plan.memory_bytes)} on each rank ({parts})"
+    if plan.trial is not None and plan.trial.peak_bytes is not None:
+        text += f"; a step on trial took {_size(plan.trial.peak_bytes)}"
+    return text
+
+
+def _time(plan: Plan) -> str:
+    if plan.trial is None or plan.seconds is None:
+        return "not tried; --dry-run tries a step"
+    return (
+        f"about {readable_duration(plan.seconds)} at {plan.trial.seconds:.3g} s per step, "
+        "without validations and waiting for data"
+    )
+
+
+def _sides(numbers: Sequence[int]) -> str:
+    return " x ".join(map(str, numbers))
+
+
+def _millions(count: int) -> str:
+    return f"{count / 1e6:.3g} million"
+
+
+def _size(number: int) -> str:
+    gib, mib = number / 2**30, number / 2**20
+    if gib >= 1:
+        return f"{gib:.1f} GiB"
+    return f"{mib:.0f} MiB" if mib >= 10 else f"{mib:.1f} MiB"

@@ -1,0 +1,90 @@
+"""Which volumes a run is looked at with, as far as its folder or its user tells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from ct_vae.config.load import load_config, parse_config, read_json
+from ct_vae.config.run import RunConfig
+from ct_vae.datasets.sources.split import FileCase, TrainingCase, build_split
+from ct_vae.errors import ConfigError
+from ct_vae.io import ReadOptions, read_volume
+from ct_vae.io.search.cases import Case, discover
+from ct_vae.training.checkpoints.save import SETTINGS
+from ct_vae.volume import Volume
+
+_GIVE = "name volumes after RUN, or give --config with the configuration that the run began with"
+
+
+_SOURCES = ("datalist", "csv", "train")
+
+
+def find_originals(
+    run: Path,
+    inputs: Sequence[str] = (),
+    config: Path | None = None,
+    reading: ReadOptions | None = None,
+    report: Callable[[str], None] | None = None,
+) -> dict[Case, Callable[[], Volume]]:
+    """The volumes to reconstruct, each with what reads or makes it.
+
+    Args:
+        run: The run folder. It names no path, and so tells of its validation volumes only if they
+            are phantoms.
+        inputs: Files, folders and patterns to take instead.
+        config: A run configuration whose validation volumes are taken instead.
+        reading: How files are read.
+        report: Takes a line about each DICOM series of the inputs that is skipped.
+
+    Raises:
+        ConfigError: If nothing tells of any volume, or two things do.
+        NoInputError: If an input gives none.
+    """
+    if inputs and config is not None:
+        raise ConfigError("INPUT and --config both name volumes", "give one of them")
+    if inputs:
+        found = discover(inputs, unique=False, report=report)
+        return {case: partial(case.read, reading) for case in found}
+    settings = _phantom_settings(run) if config is None else load_config(config)
+    cases = build_split(settings.data).val
+    if not cases:
+        raise ConfigError(f"{config}: names no validation volumes", "name volumes after RUN")
+    return dict(_with_source(case, reading) for case in cases)
+
+
+def run_settings(run: Path) -> tuple[RunConfig, bool] | None:
+    """Settings of a run, and whether it has been trained on phantoms.
+
+    ``None`` when the folder holds no run. Where training data had paths, which a run folder does
+    not tell, section ``data`` is the default one.
+
+    Raises:
+        ConfigError: If the file is damaged.
+    """
+    path = run / SETTINGS
+    if not path.is_file():
+        return None
+    tree = read_json(path)
+    data = tree.get("data")
+    phantoms = isinstance(data, dict) and not any(map(data.get, _SOURCES))
+    return parse_config(tree if phantoms else {**tree, "data": {}}, str(path)), phantoms
+
+
+def _phantom_settings(run: Path) -> RunConfig:
+    found = run_settings(run)
+    if found is None:
+        raise ConfigError(f"{run}: no {SETTINGS} tells which volumes to reconstruct", _GIVE)
+    settings, phantoms = found
+    if not phantoms:
+        raise ConfigError(f"{run}: a run folder does not tell where its volumes lie", _GIVE)
+    return settings
+
+
+def _with_source(
+    case: TrainingCase, reading: ReadOptions | None
+) -> tuple[Case, Callable[[], Volume]]:
+    if isinstance(case, FileCase):
+        return Case(case.path, case.key), partial(read_volume, case.path, reading)
+    return Case(Path(case.key), case.key), case.load

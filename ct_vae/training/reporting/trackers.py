@@ -1,0 +1,220 @@
+"""Where the metrics of a run go besides ``metrics.jsonl``: one adapter for several tools."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+from ct_vae.errors import ConfigError
+from ct_vae.training.checkpoints.redact import redacted
+
+# What the server of MLflow takes at once, and for one parameter.
+_MOST_PARAMS, _LONGEST_PARAM = 100, 500
+
+
+class Tracker(Protocol):
+    """Takes the metrics of a run."""
+
+    def write(self, values: Mapping[str, float], samples_seen: int) -> None:
+        """Record numbers by name at a moment of the run's clock."""
+
+    def close(self) -> None:
+        """Bring everything to where it belongs; the last call."""
+
+
+class NoTracker:
+    """Records nothing."""
+
+    def write(self, values: Mapping[str, float], samples_seen: int) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class TensorBoardTracker:
+    """Event files in ``tensorboard/`` of the run folder, for ``tensorboard --logdir``.
+
+    Their names hold the time and the name of the machine, as that tool wants it.
+    """
+
+    def __init__(self, folder: Path, config: Mapping[str, Any], start: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        # Hides what an interrupted run has written of the part that is now done again.
+        purge = start + 1 if start else None
+        self._writer: Any = SummaryWriter(str(folder / "tensorboard"), purge_step=purge)
+        rows = "".join(f"| {key} | {value} |\n" for key, value in config.items())
+        self._writer.add_text("config", f"| key | value |\n|---|---|\n{rows}", start)
+
+    def write(self, values: Mapping[str, float], samples_seen: int) -> None:
+        """Record numbers by name at a moment of the run's clock."""
+        for name, value in values.items():
+            group = "validation" if name.startswith("val_") else "training"
+            self._writer.add_scalar(f"{group}/{name.removeprefix('val_')}", value, samples_seen)
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Close the event file."""
+        self._writer.close()
+
+
+class MlflowTracker:
+    """A run in the experiment ``ct_vae`` of the server that ``MLFLOW_TRACKING_URI`` names.
+
+    The plain client is used, which sends no name of a user, a script or a machine. A resumed run
+    is a new one there.
+    """
+
+    def __init__(self, _: Path, config: Mapping[str, Any], __: int) -> None:
+        mlflow: Any = import_module("mlflow")
+        entities: Any = import_module("mlflow.entities")
+        server = os.environ.get("MLFLOW_TRACKING_URI")
+        if not server:
+            raise ConfigError(
+                "training.tracker 'mlflow' needs a server", "name it in MLFLOW_TRACKING_URI"
+            )
+        self._metric = entities.Metric
+        self._client = mlflow.MlflowClient(server)
+        known = self._client.get_experiment_by_name("ct_vae")
+        experiment = known.experiment_id if known else self._client.create_experiment("ct_vae")
+        self._run = self._client.create_run(experiment).info.run_id
+        texts = {key: str(value)[:_LONGEST_PARAM] for key, value in config.items()}
+        params = [entities.Param(key, text) for key, text in texts.items()]
+        for first in range(0, len(params), _MOST_PARAMS):
+            self._client.log_batch(self._run, params=params[first : first + _MOST_PARAMS])
+
+    def write(self, values: Mapping[str, float], samples_seen: int) -> None:
+        """Record numbers by name at a moment of the run's clock."""
+        now = int(1000 * time.time())
+        metrics = [self._metric(name, value, now, samples_seen) for name, value in values.items()]
+        self._client.log_batch(self._run, metrics=metrics)
+
+    def close(self) -> None:
+        """Mark the run as finished."""
+        self._client.set_terminated(self._run)
+
+
+class WandbTracker:
+    """A run in ``wandb/`` of the run folder, offline unless ``WANDB_MODE`` says otherwise.
+
+    Weights & Biases is asked to gather nothing about machine, user, code and terminal. Its own
+    logs in that folder name the folder itself. A resumed run is a new one there.
+    """
+
+    def __init__(self, folder: Path, config: Mapping[str, Any], _: int) -> None:
+        wandb: Any = import_module("wandb")
+        folder.mkdir(parents=True, exist_ok=True)
+        quiet = wandb.Settings(
+            console="off",
+            disable_git=True,
+            save_code=False,
+            silent=True,
+            x_disable_machine_info=True,
+            x_disable_meta=True,
+            x_disable_stats=True,
+        )
+        mode = os.environ.get("WANDB_MODE", "offline")
+        self._run = wandb.init(
+            project="ct_vae", dir=folder, config=dict(config), mode=mode, settings=quiet
+        )
+
+    def write(self, values: Mapping[str, float], samples_seen: int) -> None:
+        """Record numbers by name at a moment of the run's clock."""
+        self._run.log({**values, "samples_seen": samples_seen}, step=samples_seen)
+
+    def close(self) -> None:
+        """Finish the run."""
+        self._run.finish()
+
+
+class GuardedTracker:
+    """Passes metrics on until that fails once; a run never ends for its tracker.
+
+    Args:
+        tracker: Which takes the metrics.
+        say: Reports a failure in one line.
+    """
+
+    def __init__(self, tracker: Tracker, say: Callable[[str], None]) -> None:
+        self._tracker = tracker
+        self._say = say
+
+    def write(self, values: Mapping[str, float], samples_seen: int) -> None:
+        """Record numbers by name at a moment of the run's clock."""
+        self._try(lambda: self._tracker.write(values, samples_seen))
+
+    def close(self) -> None:
+        """Bring everything to where it belongs; the last call."""
+        self._try(self._tracker.close)
+
+    def _try(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except Exception as error:  # Of whichever kind the tool, its server or the network has.
+            self._tracker = NoTracker()
+            self._say(
+                f"the tracker failed and gets no more metrics: {type(error).__name__}: {error}"
+            )
+
+
+_TRACKERS: dict[str, type[TensorBoardTracker | MlflowTracker | WandbTracker]] = {
+    "tensorboard": TensorBoardTracker,
+    "mlflow": MlflowTracker,
+    "wandb": WandbTracker,
+}
+
+
+def _to_stderr(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+
+
+def build_tracker(
+    name: str | None,
+    folder: Path,
+    config: dict[str, Any],
+    samples_seen: int = 0,
+    say: Callable[[str], None] = _to_stderr,
+) -> Tracker:
+    """The tracker of that name, ready to write.
+
+    Args:
+        name: ``tensorboard``, ``mlflow``, ``wandb``, or ``None`` for none.
+        folder: Of the run.
+        config: The run's configuration as JSON; paths are taken out here.
+        samples_seen: Where a resumed run begins.
+        say: Reports in one line when the tracker fails later on.
+
+    Raises:
+        ConfigError: If the name is unknown or its package is missing.
+    """
+    if name is None:
+        return NoTracker()
+    if name not in _TRACKERS:
+        raise ConfigError(
+            f"training.tracker {name!r} is unknown", f"choose one of {', '.join(_TRACKERS)}"
+        )
+    try:
+        tracker = _TRACKERS[name](folder, _flat(redacted(config)), samples_seen)
+    except ImportError as error:
+        raise ConfigError(
+            f"training.tracker {name!r} needs a package that is not installed ({error})",
+            "install the extra 'tracking': pip install 'ct_vae[tracking]'",
+        ) from error
+    return GuardedTracker(tracker, say)
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Values by dotted key."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

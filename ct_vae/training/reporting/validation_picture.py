@@ -1,0 +1,143 @@
+"""What a validation looks like: slices of the first cases, their reconstruction, the error."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ct_vae.evaluation.metrics.masks import Mask
+from ct_vae.evaluation.panels import DEFAULT_WINDOWS, PLANES, middle_of, planes_of, show_plane
+from ct_vae.evaluation.windows import Window
+from ct_vae.io.atomic.file import atomic_write
+from ct_vae.volume import Volume
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
+
+# Cases that a picture shows.
+PICTURED_CASES = 3
+_PLANES = PLANES[:2]
+_ERROR_HU = 100.0
+_WINDOWS = DEFAULT_WINDOWS
+_COLUMNS = 2 * len(_WINDOWS) + 1
+# In inches: a cell's width, what lies beside, above and below all cells, a gap, a bar.
+_CELL, _LEFT, _RIGHT, _TOP, _BOTTOM, _GAP, _BAR = 2.3, 0.35, 0.1, 0.85, 0.75, 0.06, 0.16
+_DPI = 110
+
+
+@dataclass(frozen=True, eq=False)
+class PicturedSlice:
+    """One slice, as it is shown: rows upward, columns rightward.
+
+    Attributes:
+        plane: Its name.
+        original: HU.
+        reconstruction: HU.
+        aspect: Height of a pixel over its width.
+    """
+
+    plane: str
+    original: NDArray[np.float32]
+    reconstruction: NDArray[np.float32]
+    aspect: float
+
+
+CasePicture = tuple[PicturedSlice, ...]
+
+
+def case_picture(original: Volume, reconstruction: Volume, body: Mask) -> CasePicture:
+    """The axial and the coronal slice through the middle of the body; nothing else is kept."""
+    middle = middle_of(original, body)
+    pairs = [
+        planes_of(v.voxels.astype(np.float32, copy=False), original, middle)
+        for v in (original, reconstruction)
+    ]
+    return tuple(
+        # Copies, for a view would keep the volume.
+        PicturedSlice(name, before.copy(), after.copy(), aspect)
+        for name, (before, aspect), (after, _) in zip(_PLANES, *pairs, strict=False)
+    )
+
+
+def write_validation_picture(
+    cases: Sequence[CasePicture], path: str | Path, samples_seen: int
+) -> None:
+    """Write a PNG with two rows for each case, axial and coronal.
+
+    Columns are original and reconstruction in the lung and in the soft tissue window, and the
+    signed error in HU. Slices are in radiological convention. Cases have numbers, not names.
+
+    Raises:
+        OutputError: If the file cannot be written.
+    """
+    slices = [(number, one) for number, case in enumerate(cases) for one in case]
+    figure, axes = _figure([one for _, one in slices], samples_seen)
+    for row, (number, one) in zip(axes, slices, strict=True):
+        row[0].set_ylabel(f"case {number}, {one.plane}")
+        images = _draw(row, one)
+    for place, (image, label) in enumerate(images):
+        _colour_bar(figure, image, label, axes[-1][2 * place : 2 * place + 2])
+    with atomic_write(path) as file:
+        figure.savefig(file, format="png", dpi=_DPI)
+
+
+def _draw(row: Sequence[Axes], one: PicturedSlice) -> list[tuple[AxesImage, str]]:
+    """Fill a row; gives the pictures of which a colour bar tells the scale, and its label."""
+    shown = []
+    for place, window in enumerate(_WINDOWS):
+        limits = window.low, window.high
+        for column, image in enumerate((one.original, one.reconstruction)):
+            last = show_plane(row[2 * place + column], image, one.aspect, "gray", limits)
+        shown.append((last, f"HU, {_name(window)} {window.width:g}/{window.level:g}"))
+    error = one.reconstruction - one.original
+    last = show_plane(row[-1], error, one.aspect, "RdBu_r", (-_ERROR_HU, _ERROR_HU))
+    shown.append((last, "error in HU"))
+    return shown
+
+
+def _colour_bar(figure: Figure, image: AxesImage, label: str, above: Sequence[Axes]) -> None:
+    first, last = above[0].get_position(), above[-1].get_position()
+    height = figure.get_figheight()
+    box = (first.x0, first.y0 - 1.5 * _BAR / height, last.x1 - first.x0, _BAR / height)
+    bar = figure.colorbar(
+        image, cax=figure.add_axes(box), orientation="horizontal", extend="both", extendfrac=0.03
+    )
+    bar.set_label(label)
+
+
+def _figure(slices: Sequence[PicturedSlice], samples_seen: int) -> tuple[Figure, list[list[Axes]]]:
+    """Cells of one width, placed by hand: a layout engine takes longer than all the rest."""
+    from matplotlib.figure import Figure
+
+    heights = [_CELL * s.aspect * s.original.shape[0] / s.original.shape[1] for s in slices]
+    width = _LEFT + _COLUMNS * (_CELL + _GAP) + _RIGHT
+    height = _TOP + sum(heights) + _GAP * len(heights) + _BOTTOM
+    figure = Figure(figsize=(width, height))
+    title = f"validation after {samples_seen:,} samples".replace(",", " ")
+    figure.text(0.5, 1 - 0.28 / height, title, ha="center", fontsize=12)
+    axes, y = [], height - _TOP
+    for tall in heights:
+        y -= tall + _GAP
+        left = (_LEFT + column * (_CELL + _GAP) for column in range(_COLUMNS))
+        boxes = ((x / width, y / height, _CELL / width, tall / height) for x in left)
+        axes.append([figure.add_axes(box) for box in boxes])
+    for axis, text in zip(axes[0], _titles(), strict=True):
+        axis.set_title(text, fontsize=10)
+    return figure, axes
+
+
+def _titles() -> list[str]:
+    kinds = ("original", "reconstruction")
+    titles = [f"{kind}\n{_name(window)}" for window in _WINDOWS for kind in kinds]
+    return [*titles, "reconstruction\n- original"]
+
+
+def _name(window: Window) -> str:
+    return window.name.replace("_", " ")

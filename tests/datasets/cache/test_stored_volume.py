@@ -1,0 +1,67 @@
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ct_vae.datasets.cache.stored_volume import StoredVolume, as_int16, count_body
+from ct_vae.errors import InputError
+from ct_vae.grid import Grid
+from ct_vae.volume import BODY_ABOVE_HU, Volume
+
+
+def stored(voxels):
+    return StoredVolume.of(Volume(voxels, Grid(voxels.shape, np.diag([0.5, 2.0, 3.0, 1.0]))))
+
+
+@given(st.tuples(*[st.integers(1, 6)] * 3), st.integers(0, 1000))
+def test_body_voxels_are_those_above_the_threshold_in_their_order(shape, seed):
+    voxels = np.random.default_rng(seed).integers(-502, -497, shape).astype(np.int16)
+    volume = stored(voxels)
+    expected = np.argwhere(voxels > BODY_ABOVE_HU)
+    assert volume.body_count == len(expected)
+    found = [volume.body_voxel(rank).tolist() for rank in range(len(expected))]
+    assert found == expected.tolist()
+
+
+def test_a_volume_in_memory_keeps_its_voxels_and_spacing():
+    voxels = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
+    volume = stored(voxels[::-1])
+    np.testing.assert_array_equal(volume.voxels, voxels[::-1])
+    assert volume.voxels.flags.c_contiguous
+    assert volume.spacing_mm == (0.5, 2.0, 3.0)
+    assert volume.shape == (2, 3, 4)
+
+
+def test_fractions_are_rounded_and_what_int16_cannot_hold_is_clipped():
+    voxels = np.array([-1e6, -0.6, 0.5, 1.5, 1e6], np.float32)
+    assert as_int16(voxels).tolist() == [-32768, -1, 0, 2, 32767]
+    assert as_int16(voxels).dtype == np.int16
+
+
+def test_a_file_is_mapped_read_only_and_holds_no_array_when_it_travels(tmp_path):
+    voxels = np.random.default_rng(0).integers(-1000, 1000, (40, 50, 60)).astype("<i2")
+    path = tmp_path / "v.npy"
+    np.save(path, voxels)
+    volume = StoredVolume(voxels.shape, (1.0, 1.0, 1.0), count_body(voxels), path, 128)
+    volume.body_voxel(0)
+    message = pickle.dumps(volume)
+    assert len(message) < 2000
+    np.testing.assert_array_equal(pickle.loads(message).voxels, voxels)
+    with pytest.raises(ValueError, match="read-only"):
+        volume.voxels[0, 0, 0] = 1
+
+
+@pytest.mark.parametrize("cut", [None, 1000])
+def test_a_file_that_is_gone_or_cut_during_a_run_is_told(tmp_path, cut):
+    voxels = np.zeros((10, 10, 10), "<i2")
+    path = tmp_path / "v.npy"
+    np.save(path, voxels)
+    volume = StoredVolume(voxels.shape, (1.0, 1.0, 1.0), count_body(voxels), path, 128)
+    if cut:
+        path.write_bytes(path.read_bytes()[:cut])
+    else:
+        path.unlink()
+    with pytest.raises(InputError, match=r"cannot be read any more.*made anew"):
+        _ = volume.voxels

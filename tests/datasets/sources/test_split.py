@@ -1,0 +1,262 @@
+import json
+
+import pytest
+
+from ct_vae.config.data import DataConfig, PhantomConfig
+from ct_vae.datasets.sources.split import build_split
+from ct_vae.errors import ConfigError, InputError
+from ct_vae.io import scan_series
+from tests._small import ct_volume
+from tests.datasets._files import write_csv, write_ct_series, write_list, write_volumes
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_volumes(tmp_path, "a", "b", "c")
+
+
+def split(**data):
+    return build_split(DataConfig(**data))
+
+
+def keys(cases):
+    return [case.key for case in cases]
+
+
+def told(**data):
+    with pytest.raises(ConfigError) as caught:
+        split(**data)
+    return str(caught.value)
+
+
+def test_phantoms_are_what_comes_without_a_source():
+    found = split()
+    assert keys(found.train)[:3] == ["thorax_0000", "abdomen_0001", "head_0002"]
+    assert keys(found.val) == ["thorax_0006"]
+    seeds = {c.seed for c in [*found.train, *found.val]}
+    assert len(seeds) == len(found.train) + len(found.val)
+
+
+def test_settings_of_phantoms_are_followed():
+    config = PhantomConfig(train=2, val=1, anatomies=("head",), seed=9, spacing_mm=(12.0,) * 3)
+    found = split(phantoms=config)
+    assert keys([*found.train, *found.val]) == ["head_0009", "head_0010", "head_0011"]
+    assert found.val[0].load().grid.spacing_mm == (12, 12, 12)
+
+
+def test_a_datalist_takes_paths_and_objects_from_its_own_folder(folder):
+    found = split(
+        **write_list(folder, training=[{"image": "a.nii.gz"}, "b.nii.gz"], validation=["c.nii.gz"])
+    )
+    assert keys(found.train) == ["a.nii.gz", "b.nii.gz"]
+    assert found.val[0].load().grid == ct_volume().grid
+
+
+def test_a_table_takes_paths_from_its_own_folder(folder):
+    found = split(**write_csv(folder, "image,split\na.nii.gz,train\nc.nii.gz,val\n"))
+    assert keys(found.train) == ["a.nii.gz"]
+    assert keys(found.val) == ["c.nii.gz"]
+
+
+def test_all_problems_of_a_datalist_are_told_at_once(folder):
+    text = told(
+        **write_list(
+            folder,
+            training=[
+                "x.nii.gz",
+                {"label": "a"},
+                "a.nii.gz",
+                "./a.nii.gz",
+                {"image": "b.nii.gz", "patient": 7},
+            ],
+            validation=[{"image": "c.nii.gz", "subject": "7"}, "a.nii.gz"],
+            test=[],
+        )
+    )
+    for words in (
+        "5 problems",
+        "training[0] x.nii.gz is missing",
+        "training[1] needs a path",
+        "training[3] ./a.nii.gz stands twice",
+        "a volume stands in training (a.nii.gz) and validation (a.nii.gz)",
+        "patient '7' stands in training (b.nii.gz) and validation (c.nii.gz)",
+    ):
+        assert words in text
+
+
+def test_all_problems_of_a_table_are_told_at_once_with_their_lines(folder):
+    text = told(
+        **write_csv(
+            folder,
+            "image,split,patient\n"
+            "a.nii.gz,train,p1\n"
+            "x.nii.gz,train,p2\n"
+            "b.nii.gz,holdout,p3\n"
+            "c.nii.gz,val,p1\n",
+        )
+    )
+    for words in (
+        "3 problems",
+        "line 3 x.nii.gz is missing",
+        "line 4 split 'holdout'",
+        "patient 'p1' stands in training (a.nii.gz) and validation (c.nii.gz)",
+    ):
+        assert words in text
+
+
+def test_a_patient_of_the_test_list_may_not_train_although_the_test_volume_is_elsewhere(folder):
+    text = told(
+        **write_list(
+            folder,
+            training=[{"image": "a.nii.gz", "patient": "p"}],
+            test=[{"image": "elsewhere.nii.gz", "patient": "p"}],
+        )
+    )
+    assert "patient 'p' stands in training (a.nii.gz) and test (elsewhere.nii.gz)" in text
+    found = split(**write_list(folder, training=["a.nii.gz"], test=["elsewhere.nii.gz"]))
+    assert (keys(found.train), keys(found.val)) == (["a.nii.gz"], [])
+
+
+def test_the_list_of_a_training_set_may_not_be_empty(folder):
+    assert "'training' is missing or empty" in told(**write_list(folder, validation=["a.nii.gz"]))
+    assert "'validation' is missing or empty" in told(
+        **write_list(folder, training=["a.nii.gz"], validation=[])
+    )
+    assert "no row is a training case" in told(**write_csv(folder, "image,split\na.nii.gz,val\n"))
+
+
+def test_folders_of_several_sites_may_hold_the_same_names(folder):
+    for site in ("s1", "s2"):
+        write_volumes(folder / site, "case")
+    found = split(train=(str(folder / "s1"),), val=(str(folder / "s2"),))
+    assert (keys(found.train), keys(found.val)) == (["case"], ["case"])
+
+
+def test_a_volume_that_two_patterns_find_is_one_case_and_on_one_side(folder):
+    assert keys(split(train=(str(folder), str(folder / "a*"))).train) == ["a", "b", "c"]
+    text = told(train=(str(folder),), val=(str(folder / "b.nii.gz"),))
+    assert "a volume stands in training (b) and validation (b)" in text
+
+
+def test_every_pattern_that_finds_nothing_is_told(tmp_path):
+    (tmp_path / "empty").mkdir()
+    text = told(
+        train=(str(tmp_path / "empty"), str(tmp_path / "gone")), val=(str(tmp_path / "*.mha"),)
+    )
+    for words in ("3 problems", "empty: no volumes", "gone: there is no such", "*.mha: no volumes"):
+        assert words in text
+
+
+def test_bids_subjects_are_patients(tmp_path):
+    write_volumes(tmp_path, "x/sub-01/sub-01_ses-1_ct", "y/sub-01/sub-01_ses-2_ct", "y/sub-2/ct")
+    text = told(train=(str(tmp_path / "x"),), val=(str(tmp_path / "y"),))
+    assert "1 problem" not in text
+    assert "patient 'sub-01' stands in training (sub-01/sub-01_ses-1_ct) and validation" in text
+
+
+def test_a_pattern_tells_patients(tmp_path):
+    write_volumes(tmp_path, "t/x-12-1", "t/x-13-1", "v/x-12-2")
+    data = {"train": (str(tmp_path / "t"),), "val": (str(tmp_path / "v"),)}
+    assert len(split(**data).train) == 2
+    text = told(**data, patient_pattern=r"x-(\d+)-\d")
+    assert "patient '12' stands in training (x-12-1) and validation (x-12-2)" in text
+    assert "x-13" not in text
+    text = told(**data, patient_pattern=r"x-(13)")
+    assert "2 problems" in text
+    assert text.count("data.patient_pattern finds no patient in this path") == 2
+
+
+def test_series_of_one_patient_are_kept_together_by_their_headers(tmp_path):
+    write_ct_series(tmp_path / "t" / "s", "one", "1.2.9.1", "1.2.9.1.1")
+    write_ct_series(tmp_path / "v" / "s", "one", "1.2.9.2", "1.2.9.2.1", number=4)
+    write_ct_series(tmp_path / "w" / "s", "two", "1.2.9.3", "1.2.9.3.1", number=5)
+    text = told(train=(str(tmp_path / "t"),), val=(str(tmp_path / "v"),))
+    assert "one patient stands in training" in text
+    assert "1.2.9" not in text
+    found = split(train=(str(tmp_path / "t"),), val=(str(tmp_path / "w"),))
+    assert found.train[0].load().grid.shape == (10, 12, 8)
+    listed = write_list(
+        tmp_path, training=["t/s"], validation=["w/s", f"v/s/{found_id(tmp_path / 'v')}"]
+    )
+    assert "one patient stands in training (t/s) and validation (v/s/#" in told(**listed)
+
+
+def found_id(folder):
+    return split(train=(str(folder),)).train[0].path.name
+
+
+def test_series_that_would_be_read_wrongly_are_told_before_anything_is_read(tmp_path):
+    write_ct_series(tmp_path / "good", "one", "1.2.9.1", "1.2.9.1.1")
+    gap = write_ct_series(
+        tmp_path / "gap", "two", "1.2.9.2", "1.2.9.2.1", positions=[0, 1, 2, 4, 5], n=5
+    )
+    with pytest.raises(InputError, match="gap"):
+        split(train=(str(tmp_path),))
+    with pytest.raises(InputError, match=r"training\[1\] gap"):
+        split(**write_list(tmp_path, training=["good", "gap"]))
+    (each,) = scan_series(gap)
+    for name in ("gap", f"gap/#{each.id}"):
+        consent = {"resample_irregular": True}
+        found = split(**write_list(tmp_path, training=[name], read_options=consent))
+        assert found.train[0].load().grid.shape[2] == 6
+
+
+def test_a_split_by_share_keeps_patients_together_and_in_their_place(tmp_path):
+    names = [f"p{i:02d}_{k}" for i in range(30) for k in range(2)]
+    write_volumes(tmp_path, *names, shape=(4, 4, 4))
+    found = split(train=(str(tmp_path),), val_share=0.3)
+    sides = [{key[:3] for key in keys(cases)} for cases in (found.train, found.val)]
+    assert not sides[0] & sides[1]
+    assert len(found.train) + len(found.val) == 60
+    assert 3 <= len(sides[1]) <= 16
+    write_volumes(tmp_path, "p30_0", "aa_7", shape=(4, 4, 4))
+    more = split(train=(str(tmp_path),), val_share=0.3)
+    assert set(keys(found.val)) <= set(keys(more.val))
+    assert set(keys(found.train)) <= set(keys(more.train))
+    larger = split(train=(str(tmp_path),), val_share=0.6)
+    assert set(keys(more.val)) < set(keys(larger.val))
+
+
+def test_a_split_by_share_takes_named_patients_and_paths_of_lists(tmp_path):
+    names = [f"imagesTr/lung_{i:03d}" for i in range(20)]
+    write_volumes(tmp_path, *names, shape=(4, 4, 4))
+    entries = [{"image": f"{name}.nii.gz", "patient": i % 5} for i, name in enumerate(names)]
+    sides = split(**write_list(tmp_path, training=entries), val_share=0.5)
+    patients = [{case.patient for case in cases} for cases in (sides.train, sides.val)]
+    assert not patients[0] & patients[1]
+    assert (len(sides.train), len(sides.val)) == tuple(4 * len(each) for each in patients)
+    plain = split(**write_list(tmp_path, training=[f"{n}.nii.gz" for n in names]), val_share=0.5)
+    assert min(len(plain.train), len(plain.val)) >= 4
+
+
+def test_a_share_that_leaves_a_side_empty_or_meets_validation_cases_is_refused(folder):
+    assert "leaves no case for validation" in told(train=(str(folder / "a*"),), val_share=0.01)
+    lists = write_list(folder, training=["a.nii.gz"], validation=["b.nii.gz"])
+    assert "validation cases are named too" in told(**lists, val_share=0.5)
+
+
+def test_a_broken_list_is_told_by_its_name(tmp_path):
+    assert "gone.json: no such file" in told(datalist=str(tmp_path / "gone.json"))
+    assert "gone.csv: no such file" in told(csv=str(tmp_path / "gone.csv"))
+
+
+def test_the_shipped_examples_have_the_right_shape(repository):
+    for kind, name in (("datalist", "example_datalist.json"), ("csv", "example_table.csv")):
+        text = told(**{kind: str(repository / "data" / name)})
+        assert "3 problems" in text
+        assert text.count("is missing") == 3
+
+
+def test_a_datalist_is_data_that_monai_reads_alike(folder):
+    from monai.data import load_decathlon_datalist
+
+    lists = write_list(
+        folder,
+        training=[{"image": "a.nii.gz", "patient": 1}, {"image": "b.nii.gz", "patient": 2}],
+        validation=[{"image": "c.nii.gz", "patient": 3}],
+    )
+    found = split(**lists)
+    for name, cases in (("training", found.train), ("validation", found.val)):
+        theirs = load_decathlon_datalist(lists["datalist"], data_list_key=name)
+        assert [str(case.path) for case in cases] == [item["image"] for item in theirs]
+    assert json.loads((folder / "list.json").read_text())

@@ -1,0 +1,54 @@
+from contextlib import closing
+
+import pytest
+import torch
+
+from ct_vae.inference.streaming.feature_buffer import Spool, SpoolStores
+
+SHAPE = (3, 7, 4, 5)
+CPU = torch.device("cpu")
+KIND = pytest.mark.parametrize("kind", ["device", "host", "disk"])
+
+
+@pytest.fixture
+def pool():
+    with closing(SpoolStores(CPU, 2**20)) as stores:
+        yield stores
+
+
+@KIND
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
+def test_slices_come_back_from_any_place(pool, kind, layout):
+    values = torch.randn(1, *SHAPE, dtype=torch.float64)
+    spool = Spool(SHAPE, torch.float64, pool.take(kind, values.nbytes))
+    for start, stop in ((0, 1), (1, 4), (4, 7)):
+        spool.append(values[:, :, start:stop].contiguous(memory_format=layout))
+    for start, count in ((0, 7), (2, 3), (6, 1)):
+        out = torch.empty(1, count, 4, 5, 3, dtype=torch.float64).permute(0, 4, 1, 2, 3)
+        spool.read_into(start, out)
+        assert torch.equal(out, values[:, :, start : start + count])
+
+
+@KIND
+def test_room_is_used_again(pool, kind):
+    first, second = pool.take(kind, 4000), pool.take(kind, 9000)
+    assert first is not second
+    pool.give_back(kind, second)
+    pool.give_back(kind, first)
+    assert pool.take(kind, 3000) is first
+    assert pool.take(kind, 3000) is second
+
+
+def test_room_that_is_too_small_is_let_go(pool):
+    file = pool.take("disk", 1000)
+    pool.give_back("disk", file)
+    larger = pool.take("disk", 2000)
+    assert larger is not file
+    assert file._file.closed
+
+
+def test_files_in_use_are_closed_as_well(pool):
+    """A run that fails leaves its spools where they are."""
+    file = pool.take("disk", 2000)
+    pool.close()
+    assert file._file.closed

@@ -1,0 +1,242 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ct_vae.errors import CtVaeError, InputError
+from ct_vae.io import ReadOptions, read_volume, scan_series
+from ct_vae.io.dicom.geometry import stack_slices
+from tests.io._series import (
+    COLUMN,
+    ORIGIN,
+    ROW,
+    STEP_MM,
+    assert_nothing_identifying,
+    hounsfield,
+    lps_affine,
+    make_series,
+    write_series,
+)
+
+CONSENT = ReadOptions(resample_irregular=True)
+EVEN = np.arange(8) * STEP_MM
+
+
+def refusal(folder, slices, options=None):
+    with pytest.raises(CtVaeError) as caught:
+        read_volume(write_series(folder, slices), options)
+    assert_nothing_identifying(str(caught.value))
+    return str(caught.value)
+
+
+def test_order_is_by_position_and_nothing_else(tmp_path):
+    slices = make_series()
+    for k, dataset in enumerate(slices):
+        dataset.InstanceNumber = (k * 5) % 8
+        dataset.SliceLocation = -k
+        dataset.GantryDetectorTilt = 18.5 * (-1) ** k
+        dataset.SpacingBetweenSlices = 99
+    write_series(tmp_path, slices, lambda k: f"{(k * 3) % 8}.dcm")
+    np.testing.assert_array_equal(read_volume(tmp_path).voxels, hounsfield())
+    for dataset in slices:
+        for tag in ("InstanceNumber", "SliceLocation", "SliceThickness"):
+            delattr(dataset, tag)
+    write_series(tmp_path, slices, lambda k: f"{(k * 3) % 8}.dcm")
+    volume = read_volume(tmp_path)
+    np.testing.assert_array_equal(volume.voxels, hounsfield())
+    np.testing.assert_allclose(volume.grid.affine, lps_affine(), atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("orientation", "axcodes"),
+    [
+        ((1, 0, 0, 0, 1, 0), "LPS"),
+        ((-1, 0, 0, 0, -1, 0), "RAS"),
+        ((0, 1, 0, 0, 0, -1), "PIR"),
+        ((1, 0, 0, 0, 0, -1), "LIP"),
+        ((0, -1, 0, 1, 0, 0), "ALS"),
+    ],
+)
+def test_any_plane_is_placed_by_the_standard(tmp_path, orientation, axcodes):
+    folder = write_series(tmp_path, make_series(orientation=orientation))
+    volume = read_volume(folder)
+    assert volume.grid.axcodes == axcodes
+    np.testing.assert_allclose(volume.grid.affine, lps_affine(orientation), atol=1e-9)
+    np.testing.assert_array_equal(volume.voxels, hounsfield())
+
+
+@pytest.mark.parametrize("missing", [1, 4, 6])
+def test_a_missing_slice_is_refused_with_the_places_beside_it(tmp_path, missing):
+    slices = make_series()
+    del slices[missing]
+    text = refusal(tmp_path, slices)
+    low, high = (ORIGIN[2] + (missing + d) * STEP_MM for d in (-1, 1))
+    assert f"a slice is missing: its slices are 2.5 mm apart, but not at {low:.3f} to " in text
+    assert f"{high:.3f} mm" in text
+    assert "--resample-irregular" in text
+
+
+def test_several_gaps_are_counted(tmp_path):
+    slices = [s for k, s in enumerate(make_series(16)) if k not in (4, 5, 10)]
+    text = refusal(tmp_path, slices)
+    assert text.count(" to ") == 2
+    assert "3 slices are missing" in text
+
+
+@pytest.mark.parametrize(
+    ("positions", "message"),
+    [
+        ([0, 2.5, 5, 7.5, 10.2, 12.5, 15, 17.5], "uneven (2.3 to 2.7 mm)"),
+        ([0, 2.5, 5, 7.5, 11, 14.5, 18, 21.5], "uneven"),
+        (EVEN + 0.01 * np.arange(8) ** 2, "uneven"),
+        (np.arange(30) * 2.5 + 0.0005 * np.arange(30) ** 2, "drifts from 2.5"),
+    ],
+)
+def test_uneven_spacing_is_refused(tmp_path, positions, message):
+    text = refusal(tmp_path, make_series(len(positions), positions=positions))
+    assert message in text
+    assert "--resample-irregular" in text
+
+
+@pytest.mark.parametrize(("by", "even"), [(0.02, True), (-0.02, True), (0.03, False)])
+def test_a_slice_may_lie_off_its_place_by_a_hundredth_of_the_spacing(tmp_path, by, even):
+    positions = EVEN.copy()
+    positions[3] += by
+    slices = make_series(positions=positions)
+    if even:
+        volume = read_volume(write_series(tmp_path, slices))
+        np.testing.assert_array_equal(volume.voxels, hounsfield())
+        np.testing.assert_allclose(volume.grid.affine, lps_affine(), atol=1e-9)
+    else:
+        assert "uneven" in refusal(tmp_path, slices)
+
+
+def test_rounded_positions_are_even(tmp_path):
+    rounded = np.round(np.arange(30) * (5 / 7), 2)
+    folder = write_series(tmp_path, make_series(30, positions=rounded))
+    assert read_volume(folder).grid.spacing_mm[2] == pytest.approx(5 / 7, rel=1e-3)
+
+
+@pytest.mark.parametrize("degrees", [0.7, -18.5, 18.5, 30])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_tilted_gantry_is_refused_whatever_its_sign(tmp_path, degrees, axis):
+    points = np.tile(np.asarray(ORIGIN), (8, 1))
+    points[:, 2] += EVEN
+    points[:, axis] += EVEN * np.tan(np.deg2rad(degrees))
+    text = refusal(tmp_path, make_series(positions=points))
+    assert f"tilted by {abs(degrees):.2f} degrees" in text
+    assert "100.000" in text
+    assert "117.500" in text
+
+
+def test_tilt_below_rounding_is_kept_in_the_affine(tmp_path):
+    points = np.asarray(ORIGIN) + np.outer(np.arange(8), (0, 0.01, 2.5))
+    grid = read_volume(write_series(tmp_path, make_series(positions=points))).grid
+    np.testing.assert_allclose(grid.affine, lps_affine(step=(0, 0.01, 2.5)), atol=1e-9)
+
+
+@pytest.mark.parametrize(("by", "straight"), [(0.02, True), (0.03, False)])
+def test_a_slice_may_lie_out_of_line_by_a_twentieth_of_a_pixel(tmp_path, by, straight):
+    """Of the smaller side of a pixel, 0.5 mm."""
+    points = np.asarray(ORIGIN) + np.outer(EVEN, (0, 0, 1.0))
+    points[5, 1] += by
+    slices = make_series(positions=points)
+    if straight:
+        volume = read_volume(write_series(tmp_path, slices))
+        np.testing.assert_allclose(volume.grid.affine, lps_affine(), atol=1e-9)
+    else:
+        assert "not in line: those at 112.500" in refusal(tmp_path, slices)
+
+
+def test_rounded_directions_are_made_perpendicular(tmp_path):
+    slices = make_series(orientation=(1, 0, 0, 0.0008, 1, 0))
+    grid = read_volume(write_series(tmp_path, slices)).grid
+    assert grid.shear < 1e-12
+    np.testing.assert_allclose(grid.affine, lps_affine(), atol=1e-9)
+
+
+def test_one_slice_out_of_line_is_refused_with_its_place(tmp_path):
+    points = np.tile(np.asarray(ORIGIN), (8, 1))
+    points[:, 2] += EVEN
+    points[5, 0] += 0.4
+    text = refusal(tmp_path, make_series(positions=points))
+    assert "not in line: those at 112.500" in text
+    assert "0.4 mm" in text
+
+
+def test_all_slices_at_one_place_are_refused(tmp_path):
+    text = refusal(tmp_path, make_series(positions=np.zeros(8)))
+    assert "all of its 8 slices lie at one place, 100.000 mm" in text
+    assert "all of its 8" in refusal(tmp_path, make_series(positions=np.zeros(8)), CONSENT)
+
+
+@pytest.mark.parametrize(
+    "keyword", ["ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"]
+)
+@pytest.mark.parametrize("which", [[0], [3], range(8)])
+@pytest.mark.parametrize("empty", [False, True])
+def test_slices_without_a_place_are_refused(tmp_path, keyword, which, empty):
+    slices = make_series()
+    for k in which:
+        if empty:
+            setattr(slices[k], keyword, None)
+        else:
+            delattr(slices[k], keyword)
+    text = refusal(tmp_path, slices, CONSENT)
+    assert f"{len(list(which))} of 8 slices lack {keyword}" in text
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        ("ImageOrientationPatient", [1, 0, 0, 1, 0, 0]),
+        ("ImageOrientationPatient", [0, 0, 0, 0, 0, 0]),
+        ("ImageOrientationPatient", [2, 0, 0, 0, 2, 0]),
+        ("ImageOrientationPatient", [1.005, 0, 0, 0, 1, 0]),
+        ("ImageOrientationPatient", [1, 0, 0, 0, 0.995, 0]),
+        ("ImageOrientationPatient", [1, 0, 0, 0.005, 1, 0]),
+        ("PixelSpacing", [0, 0.5]),
+        ("PixelSpacing", [-0.5, 0.5]),
+    ],
+)
+def test_impossible_directions_and_spacings_are_refused(tmp_path, keyword, value):
+    slices = make_series()
+    for dataset in slices:
+        setattr(dataset, keyword, value)
+    refusal(tmp_path, slices, CONSENT)
+
+
+def test_impossible_directions_of_some_slices_concern_their_series_alone(tmp_path):
+    slices = make_series()
+    for dataset in slices[4:]:
+        dataset.ImageOrientationPatient = [2, 0, 0, 0, 2, 0]
+    write_series(tmp_path / "bad", slices)
+    good = make_series()
+    for dataset in good:
+        dataset.SeriesInstanceUID += ".5"
+    write_series(tmp_path / "good", good)
+    assert sorted(each.verdict for each in scan_series(tmp_path)) == ["ok", "refused"]
+
+
+@given(st.permutations(range(8)))
+def test_no_order_of_files_changes_anything(order):
+    points = np.asarray(ORIGIN) + np.outer(EVEN, (0, 0, 1.0))
+    stack = stack_slices(points[list(order)], (*ROW, *COLUMN), (0.75, 0.5), (10, 12))
+    assert [order[i] for i in stack.order] == list(range(8))
+    assert stack.fault is None
+    np.testing.assert_allclose(stack.grid.affine, lps_affine(), atol=1e-9)
+
+
+@given(st.integers(0, 7), st.floats(0.03, 5), st.integers(0, 2), st.sampled_from([-1, 1]))
+def test_a_moved_slice_is_never_on_a_regular_grid(which, by, axis, sign):
+    """Beyond the tolerances: 1 % of the spacing along the normal, 5 % of a pixel within."""
+    points = np.asarray(ORIGIN) + np.outer(EVEN, (0, 0, 1.0))
+    points[which, axis] += sign * by * 2
+    taken = np.abs(np.subtract.outer(points[:, 2], points[:, 2]) + np.eye(8)).min() < 0.03
+    try:
+        stack = stack_slices(points, (*ROW, *COLUMN), (0.75, 0.5), (10, 12))
+    except InputError:
+        return
+    # An end slice may come to lie beyond the other end, where it is in its place again.
+    spread = np.ptp(np.diff(stack.distances_mm)) < 0.05
+    assert stack.fault is not None or taken or (axis == 2 and which in (0, 7) and spread)

@@ -1,0 +1,275 @@
+import shutil
+import threading
+import zipfile
+
+import numpy as np
+import pydicom
+import pytest
+
+from ct_vae.errors import InputError, NoInputError
+from ct_vae.io import ReadOptions, read_volume, scan_series
+from ct_vae.io.search.cases import discover
+from tests.io._dicom_checks import read_by_itk, refusal, verdicts
+from tests.io._series import (
+    MARK,
+    ORIGIN,
+    SIDES,
+    STEP_MM,
+    assert_nothing_identifying,
+    compress,
+    hounsfield,
+    lps_affine,
+    make_series,
+    save,
+    told_by,
+    write_series,
+)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_series(tmp_path / "series", make_series())
+
+
+def test_a_series_has_its_values_and_its_place(folder):
+    volume = read_volume(folder)
+    np.testing.assert_array_equal(volume.voxels, hounsfield())
+    assert volume.voxels.dtype == np.int16
+    np.testing.assert_allclose(volume.grid.affine, lps_affine(), atol=1e-9)
+    assert volume.warnings == ()
+    assert volume.source["format"] == "dicom"
+    assert_nothing_identifying(told_by(volume))
+
+
+def test_a_list_of_files_is_one_series(folder):
+    (found,) = scan_series(sorted(folder.iterdir()))
+    assert (found.id[:5], found.modality, found.slices) == ("s003_", "CT", 8)
+    assert found.size == (10, 12, 8)
+    assert found.spacing_mm == pytest.approx((0.5, 0.75, STEP_MM))
+    assert set(found.files) == set(folder.iterdir())
+    np.testing.assert_array_equal(found.read().voxels, hounsfield())
+
+
+def test_an_archive_is_read_as_its_folder_and_leaves_nothing(folder, tmp_path, monkeypatch):
+    temp = tmp_path / "temp"
+    temp.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temp))
+    for form in ("zip", "tar", "gztar", "xztar", "bztar"):
+        archive = shutil.make_archive(str(tmp_path / f"a {form}"), form, folder)
+        volume = read_volume(archive)
+        np.testing.assert_array_equal(volume.voxels, hounsfield())
+        (found,) = scan_series(archive)
+        np.testing.assert_array_equal(found.read().voxels, hounsfield())
+        np.testing.assert_array_equal(read_volume(found.path).voxels, hounsfield())
+        assert str(temp) not in told_by(volume)
+        assert not list(temp.iterdir())
+
+
+def test_an_archive_with_a_bad_series_names_the_archive_only(tmp_path, monkeypatch):
+    slices = make_series()
+    del slices[3]
+    write_series(tmp_path / "in", slices)
+    archive = shutil.make_archive(str(tmp_path / "a"), "zip", tmp_path / "in")
+    temp = tmp_path / "temp"
+    temp.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temp))
+    text = refusal(archive)
+    assert text.startswith(f"{archive}: a slice is missing")
+    assert str(temp) not in text
+    assert not list(temp.iterdir())
+
+
+def test_several_series_are_told_apart_and_named(tmp_path):
+    for number in (4, 7):
+        slices = make_series(seed=number)
+        for dataset in slices:
+            dataset.SeriesInstanceUID += f".{number}"
+            dataset.SeriesNumber = number
+        write_series(tmp_path / "all", slices, lambda k, n=number: f"{k}-{n}")
+    found = scan_series(tmp_path / "all")
+    assert [each.number for each in found] == [4, 7]
+    text = refusal(tmp_path / "all")
+    assert "2 CT series" in text
+    for each in found:
+        assert each.id in text
+        volume = read_volume(tmp_path / "all" / f"#{each.id}")
+        np.testing.assert_array_equal(volume.voxels, hounsfield(seed=each.number))
+    assert "there is no such series" in refusal(tmp_path / "all" / "#s001_00000000")
+    assert_nothing_identifying(text + repr(found))
+
+
+def test_an_id_stays_the_same_wherever_the_series_lies(folder, tmp_path):
+    (here,) = scan_series(folder)
+    moved = tmp_path / "else" / "deep"
+    shutil.copytree(folder, moved)
+    other = make_series(seed=5)
+    for dataset in other:
+        dataset.SeriesInstanceUID += ".9"
+    write_series(tmp_path / "else", other)
+    assert here.id in {each.id for each in scan_series(tmp_path / "else")}
+
+
+def test_others_in_the_folder_are_skipped_with_their_reason(folder):
+    for k, (modality, kind) in enumerate([("MR", "AXIAL"), ("SEG", "AXIAL"), ("CT", "LOCALIZER")]):
+        dataset = make_series(1, seed=k)[0]
+        dataset.Modality, dataset.ImageType = modality, ["ORIGINAL", "PRIMARY", kind]
+        dataset.SeriesInstanceUID += f".{k + 5}"
+        dataset.SeriesNumber = 50 + k
+        save(dataset, folder / f"other{k}")
+    volume = read_volume(folder)
+    np.testing.assert_array_equal(volume.voxels, hounsfield())
+    told = " ".join(volume.warnings)
+    for reason in ("modality MR: not CT", "a segmentation", "a localizer"):
+        assert reason in told
+    assert_nothing_identifying(told)
+    assert [each[2] for each in verdicts(folder)] == ["ok", "skipped", "skipped", "skipped"]
+
+
+def test_only_skipped_series_are_no_input(tmp_path):
+    write_series(tmp_path / "few", make_series(3))
+    with pytest.raises(NoInputError, match="only 3 slices"):
+        read_volume(tmp_path / "few")
+    with pytest.raises(NoInputError, match="only 3 slices"):
+        discover([tmp_path / "few"])
+
+
+def test_one_slice_alone_is_no_volume(folder):
+    text = refusal(next(folder.iterdir()))
+    assert "only 1 slice" in text
+    assert "give the folder of its whole series" in text
+
+
+def test_inputs_are_never_modified(folder):
+    before = {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in folder.iterdir()}
+    read_volume(folder)
+    assert before == {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in folder.iterdir()}
+
+
+def test_a_folder_without_dicom_says_so(tmp_path):
+    (tmp_path / "notes.txt").write_text("nothing")
+    assert "without DICOM" in refusal(tmp_path)
+    assert scan_series(tmp_path) == []
+    with pytest.raises(NoInputError):
+        scan_series(tmp_path / "missing")
+
+
+def test_discover_gives_one_case_per_series(tmp_path):
+    write_series(tmp_path / "p1" / "CT", make_series(seed=1))
+    bad = make_series(seed=2)
+    for dataset in bad:
+        dataset.SeriesInstanceUID += ".2"
+        dataset.SeriesNumber = 9
+    del bad[4]
+    write_series(tmp_path / "p1" / "CT bad", bad)
+    lone = make_series(1)[0]
+    lone.SeriesInstanceUID += ".3"
+    save(lone, tmp_path / "p1" / "lone")
+    told = []
+    cases = discover([tmp_path], report=told.append)
+    assert [case.key.rsplit("_", 1)[0] for case in cases] == ["p1/CT_s003", "p1/CT bad_s009"]
+    good, refused = cases
+    np.testing.assert_array_equal(good.read().voxels, hounsfield(seed=1))
+    np.testing.assert_array_equal(read_volume(good.path).voxels, hounsfield(seed=1))
+    for read in (refused.read, lambda: read_volume(refused.path)):
+        with pytest.raises(InputError, match="a slice is missing"):
+            read()
+    assert len(told) == 1
+    assert "only 1 slice" in told[0]
+    assert [case.key for case in discover([good.path])] == ["CT_" + good.path.name[1:]]
+    assert discover([tmp_path]) == cases
+
+
+def test_discover_looks_into_archives_that_are_named(tmp_path):
+    for number in (1, 2):
+        slices = make_series(seed=number)
+        for dataset in slices:
+            dataset.SeriesInstanceUID += f".{number}"
+            dataset.SeriesNumber = number
+        write_series(tmp_path / "in" / str(number), slices)
+    archive = shutil.make_archive(str(tmp_path / "zips" / "both"), "zip", tmp_path / "in")
+    for cases in (discover([archive]), discover([tmp_path / "zips" / "*.zip"])):
+        assert [case.key[:9] for case in cases] == ["both_s001", "both_s002"]
+        for number, case in enumerate(cases, 1):
+            np.testing.assert_array_equal(case.read().voxels, hounsfield(seed=number))
+    with pytest.raises(NoInputError):
+        discover([tmp_path / "zips"])
+    with zipfile.ZipFile(tmp_path / "bad.zip", "w") as bad:
+        bad.writestr("../x", b"x")
+    (case,) = discover([tmp_path / "bad.zip"])
+    with pytest.raises(InputError, match="leads out"):
+        case.read()
+
+
+def test_readers_in_threads_do_not_disturb_each_other(folder):
+    results, errors = [], []
+
+    def read():
+        try:
+            results.append(read_volume(folder).voxels)
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=read) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    for voxels in results:
+        np.testing.assert_array_equal(voxels, hounsfield())
+
+
+def test_an_oblique_series_is_placed_as_itk_and_monai_place_it(tmp_path):
+    turn, tip = np.deg2rad(31), np.deg2rad(-14)
+    row = np.array([np.cos(turn), np.sin(turn), 0])
+    column = np.cos(tip) * np.array([-np.sin(turn), np.cos(turn), 0]) + np.sin(tip) * np.array(
+        [0, 0, 1.0]
+    )
+    orientation = [round(float(x), 9) for x in (*row, *column)]
+    folder = write_series(tmp_path / "oblique", make_series(orientation=orientation))
+    volume = read_volume(folder)
+    np.testing.assert_array_equal(volume.voxels, hounsfield())
+    np.testing.assert_allclose(volume.grid.affine, lps_affine(orientation), atol=1e-6)
+    voxels, grid = read_by_itk(folder)
+    np.testing.assert_array_equal(volume.voxels, voxels)
+    assert volume.grid.distance_mm(grid) < 1e-5
+
+
+def test_a_canary_in_every_tag_and_folder_comes_out_nowhere(tmp_path):
+    place = tmp_path / "given"
+    slices = make_series()
+    write_series(place / f"{MARK}^Jane" / "19391107", slices)
+    volume = read_volume(place)
+    assert_nothing_identifying(told_by(volume))
+    del slices[3]
+    shutil.rmtree(place)
+    write_series(place / f"{MARK}^Jane" / "19391107", slices)
+    assert_nothing_identifying(refusal(place))
+    (found,) = scan_series(place)
+    assert_nothing_identifying(found.reason + found.label + found.id)
+    slices[2].Modality = f"{MARK} 1"
+    write_series(place / f"{MARK}^Jane" / "19391107", slices)
+    assert_nothing_identifying(" ".join(each.reason for each in scan_series(place)))
+
+
+def test_rle_by_pydicom_gives_the_same(tmp_path):
+    from pydicom.pixels.encoders import RLELosslessEncoder
+
+    slices = [
+        compress(s, "1.2.840.10008.1.2.5", lambda d: RLELosslessEncoder.encode(d, index=0))
+        for s in make_series()
+    ]
+    folder = write_series(tmp_path / "rle", slices)
+    np.testing.assert_array_equal(read_volume(folder).voxels, hounsfield())
+    assert pydicom.dcmread(folder / "003").pixel_array.shape == SIDES
+
+
+def test_a_series_has_one_time_point(folder):
+    assert "frame 1 was asked for" in refusal(folder, ReadOptions(frame=1))
+    np.testing.assert_array_equal(read_volume(folder, ReadOptions(frame=0)).voxels, hounsfield())
+
+
+def test_positions_are_those_of_the_slices(folder):
+    volume = read_volume(folder)
+    first = volume.grid.to_world([0, 0, 0])
+    np.testing.assert_allclose(first, [-ORIGIN[0], -ORIGIN[1], ORIGIN[2]])
