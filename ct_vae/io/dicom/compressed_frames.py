@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ct_vae.errors import InputError
 from ct_vae.io.dicom.file import AGAIN, EXPLICIT, PixelPlace
 from ct_vae.io.dicom.gdcm_pool import Gdcm, GdcmError
-from ct_vae.io.dicom.headers import PixelFormat
+from ct_vae.io.dicom.image_header import PixelFormat
 
 if TYPE_CHECKING:
     from pydicom.dataset import FileDataset

@@ -11,7 +11,7 @@ import numpy as np
 from ct_vae.errors import CtVaeError, InputError
 from ct_vae.grid import Grid
 from ct_vae.io.dicom.file import AGAIN, quiet, read_header
-from ct_vae.io.dicom.headers import ImageHeader, Numbers, numbers
+from ct_vae.io.dicom.image_header import ImageHeader, Numbers, numbers
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

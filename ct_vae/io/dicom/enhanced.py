@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ct_vae.errors import InputError
 from ct_vae.io.dicom.file import AGAIN
-from ct_vae.io.dicom.headers import ImageHeader, with_geometry
+from ct_vae.io.dicom.image_header import ImageHeader, with_geometry
 from ct_vae.io.dicom.sop_classes import skip_reason
 
 if TYPE_CHECKING:

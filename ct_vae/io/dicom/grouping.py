@@ -14,7 +14,7 @@ from ct_vae.errors import CtVaeError, InputError
 from ct_vae.io.dicom.file import AGAIN, quiet
 from ct_vae.io.dicom.gdcm_pool import Gdcm
 from ct_vae.io.dicom.geometry import COSINE_TOLERANCE, normal_of, same_place_mm
-from ct_vae.io.dicom.headers import ImageHeader
+from ct_vae.io.dicom.image_header import ImageHeader
 from ct_vae.io.dicom.pixels import declared_fault, iterate_slices, outside_view
 
 MIN_SLICES = 4

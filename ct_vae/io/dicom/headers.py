@@ -1,16 +1,15 @@
-"""What the header of a DICOM file says about each of its images, with values checked by type."""
+"""Headers of the images of a DICOM file, with values checked by type."""
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ct_vae.errors import CtVaeError, InputError
+from ct_vae.io.dicom.enhanced import frame_headers
 from ct_vae.io.dicom.file import AGAIN, PixelPlace, read_header
+from ct_vae.io.dicom.image_header import PHASE_TAGS, ImageHeader, PixelFormat, with_geometry
 from ct_vae.io.dicom.sop_classes import (
     CT_CLASSES,
     DIRECTORY_CLASS,
@@ -23,16 +22,6 @@ from ct_vae.volume import DERIVED_MARK
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-Numbers = tuple[float, ...]
-
-# By these the images of several phases differ although they lie at the same places.
-_PHASE_TAGS = (
-    "AcquisitionNumber",
-    "TemporalPositionIdentifier",
-    "NominalPercentageOfCardiacPhase",
-    "AcquisitionTime",
-    "ContentTime",
-)
 _OVERLAYS = range(0x6000, 0x6020, 2)
 _TAGS: list[str | int] = [
     *("SOPClassUID", "Modality", "ImageType", "StudyInstanceUID", "SeriesInstanceUID"),
@@ -40,88 +29,11 @@ _TAGS: list[str | int] = [
     *("PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "SamplesPerPixel"),
     *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue"),
     *("PixelPaddingRangeLimit", "RescaleSlope", "RescaleIntercept", "RescaleType"),
-    *("LossyImageCompression", "DerivationDescription", "ModalityLUTSequence", *_PHASE_TAGS),
+    *("LossyImageCompression", "DerivationDescription", "ModalityLUTSequence", *PHASE_TAGS),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
     # OverlayBitPosition: above 0 for an overlay that lies in the high bits of the pixels.
     *((group << 16) | 0x0102 for group in _OVERLAYS),
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class PixelFormat:
-    """How the numbers of one image are stored.
-
-    Attributes:
-        rows: Number of rows; 0 where it is not declared, as in all fields below.
-        columns: Number of columns.
-        allocated: Bits per number.
-        stored: Bits of them that are used, the lowest.
-        signed: Whether they are in two's complement; ``None`` where that is not declared.
-        padding: Lowest and highest stored number that is padding.
-        overlay: Whether the bits above hold an overlay.
-        lossy: Whether the pixels have been compressed with losses.
-        fault: What makes this format unusable, if anything does.
-    """
-
-    rows: int
-    columns: int
-    allocated: int
-    stored: int
-    signed: bool | None
-    padding: tuple[int, int] | None
-    overlay: bool
-    lossy: bool
-    fault: str
-
-    @property
-    def bytes(self) -> int:
-        """Bytes of one uncompressed image."""
-        return self.rows * self.columns * self.allocated // 8
-
-
-@dataclass(frozen=True, slots=True)
-class ImageHeader:
-    """One image: a file of a classic series, or a frame of an Enhanced one.
-
-    Attributes:
-        path: The file.
-        frame: Which of its frames, from 0.
-        frames: How many it has.
-        place: Where the pixels lie, if there are any.
-        pixels: How they are stored.
-        series: Series instance UID, for grouping only.
-        number: Series number.
-        modality: Such as ``CT``.
-        skip: Why this is no slice of a CT volume; empty if it may be one.
-        frame_of_reference: Study and frame-of-reference UID, for grouping only.
-        position: LPS+ position of the first pixel's centre in mm.
-        orientation: Directions along a row and along a column.
-        spacing: Distance between rows and between columns in mm.
-        slope: From stored numbers to HU.
-        inter: Added after that.
-        unit: Declared unit of the rescaled numbers, empty if none is.
-        phases: Values of the attributes by which phases may differ.
-        derived: Whether a model of this package has decoded it.
-    """
-
-    path: Path
-    frame: int
-    frames: int
-    place: PixelPlace | None
-    pixels: PixelFormat | None
-    series: str
-    number: int | None
-    modality: str
-    skip: str
-    frame_of_reference: tuple[str, str] = ("", "")
-    position: Numbers | None = None
-    orientation: Numbers | None = None
-    spacing: Numbers | None = None
-    slope: float | None = None
-    inter: float | None = None
-    unit: str = ""
-    phases: tuple[str, ...] = ()
-    derived: bool = False
 
 
 def read_images(path: Path) -> list[ImageHeader]:
@@ -131,8 +43,6 @@ def read_images(path: Path) -> list[ImageHeader]:
         InputError: If it is, or is named like, a DICOM file that is damaged.
         OSError: If it cannot be read.
     """
-    from ct_vae.io.dicom.enhanced import frame_headers
-
     found = read_header(path, _TAGS)
     if found is None:
         return []
@@ -154,47 +64,6 @@ def read_images(path: Path) -> list[ImageHeader]:
     # pydicom parses values when they are asked for, and answers bad ones with any exception.
     except Exception as error:
         raise InputError(f"has a damaged header ({type(error).__name__})", AGAIN) from error
-
-
-def with_geometry(
-    header: ImageHeader, measures: Dataset, placed: Dataset, rescale: Dataset, *, frame: int = 0
-) -> ImageHeader:
-    """Complete a header by what three data sets say, which are one in a classic image.
-
-    Args:
-        header: What is common to all frames.
-        measures: Holds the pixel spacing.
-        placed: Holds position, orientation and phases.
-        rescale: Holds slope and intercept.
-        frame: Which frame this is.
-    """
-    return replace(
-        header,
-        frame=frame,
-        position=numbers(placed, "ImagePositionPatient", 3),
-        orientation=numbers(placed, "ImageOrientationPatient", 6),
-        spacing=numbers(measures, "PixelSpacing", 2),
-        slope=_number(rescale, "RescaleSlope"),
-        inter=_number(rescale, "RescaleIntercept"),
-        unit=str(rescale.get("RescaleType") or "").strip().upper(),
-        phases=tuple(str(placed.get(tag, "")) for tag in _PHASE_TAGS),
-    )
-
-
-def numbers(dataset: Dataset, keyword: str, count: int) -> Numbers | None:
-    """Finite numbers of an element, or ``None`` if it is absent or empty.
-
-    Raises:
-        InputError: If there are more or fewer, or one is not finite.
-    """
-    value: Any = dataset.get(keyword)
-    if value is None or value == "" or (isinstance(value, Sequence) and not len(value)):
-        return None
-    items = [value] if isinstance(value, (str, int, float)) else list(value)
-    found = tuple(float(item) for item in items)
-    if len(found) != count or not all(map(math.isfinite, found)):
-        raise InputError(f"{keyword} is not {count} finite numbers", AGAIN)
-    return found
 
 
 def _first_look(
@@ -281,8 +150,3 @@ def _padding(dataset: Dataset, bits: int, signed: bool) -> tuple[int, int] | Non
     if not ends or dataset.get("PixelPaddingValue") in (None, "", b""):
         return None
     return min(ends), max(ends)
-
-
-def _number(dataset: Dataset, keyword: str) -> float | None:
-    found = numbers(dataset, keyword, 1)
-    return found[0] if found else None

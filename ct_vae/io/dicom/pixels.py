@@ -17,7 +17,7 @@ from ct_vae.errors import InputError
 from ct_vae.io.dicom.compressed_frames import ENCAPSULATED, compressed_frames, decode_frame
 from ct_vae.io.dicom.file import AGAIN, BIG_ENDIAN, DEFLATED, NATIVE, inflate, quiet
 from ct_vae.io.dicom.gdcm_pool import Gdcm
-from ct_vae.io.dicom.headers import ImageHeader, PixelFormat
+from ct_vae.io.dicom.image_header import ImageHeader, PixelFormat
 from ct_vae.io.hounsfield.rescale import Hounsfield
 
 # Threads wait for disks and for decoders, which run outside Python; one slice each in memory.

@@ -19,7 +19,8 @@ from ct_vae.errors import CtVaeError, InputError, NoInputError
 from ct_vae.io.archive import extracted, is_archive
 from ct_vae.io.dicom.file import quiet
 from ct_vae.io.dicom.grouping import Group, group_images
-from ct_vae.io.dicom.headers import ImageHeader, read_images
+from ct_vae.io.dicom.headers import read_images
+from ct_vae.io.dicom.image_header import ImageHeader
 from ct_vae.io.dicom.pixels import MAX_THREADS
 from ct_vae.io.dicom.volume import check_group, read_group
 from ct_vae.io.read_options import ReadOptions

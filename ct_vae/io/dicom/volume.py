@@ -11,7 +11,7 @@ from ct_vae.errors import InputError
 from ct_vae.io.dicom.file import AGAIN
 from ct_vae.io.dicom.geometry import Stack, stack_slices
 from ct_vae.io.dicom.grouping import Group
-from ct_vae.io.dicom.headers import ImageHeader
+from ct_vae.io.dicom.image_header import ImageHeader
 from ct_vae.io.dicom.pixels import declared_fault, read_hounsfield
 from ct_vae.io.hounsfield.build import hounsfield_volume
 from ct_vae.io.hounsfield.regular_grid import rectify

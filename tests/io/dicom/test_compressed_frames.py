@@ -12,7 +12,7 @@ from ct_vae.io import ReadOptions, read_volume
 from ct_vae.io.dicom import gdcm_pool
 from ct_vae.io.dicom.compressed_frames import decode_frame
 from ct_vae.io.dicom.gdcm_pool import Gdcm
-from ct_vae.io.dicom.headers import PixelFormat
+from ct_vae.io.dicom.image_header import PixelFormat
 from tests.io._dicom_checks import changed, plane, quiet_refusal
 from tests.io._series import (
     SIDES,
