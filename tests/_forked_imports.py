@@ -4,8 +4,8 @@ import matplotlib.backends.backend_agg
 import pytest
 import torch
 
+import ct_vae.cli.commands.train
 import ct_vae.cli.main
-import ct_vae.cli.train
 import ct_vae.training.trainer
 import ct_vae.training.validation
 

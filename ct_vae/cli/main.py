@@ -7,21 +7,21 @@ import sys
 
 import typer
 
-from ct_vae.cli.bundle import bundle
-from ct_vae.cli.compare import compare
-from ct_vae.cli.config import app as config_app
-from ct_vae.cli.convert import convert
-from ct_vae.cli.decode import decode
-from ct_vae.cli.encode import encode
-from ct_vae.cli.evaluate import evaluate
-from ct_vae.cli.export import export
-from ct_vae.cli.info import info
-from ct_vae.cli.phantom import phantom
-from ct_vae.cli.reconstruct import reconstruct
-from ct_vae.cli.sample import sample
-from ct_vae.cli.scan import scan
-from ct_vae.cli.train import train
-from ct_vae.cli.verify import verify
+from ct_vae.cli.commands.bundle import bundle
+from ct_vae.cli.commands.compare import compare
+from ct_vae.cli.commands.config import app as config_app
+from ct_vae.cli.commands.convert import convert
+from ct_vae.cli.commands.decode import decode
+from ct_vae.cli.commands.encode import encode
+from ct_vae.cli.commands.evaluate import evaluate
+from ct_vae.cli.commands.export import export
+from ct_vae.cli.commands.info import info
+from ct_vae.cli.commands.phantom import phantom
+from ct_vae.cli.commands.reconstruct import reconstruct
+from ct_vae.cli.commands.sample import sample
+from ct_vae.cli.commands.scan import scan
+from ct_vae.cli.commands.train import train
+from ct_vae.cli.commands.verify import verify
 from ct_vae.errors import CtVaeError, StoppedError
 
 _USAGE = 2

@@ -102,7 +102,7 @@ def load_codec_with(
 
     A process that torchrun has started takes its own GPU, unless a device is named.
     """
-    from ct_vae.cli.batch import tell
+    from ct_vae.cli.cases import tell
     from ct_vae.inference.codec import load_codec
     from ct_vae.inference.device import device_of_process
     from ct_vae.inference.tiling import Tiling

@@ -10,7 +10,7 @@ from torch import nn
 
 from ct_vae.config.loss import SHORTEST_SLICE
 from ct_vae.errors import ConfigError, InputError, WeightsError
-from ct_vae.models.foreign_files import read_foreign
+from ct_vae.models.convert.foreign_files import read_foreign
 from ct_vae.models.weights import load_into
 
 # Widths of the convolutions between two poolings (Simonyan and Zisserman 2015, table 1, column D).

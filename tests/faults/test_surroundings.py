@@ -12,7 +12,7 @@ from ct_vae.io import read_latent, write_volume
 from ct_vae.models.model_folder import load_model_folder
 from tests._small import ct_volume
 from tests.cli._run import call, process
-from tests.cli.test_train import run_file
+from tests.cli.commands.test_train import run_file
 from tests.faults._doors import ct_file, left_in
 
 # No connection can be made, and nothing of this package runs code from text or reads a pickle.

@@ -16,12 +16,12 @@ from ct_vae.models.autoencoder_kl import AutoencoderKL
 from ct_vae.models.convert.architecture import model_config
 from ct_vae.models.convert.card import conversion_card
 from ct_vae.models.convert.exporting import export_weights
+from ct_vae.models.convert.foreign_files import read_foreign, texts_beside
 from ct_vae.models.convert.importing import interpret
 from ct_vae.models.convert.peer import Form
 from ct_vae.models.convert.peers import PEERS
 from ct_vae.models.convert.targets import export_targets
 from ct_vae.models.convert.units import Range, carried, settle, texts, words
-from ct_vae.models.foreign_files import read_foreign, texts_beside
 from ct_vae.models.inflate import Inflation, inflate, merge_image_channels
 from ct_vae.models.model_folder import load_model_folder, save_model_folder
 from ct_vae.models.weights import WEIGHTS, own_config, weights_bytes
@@ -48,7 +48,7 @@ def open_origin(source: Path, config: Mapping[str, Any] | None) -> Origin:
     """Read a peer's weights, or a model folder of this package.
 
     Args:
-        source: See `ct_vae.models.foreign_files.read_foreign`.
+        source: See `ct_vae.models.convert.foreign_files.read_foreign`.
         config: The peer's configuration, instead of the one beside the weights.
 
     Raises:

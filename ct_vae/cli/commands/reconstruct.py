@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from ct_vae.cli import options
-from ct_vae.cli.batch import find_cases, output_folder, tell
+from ct_vae.cli.cases import find_cases, output_folder, tell
 
 
 def reconstruct(  # noqa: PLR0913, PLR0917 - one parameter per option

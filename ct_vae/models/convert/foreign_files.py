@@ -13,7 +13,7 @@ import torch
 
 from ct_vae.config.load import read_json
 from ct_vae.errors import WeightsError
-from ct_vae.models.unpickle import REFUSED
+from ct_vae.models.convert.unpickle import REFUSED
 from ct_vae.models.weights import load_metadata, load_weights, own_config
 
 _PICKLES = (".pt", ".pth", ".ckpt", ".bin")

@@ -34,7 +34,7 @@ def phantom(
     ),
 ) -> None:
     """Write phantom CTs with true HU; the same seed gives the same body."""
-    from ct_vae.cli.batch import output_folder
+    from ct_vae.cli.cases import output_folder
     from ct_vae.config.data import PhantomConfig
     from ct_vae.datasets.sources.split import phantom_cases
     from ct_vae.errors import ConfigError

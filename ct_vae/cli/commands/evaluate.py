@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import typer
 
-from ct_vae.cli import measuring, options
-from ct_vae.cli.batch import find_cases, output_folder, work_through
+from ct_vae.cli import metric_options, options
+from ct_vae.cli.cases import find_cases, output_folder, work_through
 
 
 def evaluate(  # noqa: PLR0913, PLR0917 - one parameter per option
     model: options.Model,
     output: options.Output,
-    inputs: measuring.OptionalInputs = [],  # noqa: B006 - typer reads it and never changes it
-    phantom: measuring.Phantom = False,
-    windows: measuring.Windows = [],  # noqa: B006 - typer reads it and never changes it
-    metrics: measuring.Metrics = "",
-    protocol: measuring.Protocol = None,
-    masks: measuring.MaskFiles = [],  # noqa: B006 - typer reads it and never changes it
-    labels: measuring.Labels = None,
-    label_names: measuring.LabelNames = None,
-    write_masks: measuring.WriteMasks = False,
-    datalist: measuring.Datalist = None,
-    panels: measuring.Panels = True,
-    report: measuring.Report = True,
-    full: measuring.Full = False,
+    inputs: metric_options.OptionalInputs = [],  # noqa: B006 - typer reads it and never changes it
+    phantom: metric_options.Phantom = False,
+    windows: metric_options.Windows = [],  # noqa: B006 - typer reads it and never changes it
+    metrics: metric_options.Metrics = "",
+    protocol: metric_options.Protocol = None,
+    masks: metric_options.MaskFiles = [],  # noqa: B006 - typer reads it and never changes it
+    labels: metric_options.Labels = None,
+    label_names: metric_options.LabelNames = None,
+    write_masks: metric_options.WriteMasks = False,
+    datalist: metric_options.Datalist = None,
+    panels: metric_options.Panels = True,
+    report: metric_options.Report = True,
+    full: metric_options.Full = False,
     device: options.Device = None,
     tiling: options.TilingMethod = None,
     tile: options.Tile = None,
@@ -67,7 +67,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one parameter per option
         write_masks=write_masks,
         phantom=phantom,
     )
-    measuring.tell_masks(settings)
+    metric_options.tell_masks(settings)
     cases = find_cases(inputs, unique=False) if inputs or not phantom else []
     codec = options.load_codec_with(
         model, device, tiling, tile, overlap, max_memory_gb, verbose=verbose
@@ -77,6 +77,6 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one parameter per option
     with results.collecting():
         code = work_through(cases, evaluation.work, "evaluate", folder)
     if results.rows:
-        measuring.show(results.rows)
+        metric_options.show(results.rows)
     evaluation.finish()
     raise typer.Exit(code)

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from ct_vae.cli import measuring, options
-from ct_vae.cli.batch import find_cases, output_folder, work_through
+from ct_vae.cli import metric_options, options
+from ct_vae.cli.cases import find_cases, output_folder, work_through
 
 
 def compare(  # noqa: PLR0913, PLR0917 - one parameter per option
@@ -17,17 +17,17 @@ def compare(  # noqa: PLR0913, PLR0917 - one parameter per option
         Path, typer.Argument(help="Its reconstruction, or a folder of them.")
     ],
     output: options.Output,
-    windows: measuring.Windows = [],  # noqa: B006 - typer reads it and never changes it
-    metrics: measuring.Metrics = "",
-    protocol: measuring.Protocol = None,
-    masks: measuring.MaskFiles = [],  # noqa: B006 - typer reads it and never changes it
-    labels: measuring.Labels = None,
-    label_names: measuring.LabelNames = None,
-    write_masks: measuring.WriteMasks = False,
-    datalist: measuring.Datalist = None,
-    panels: measuring.Panels = True,
-    report: measuring.Report = True,
-    full: measuring.Full = False,
+    windows: metric_options.Windows = [],  # noqa: B006 - typer reads it and never changes it
+    metrics: metric_options.Metrics = "",
+    protocol: metric_options.Protocol = None,
+    masks: metric_options.MaskFiles = [],  # noqa: B006 - typer reads it and never changes it
+    labels: metric_options.Labels = None,
+    label_names: metric_options.LabelNames = None,
+    write_masks: metric_options.WriteMasks = False,
+    datalist: metric_options.Datalist = None,
+    panels: metric_options.Panels = True,
+    report: metric_options.Report = True,
+    full: metric_options.Full = False,
     frame: options.Frame = None,
     nan: options.Nan = "refuse",
     hu_offset: options.HuOffset = 0.0,
@@ -68,7 +68,7 @@ def compare(  # noqa: PLR0913, PLR0917 - one parameter per option
         full=full,
         write_masks=write_masks,
     )
-    measuring.tell_masks(settings)
+    metric_options.tell_masks(settings)
     pairs = pair_cases(find_cases([str(reference)]), find_results(reconstruction))
     cases = [original for original, _ in pairs]
     partners = dict(pairs)
@@ -91,6 +91,6 @@ def compare(  # noqa: PLR0913, PLR0917 - one parameter per option
     with results.collecting():
         code = work_through(cases, work, "compare", folder)
     if results.rows:
-        measuring.show(results.rows)
+        metric_options.show(results.rows)
     results.finish()
     raise typer.Exit(code)

@@ -1,6 +1,6 @@
 import pytest
 
-from ct_vae.cli.batch import find_cases
+from ct_vae.cli.cases import find_cases
 from ct_vae.errors import ConfigError
 from ct_vae.io import write_volume
 from tests._small import ct_volume

@@ -62,7 +62,7 @@ Full = Annotated[bool, typer.Option("--full", help="Put every voxel into the rep
 
 def tell_masks(settings: Settings) -> None:
     """Say which mask is which, on the terminal alone."""
-    from ct_vae.cli.batch import tell
+    from ct_vae.cli.cases import tell
 
     for name, path in settings.given.masks:
         tell(f"{path} is {name}")

@@ -1,4 +1,4 @@
-from ct_vae.cli.measuring import show, tell_masks
+from ct_vae.cli.metric_options import show, tell_masks
 from ct_vae.evaluation.metrics.metric_rows import MetricRow
 from ct_vae.evaluation.settings import build_settings
 

@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import save_file
 
 from ct_vae.errors import ConfigError, WeightsError
-from ct_vae.models import unpickle
-from ct_vae.models.foreign_files import read_foreign, texts_beside
+from ct_vae.models.convert import unpickle
+from ct_vae.models.convert.foreign_files import read_foreign, texts_beside
 from tests._asserts import assert_only_files
 
 TENSORS = {"encoder.a": torch.arange(6.0).view(2, 3), "b": torch.ones(4, dtype=torch.float64)}

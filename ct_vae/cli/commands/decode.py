@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from ct_vae.cli import options
-from ct_vae.cli.batch import output_folder, tell
+from ct_vae.cli.cases import output_folder, tell
 
 if TYPE_CHECKING:
     from ct_vae.batch.jobs import VolumeWriter

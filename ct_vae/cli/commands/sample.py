@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ct_vae.cli import options
-from ct_vae.cli.batch import output_folder, tell
+from ct_vae.cli.cases import output_folder, tell
 
 if TYPE_CHECKING:
     from ct_vae.inference.codec import Codec

@@ -1,0 +1,1 @@
+"""The commands of `ct-vae`, one file each."""
