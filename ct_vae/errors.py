@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import unicodedata
 
 
 class CtVaeError(Exception):
@@ -17,15 +17,25 @@ class CtVaeError(Exception):
 
     def __init__(self, cause: str, hint: str = "") -> None:
         super().__init__(cause, hint)
-        self.cause = _one_line(cause)
-        self.hint = _one_line(hint)
+        self.cause = printable(cause.strip())
+        self.hint = printable(hint.strip())
 
     def __str__(self) -> str:
         return f"{self.cause}; {self.hint}" if self.hint else self.cause
 
 
-def _one_line(text: str) -> str:
-    return re.sub(r"\s*[\r\n]\s*", " ", text.strip())
+def printable(text: str) -> str:
+    """Escape what a terminal would obey or cannot show, such as newlines in the name of a file.
+
+    Spaces of every width stay. Text that is printable already is returned as it is.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if _is_shown(c) else c.encode("unicode_escape").decode() for c in text)
+
+
+def _is_shown(character: str) -> bool:
+    return character.isprintable() or unicodedata.category(character) == "Zs"
 
 
 class ConfigError(CtVaeError):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
+from ct_vae.terminal import say
 
 if TYPE_CHECKING:
     from ct_vae.io.search.cases import Case
@@ -26,12 +26,7 @@ def find_cases(inputs: Sequence[str], *, unique: bool = True) -> list[Case]:
     """
     from ct_vae.io.search.cases import discover
 
-    return discover(inputs, unique=unique, report=tell)
-
-
-def tell(line: str) -> None:
-    """Show a line on standard error."""
-    typer.echo(line, err=True)
+    return discover(inputs, unique=unique, report=say)
 
 
 def work_through(
@@ -45,9 +40,9 @@ def work_through(
     def one(case: Case) -> None:
         nonlocal place
         place += 1
-        tell(f"[{place}/{len(cases)}] {work(case)}")
+        say(f"[{place}/{len(cases)}] {work(case)}")
 
-    return run_batch(cases, one, stage, folder, tell)
+    return run_batch(cases, one, stage, folder, say)
 
 
 def output_folder(output: Path) -> Path:

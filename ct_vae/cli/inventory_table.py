@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ct_vae.terminal import SafeConsole, printable
+
 if TYPE_CHECKING:
     from ct_vae.datasets.sources.patient_split import ListName, Placement
     from ct_vae.io.search.inventory import Row
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 _PLAIN_WIDTH = 120
 # Below it, paths need the room more than patients, kinds of file and third digits do.
 _ROOMY_WIDTH = 110
+_SHOWN_COPIES = 5
 _STYLES = {"ok": "green", "refused": "red", "skipped": "dim"}
 _LISTS: dict[ListName, str] = {"training": "train", "validation": "val", "test": "test"}
 
@@ -40,8 +43,8 @@ def show_rows(
         console: Where to print; standard output by default.
     """
     if console is None:
-        console = Console()
-        console = console if console.is_terminal else Console(width=_PLAIN_WIDTH)
+        console = SafeConsole()
+        console = console if console.is_terminal else SafeConsole(width=_PLAIN_WIDTH)
     base = _base(given)
     names = [_name(row.path, base) for row in rows]
     if base:
@@ -52,11 +55,6 @@ def show_rows(
         console.print(Text(line, style), soft_wrap=True)
     for line in _sums(rows, places, other_files):
         console.print(Text(line), soft_wrap=True)
-
-
-def printable(text: str) -> str:
-    """A path or a message without what a terminal would obey or cannot show."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _table(
@@ -76,7 +74,7 @@ def _table(
         listed = f" {_LISTS[place.list_name]}" if place and place.same_as is None else ""
         cells = [
             Text(name),
-            Text(kind),
+            Text(printable(kind)),
             Text("x".join(map(str, row.size or ())) or "-"),
             Text("x".join(f"{mm:.{3 if roomy else 2}g}" for mm in row.spacing_mm or ()) or "-"),
             Text(" ".join(map(str, row.hu or ())) or "-"),
@@ -97,8 +95,20 @@ def _remarks(
             yield _STYLES[row.verdict], f"{row.verdict}: {name}: {printable(row.reason)}"
         elif place is None:
             yield "yellow", f"not listed: {name}: --patient does not match its path"
-        elif place.same_as is not None:
-            yield "yellow", f"not listed: {name}: the same volume as {names[place.same_as]}"
+    for original, copies in _copies(names, places).items():
+        shown = ", ".join(copies[:_SHOWN_COPIES])
+        more = len(copies) - _SHOWN_COPIES
+        others = f" and {more} more" if more > 0 else ""
+        yield "yellow", f"not listed: {shown}{others}: the same volume as {names[original]}"
+
+
+def _copies(names: Sequence[str], places: Sequence[Placement | None]) -> dict[int, list[str]]:
+    """Names of the copies of each volume that is there several times."""
+    copies: dict[int, list[str]] = defaultdict(list)
+    for name, place in zip(names, places, strict=True):
+        if place is not None and place.same_as is not None:
+            copies[place.same_as].append(name)
+    return copies
 
 
 def _sums(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import sys
 
 import typer
@@ -23,6 +22,7 @@ from ct_vae.cli.commands.scan import scan
 from ct_vae.cli.commands.train import train
 from ct_vae.cli.commands.verify import verify
 from ct_vae.errors import CtVaeError, StoppedError
+from ct_vae.terminal import flush_streams, guard_streams, say, show
 
 _USAGE = 2
 _SHOWN = 60
@@ -49,23 +49,20 @@ def _version(version: bool = typer.Option(False, "--version", help="Print the ve
     if version:
         from ct_vae import __version__
 
-        typer.echo(__version__)
+        show(__version__)
         raise typer.Exit()
 
 
 def run() -> None:
     """Run the command line; an error that the user can mend is one line, without a traceback."""
-    # A name that the terminal cannot show must not end the work.
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    guard_streams()
     try:
-        app()
+        _run_app()
     except StoppedError as stopped:
-        typer.echo(str(stopped), err=True)
+        say(stopped)
         sys.exit(stopped.exit_code)
     except CtVaeError as error:
-        typer.echo(f"error: {error}", err=True)
+        say(f"error: {error}")
         sys.exit(error.exit_code)
     except UnicodeEncodeError as error:
         # The command line and folders give names as they are; those in files are text.
@@ -74,5 +71,14 @@ def run() -> None:
         if error.encoding != "utf-8":
             hint = "set PYTHONUTF8=1 or a UTF-8 locale such as LC_ALL=C.UTF-8"
         where = f"{text!a} has no name in the encoding {error.encoding} of these surroundings"
-        typer.echo(f"error: {where}; {hint}", err=True)
+        say(f"error: {where}; {hint}")
         sys.exit(_USAGE)
+
+
+def _run_app() -> None:
+    """Run a command to its exit code, with its output brought to where it goes."""
+    try:
+        app()
+    except SystemExit:
+        flush_streams()
+        raise

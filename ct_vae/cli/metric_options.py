@@ -10,6 +10,8 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rich.text import Text
+
     from ct_vae.evaluation.metrics.metric_rows import MetricRow
     from ct_vae.evaluation.settings import Settings
 
@@ -62,27 +64,36 @@ Full = Annotated[bool, typer.Option("--full", help="Put every voxel into the rep
 
 def tell_masks(settings: Settings) -> None:
     """Say which mask is which, on the terminal alone."""
-    from ct_vae.cli.cases import tell
+    from ct_vae.terminal import say
 
     for name, path in settings.given.masks:
-        tell(f"{path} is {name}")
+        say(f"{path} is {name}")
 
 
 def show(rows: Sequence[MetricRow]) -> None:
     """Print errors inside the first mask of every case."""
-    from rich.console import Console
     from rich.table import Table
 
+    from ct_vae.terminal import SafeConsole
+
     mask = rows[0].mask
-    table = Table(title=f"Errors inside: {mask}")
+    table = Table(title=_cell(f"Errors inside: {mask}"))
     for name in ("case", "what", "window", "range HU", "MAE HU", "RMSE HU", "bias HU", "PSNR dB"):
         table.add_column(name, justify="left" if name in ("case", "what", "window") else "right")
     for row in (r for r in rows if r.mask == mask):
+        names = [_cell(text) for text in (row.case, row.what, row.window)]
         numbers = [_number(v, 1) for v in (row.mae, row.rmse, row.bias)]
-        table.add_row(
-            row.case, row.what, row.window, f"{row.data_range:g}", *numbers, _number(row.psnr, 2)
-        )
-    Console(width=None if Console().is_terminal else 110).print(table)
+        table.add_row(*names, f"{row.data_range:g}", *numbers, _number(row.psnr, 2))
+    SafeConsole(width=None if SafeConsole().is_terminal else 110).print(table)
+
+
+def _cell(text: str) -> Text:
+    """A name as it is, without what rich would take for markup."""
+    from rich.text import Text
+
+    from ct_vae.terminal import printable
+
+    return Text(printable(text))
 
 
 def _number(value: float | None, digits: int) -> str:

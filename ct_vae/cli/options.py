@@ -102,10 +102,10 @@ def load_codec_with(
 
     A process that torchrun has started takes its own GPU, unless a device is named.
     """
-    from ct_vae.cli.cases import tell
     from ct_vae.inference.codec import load_codec
     from ct_vae.inference.device import device_of_process
     from ct_vae.inference.tiling import Tiling
+    from ct_vae.terminal import say
 
     codec = load_codec(model, device or device_of_process(os.environ))
     own = codec.tiling
@@ -115,8 +115,8 @@ def load_codec_with(
         own.overlap if overlap is None else overlap,
         own.max_memory_gb if max_memory_gb is None else max_memory_gb,
     )
-    codec.tell = tell if verbose else None
-    codec.warn = tell
+    codec.tell = say if verbose else None
+    codec.warn = say
     return codec
 
 

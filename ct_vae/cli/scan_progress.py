@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from types import TracebackType
 
-import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ct_vae.terminal import SafeConsole, say
 
 _PLAIN_LINE_EVERY_S = 10.0
 
@@ -16,7 +16,7 @@ class ScanProgress:
     """Shows the search, then one item after the other; all on standard error."""
 
     def __init__(self) -> None:
-        console = Console(stderr=True)
+        console = SafeConsole(stderr=True)
         self._plain = not console.is_terminal
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -61,4 +61,4 @@ class ScanProgress:
         now = time.monotonic()
         if self._plain and (last or now - self._last_line >= _PLAIN_LINE_EVERY_S):
             self._last_line = now
-            typer.echo(text, err=True)
+            say(text)

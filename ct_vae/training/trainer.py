@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from torch.utils.data import Dataset
 
 from ct_vae.config.load import load_config
@@ -17,6 +15,7 @@ from ct_vae.config.run import RunConfig
 from ct_vae.datasets.sources.check import checked_split
 from ct_vae.errors import ConfigError
 from ct_vae.models.weights import WEIGHTS
+from ct_vae.terminal import say
 from ct_vae.training.build import build_step, memory_format
 from ct_vae.training.checkpoints.best import BEST
 from ct_vae.training.checkpoints.checkpoint import CHECKPOINTS, has_checkpoint
@@ -78,8 +77,7 @@ def train(
         check_shares(settings.training.samples, settings.training.batch_size, world.size)
         step = build_step(settings, world)
         if train_dataset is None:
-            console = Console(stderr=True, quiet=not world.first, highlight=False, markup=False)
-            data = named_data(settings, val_dataset, partial(console.print, soft_wrap=True))
+            data = named_data(settings, val_dataset, say if world.first else _say_nothing)
         else:
             data = given_data(settings, train_dataset, val_dataset or ())
         with run_lock(folder) if world.first else nullcontext():
@@ -110,6 +108,10 @@ def plan_run(config: RunConfig, device: str | None = None) -> Plan:
         trial = try_step(lambda: step(image, late, config.training.lr), world.device)
         cases, numbers = (len(split.train), len(split.val)), step.precision.name
         return build_plan(config, cases, ranks=world.size, precision=numbers, trial=trial)
+
+
+def _say_nothing(_: str) -> None:
+    """Leave the telling to the first rank."""
 
 
 def _refuse_used(folder: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ct_vae.cli import options
+from ct_vae.terminal import show
 
 
 def bundle(
@@ -27,4 +28,4 @@ def bundle(
     from ct_vae.bundle.write_bundle import write_bundle
 
     write_bundle(model, output, overwrite, Imprint(authors, copyright_, version))
-    typer.echo(output)
+    show(output)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from ct_vae import terminal
 
 app = typer.Typer(help="Check, show and describe run configurations.", no_args_is_help=True)
 File = Annotated[Path, typer.Argument(help="Run configuration, a JSON file.")]
@@ -21,7 +22,7 @@ def check(config: File, overrides: Overrides = []) -> None:  # noqa: B006 - type
     from ct_vae.config.load import load_config
 
     load_config(config, overrides)
-    typer.echo(f"{config}: ok")
+    terminal.show(f"{config}: ok")
 
 
 @app.command()
@@ -29,7 +30,7 @@ def show(config: File, overrides: Overrides = []) -> None:  # noqa: B006 - typer
     """Print a configuration with every key and its value."""
     from ct_vae.config.load import load_config
 
-    typer.echo(json.dumps(load_config(config, overrides).as_json(), indent=2))
+    terminal.show_json(load_config(config, overrides).as_json())
 
 
 @app.command()
@@ -37,4 +38,4 @@ def schema() -> None:
     """Print the JSON Schema of configurations."""
     from ct_vae.config.schema import schema_text
 
-    typer.echo(schema_text(), nl=False)
+    terminal.show_text(schema_text())

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from ct_vae.terminal import say, show
+
 Range = tuple[float, float]
 
 
@@ -61,7 +63,7 @@ def convert(  # noqa: PLR0913, PLR0917 - one parameter per option
         targets.refuse_own(files)
         targets.refuse_present(files, overwrite)
         _tell(folder.export_folder(source, output, to))
-        typer.echo(output)
+        show(output)
         return
     files = targets.model_targets(output)
     targets.refuse_source(files, source)
@@ -72,9 +74,9 @@ def convert(  # noqa: PLR0913, PLR0917 - one parameter per option
     origin = folder.change(origin, inflate, depth_stride, image_channels)
     called = name or real_path(output).name
     _tell(folder.save_converted(output, origin, called, window_hu, model_range))
-    typer.echo(output)
+    show(output)
 
 
 def _tell(statements: tuple[str, ...]) -> None:
     for line in statements:
-        typer.echo(line, err=True)
+        say(line)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from ct_vae.cli import options
-from ct_vae.cli.cases import output_folder, tell
+from ct_vae.cli.cases import output_folder
+from ct_vae.terminal import say
 
 if TYPE_CHECKING:
     from ct_vae.batch.jobs import VolumeWriter
@@ -57,7 +58,7 @@ def decode(  # noqa: PLR0913, PLR0917 - one parameter per option
         )
         codec.fallback = fallback
         work = decoding(codec, targets, writer)
-        code = do_cases(cases, work, "decode", folder, tell, shard)
+        code = do_cases(cases, work, "decode", folder, say, shard)
     raise typer.Exit(code)
 
 

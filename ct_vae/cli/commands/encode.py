@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 import typer
 
 from ct_vae.cli import options
-from ct_vae.cli.cases import find_cases, output_folder, tell
+from ct_vae.cli.cases import find_cases, output_folder
+from ct_vae.terminal import say
 
 
 def encode(  # noqa: PLR0913, PLR0917 - one parameter per option
@@ -66,4 +67,4 @@ def encode(  # noqa: PLR0913, PLR0917 - one parameter per option
     work = encoding(
         codec, targets, reading, dtype=dtype, layout=layout, seed=seed, overwrite=overwrite
     )
-    raise typer.Exit(do_cases(cases, work, "encode", folder, tell, shard))
+    raise typer.Exit(do_cases(cases, work, "encode", folder, say, shard))

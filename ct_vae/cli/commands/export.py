@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from ct_vae.cli import options
+from ct_vae.terminal import show, show_json
 
 
 def export(
@@ -30,8 +31,6 @@ def export(
     It takes any sides that are multiples of the factor. Nothing is written when it is off by more
     than 0.1 HU.
     """
-    import json
-
     from ct_vae.bundle.network import load_part
     from ct_vae.bundle.onnx_torchscript import export as write
     from ct_vae.models.model_folder import load_model_folder
@@ -39,8 +38,8 @@ def export(
     network = load_part(part, load_model_folder(model), hounsfield=not model_units)
     parity = write(network, output, form)
     if as_json:
-        typer.echo(json.dumps(parity.as_dict()))
+        show_json(parity.as_dict(), indent=None)
         return
     for sides, difference in zip(parity.sides, parity.largest_hu, strict=True):
-        typer.echo(f"input {' x '.join(map(str, sides))}: off by at most {difference:.2g} HU")
-    typer.echo(output)
+        show(f"input {' x '.join(map(str, sides))}: off by at most {difference:.2g} HU")
+    show(output)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ct_vae.terminal import show, show_json
+
 if TYPE_CHECKING:
     from ct_vae.config.model import ModelConfig
     from ct_vae.grid import Grid
@@ -33,17 +35,18 @@ def info(
     """
     facts = _facts(path)
     if as_json:
-        typer.echo(json.dumps(facts, indent=2))
+        show_json(facts)
         return
     for name, value in facts.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):
             rows = [", ".join(f"{k} {v}" for k, v in row.items()) for row in value]
-            typer.echo("\n  ".join([f"{name}:", *rows]))
         elif isinstance(value, dict):
             rows = [f"{k}: {json.dumps(v)}" for k, v in value.items()]
-            typer.echo("\n  ".join([f"{name}:", *rows]))
         else:
-            typer.echo(f"{name}: {value}")
+            show(f"{name}: {value}")
+            continue
+        for line in (f"{name}:", *(f"  {row}" for row in rows)):
+            show(line)
 
 
 def _facts(path: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ct_vae.cli import options
+from ct_vae.terminal import show
 
 
 class Anatomy(StrEnum):
@@ -47,4 +48,4 @@ def phantom(
     for case in phantom_cases(settings, count, seed):
         target = folder / f"{case.key}.nii.gz"
         write_volume(case.load(), target)
-        typer.echo(target)
+        show(target)

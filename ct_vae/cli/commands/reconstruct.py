@@ -5,7 +5,8 @@ from __future__ import annotations
 import typer
 
 from ct_vae.cli import options
-from ct_vae.cli.cases import find_cases, output_folder, tell
+from ct_vae.cli.cases import find_cases, output_folder
+from ct_vae.terminal import say
 
 
 def reconstruct(  # noqa: PLR0913, PLR0917 - one parameter per option
@@ -47,4 +48,4 @@ def reconstruct(  # noqa: PLR0913, PLR0917 - one parameter per option
     )
     codec.fallback = fallback
     work = reconstruction(codec, targets, reading)
-    raise typer.Exit(do_cases(cases, work, "reconstruct", folder, tell, shard))
+    raise typer.Exit(do_cases(cases, work, "reconstruct", folder, say, shard))

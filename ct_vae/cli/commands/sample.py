@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ct_vae.cli import options
-from ct_vae.cli.cases import output_folder, tell
+from ct_vae.cli.cases import output_folder
+from ct_vae.terminal import say, show
 
 if TYPE_CHECKING:
     from ct_vae.inference.codec import Codec
@@ -68,7 +69,7 @@ def sample(  # noqa: PLR0913, PLR0917 - one parameter per option
     reading = options.read_options(
         frame, nan, hu_offset, assume_ras, force, assume_hu, resample_irregular
     )
-    originals = find_originals(run, inputs, config, reading, tell)
+    originals = find_originals(run, inputs, config, reading, say)
 
     def load(model: Path) -> Codec:
         return options.load_codec_with(model, device, tiling, tile, overlap, max_memory_gb)
@@ -80,7 +81,7 @@ def sample(  # noqa: PLR0913, PLR0917 - one parameter per option
         SampleOptions(count, seed, size, spacing_mm, overwrite),
         checkpoint,
         load=load,
-        report=tell,
+        report=say,
     )
-    typer.echo(folder)
+    show(folder)
     raise typer.Exit(code)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,12 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ct_vae.cli import options
+from ct_vae.terminal import say, show_json
 
 if TYPE_CHECKING:
     from ct_vae.datasets.sources.patient_split import Placement, Shares
     from ct_vae.datasets.sources.write_datalist import Entry
     from ct_vae.io import ReadOptions
     from ct_vae.io.search.inventory import Row
+
+
+# Patients of a group that a warning names.
+_SHOWN = 5
 
 
 def scan(  # noqa: PLR0913, PLR0917 - one parameter per option
@@ -82,7 +86,7 @@ def scan(  # noqa: PLR0913, PLR0917 - one parameter per option
         raise NoInputError(f"{', '.join(map(str, paths))}: no volume and no DICOM series is there")
     places = _places(rows, shares)
     if as_json:
-        typer.echo(json.dumps(_document(rows, places, other_files), indent=2))
+        show_json(_document(rows, places, other_files))
     else:
         show_rows(rows, places, other_files, paths)
     _warn(rows, places, shares)
@@ -91,7 +95,7 @@ def scan(  # noqa: PLR0913, PLR0917 - one parameter per option
         if not entries:
             raise NoInputError("no volume is fit for a datalist", "the reasons are given above")
         write_datalist(output, entries, shares, reading)
-        typer.echo(f"{output}: {len(entries)} volumes", err=True)
+        say(f"{output}: {len(entries)} volumes")
 
 
 def _pattern(patient: str | None) -> re.Pattern[str] | None:
@@ -173,21 +177,36 @@ def _facts(row: Row, place: Placement | None, rows: Sequence[Row]) -> dict[str, 
 
 def _warn(rows: Sequence[Row], places: Sequence[Placement | None], shares: Shares) -> None:
     """Say on standard error what a split suffers from."""
-    for row, place in zip(rows, places, strict=True):
-        first = place and place.same_as is not None and places[place.same_as]
-        if place and first and first.patient != place.patient:
-            typer.echo(
-                f"warning: patients {first.patient} and {place.patient} share one list, since a "
-                f"volume of one is there as the other's: {row.path}",
-                err=True,
-            )
+    for line in _shared_lists(rows, places):
+        say(line)
     listed = {place.list_name: place.patient for place in places if place}
     wanted = {"training": 1.0, "validation": shares.val, "test": shares.test}
     empty = [name for name, share in wanted.items() if share and name not in listed]
     if listed and empty:
         patients = len({place.patient for place in places if place})
-        typer.echo(
+        say(
             f"warning: none of {patients} patients fell to {' or '.join(empty)}; another --seed or "
-            "share may do, or --patient if cases are taken for one patient who are not",
-            err=True,
+            "share may do, or --patient if cases are taken for one patient who are not"
         )
+
+
+def _shared_lists(rows: Sequence[Row], places: Sequence[Placement | None]) -> Iterator[str]:
+    """One line for each group of patients whose cases share a list because of a common volume."""
+    from ct_vae.datasets.sources.patient_split import linked_patients
+
+    placed = [(row, place) for row, place in zip(rows, places, strict=True) if place]
+    numbers = {row.patient: place.patient for row, place in placed}
+    for group in linked_patients((row.patient, row.content) for row, _ in placed):
+        copy = next(r for r, p in placed if r.patient in group and p.same_as is not None)
+        yield (
+            f"warning: patients {_enumerate(sorted(numbers[each] for each in group))} share one "
+            f"list, since a volume of one is there as another's, such as {copy.path}"
+        )
+
+
+def _enumerate(numbers: Sequence[int]) -> str:
+    """The first numbers of a list, and how many follow."""
+    shown = [str(number) for number in numbers[:_SHOWN]]
+    if len(numbers) > _SHOWN:
+        shown.append(f"{len(numbers) - _SHOWN} more")
+    return f"{', '.join(shown[:-1])} and {shown[-1]}"

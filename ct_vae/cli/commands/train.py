@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ct_vae.cli import options
+from ct_vae.terminal import show
 
 
 def train(
@@ -38,7 +39,7 @@ def train(
         from ct_vae.training.trainer import plan_run
 
         for line in plan_lines(plan_run(settings, device)):
-            typer.echo(line)
+            show(line)
         return
 
     from ct_vae.training import train as run
@@ -51,4 +52,4 @@ def train(
         overwrite=overwrite,
         resume=resume,
     )
-    typer.echo(folder)
+    show(folder)

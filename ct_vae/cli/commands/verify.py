@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from ct_vae.terminal import show, show_json
 
 
 def verify(
@@ -29,9 +30,9 @@ def verify(
     for item in items:
         verdicts.append(verify_item(item))
         if not as_json:
-            typer.echo(verdicts[-1].line())
+            show(verdicts[-1].line())
     if as_json:
-        typer.echo(json.dumps([each.facts() for each in verdicts], indent=2))
+        show_json([each.facts() for each in verdicts])
     failed = [each for each in verdicts if each.status == "failed"]
     checked = [each for each in verdicts if each.status != "skipped"]
     if not checked:

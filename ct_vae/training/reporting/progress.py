@@ -8,11 +8,12 @@ import time
 from collections.abc import Mapping
 from types import TracebackType
 
-from rich.console import Console
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn
 from rich.progress import Progress as Bar
+from rich.text import Text
 
 from ct_vae.config.windows import WINDOWS
+from ct_vae.terminal import SafeConsole, printable
 from ct_vae.training.reporting.duration import readable_duration
 from ct_vae.training.step import StepValues
 
@@ -38,7 +39,7 @@ class Progress:
         self._samples = samples
         self._start = start
         self._quiet = quiet
-        self._console = Console(file=sys.stderr, quiet=quiet)
+        self._console = SafeConsole(file=sys.stderr, quiet=quiet)
         self._bar = Bar(
             TextColumn("training"),
             BarColumn(),
@@ -85,7 +86,7 @@ class Progress:
 
     def say(self, text: str) -> None:
         """Report anything else in one line."""
-        self._console.print(text, highlight=False, soft_wrap=True, markup=False)
+        self._console.print(Text(printable(text)), soft_wrap=True)
 
 
 def _psnr(mse: float, hu_per_unit: float) -> str:

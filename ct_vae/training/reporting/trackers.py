@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ct_vae.errors import ConfigError
+from ct_vae.terminal import say
 from ct_vae.training.checkpoints.redact import redacted
 
 # What the server of MLflow takes at once, and for one parameter.
@@ -170,16 +170,12 @@ _TRACKERS: dict[str, type[TensorBoardTracker | MlflowTracker | WandbTracker]] = 
 }
 
 
-def _to_stderr(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
-
-
 def build_tracker(
     name: str | None,
     folder: Path,
     config: dict[str, Any],
     samples_seen: int = 0,
-    say: Callable[[str], None] = _to_stderr,
+    say: Callable[[str], None] = say,
 ) -> Tracker:
     """The tracker of that name, ready to write.
 

@@ -107,6 +107,20 @@ def test_a_double_is_listed_once_and_patients_who_share_it_stay_together(tree):
     assert text.count("share one list") == 1
 
 
+def test_many_copies_of_one_volume_are_one_line_and_one_warning(here):
+    for k in range(8):
+        write_volume(ct_volume(seed=1), here / "in" / f"p{k}" / "ct.nii.gz")
+    code, text = call("scan", "in", "--val-share", 0, "--test-share", 0)
+    assert code == 0
+    (warned,) = [line for line in text.splitlines() if line.startswith("warning: ")]
+    assert warned.startswith("warning: patients 1, 2, 3, 4, 5 and 3 more share one list, ")
+    assert [line for line in text.splitlines() if line.startswith("not listed: ")] == [
+        "not listed: p1/ct.nii.gz, p2/ct.nii.gz, p3/ct.nii.gz, p4/ct.nii.gz, p5/ct.nii.gz and 2 "
+        "more: the same volume as p0/ct.nii.gz"
+    ]
+    assert "1 different volumes of 1 patients" in text
+
+
 def test_the_datalist_holds_each_good_volume_once(tree):
     (tree.parent / "lists").mkdir()
     code, text = call("scan", "in", "-o", "lists/ct.json")

@@ -90,7 +90,7 @@ def test_a_tracker_that_fails_is_told_once_and_ends_nothing(tmp_path, capsys):
 
 
 def test_failures_go_to_standard_error_unless_told_otherwise(capsys):
-    tracker = GuardedTracker(NoTracker(), trackers._to_stderr)
+    tracker = GuardedTracker(NoTracker(), trackers.say)
     tracker._try(lambda: 1 / 0)
     assert "ZeroDivisionError" in capsys.readouterr().err
 
