@@ -14,7 +14,8 @@ from torch.nn import functional
 from ct_vae.blocks.conv import ConvND, PaddingMode, pad
 from ct_vae.blocks.downsample import check_reflection, step_strides
 from ct_vae.blocks.memory_format import CHANNELS_LAST
-from ct_vae.blocks.receptive_field import ChainModule, LocalModule, PerSlice, Reach, Ready
+from ct_vae.blocks.patch import DepthToSpaceND, depth_to_space
+from ct_vae.blocks.receptive_field import ChainModule, LocalModule, Reach, Ready
 from ct_vae.errors import ConfigError
 
 _CONV = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
@@ -151,7 +152,7 @@ class SubvoxelUpsampleND(ChainModule):
 
     def parts(self) -> Sequence[nn.Module]:
         """The convolution and the move of its channels."""
-        return self.conv, _DepthToSpace(self.strides)
+        return self.conv, DepthToSpaceND(self.strides)
 
 
 class _FusedUpsample(LocalModule):
@@ -205,34 +206,8 @@ class _Interpolation(LocalModule):
         return (lambda x: self(x)[:, :, 2:-2]) if self._blends else self
 
 
-class _DepthToSpace(PerSlice):
-    def __init__(self, strides: Sequence[int]) -> None:
-        super().__init__()
-        self.strides = tuple(strides)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return depth_to_space(x, self.strides)
-
-    def reach(self) -> Reach:
-        return Reach(repeats=self.strides[0])
-
-
 def _interpolated(x: torch.Tensor, strides: Sequence[int], mode: str) -> torch.Tensor:
     return functional.interpolate(x, scale_factor=[float(step) for step in strides], mode=mode)
-
-
-def depth_to_space(x: torch.Tensor, strides: Sequence[int]) -> torch.Tensor:
-    """Map ``(B, C * prod(strides), *spatial)`` to ``(B, C, *(spatial * strides))``.
-
-    Channels are ordered as in PyTorch's pixel shuffle (Shi et al. 2016): sub-voxels within
-    channels, the last axis first.
-    """
-    dims, sides = len(strides), x.shape[2:]
-    apart = x.reshape(len(x), -1, *strides, *sides)
-    # Each axis of voxels followed by its axis of sub-voxels.
-    order = [2 + axis + part for axis in range(dims) for part in (dims, 0)]
-    finer = [step * side for step, side in zip(strides, sides, strict=True)]
-    return apart.permute(0, 1, *order).reshape(len(x), -1, *finer)
 
 
 def fused_kernel(weight: torch.Tensor, strides: Sequence[int]) -> torch.Tensor:

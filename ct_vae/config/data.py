@@ -49,7 +49,11 @@ class AugmentConfig(Section):
     """Largest rotation about each axis; about the third alone for a 2-D model."""
 
     zoom: Annotated[float, Field(ge=0, le=0.5)] = 0.0
-    """Largest relative change of the voxel spacing, finer or coarser, the same for all axes."""
+    """Largest relative change of the voxel spacing, finer or coarser."""
+
+    zoom_axes: Literal["together", "apart"] = "together"
+    """Whether all axes are zoomed alike, or each by a draw of its own, as other scanners and slice
+    thicknesses would have it."""
 
     resample_share: Share = 0.3
     """Share of patches that are rotated and zoomed. Interpolation smooths noise, so that the other
@@ -91,6 +95,10 @@ class DataConfig(Section):
     cache_dir: str | None = None
     """Folder for decoded volumes, which workers, processes and later runs share; null keeps them
     in memory, and writes nothing."""
+
+    small_volumes: Literal["pad", "skip", "refuse"] = "pad"
+    """Training volumes smaller than a patch: fill patches up with air, leave such volumes out, or
+    refuse to train."""
 
     augment: AugmentConfig = AugmentConfig()
     """Random changes of training patches."""

@@ -6,15 +6,18 @@ from collections.abc import Sequence
 from itertools import accumulate
 
 
-def factors_of(steps: Sequence[Sequence[int]], spatial_dims: int) -> tuple[tuple[int, ...], ...]:
+def factors_of(
+    steps: Sequence[Sequence[int]], spatial_dims: int, patch: Sequence[int] | None = None
+) -> tuple[tuple[int, ...], ...]:
     """Voxels of the image per voxel of each level, along each axis.
 
     Args:
         steps: Stride per axis between each level and the next.
         spatial_dims: Number of axes.
+        patch: Voxels of the image per voxel of the first level, along each axis; 1 by default.
     """
-    ones = (1,) * spatial_dims
-    return tuple(accumulate(steps, _multiplied, initial=ones))
+    first = (1,) * spatial_dims if patch is None else tuple(patch)
+    return tuple(accumulate(steps, _multiplied, initial=first))
 
 
 def per_level(blocks: int | Sequence[int], levels: int) -> tuple[int, ...]:

@@ -34,6 +34,9 @@ class ObjectiveConfig(Section):
     focal_gamma: NotNegative = 2.0
     """How much less `bce_focal` heeds voxels that are nearly right; 0 makes it `bce`."""
 
+    charbonnier_eps: Annotated[float, Field(gt=0)] = 1e-3
+    """Error in model units below which `charbonnier` is about quadratic, above it about linear."""
+
     window_weights: dict[str, NotNegative] = Field(default_factory=dict)
     """Weights of errors within HU windows by name, such as ``{"lung": 0.5, "kidney:300/80": 1}``.
     """

@@ -15,12 +15,15 @@ PositiveInt = Annotated[int, Field(gt=0)]
 Widths = Annotated[tuple[PositiveInt, ...], Field(min_length=1, max_length=8)]
 Levels = Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=1)]
 Stride = Annotated[int, Field(ge=1, le=2)]
+PatchSide = Annotated[int, Field(ge=1, le=16)]
+PatchSize = PatchSide | Annotated[tuple[PatchSide, ...], Field(min_length=1, max_length=3)]
 Step = Stride | Annotated[tuple[Stride, ...], Field(min_length=1, max_length=3)]
 
 # Fields that say nothing about a model of the other kinds.
 _QUANTISED_ONLY = ("quantizer", "levels", "codebook_decay", "normalize_codes")
 _MAGVIT_ONLY = ("causal_axis", "downsample_mode")
 _KL_ONLY = ("stage_2_inputs",)
+_NOT_MAGVIT = ("patch_size", "linear_skip", "refine_channels")
 
 
 class ModelConfig(Section):
@@ -134,6 +137,24 @@ class ModelConfig(Section):
     downsample_mode: Literal["conv", "blur"] = "conv"
     """Whether maps are blurred before voxels are dropped; `magvit` only."""
 
+    patch_size: PatchSize = 1
+    """Voxels per side of the blocks that the first convolution turns into channels and the last
+    one back into voxels, one number or one for each axis; 1 means that it works on voxels."""
+
+    linear_skip: bool = False
+    """Add a linear transform of each block of voxels to what the encoder gives, and its inverse to
+    what the decoder gives. It starts as the block's DCT, in training as the KLT of the data."""
+
+    refine_channels: Annotated[int, Field(ge=0)] = 0
+    """Channels of two convolutions at full resolution whose result is added to the reconstruction;
+    0 means none."""
+
+    @property
+    def patch(self) -> tuple[int, ...]:
+        """Voxels per side of a block of the image that becomes one voxel of the first level."""
+        size = self.patch_size
+        return (size,) * self.spatial_dims if isinstance(size, int) else size
+
     @property
     def widths(self) -> tuple[int, ...]:
         """Channels of each level, the finest first."""
@@ -149,7 +170,7 @@ class ModelConfig(Section):
     @property
     def factors(self) -> tuple[tuple[int, ...], ...]:
         """Voxels of the image per voxel of each level, along each axis."""
-        return factors_of(self.steps, self.spatial_dims)
+        return factors_of(self.steps, self.spatial_dims, self.patch)
 
     @property
     def factor(self) -> tuple[int, ...]:
@@ -196,6 +217,7 @@ class ModelConfig(Section):
     @model_validator(mode="after")
     def _check(self) -> ModelConfig:
         self._check_kind()
+        self._check_patch()
         self._check_steps()
         self._check_levels()
         self._check_widths()
@@ -203,7 +225,7 @@ class ModelConfig(Section):
 
     def _check_kind(self) -> None:
         kl, magvit = self.latent_type == "kl", self.latent_type == "magvit"
-        foreign = (_QUANTISED_ONLY if kl else _KL_ONLY) + (() if magvit else _MAGVIT_ONLY)
+        foreign = (_QUANTISED_ONLY if kl else _KL_ONLY) + (_NOT_MAGVIT if magvit else _MAGVIT_ONLY)
         fields = type(self).model_fields
         for name in foreign:
             if getattr(self, name) != fields[name].default:
@@ -226,6 +248,26 @@ class ModelConfig(Section):
             raise ValueError(f"norm_groups says nothing about norm {self.norm!r}")
         if self.causal_axis is not None:
             self._check_causal()
+
+    def _check_patch(self) -> None:
+        if len(self.patch) != self.spatial_dims:
+            raise ValueError(
+                f"patch_size {list(self.patch)} needs one side for each of {self.spatial_dims} axes"
+            )
+        if not self.linear_skip:
+            return
+        if self.z_channels != self.embed_dim:
+            raise ValueError(
+                f"linear_skip needs z_channels {self.z_channels} equal to embed_dim "
+                f"{self.embed_dim}: its numbers are those of the latent"
+            )
+        if self.latent_type == "kl" and not self.double_z:
+            raise ValueError("linear_skip needs double_z true: log-variances are not mixed with it")
+        if self.embed_dim > prod(self.factor) * self.in_channels:
+            raise ValueError(
+                f"linear_skip: embed_dim {self.embed_dim} exceeds the "
+                f"{prod(self.factor) * self.in_channels} values of a block of {list(self.factor)}"
+            )
 
     def _check_causal(self) -> None:
         if self.causal_axis is not None and self.causal_axis >= self.spatial_dims:

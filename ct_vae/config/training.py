@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Annotated, Literal
 
@@ -63,15 +64,16 @@ class TrainingConfig(ObjectiveConfig):
     discriminator_lr: Annotated[float, Field(gt=0)] | None = None
     """Highest learning rate of the discriminator; null means `lr`."""
 
-    schedule: Literal["constant", "cosine", "step", "exponential"] = "cosine"
-    """Learning rate after warm-up: constant, a half cosine down to a hundredth of `lr`, or times
-    `lr_decay` at once (`step`) or little by little (`exponential`) every `lr_decay_samples`."""
+    schedule: Literal["constant", "cosine", "step", "exponential", "wsd"] = "cosine"
+    """Learning rate after warm-up: constant, a half cosine down to a hundredth of `lr`, times
+    `lr_decay` at once (`step`) or little by little (`exponential`) every `lr_decay_samples`, or
+    constant with the half cosine over the last `lr_decay_samples` (`wsd`, warm-up-stable-decay)."""
 
     lr_decay: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Factor of the schedules `step` and `exponential`."""
 
     lr_decay_samples: PositiveInt = 20_000
-    """Samples over which `lr_decay` acts once."""
+    """Samples over which `lr_decay` acts once; with `wsd`, length of the final decay."""
 
     warmup_samples: Annotated[int, Field(ge=0)] = 1_000
     """Samples over which the learning rate rises from zero."""
@@ -79,8 +81,12 @@ class TrainingConfig(ObjectiveConfig):
     grad_clip: Annotated[float, Field(gt=0)] | None = 1.0
     """Largest norm of the gradient; null leaves it alone."""
 
-    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
-    """Decay per step of the averaged weights, which are the ones saved; 0 switches them off."""
+    ema_samples: Annotated[int, Field(ge=0)] = 2_000
+    """Half-life in samples of the averaged weights, which are validated and saved, at most a
+    twentieth of the samples seen; 0 saves the weights as they are."""
+
+    ema_decay: Decay | None = None
+    """Decay per step of the averaged weights, in place of `ema_samples`; kept for older files."""
 
     log_every: PositiveInt = 200
     """Samples between lines of ``metrics.jsonl``."""
@@ -105,6 +111,15 @@ class TrainingConfig(ObjectiveConfig):
 
     tracker: str | None = None
     """Where metrics go besides ``metrics.jsonl``, such as ``tensorboard``."""
+
+    @property
+    def ema_halflife(self) -> int:
+        """Half-life in samples of the averaged weights; 0 means that nothing is averaged."""
+        if self.ema_decay is None:
+            return self.ema_samples
+        if self.ema_decay == 0:
+            return 0
+        return max(1, round(self.batch_size * math.log(0.5) / math.log(self.ema_decay)))
 
     @model_validator(mode="after")
     def _check(self) -> TrainingConfig:

@@ -86,12 +86,14 @@ class Augmentation:
         """
         chosen = rng.random() < self.config.resample_share
         degrees = rng.uniform(-1, 1, 3) * self.config.rotate_degrees
-        scale = np.exp(rng.uniform(-1, 1) * np.log1p(self.config.zoom))
+        apart = self.config.zoom_axes == "apart"
+        scales = np.exp(rng.uniform(-1, 1, 3 if apart else 1) * np.log1p(self.config.zoom))
+        scales = scales * np.ones(3)
         if not chosen:
             return None
         if self.flat:
             degrees[:2] = 0
-        scales = np.array([scale, scale, 1.0 if self.flat else scale])
+            scales[2] = 1.0
         turn = Rotation.from_euler("xyz", degrees, degrees=True).as_matrix()
         # The turn is one in millimetres; in voxels of unequal sides it would shear the anatomy.
         spacing = np.asarray(spacing_mm)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ct_vae.config.run import RunConfig
@@ -10,12 +11,14 @@ from ct_vae.datasets.cache.cached_cases import CachedCases
 from ct_vae.datasets.cache.stored_volume import StoredVolume
 from ct_vae.datasets.patches import PatchDataset
 from ct_vae.datasets.sources.case import TrainingCase
-from ct_vae.datasets.sources.check import case_problems, patch_problems
+from ct_vae.datasets.sources.check import case_problems, holds_patch, patch_problems
 from ct_vae.datasets.sources.problems import refuse
 from ct_vae.errors import CtVaeError, InputError, NoInputError
 from ct_vae.preprocess.build import build_preprocessor
 
 Report = Callable[[str], None]
+# Cases named in one line.
+_NAMED = 5
 Load = Callable[[TrainingCase, bool], StoredVolume | None]
 
 
@@ -38,6 +41,7 @@ def build_patches(config: RunConfig, cases: Sequence[TrainingCase], report: Repo
     """
     refuse(case_problems(config, cases))
     volumes = load_cases(config, cases, report)
+    volumes = _large_enough(config, cases, volumes, report)
     training = config.training
     return PatchDataset(
         volumes,
@@ -48,6 +52,30 @@ def build_patches(config: RunConfig, cases: Sequence[TrainingCase], report: Repo
         config.data.augment,
         image_size(config),
     )
+
+
+def _large_enough(
+    config: RunConfig,
+    cases: Sequence[TrainingCase],
+    volumes: Sequence[StoredVolume],
+    report: Report,
+) -> list[StoredVolume]:
+    """The volumes that are trained on, with their weights; those smaller than a patch are told."""
+    pairs = list(zip(cases, volumes, strict=True))
+    small = [case.key for case, v in pairs if not holds_patch(v.shape, config)]
+    skips = config.data.small_volumes == "skip"
+    if small:
+        what = "left out" if skips else "filled up with air"
+        named = ", ".join(small[:_NAMED]) + (", ..." if len(small) > _NAMED else "")
+        report(f"{len(small)} training volume(s) smaller than a patch are {what}: {named}")
+    kept = [(case, v) for case, v in pairs if not (skips and case.key in small)]
+    if not kept:
+        raise InputError(
+            f"all {len(small)} training volumes are smaller than training.patch_size "
+            f"{list(config.patch_size)}",
+            "lower it, or set data.small_volumes to pad",
+        )
+    return [replace(v, weight=case.weight) for case, v in kept]
 
 
 def image_size(config: RunConfig) -> tuple[int, ...] | None:

@@ -29,7 +29,8 @@ class PatchDataset(Dataset[torch.Tensor]):
     in it. What reaches outside its volume is air.
 
     Args:
-        volumes: Oriented volumes; for two sides in ``patch_size`` their axial slices are used.
+        volumes: Oriented volumes, taken as often as their weights say; for two sides in
+            ``patch_size`` their axial slices are used.
         patch_size: Sides of a patch in voxels.
         length: Number of patches, those of the whole run.
         seed: Together with the index it decides everything about a patch.
@@ -67,6 +68,9 @@ class PatchDataset(Dataset[torch.Tensor]):
         self._foreground_share = foreground_share
         self._augmentation = Augmentation(augment or AugmentConfig(), self._flat)
         self._resize_to = resize_to
+        weights = np.array([volume.weight for volume in volumes])
+        # Equal weights draw as no weights do.
+        self._chances = np.cumsum(weights / weights.sum()) if np.ptp(weights) > 0 else None
 
     @property
     def case_count(self) -> int:
@@ -85,7 +89,7 @@ class PatchDataset(Dataset[torch.Tensor]):
         if not 0 <= index < self._length:
             raise IndexError(index)
         rng = np.random.default_rng([self._seed, index])
-        case = int(rng.integers(len(self._volumes)))
+        case = self._case(rng)
         corner = self._corner(case, rng)
         volume = self._volumes[case]
         patch = self._augmentation(
@@ -93,6 +97,12 @@ class PatchDataset(Dataset[torch.Tensor]):
         )[None]
         image = patch[..., 0] if self._flat else patch
         return image if self._resize_to is None else resize(image.float(), self._resize_to)
+
+    def _case(self, rng: np.random.Generator) -> int:
+        last = len(self._volumes) - 1
+        if self._chances is None:
+            return int(rng.integers(last + 1))
+        return min(last, int(np.searchsorted(self._chances, rng.random(), side="right")))
 
     def _corner(self, case: int, rng: np.random.Generator) -> NDArray[np.int64]:
         volume = self._volumes[case]

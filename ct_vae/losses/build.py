@@ -44,7 +44,7 @@ def build_objective(config: RunConfig, activation: nn.Module, device: torch.devi
         **{_window_term(window): weight for window, weight in losses.windows.items()},
     }
     return Objective(
-        Reconstruction(losses.recon_type, activation, losses.focal_gamma),
+        Reconstruction(losses.recon_type, activation, losses.focal_gamma, losses.charbonnier_eps),
         weights,
         _image_losses(losses, preprocess),
         _perceptual(losses, preprocess, device),

@@ -24,15 +24,20 @@ class Reconstruction:
         recon_type: A name that `reconstruction_loss` knows.
         activation: The decoder's output activation, a sigmoid for losses on logits.
         focal_gamma: Of ``bce_focal``.
+        charbonnier_eps: Of ``charbonnier``.
 
     Raises:
         ConfigError: If there is no loss of that name, or if the activation does not fit it.
     """
 
     def __init__(
-        self, recon_type: str, activation: nn.Module | None = None, focal_gamma: float = 2.0
+        self,
+        recon_type: str,
+        activation: nn.Module | None = None,
+        focal_gamma: float = 2.0,
+        charbonnier_eps: float = _CHARBONNIER_EPS,
     ) -> None:
-        self._loss = reconstruction_loss(recon_type, focal_gamma)
+        self._loss = reconstruction_loss(recon_type, focal_gamma, charbonnier_eps)
         self._on_logits = recon_type in LOGIT_LOSSES
         default = nn.Sigmoid() if self._on_logits else nn.Identity()
         self._activation = default if activation is None else activation
@@ -55,7 +60,9 @@ class Reconstruction:
         return self._loss(raw if self._on_logits else image, target)
 
 
-def reconstruction_loss(recon_type: str, focal_gamma: float = 2.0) -> Loss:
+def reconstruction_loss(
+    recon_type: str, focal_gamma: float = 2.0, charbonnier_eps: float = _CHARBONNIER_EPS
+) -> Loss:
     """The loss of that name, a function of reconstruction and target ``(B, C, *spatial)``.
 
     ``l1``, ``mse`` and ``charbonnier`` compare model units. ``bce`` and ``bce_focal`` take logits
@@ -64,6 +71,7 @@ def reconstruction_loss(recon_type: str, focal_gamma: float = 2.0) -> Loss:
     Args:
         recon_type: One of these names.
         focal_gamma: Of ``bce_focal``, 0 or at least 1.
+        charbonnier_eps: Of ``charbonnier``, in model units.
 
     Raises:
         ConfigError: If there is no loss of that name, or if gamma is out of range.
@@ -73,7 +81,7 @@ def reconstruction_loss(recon_type: str, focal_gamma: float = 2.0) -> Loss:
     losses: dict[str, Loss] = {
         "l1": functional.l1_loss,
         "mse": functional.mse_loss,
-        "charbonnier": charbonnier,
+        "charbonnier": partial(charbonnier, eps=charbonnier_eps),
         "bce": functional.binary_cross_entropy_with_logits,
         "bce_focal": partial(bce_focal, gamma=focal_gamma),
     }
@@ -82,12 +90,14 @@ def reconstruction_loss(recon_type: str, focal_gamma: float = 2.0) -> Loss:
     return losses[recon_type]
 
 
-def charbonnier(reconstruction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Absolute error with a round bottom, ``sqrt(d^2 + 0.001^2)`` (Charbonnier et al. 1994).
+def charbonnier(
+    reconstruction: torch.Tensor, target: torch.Tensor, eps: float = _CHARBONNIER_EPS
+) -> torch.Tensor:
+    """Absolute error with a round bottom, ``sqrt(d^2 + eps^2)`` (Charbonnier et al. 1994).
 
-    The least value is 0.001 in model units.
+    The least value is ``eps``, in model units.
     """
-    return (reconstruction - target).square().add(_CHARBONNIER_EPS**2).sqrt().mean()
+    return (reconstruction - target).square().add(eps**2).sqrt().mean()
 
 
 def bce_focal(logits: torch.Tensor, target: torch.Tensor, gamma: float) -> torch.Tensor:

@@ -58,6 +58,7 @@ def _of_network(shape: Shape, tanh_out: bool) -> dict[str, Any]:
         "padding_mode": style.padding_mode,
         "causal_axis": style.causal_axis,
         "strides": shape.steps,
+        "patch_size": shape.patch or (1,) * shape.spatial_dims,
         "attention at the levels": shape.attention,
         "mid_attn": shape.mid_attn and (shape.encoder_mid or shape.decoder_mid),
         "head_activation": shape.head_activation,
@@ -76,6 +77,7 @@ def _of_config(stored: ModelConfig) -> dict[str, Any]:
         "padding_mode": stored.padding_mode,
         "causal_axis": stored.causal_axis,
         "strides": stored.steps,
+        "patch_size": stored.patch,
         "attention at the levels": tuple(
             max(factor) in stored.attn_resolutions for factor in stored.factors
         ),

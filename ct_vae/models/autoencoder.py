@@ -6,6 +6,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 import torch
@@ -18,6 +19,7 @@ from ct_vae.models.agreement import refuse_contradictions
 from ct_vae.models.decoder import Decoder
 from ct_vae.models.description import Stage, feature_maps
 from ct_vae.models.encoder import Encoder
+from ct_vae.models.linear_code import dct_code, load_linear_code
 from ct_vae.models.shape import Shape
 from ct_vae.models.weights import load_into, load_weights, own_config
 
@@ -102,6 +104,10 @@ class Autoencoder(nn.Module, ABC):
         dims = shape.spatial_dims
         self.quant_conv = ConvND(dims, channels.encoded, channels.features, kernel=1)
         self.post_quant_conv = ConvND(dims, channels.latent, channels.decoded, kernel=1)
+        if shape.linear_skip:
+            self._check_skip(channels)
+            code = dct_code(channels.image, shape.factor, channels.latent)
+            load_linear_code(self.encoder, self.decoder, code)
 
     @property
     def factor(self) -> tuple[int, ...]:
@@ -111,7 +117,11 @@ class Autoencoder(nn.Module, ABC):
     @property
     def full_resolution_width(self) -> int:
         """Most channels that a feature map of the image's own size has, for memory estimates."""
-        return max(self.shape.channels[:2])
+        if not self.shape.has_patches:
+            return max(self.shape.channels[:2])
+        # A map of the first level holds as many numbers as one of this width would.
+        numbers = max(self.shape.channels[0], prod(self.shape.patch) * self.out_channels)
+        return -(-numbers // prod(self.shape.patch)) + self.shape.refine_channels + 1
 
     @property
     def output_activation(self) -> nn.Module:
@@ -203,6 +213,21 @@ class Autoencoder(nn.Module, ABC):
             raise InputError(
                 f"sides {tuple(x.shape[2:])} are not multiples of the factor {tuple(factor)}",
                 "pad the image, or use ct_vae.load_codec, which does",
+            )
+
+    def _check_skip(self, channels: Channels) -> None:
+        """Refuse a linear skip whose numbers would not be those of the latent."""
+        values = prod(self.shape.factor) * channels.image
+        if channels.decoded != channels.latent or channels.encoded != channels.features:
+            raise ConfigError(
+                f"linear_skip needs z_channels {channels.decoded} equal to embed_dim "
+                f"{channels.latent}, and double_z where there are log-variances"
+            )
+        if channels.latent > values or channels.image != channels.reconstruction:
+            raise ConfigError(
+                f"linear_skip: {channels.latent} channels of a latent for blocks of {values} "
+                f"values, {channels.image} image channels in and {channels.reconstruction} out",
+                "take fewer latent channels, and as many image channels out as in",
             )
 
     def _start(self, ckpt_path: str | Path | None) -> None:

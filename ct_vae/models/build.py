@@ -19,7 +19,10 @@ _MAGVIT = {"causal_axis", "downsample_mode"}
 _KINDS: dict[str, tuple[Any, set[str]]] = {
     "kl": (AutoencoderKL, _QUANTISED | _MAGVIT),
     "vq": (VQVAE, {"stage_2_inputs"} | _MAGVIT),
-    "magvit": (MagvitVQVAE, {"stage_2_inputs", "upsample_mode"}),
+    "magvit": (
+        MagvitVQVAE,
+        {"stage_2_inputs", "upsample_mode", "patch_size", "linear_skip", "refine_channels"},
+    ),
 }
 
 

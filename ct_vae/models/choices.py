@@ -35,6 +35,13 @@ class Choices(TypedDict, total=False):
             again, for less memory at about a third more time.
         output_activation: Whether a ``sigmoid`` turns the last convolution's output into model
             units in [0, 1]; ``identity`` by default.
+        patch_size: Voxels per side of the blocks that the first convolution turns into channels
+            and the last one back into voxels, one number or one for each axis; 1 by default. All
+            blocks of the network then work at ``1 / patch_size`` of the image's resolution.
+        linear_skip: Add a linear transform of each block of voxels to the latent, and its inverse
+            to the reconstruction, so that the network learns what a linear code misses.
+        refine_channels: Channels of two convolutions at full resolution whose result is added to
+            the reconstruction; 0, the default, means none.
     """
 
     norm: NormKind
@@ -47,6 +54,9 @@ class Choices(TypedDict, total=False):
     upsample_mode: Literal["nearest", "linear"]
     checkpointing: bool
     output_activation: OutputActivation | None
+    patch_size: int | Sequence[int]
+    linear_skip: bool
+    refine_channels: int
 
 
 def refuse_unknown(kind: type, choices: Mapping[str, Any]) -> None:

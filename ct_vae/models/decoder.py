@@ -47,7 +47,9 @@ class Decoder(nn.Module):
         self.up = nn.ModuleList([_Up(shape, i, before[i], in_channels) for i in levels])
         self.norm_out = shape.normalise(shape.channels[0])
         self.nonlinearity = shape.activation()
-        self.conv_out = shape.conv(shape.channels[0], out_channels)
+        self.conv_out = shape.last(out_channels)
+        self.skip = shape.synthesis(in_channels, out_channels)
+        self.refine = shape.refine(out_channels)
         self.activation = shape.output(tanh_out)
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
@@ -60,5 +62,6 @@ class Decoder(nn.Module):
         h = self.mid(self.conv_in(z))
         for level in reversed(self.up):
             h = level(h, z)
-        result: torch.Tensor = self.conv_out(self.nonlinearity(self.norm_out(h)))
+        image = self.conv_out(self.nonlinearity(self.norm_out(h)))
+        result: torch.Tensor = self.refine(image if self.skip is None else self.skip(z) + image)
         return result

@@ -32,7 +32,7 @@ class Encoder(nn.Module):
 
     def __init__(self, shape: Shape, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.conv_in = shape.conv(in_channels, shape.stem)
+        self.conv_in = shape.first(in_channels)
         before = (shape.stem, *shape.channels)
         self.down = nn.ModuleList(
             [_Down(shape, level, before[level]) for level in range(len(shape.channels))]
@@ -42,6 +42,7 @@ class Encoder(nn.Module):
         self.norm_out = shape.normalise(width)
         self.nonlinearity = shape.activation()
         self.conv_out = shape.conv(width, out_channels, shape.head_kernel)
+        self.skip = shape.analysis(in_channels, out_channels)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map ``(B, in_channels, *spatial)`` to ``(B, out_channels, *spatial / factor)``."""
@@ -50,4 +51,4 @@ class Encoder(nn.Module):
             h = level(h)
         h = self.nonlinearity(self.norm_out(self.mid(h)))
         result: torch.Tensor = self.conv_out(h)
-        return result
+        return result if self.skip is None else self.skip(x) + result

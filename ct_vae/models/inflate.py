@@ -49,6 +49,7 @@ def inflate(
         raise ConfigError(f"only 2-D networks are inflated, this one has {config.spatial_dims}")
     if how not in ("central", "averaged"):
         raise ConfigError(f"inflation is central or averaged, got {how!r}")
+    _refuse_patches(config, "inflated")
     if depth_stride not in (1, 2) or (how == "central" and depth_stride == 2):
         raise ConfigError(
             f"depth_stride {depth_stride} does not go with {how!r} inflation",
@@ -80,6 +81,7 @@ def merge_image_channels(model: AutoencoderKL, image_channels: int = 1) -> Autoe
     if image_channels != 1:
         raise ConfigError(f"image channels are merged into 1, not {image_channels}")
     config = model_config(model)
+    _refuse_patches(config, "merged into one image channel")
     if config.out_channels > 1 and (config.tanh_out or config.output_activation == "sigmoid"):
         curve = "the tangent of tanh_out" if config.tanh_out else "a sigmoid (output_activation)"
         raise ConfigError(f"the outputs cannot be merged before {curve}")
@@ -89,6 +91,15 @@ def merge_image_channels(model: AutoencoderKL, image_channels: int = 1) -> Autoe
     for name in (f"{_OUT}.weight", f"{_OUT}.bias"):
         state[name] = state[name].mean(0, keepdim=True)
     return _built(single, state, model)
+
+
+def _refuse_patches(config: ModelConfig, what: str) -> None:
+    if max(config.patch) > 1 or config.linear_skip or config.refine_channels:
+        raise ConfigError(
+            f"a network with patch_size {list(config.patch)}, linear_skip or refine_channels "
+            f"cannot be {what}",
+            "train it with the dimensions and channels that you need",
+        )
 
 
 def _deep(tensor: torch.Tensor, how: Inflation) -> torch.Tensor:

@@ -14,6 +14,9 @@ from ct_vae.models.quantized_autoencoder import QuantizedAutoencoder, refuse_dou
 from ct_vae.models.quantizers.choice import make_quantizer
 from ct_vae.models.shape import DownsampleMode, Shape, shape_of
 
+# Choices of the other kinds, and the values that say nothing.
+_FOREIGN = {"upsample_mode": None, "patch_size": 1, "linear_skip": False, "refine_channels": 0}
+
 
 class MagvitVQVAE(QuantizedAutoencoder):
     """Residual blocks without offsets, a decoder that the latent modulates, subvoxel upsampling.
@@ -49,7 +52,8 @@ class MagvitVQVAE(QuantizedAutoencoder):
         causal_axis: Axis (0, 1, 2 for X, Y, Z) along which a latent voxel sees no voxel after
             its own block; needs ``norm`` ``rms`` or ``layer`` and no attention.
         downsample_mode: ``conv`` strides, ``blur`` blurs before voxels are dropped.
-        choices: See `ct_vae.models.choices.Choices`; ``upsample_mode`` is not among them here.
+        choices: See `ct_vae.models.choices.Choices`; ``upsample_mode``, ``patch_size``,
+            ``linear_skip`` and ``refine_channels`` are not among them here.
 
     Raises:
         ConfigError: If the numbers do not fit together.
@@ -86,7 +90,7 @@ class MagvitVQVAE(QuantizedAutoencoder):
         **choices: Unpack[Choices],
     ) -> None:
         refuse_unknown(MagvitVQVAE, choices)
-        _refuse_upsample_mode(choices)
+        _refuse_foreign(choices)
         refuse_double(double_z)
         shape = shape_of(
             spatial_dims,
@@ -109,13 +113,14 @@ class MagvitVQVAE(QuantizedAutoencoder):
         self._start(ckpt_path)
 
 
-def _refuse_upsample_mode(choices: Choices) -> None:
-    if "upsample_mode" in choices:
-        raise ConfigError(
-            f"upsample_mode {choices['upsample_mode']!r} is not for this model, which always "
-            "moves channels to subvoxels",
-            "leave it out",
-        )
+def _refuse_foreign(choices: Choices) -> None:
+    for name, value in choices.items():
+        if name in _FOREIGN and value != _FOREIGN[name]:
+            raise ConfigError(
+                f"{name} {value!r} is not for MagvitVQVAE, which halves sides level by level and "
+                "moves channels to subvoxels",
+                "leave it out, or take AutoencoderKL or VQVAE",
+            )
 
 
 def _magvit(shape: Shape, causal_axis: int | None, downsample_mode: DownsampleMode) -> Shape:

@@ -11,6 +11,7 @@ from torch import nn
 from ct_vae.blocks.attention import SpatialSelfAttention
 from ct_vae.blocks.conv import check_causal_axis, per_axis
 from ct_vae.blocks.downsample import BlurDownsampleND, DownsampleND
+from ct_vae.blocks.patch import PatchEmbedND, PatchUnembedND, RefineND, patch_sides
 from ct_vae.blocks.resblock import ResBlockND
 from ct_vae.blocks.style import BlockStyle
 from ct_vae.blocks.upsample import SubvoxelUpsampleND, UpsampleND
@@ -46,6 +47,11 @@ class Shape:
             modulates.
         checkpointing: Whether training computes the inside of blocks twice.
         output_activation: What follows the decoder's last convolution.
+        patch: Voxels per side of the blocks that become channels of the first level; ``()`` means
+            1 along every axis.
+        linear_skip: Whether a linear transform of blocks runs beside encoder and decoder.
+        refine_channels: Channels of the convolutions at full resolution after the decoder's last;
+            0 for none.
 
     Raises:
         ConfigError: If a number is out of its range, or contradicts another.
@@ -69,8 +75,13 @@ class Shape:
     adaptive: bool = False
     checkpointing: bool = False
     output_activation: OutputActivation = "identity"
+    patch: tuple[int, ...] = ()
+    linear_skip: bool = False
+    refine_channels: int = 0
 
     def __post_init__(self) -> None:
+        if self.refine_channels < 0:
+            raise ConfigError(f"refine_channels is 0 or more, got {self.refine_channels}")
         if self.output_activation not in ("identity", "sigmoid"):
             raise ConfigError(
                 f"output_activation is identity or sigmoid, got {self.output_activation!r}"
@@ -90,12 +101,50 @@ class Shape:
     @property
     def factors(self) -> tuple[tuple[int, ...], ...]:
         """Voxels of the image per voxel of each level, along each axis."""
-        return factors_of(self.steps, self.spatial_dims)
+        return factors_of(self.steps, self.spatial_dims, self.patch or None)
 
     @property
     def factor(self) -> tuple[int, ...]:
         """Voxels of the image per latent voxel along each axis."""
         return self.factors[-1]
+
+    @property
+    def has_patches(self) -> bool:
+        """Whether the first level works on blocks of voxels."""
+        return any(side > 1 for side in self.patch)
+
+    def first(self, in_channels: int) -> nn.Module:
+        """The encoder's first convolution."""
+        if self.has_patches:
+            return PatchEmbedND(self.spatial_dims, in_channels, self.stem, self.patch)
+        return self.conv(in_channels, self.stem)
+
+    def last(self, out_channels: int) -> nn.Module:
+        """The decoder's last convolution."""
+        width = self.channels[0]
+        if self.has_patches:
+            return PatchUnembedND(self.spatial_dims, width, out_channels, self.patch)
+        return self.conv(width, out_channels)
+
+    def analysis(self, in_channels: int, encoded: int) -> PatchEmbedND | None:
+        """The linear transform beside the encoder, if there is one."""
+        if not self.linear_skip:
+            return None
+        return PatchEmbedND(self.spatial_dims, in_channels, encoded, self.factor)
+
+    def synthesis(self, latent_channels: int, out_channels: int) -> PatchUnembedND | None:
+        """The linear transform beside the decoder, if there is one."""
+        if not self.linear_skip:
+            return None
+        return PatchUnembedND(self.spatial_dims, latent_channels, out_channels, self.factor)
+
+    def refine(self, image_channels: int) -> nn.Module:
+        """The convolutions at full resolution, or what changes nothing."""
+        if not self.refine_channels:
+            return nn.Identity()
+        return RefineND(
+            self.spatial_dims, image_channels, self.refine_channels, self.style.padding_mode
+        )
 
     def res_block(self, in_channels: int, out_channels: int) -> ResBlockND:
         """A residual block of this network."""
@@ -209,6 +258,9 @@ def shape_of(  # noqa: PLR0913, PLR0917 - the numbers as constructors take them
         upsample_mode=upsample_mode,
         checkpointing=choices.get("checkpointing", False),
         output_activation=choices.get("output_activation") or "identity",
+        patch=patch_sides(choices.get("patch_size", 1), spatial_dims),
+        linear_skip=choices.get("linear_skip", False),
+        refine_channels=choices.get("refine_channels", 0),
     )
     return replace(shape, attention=_attending(shape, attn_resolutions))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from ct_vae.blocks.patch import RefineND
 from ct_vae.blocks.resblock import ResBlockND
 from ct_vae.config.model import ModelConfig
 from ct_vae.models.autoencoder import Autoencoder
@@ -30,8 +31,10 @@ def initial_model(config: ModelConfig, seed: int) -> Autoencoder:
         model = build_untrained(config)
     if config.ckpt_path is None:
         for block in model.modules():
-            if isinstance(block, ResBlockND):
+            if isinstance(block, ResBlockND | RefineND):
                 _zero(block.conv2)
+        if model.shape.linear_skip:
+            _leave_to_skip(model)
         if isinstance(model, AutoencoderKL):
             _narrow(model)
     return model
@@ -42,6 +45,17 @@ def _narrow(model: AutoencoderKL) -> None:
     rows = slice(model.latent_channels, None)
     for name, parameter in model.quant_conv.named_parameters():
         parameter[rows] = _FIRST_LOGVAR if name == "bias" else 0.1 * parameter[rows]
+
+
+@torch.no_grad()
+def _leave_to_skip(model: Autoencoder) -> None:
+    """Let a model begin as its linear code: nothing is added to it, and nothing mixed."""
+    for last in (model.encoder.conv_out, model.decoder.conv_out):
+        _zero(last)
+    for mixing in (model.quant_conv, model.post_quant_conv):
+        weight = mixing.get_parameter("weight")
+        weight.copy_(torch.eye(*weight.shape[:2]).reshape(weight.shape))
+        mixing.get_parameter("bias").zero_()
 
 
 @torch.no_grad()

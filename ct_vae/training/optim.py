@@ -37,5 +37,9 @@ def _share(config: TrainingConfig, samples: int) -> float:
         return float(config.lr_decay ** (samples // config.lr_decay_samples))
     if config.schedule == "exponential":
         return math.pow(config.lr_decay, samples / config.lr_decay_samples)
-    done = min(1.0, samples / max(1, config.samples - config.warmup_samples))
+    length = max(1, config.samples - config.warmup_samples)
+    if config.schedule == "wsd":
+        decay = min(config.lr_decay_samples, length)
+        samples, length = max(0, samples - (length - decay)), decay
+    done = min(1.0, samples / length)
     return _COSINE_FLOOR + (1 - _COSINE_FLOOR) * (1 + math.cos(math.pi * done)) / 2

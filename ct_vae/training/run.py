@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
@@ -16,6 +16,7 @@ from ct_vae.config.run import RunConfig
 from ct_vae.errors import ConfigError, CtVaeError, StoppedError
 from ct_vae.io.atomic.file import write_text
 from ct_vae.models.autoencoder import Autoencoder
+from ct_vae.models.linear_code import BlockKLT, load_linear_code
 from ct_vae.models.model_folder import remove_model
 from ct_vae.preprocess.build import build_preprocessor
 from ct_vae.training.checkpoints.checkpoint import Checkpoint, clear_checkpoints, save_checkpoint
@@ -25,7 +26,7 @@ from ct_vae.training.checkpoints.state import gather_state, restore_state, share
 from ct_vae.training.data.loader import Batches
 from ct_vae.training.data.run_data import RunData
 from ct_vae.training.distributed import World
-from ct_vae.training.ema import build_ema
+from ct_vae.training.ema import AveragedWeights
 from ct_vae.training.optim import learning_rate
 from ct_vae.training.reporting.pictures import clear_pictures
 from ct_vae.training.reporting.progress import Progress
@@ -53,7 +54,7 @@ class Run:
         self._hu_per_unit = build_preprocessor(config.preprocess).scale.hu_per_unit
         self._step = step
         self._model = cast(Autoencoder, self._step.generator.module)
-        self._ema = build_ema(self._model, config.training.ema_decay)
+        self._ema = AveragedWeights(self._model, config.training.ema_halflife)
         settings = config.training
         if settings.patience is not None and not data.validation:
             raise ConfigError(
@@ -92,6 +93,8 @@ class Run:
         """
         told: list[str] = []
         save_due = self._restore(told.append) if resume else False
+        if self.samples_seen == 0:
+            self._begin(told.append)
         quiet = not self._world.first
         progress = Progress(self.config.training.samples, self.samples_seen, quiet)
         for line in (*told, *self._plan()):
@@ -109,6 +112,25 @@ class Run:
                 self._go_on(Outlets(log, progress, tracker, stop), save_due)
         finally:
             tracker.close()
+
+    def _begin(self, report: Callable[[str], None]) -> None:
+        """Let a linear skip begin as the KLT of the first training patches."""
+        config = self.config.model
+        if not config.linear_skip or config.ckpt_path is not None:
+            return
+        klt = BlockKLT(config.factor)
+        for batch in self._first_batches():
+            klt.add(self._results.model_units(batch))
+        load_linear_code(self._model.encoder, self._model.decoder, klt.fit(config.embed_dim))
+        self._ema.module.load_state_dict(self._model.state_dict())
+        report(f"the linear skip begins as the KLT of {_STATISTICS_BATCHES} batches of patches")
+
+    def _first_batches(self) -> Iterator[torch.Tensor]:
+        """The patches with which the run begins, the same on all ranks."""
+        settings, alone = self.config.training, World(device=self._world.device)
+        size, seed = settings.batch_size, settings.seed
+        batches = Batches(self._data.train, settings.samples, size, seed, world=alone)
+        return islice(batches(0), _STATISTICS_BATCHES)
 
     def _go_on(self, outlets: Outlets, save_due: bool) -> None:
         settings = self.config.training
@@ -150,14 +172,15 @@ class Run:
             where = saved_at(self.folder)
             last = "nothing was saved" if where is None else f"the model of {where} samples is kept"
             raise CtVaeError(error.cause, f"{error.hint}; {last}") from error
+        samples = len(batch) * self._world.size
         if values is not None:
-            self._ema.update_parameters(self._model)
+            self._ema.follow(self._model, self.samples_seen + samples, samples)
         for notes in (self._batches.notes, self._step.notes):
             for note in notes:
                 outlets.progress.say(note)
                 outlets.log.write({"samples_seen": self.samples_seen, "note": note})
             notes.clear()
-        self.samples_seen += len(batch) * self._world.size
+        self.samples_seen += samples
         return values
 
     def _tell(self, values: StepValues, before: int, outlets: Outlets) -> None:
@@ -189,13 +212,9 @@ class Run:
             outlets.progress.note(self.samples_seen, metrics)
             outlets.tracker.write(metrics, self.samples_seen)
         if self._world.first:
-            settings = self.config.training
-            size, seed = settings.batch_size, settings.seed
-            alone = World(device=self._world.device)
-            batches = Batches(self._data.train, settings.samples, size, seed, world=alone)
             first = (
                 part
-                for batch in islice(batches(0), _STATISTICS_BATCHES)
+                for batch in self._first_batches()
                 for part in torch.split(batch, self._step.micro_batch)
             )
             pictures = [r.picture for r in results if r.picture is not None]

@@ -49,6 +49,8 @@ def test_it_does_not_change():
         ({"spatial_dims": 2, "base_ch": 8, "ch_mult": [1, 3]}, (2, 2), (8, 24), 8),
         ({"down_channels": [64, 128, 256]}, (4, 4, 4), (64, 128, 256), 64),
         ({"spatial_dims": 1, "base_ch": 8, "ch_mult": [2]}, (1,), (16,), 8),
+        ({"down_channels": [96], "patch_size": 4}, (4, 4, 4), (96,), 96),
+        ({"down_channels": [8, 9], "patch_size": [4, 4, 1]}, (8, 8, 2), (8, 9), 8),
     ],
 )
 def test_factor_and_widths_follow(numbers, factor, widths, stem):
@@ -91,6 +93,14 @@ def test_a_resolved_configuration_can_be_read_again():
         ({"resolution": 100}, "resolution 100 is not a multiple of the factor 8"),
         ({"ch_mult": [1, 2], "down_channels": [8, 8, 8]}, "3 levels and ch_mult 2"),
         ({"unknown": 1}, "Extra inputs"),
+        ({"patch_size": 0}, "greater than or equal to 1"),
+        ({"patch_size": [2, 2]}, r"patch_size \[2, 2\] needs one side for each of 3 axes"),
+        ({"linear_skip": True, "embed_dim": 3}, "z_channels 4 equal to embed_dim 3"),
+        ({"linear_skip": True, "double_z": False}, "linear_skip needs double_z true"),
+        (
+            {"linear_skip": True, "down_channels": [8], "norm_groups": 1, "spatial_dims": 1},
+            r"embed_dim 4 exceeds the 1 values of a block of \[1\]",
+        ),
     ],
 )
 def test_each_mistake_is_named(numbers, words):

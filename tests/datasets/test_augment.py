@@ -177,6 +177,30 @@ def test_zoom_changes_sizes_by_at_most_its_share_in_both_directions(flat):
     assert np.mean(np.log(factors)) == pytest.approx(0, abs=0.03)
 
 
+def test_axes_are_zoomed_apart_on_request():
+    """Widths of ramps along two axes tell the factors of each."""
+    sides = np.array([21, 21, 21])
+    config = AugmentConfig(zoom=0.4, resample_share=1.0, zoom_axes="apart")
+    ramps = [
+        np.broadcast_to(np.arange(90, dtype=np.int16).reshape(shape), (90, 90, 90))
+        for shape in ((90, 1, 1), (1, 90, 1))
+    ]
+    factors = []
+    for seed in range(100):
+        draws = [
+            Augmentation(config)(
+                cutter(ramp), np.array([35] * 3), sides, SPACING, np.random.default_rng(seed)
+            )
+            for ramp in ramps
+        ]
+        ends = (draws[0][20, 0, 0] - draws[0][0, 0, 0], draws[1][0, 20, 0] - draws[1][0, 0, 0])
+        factors.append([float(width) / 20 for width in ends])
+    logs = np.log(factors)
+    assert np.abs(logs).max() <= np.log(1.4) + 1e-3
+    assert abs(np.corrcoef(logs.T)[0, 1]) < 0.35
+    assert logs.std() > 0.15
+
+
 def test_a_slice_turns_in_its_plane():
     along = np.broadcast_to(np.arange(60, dtype=np.int16), (60, 60, 60))
     for seed in range(20):

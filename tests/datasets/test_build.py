@@ -96,7 +96,41 @@ def test_all_refused_cases_are_told_and_nothing_is_trained(tmp_path):
 def test_what_is_too_small_is_told_even_if_no_header_tells(tmp_path):
     write_volume(ct_volume((4, 13, 12)), tmp_path / "a.mha")
     with pytest.raises(ConfigError, match=r"a: training.patch_size \[8, 8, 8\] does not fit"):
-        build(run_config({"train": (str(tmp_path),)}))
+        build(run_config({"train": (str(tmp_path),), "small_volumes": "refuse"}))
+
+
+@pytest.mark.parametrize(("choice", "left"), [("pad", 2), ("skip", 1)])
+def test_small_volumes_are_padded_or_left_out_and_told(tmp_path, choice, left):
+    write_volume(ct_volume((4, 13, 12)), tmp_path / "a.mha")
+    write_volume(ct_volume((14, 13, 12)), tmp_path / "b.mha")
+    lines = []
+    config = run_config({"train": (str(tmp_path),), "small_volumes": choice})
+    patches = build(config, lines)
+    assert patches.case_count == left
+    assert sum("smaller than a patch" in line and line.endswith(": a") for line in lines) == 1
+    assert all(patches[i].shape == (1, 8, 8, 8) for i in range(len(patches)))
+
+
+def test_a_set_of_nothing_but_small_volumes_cannot_be_skipped(tmp_path):
+    write_volume(ct_volume((4, 13, 12)), tmp_path / "a.mha")
+    with pytest.raises(InputError, match="all 1 training volumes are smaller"):
+        build(run_config({"train": (str(tmp_path),), "small_volumes": "skip"}))
+
+
+def test_weights_of_a_datalist_reach_the_patches(tmp_path):
+    write_volumes(tmp_path, "a", "b", "c")
+    entries = [{"image": "a.nii.gz"}, {"image": "b.nii.gz", "weight": 2.5}]
+    data = write_list(tmp_path, training=entries, validation=["c.nii.gz"])
+    assert [v.weight for v in build(run_config(data))._volumes] == [1.0, 2.5]
+
+
+@pytest.mark.parametrize("weight", [0, -1, "2", True, None, [1]])
+def test_weights_that_are_no_positive_numbers_are_refused(tmp_path, weight):
+    write_volumes(tmp_path, "a", "b")
+    entries = [{"image": "a.nii.gz", "weight": weight}]
+    data = write_list(tmp_path, training=entries, validation=["b.nii.gz"])
+    with pytest.raises(ConfigError, match=r"training\[0\] 'weight' is a positive number, got"):
+        build(run_config(data))
 
 
 def test_headers_are_looked_at_before_anything_is_read(tmp_path, monkeypatch):
@@ -105,8 +139,9 @@ def test_headers_are_looked_at_before_anything_is_read(tmp_path, monkeypatch):
     )
     write_volumes(tmp_path, "a")
     write_volumes(tmp_path, "b", shape=(4, 13, 12))
+    data = write_list(tmp_path, training=["a.nii.gz", "b.nii.gz"])
     with pytest.raises(ConfigError, match="does not fit"):
-        build(run_config(write_list(tmp_path, training=["a.nii.gz", "b.nii.gz"])))
+        build(run_config(data | {"small_volumes": "refuse"}))
 
 
 def fill(config, ready, start, results):

@@ -1,4 +1,5 @@
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -164,6 +165,21 @@ def test_the_whole_volume_is_reached():
     data = PatchDataset([volume((6, 5, 4))], (3, 3, 3), 400, 0, 0.0)
     seen = np.unique(np.concatenate([data[i].numpy().ravel() for i in range(400)]))
     assert set(range(6 * 5 * 4)) <= set(seen.tolist())
+
+
+def test_volumes_are_taken_as_often_as_their_weights_say():
+    marks = [replace(volume((4, 4, 4), i), weight=w) for i, w in enumerate((1.0, 3.0, 0.5))]
+    data = PatchDataset(marks, (2, 2, 2), 2000, 0, 0.0)
+    counts = np.bincount([int(data[i].flatten()[0]) for i in range(2000)], minlength=3)
+    expected = 2000 * np.array([1.0, 3.0, 0.5]) / 4.5
+    assert np.abs(counts - expected).max() < 4 * np.sqrt(expected.max())
+
+
+def test_equal_weights_draw_as_no_weights_do():
+    plain = [volume((6, 6, 6)), volume((6, 6, 6), 40)]
+    weighted = [replace(v, weight=2.5) for v in plain]
+    one, other = (PatchDataset(v, (4, 4, 4), 20, 0, 0.5) for v in (plain, weighted))
+    assert all(torch.equal(one[i], other[i]) for i in range(20))
 
 
 def test_no_volume_is_refused_and_the_end_is_an_index_error():

@@ -30,6 +30,26 @@ MODELS = {
     "kl replicate": (AutoencoderKL, {**_PLAIN, "padding_mode": "replicate", "norm": "rms"}),
     "kl reflect": (AutoencoderKL, {**_PLAIN, "padding_mode": "reflect"}),
     "kl circular": (AutoencoderKL, {**_PLAIN, "padding_mode": "circular", "norm": "rms"}),
+    "kl patch": (
+        AutoencoderKL,
+        {
+            **_PLAIN,
+            "ch_mult": (2,),
+            "patch_size": 4,
+            "linear_skip": True,
+            "refine_channels": 3,
+            "norm": "layer",
+        },
+    ),
+    "kl patch group, levels": (
+        AutoencoderKL,
+        {"ch_mult": (2, 3), "patch_size": (2, 1, 4), "linear_skip": True, "norm_groups": 2},
+    ),
+    "vq patch": (
+        VQVAE,
+        {"ch_mult": (2,), "patch_size": (4, 4, 2), "linear_skip": True, "quantizer": "fsq"}
+        | {"norm": "rms", "refine_channels": 2, "padding_mode": "replicate"},
+    ),
     "vq ema": (VQVAE, {"codebook_size": 16, "embed_dim": 4}),
     "vq fsq": (VQVAE, {"quantizer": "fsq", "norm": "layer", **_PLAIN}),
     "vq lfq": (VQVAE, {"quantizer": "lfq", "embed_dim": 6, **_PLAIN}),

@@ -22,6 +22,16 @@ MEMBERS: dict[str, tuple[type[Autoencoder], dict[str, Any]]] = {
     "vq-ema": (VQVAE, {"codebook_size": 32, "embed_dim": 3}),
     "vq-fsq": (VQVAE, {"quantizer": "fsq", "levels": (5, 4, 3)}),
     "vq-lfq": (VQVAE, {"quantizer": "lfq", "embed_dim": 4}),
+    "kl-patch": (
+        AutoencoderKL,
+        {"ch_mult": (1,), "patch_size": 2, "linear_skip": True, "refine_channels": 3}
+        | {"z_channels": 2, "embed_dim": 2},
+    ),
+    "vq-patch": (
+        VQVAE,
+        {"ch_mult": (1,), "patch_size": 2, "linear_skip": True}
+        | {"quantizer": "fsq", "levels": (5, 4)},
+    ),
     "magvit": (MagvitVQVAE, {"levels": (5, 4, 3)}),
     "magvit-blur": (MagvitVQVAE, {"levels": (5, 4, 3), "downsample_mode": "blur"}),
     "magvit-causal": (

@@ -43,6 +43,11 @@ def saved(folder, **numbers):
         ({"head_activation": False}, {}, "head_activation is False there and True here"),
         ({"upsample_mode": "linear"}, {}, "upsample_mode is linear there and nearest here"),
         ({"strides": ((2, 2, 1),)}, {}, r"strides is \(\(2, 2, 1\),\) there and \(\(2, 2, 2\),\)"),
+        (
+            {"patch_size": (2, 4, 1)},
+            {"patch_size": (4, 2, 1)},
+            r"patch_size is \(2, 4, 1\) there and \(4, 2, 1\) here",
+        ),
         ({"attn_resolutions": (2,)}, {}, r"attention at the levels is \(False, True\) there"),
         ({"mid_attn": False}, {}, "mid_attn is False there and True here"),
         (FSQ, {"levels": (4, 5)}, r"levels is \(5, 4\) there and \(4, 5\) here"),

@@ -19,7 +19,7 @@ TINY = {"base_ch": 8, "ch_mult": (1, 2), "resolution": 16}
         (VQVAE, {"downsample_mode": "blur"}, "VQVAE takes no downsample_mode"),
         (VQVAE, {"stage_2_inputs": "mean"}, "VQVAE takes no stage_2_inputs; leave it out"),
         (MagvitVQVAE, {"chekpointing": True}, "no chekpointing, did you mean checkpointing"),
-        (MagvitVQVAE, {"upsample_mode": "nearest"}, "'nearest' is not for this model"),
+        (MagvitVQVAE, {"upsample_mode": "nearest"}, "'nearest' is not for MagvitVQVAE"),
         (AutoencoderKL, {"choices": 1}, "AutoencoderKL takes no choices"),
         (AutoencoderKL, {"upsample_mode": "subvoxel"}, "nearest or linear, got 'subvoxel'"),
         (VQVAE, {"upsample_mode": "subvoxel"}, "nearest or linear, got 'subvoxel'"),
@@ -48,10 +48,14 @@ def test_every_choice_is_taken(kind):
         "upsample_mode": "linear",
         "checkpointing": True,
         "output_activation": "sigmoid",
+        "patch_size": 2,
+        "linear_skip": True,
+        "refine_channels": 2,
     }
     assert given.keys() == Choices.__annotations__.keys()
     if kind is MagvitVQVAE:
-        del given["upsample_mode"]
+        for name in ("upsample_mode", "patch_size", "linear_skip", "refine_channels"):
+            del given[name]
     with pytest.warns(UserWarning, match="random weights"):
         model = kind(**TINY, **given)
     for name in ("encoder_mid", "decoder_mid", "head_activation", "checkpointing"):

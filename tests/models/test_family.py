@@ -46,8 +46,9 @@ def test_every_axis_has_the_strides_it_was_given(member):
     model = make_member(
         member, "rms", ch_mult=(1, 2, 2), strides=((2, 2, 1), (2, 1, 1)), attn_resolutions=()
     )
-    assert model.factor == (4, 2, 1)
-    x = noise(1, 1, 8, 4, 3)
+    patch = MEMBERS[member][1].get("patch_size", 1)
+    assert model.factor == (4 * patch, 2 * patch, patch)
+    x = noise(1, 1, 8 * patch, 4 * patch, 3 * patch)
     latent = latent_of(model, x)
     assert latent.shape[2:] == (2, 2, 3)
     assert model.decode(latent).shape == x.shape

@@ -38,6 +38,16 @@ def test_cosine_ends_at_a_hundredth_and_is_halfway_in_the_middle():
     )
 
 
+def test_wsd_stays_and_falls_at_the_end_whatever_the_length():
+    settings = {"schedule": "wsd", "lr_decay_samples": 200}
+    short, long = (config(samples=n, **settings) for n in (600, 1000))
+    assert {learning_rate(short, seen) for seen in range(100, 401, 50)} == {1.0}
+    assert learning_rate(short, 500) == pytest.approx(0.505)
+    assert learning_rate(short, 600) == pytest.approx(0.01)
+    for seen in range(0, 400, 20):
+        assert learning_rate(short, seen) == learning_rate(long, seen)
+
+
 def test_constant_stays():
     rates = {learning_rate(config(schedule="constant"), seen) for seen in (100, 500, 1000)}
     assert rates == {1.0}
@@ -55,7 +65,7 @@ def test_step_falls_at_once_and_exponential_little_by_little():
         assert learning_rate(little, seen) == pytest.approx(0.5 ** (seen / 100))
 
 
-@given(st.integers(0, 2000), st.sampled_from(["step", "exponential", "cosine", "constant"]))
+@given(st.integers(0, 2000), st.sampled_from(["step", "exponential", "cosine", "constant", "wsd"]))
 def test_after_warm_up_the_rate_never_rises(seen, schedule):
     settings = config(schedule=schedule, lr_decay_samples=70)
     assert learning_rate(settings, seen + 101) <= learning_rate(settings, seen + 100)

@@ -25,6 +25,7 @@ class StoredVolume:
         body_counts: ``(X,)`` number of voxels above -500 HU in each plane of the first axis.
         path: File that holds the voxels, as ``.npy`` in C order; ``None`` if they are in memory.
         offset: Where they begin in it, in bytes.
+        weight: How often patches are taken from it, relative to other volumes.
     """
 
     shape: Triple
@@ -32,6 +33,7 @@ class StoredVolume:
     body_counts: NDArray[np.int64]
     path: Path | None = None
     offset: int = 0
+    weight: float = 1.0
     _voxels: NDArray[np.int16] | None = field(default=None, repr=False)
 
     @classmethod

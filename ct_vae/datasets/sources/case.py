@@ -31,6 +31,11 @@ class TrainingCase(Protocol):
         """What else decides about them."""
         ...
 
+    @property
+    def weight(self) -> float:
+        """How often patches are taken from it, relative to the other training cases."""
+        ...
+
     def load(self) -> Volume:
         """Read or make the volume."""
         ...
@@ -48,6 +53,7 @@ class FileCase:
         owner: Digest of the same, or of what its DICOM headers say; ``""`` if nothing does.
         options: How it is read.
         split_by: Digest of what stands for the patient where a split has to be made.
+        weight: How often patches are taken from it, relative to the other training cases.
     """
 
     key: str
@@ -57,6 +63,7 @@ class FileCase:
     owner: str = field(default="", repr=False)
     options: ReadOptions = field(default_factory=ReadOptions)
     split_by: str = field(default="", repr=False)
+    weight: float = 1.0
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -100,6 +107,11 @@ class PhantomCase:
     def recipe(self) -> str:
         """Anatomy, seed and spacing."""
         return f"phantom {self.key} {self.spacing_mm}"
+
+    @property
+    def weight(self) -> float:
+        """Generated cases count alike."""
+        return 1.0
 
     def load(self) -> Volume:
         """Generate the volume."""

@@ -62,19 +62,26 @@ def validation_problems(cases: Sequence[TrainingCase]) -> list[CtVaeError]:
     return problems
 
 
+def holds_patch(shape: Sequence[int], config: RunConfig) -> bool:
+    """Whether a training patch fits into a volume with these sides."""
+    patch = config.patch_size
+    return all(side <= room for side, room in zip(patch, shape[: len(patch)], strict=True))
+
+
 def patch_problems(key: str, shape: Sequence[int], config: RunConfig) -> list[CtVaeError]:
-    """What hinders cutting patches from a volume with these sides, in the model's orientation."""
+    """Problems of a volume with these sides, in the model's orientation, that is too small."""
+    if config.data.small_volumes != "refuse" or holds_patch(shape, config):
+        return []
     patch = config.patch_size
     sides = tuple(shape)[: len(patch)]
-    if all(side <= room for side, room in zip(patch, sides, strict=True)):
-        return []
     factor = config.model.factor
     largest = [min(p, n) // f * f for p, n, f in zip(patch, sides, factor, strict=True)]
     found = " x ".join(map(str, shape))
     hint = f"it takes patches of at most {largest}" if min(largest) else "leave it out"
     return [
         ConfigError(
-            f"{key}: training.patch_size {list(patch)} does not fit into its {found} voxels", hint
+            f"{key}: training.patch_size {list(patch)} does not fit into its {found} voxels",
+            f"{hint}, or set data.small_volumes to pad or skip",
         )
     ]
 

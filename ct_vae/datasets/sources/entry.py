@@ -25,6 +25,7 @@ class Listed:
         folder: What a relative path is relative to.
         patient: Whose volume it is, if the list says so.
         options: How it is read.
+        weight: How often patches are taken from it, relative to the other training cases.
     """
 
     where: str
@@ -33,6 +34,7 @@ class Listed:
     folder: Path
     patient: str | None = None
     options: ReadOptions = field(default_factory=ReadOptions)
+    weight: float = 1.0
 
     @property
     def path(self) -> Path:

@@ -112,6 +112,7 @@ def _listed(entry: Listed, pattern: str | None, scanned: dict[Path, list[FoundSe
         owner=owner,
         options=entry.options,
         split_by=owner or digest(listed_key(entry.text)),
+        weight=entry.weight,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,10 @@ from ct_vae.io import ReadOptions
 
 _LISTS: dict[str, Side] = {"training": "train", "validation": "val", "test": "test"}
 _PATIENT_KEYS = ("patient", "subject")
-_SHAPE = "entries are paths, or objects with one path under 'image' and perhaps a 'patient'"
+_SHAPE = (
+    "entries are paths, or objects with one path under 'image' and perhaps a 'patient' and a "
+    "'weight'"
+)
 
 
 def read_datalist(path: Path, problem: Problem) -> list[Listed]:
@@ -66,7 +70,11 @@ def _entry(item: Any, where: str, side: Side, folder: Path, options: ReadOptions
     patients = {str(value).strip() for value in named.values()}
     if len(patients) > 1:
         raise ConfigError(f"{where} names two patients, {' and '.join(sorted(patients))}")
-    return Listed(where, side, image, folder, patients.pop() if patients else None, options)
+    weight = item.get("weight", 1) if isinstance(item, dict) else 1
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < inf:
+        raise ConfigError(f"{where} 'weight' is a positive number, got {json.dumps(weight)}")
+    patient = patients.pop() if patients else None
+    return Listed(where, side, image, folder, patient, options, float(weight))
 
 
 def _read_options(given: Any) -> ReadOptions:

@@ -196,6 +196,9 @@ def model_config(model: AutoencoderKL) -> ModelConfig:
         dropout=style.dropout,
         checkpointing=shape.checkpointing,
         stage_2_inputs=model.stage_2_inputs,
+        patch_size=shape.patch if shape.has_patches else 1,
+        linear_skip=shape.linear_skip,
+        refine_channels=shape.refine_channels,
     )
 
 

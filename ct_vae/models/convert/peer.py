@@ -213,6 +213,9 @@ def common_limits(config: ModelConfig) -> list[str]:
         "strides other than 2": config.strides is not None
         and any(n != 2 for step in config.strides for n in _axes(step)),
         f"padding_mode {config.padding_mode!r}": config.padding_mode != "zeros",
+        f"patch_size {list(config.patch)}": max(config.patch) > 1,
+        "a linear_skip": config.linear_skip,
+        f"{config.refine_channels} refine_channels": config.refine_channels > 0,
         f"output_activation {config.output_activation!r}": config.output_activation == "sigmoid",
         "different numbers of groups by level": config.norm == "group" and not groups(config),
     }

@@ -52,7 +52,7 @@ class Networks:
                 discriminator.
         """
         weights = _FLOAT32 * (self.parameters + self.discriminator_parameters)
-        averaged = self._config.training.ema_decay > 0
+        averaged = self._config.training.ema_halflife > 0
         patch = _FLOAT32 * math.prod(self._config.image_size) * self._config.model.in_channels
         return {
             "weights": weights,

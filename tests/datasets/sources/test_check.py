@@ -35,7 +35,7 @@ def test_everything_is_told_at_once_before_a_volume_is_read(tmp_path, monkeypatc
         training=["a.nii.gz", "gone.nii.gz", "thin.nii.gz", {"image": "b.nii.gz", "patient": 1}],
         validation=[{"image": "c.nii.gz", "patient": 1}, "broken.nii.gz"],
     )
-    text = told(run_config(data))
+    text = told(run_config(data | {"small_volumes": "refuse"}))
     for words in (
         "4 problems",
         "training[1] gone.nii.gz is missing",
@@ -56,7 +56,7 @@ def test_a_patch_that_no_phantom_holds_is_refused_before_one_is_made(monkeypatch
     monkeypatch.setattr(
         "ct_vae.datasets.sources.case.make_phantom", lambda *_: pytest.fail("it was made")
     )
-    data = {"phantoms": {"train": 2, "spacing_mm": (30.0, 30.0, 30.0)}}
+    data = {"phantoms": {"train": 2, "spacing_mm": (30.0, 30.0, 30.0)}, "small_volumes": "refuse"}
     text = told(run_config(data, {"patch_size": (8, 8, 16)}))
     assert "2 problems" in text
     assert "abdomen_0001: training.patch_size [8, 8, 16] does not fit into its 13 x 9 x 10" in text
@@ -73,14 +73,14 @@ def test_patches_are_laid_along_the_axes_of_the_model(tmp_path):
     """The thin axis of the source is the first of the model."""
     affine = np.array([[0, 0, 3, 1], [-2, 0, 0, 2], [0, 1.5, 0, 3], [0, 0, 0, 1.0]])
     write_volume(ct_volume((12, 12, 4), affine), tmp_path / "a.nii")
-    data = {"train": (str(tmp_path),)}
+    data = {"train": (str(tmp_path),), "small_volumes": "refuse"}
     assert "its 4 x 12 x 12 voxels" in told(run_config(data))
     assert checked_split(run_config(data, {"patch_size": (4, 12, 12)})).train
 
 
 def test_slices_of_a_2d_model_need_two_sides(tmp_path):
     write_volumes(tmp_path, "a", shape=(13, 10, 2))
-    data = {"train": (str(tmp_path),)}
+    data = {"train": (str(tmp_path),), "small_volumes": "refuse"}
     model = {"spatial_dims": 2}
     assert checked_split(run_config(data, {"patch_size": (8, 8)}, model=model)).train
     assert "does not fit" in told(run_config(data, {"patch_size": (8, 12)}, model=model))
@@ -88,7 +88,8 @@ def test_slices_of_a_2d_model_need_two_sides(tmp_path):
 
 def test_a_volume_that_takes_no_patch_at_all_is_to_be_left_out(tmp_path):
     write_volumes(tmp_path, "a", shape=(13, 3, 11))
-    assert told(run_config({"train": (str(tmp_path),)})).endswith("leave it out")
+    text = told(run_config({"train": (str(tmp_path),), "small_volumes": "refuse"}))
+    assert text.endswith("leave it out, or set data.small_volumes to pad or skip")
 
 
 @pytest.mark.parametrize("spacing", [(0.7, 2.0, 3.1), (3.0, 1.0, 2.5), (1.3, 1.7, 1.9)])

@@ -35,7 +35,21 @@ GAN = {
     "micro_batch_size": 2,
     "kl_anneal_samples": 40,
 }
-KINDS = {"kl": (SMALL_MODEL, GAN), "vq": (SMALL_CODES["vq"], {"ema_decay": 0.9})}
+PATCH = SMALL_MODEL.model_copy(
+    update={
+        "down_channels": (8,),
+        "patch_size": 4,
+        "linear_skip": True,
+        "refine_channels": 2,
+        "norm": "layer",
+        "norm_groups": None,
+    }
+)
+KINDS = {
+    "kl": (SMALL_MODEL, GAN),
+    "vq": (SMALL_CODES["vq"], {"ema_decay": 0.9}),
+    "patch": (PATCH, {"ema_samples": 20, "schedule": "wsd", "lr_decay_samples": 30}),
+}
 VALIDATION = [ct_volume()] * 2
 
 

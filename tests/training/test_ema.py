@@ -1,0 +1,61 @@
+import pytest
+import torch
+from torch import nn
+
+from ct_vae.config.training import TrainingConfig
+from ct_vae.training.ema import AveragedWeights
+
+
+def followed(halflife, steps, batch, value=lambda seen: 1.0):
+    """The average of one weight that begins at 0 and takes ``value`` after each step."""
+    model = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(model.weight)
+    average = AveragedWeights(model, halflife)
+    for step in range(1, steps + 1):
+        nn.init.constant_(model.weight, value(step * batch))
+        average.follow(model, step * batch, batch)
+    return average.module.weight.item()
+
+
+def test_the_first_weights_are_forgotten_early():
+    """However long the half-life is."""
+    assert followed(10**9, steps=100, batch=1) > 0.999
+
+
+@pytest.mark.parametrize("batch", [1, 2, 8, 32, 128])
+def test_batch_size_changes_nothing_once_warm(batch):
+    """A weight that jumps at 40,960 samples is half followed a half-life later."""
+    jump = 40_960
+
+    def value(seen):
+        return float(seen > jump)
+
+    steps = (jump + 1024) // batch
+    assert followed(1024, steps, batch, value) == pytest.approx(0.5, abs=1e-4)
+
+
+def test_the_average_is_at_most_a_twentieth_of_the_run_old():
+    """Of weights that grow with the samples, it lags by no more than the memory allows."""
+    seen = 4000
+    lag = seen - followed(10**9, steps=seen // 4, batch=4, value=float)
+    assert 0 < lag < 0.05 * seen / 0.6
+
+
+def test_a_half_life_of_0_follows_at_once():
+    assert followed(0, steps=3, batch=4, value=float) == 12.0
+
+
+def test_buffers_are_those_of_the_model():
+    model = nn.BatchNorm1d(1)
+    average = AveragedWeights(model, 100)
+    model.running_mean.fill_(3.0)
+    average.follow(model, 10, 1)
+    assert average.module.running_mean.item() == 3.0
+
+
+def test_the_older_key_is_turned_into_a_half_life():
+    assert TrainingConfig(ema_decay=0.5, batch_size=4).ema_halflife == 4
+    assert TrainingConfig(ema_decay=0.0).ema_halflife == 0
+    assert TrainingConfig(ema_samples=300).ema_halflife == 300
+    assert torch.isclose(torch.tensor(0.98 ** (137 / 4)), torch.tensor(0.5), atol=1e-2)
+    assert TrainingConfig(ema_decay=0.98, batch_size=4).ema_halflife == 137
