@@ -61,11 +61,21 @@ class Passage:
 
     def __call__(self, volume: torch.Tensor) -> torch.Tensor:
         """Features of an image ``(1, 1, X, Y, Z)``, or the image of a latent, on the CPU."""
+        self._note_autocast()
         if self.plan is not None:
             return self._stream(volume)
         operator = self.network.features if self.half == "encode" else self.network.decode
         shrink = (1, 1, 1) if self.half == "encode" else self.network.factor
         return run_tiled(self._on_device(operator), volume, self.record, shrink)
+
+    def _note_autocast(self) -> None:
+        """Record that the caller's context lowers the precision, which moves values by percents."""
+        device = self.network.device.type
+        if torch.is_autocast_enabled(device):
+            dtype = str(torch.get_autocast_dtype(device)).removeprefix("torch.")
+            self.warnings.append(
+                f"{self.half}: computed under autocast in {dtype}; results differ from float32"
+            )
 
     def _stream(self, volume: torch.Tensor) -> torch.Tensor:
         encodes = self.half == "encode"

@@ -113,9 +113,8 @@ def run(module, x, slab_bytes, kind="device"):
     """The exact result, in slabs and spools of choice."""
     steps = steps_of(module, tuple(x.shape[1:]), x.dtype)
     plan = plan_streams(steps, 2**40, slab_bytes=slab_bytes)
-    if kind == "disk":
-        files = dict.fromkeys(plan.kinds, "disk")
-        plan = replace(plan, kinds=files, disk_bytes=sum(step.bytes for step in steps))
+    size = sum(step.bytes for step in steps) if kind == "disk" else 0
+    plan = replace(plan, kinds=dict.fromkeys(plan.kinds, kind), disk_bytes=size)
     result = torch.full((1, *steps[-1].shape), torch.nan, dtype=x.dtype)
     starts = []
 

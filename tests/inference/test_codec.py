@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -164,6 +166,31 @@ def test_slabs_that_the_device_does_not_hold_are_halved_and_told(monkeypatch):
     np.testing.assert_allclose(latent.array, CODEC.encode(volume).array, atol=1e-5)
     assert len(latent.record.warnings) == 2
     assert "halved" in latent.record.warnings[0]
+
+
+@pytest.mark.parametrize("kind", ["device", "host", "disk"])
+def test_autocast_around_a_codec_costs_precision_and_no_more_and_is_recorded(monkeypatch, kind):
+    volume, real, told = ct_volume((40, 24, 24)), execution_plan.plan_streams, []
+
+    def plan(steps, *budgets):
+        files = sum(step.bytes for step in steps) if kind == "disk" else 0
+        planned = real(steps, *budgets)
+        return replace(planned, kinds=dict.fromkeys(planned.kinds, kind), disk_bytes=files)
+
+    monkeypatch.setattr(execution_plan, "plan_streams", plan)
+    codec = small_codec()
+    codec.warn = told.append
+    precise = codec.encode(volume)
+    with torch.autocast("cpu", torch.bfloat16):
+        reduced = codec.encode(volume)
+        decoded = codec.decode(precise)
+    assert_close(torch.tensor(reduced.array), torch.tensor(precise.array), 0.03)
+    expected = codec.decode(precise)
+    assert_close(torch.tensor(decoded.voxels), torch.tensor(expected.voxels), 0.03)
+    note = "computed under autocast in bfloat16; results differ from float32"
+    assert reduced.record.warnings == (f"encode: {note}",)
+    assert precise.record.warnings == ()
+    assert told == [f"warning: {half}: {note}" for half in ("encode", "decode")]
 
 
 def test_a_latent_is_not_done_anew_for_thinner_slabs():

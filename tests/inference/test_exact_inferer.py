@@ -9,6 +9,7 @@ from ct_vae.config.preprocess import PreprocessConfig
 from ct_vae.errors import ConfigError, InputError
 from ct_vae.grid import Grid
 from ct_vae.inference.exact_inferer import ExactInferer
+from tests._asserts import assert_close
 from tests._small import SMALL_CODES, SMALL_MODEL, small_model
 
 
@@ -22,6 +23,17 @@ def test_it_gives_what_the_network_gives_for_the_whole(part, base):
     with torch.no_grad():
         expected = network(images)
     assert torch.allclose(inferer(images, network), expected, rtol=1e-4, atol=1e-2)
+
+
+def test_automatic_mixed_precision_costs_precision_and_no_more():
+    network = part_of("reconstruct", small_model(), PreprocessConfig())
+    image = network.example((5, 3, 4))
+    with torch.no_grad():
+        expected = network(image)
+    with torch.autocast("cpu", torch.bfloat16):
+        result = ExactInferer()(image, network)
+    assert result.dtype == torch.float32
+    assert_close(result, expected, 0.03)
 
 
 def test_a_2d_network_takes_a_volume_slice_by_slice():

@@ -38,6 +38,8 @@ class Spool:
 
     def append(self, slab: torch.Tensor) -> None:
         """Write the next slices ``(1, C, n, Y, Z)``."""
+        # A file would take the bytes of another type for as many other numbers.
+        assert slab.dtype == self.dtype, f"a map of {self.dtype} is given slices of {slab.dtype}"
         slab = slab.contiguous(memory_format=torch.channels_last_3d)
         if self.moments is not None:
             self.moments.add(slab)

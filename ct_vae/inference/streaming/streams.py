@@ -15,7 +15,11 @@ from ct_vae.inference.streaming.group_norm import rows_of
 
 
 class Stream(ABC):
-    """A map ``(C, X, Y, Z)`` of which slabs are read once, from front to back."""
+    """A map ``(C, X, Y, Z)`` of which slabs are read once, from front to back.
+
+    Slabs have the stream's own dtype, whatever its operator computes in: under autocast a
+    convolution returns bfloat16, and buffers downstream are laid out for the dtype of the plan.
+    """
 
     def __init__(self, shape: Shape, dtype: torch.dtype, device: torch.device) -> None:
         self.shape, self.dtype, self.device = shape, dtype, device
@@ -156,7 +160,7 @@ class PerSliceStream(Stream):
 
     def read(self, count: int) -> torch.Tensor:
         """Read all sources and run the operator."""
-        return self._run(*(each.read(count) for each in self._sources))
+        return self._run(*(each.read(count) for each in self._sources)).to(self.dtype)
 
 
 class RepeatedStream(Stream):

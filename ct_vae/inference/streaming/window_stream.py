@@ -55,7 +55,8 @@ class WindowStream(Stream):
         if self._rest is not None:
             part, self._rest = self._rest, None
         else:
-            part = self._run(self._lines.advance(-(-count // self._reach.repeats)))
+            lines = self._lines.advance(-(-count // self._reach.repeats))
+            part = self._run(lines).to(self.dtype)
         if part.shape[2] > count:
             self._rest = part[:, :, count:]
         return part[:, :, :count]

@@ -48,6 +48,26 @@ def test_float32_is_as_good(name, decodes):
     assert_close(run(module, x, 4_000), whole, 1e-5)
 
 
+@NAME
+@pytest.mark.parametrize("decodes", [False, True])
+def test_under_autocast_every_kind_of_buffer_holds_the_same_numbers(name, decodes):
+    model = tiny(name, torch.float32)
+    x = given(model, [4 * f for f in model.factor], decodes, torch.float32)
+    module = halves(model)[decodes]
+    with torch.inference_mode():
+        precise = module(x)
+        with torch.autocast("cpu", torch.bfloat16):
+            whole = module(x)
+            found = {kind: run(module, x, 4_000, kind) for kind in ("device", "host", "disk")}
+    assert_close(found["device"], precise, 2 * error_of(whole, precise) + 1e-6)
+    assert torch.equal(found["device"], found["host"])
+    assert torch.equal(found["device"], found["disk"])
+
+
+def error_of(result, reference):
+    return float((result.double() - reference.double()).norm() / reference.double().norm())
+
+
 @pytest.mark.parametrize("more", [-1, 0, 1])
 @pytest.mark.parametrize("decodes", [False, True])
 def test_sizes_around_that_of_a_slab(more, decodes):

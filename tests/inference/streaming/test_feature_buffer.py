@@ -30,6 +30,13 @@ def test_slices_come_back_from_any_place(pool, kind, layout):
 
 
 @KIND
+def test_slices_of_another_type_are_never_taken_for_numbers(pool, kind):
+    spool = Spool(SHAPE, torch.float32, pool.take(kind, 7 * 3 * 4 * 5 * 4))
+    with pytest.raises(AssertionError, match=r"torch.float32 is given slices of torch.bfloat16"):
+        spool.append(torch.zeros(1, 3, 1, 4, 5, dtype=torch.bfloat16))
+
+
+@KIND
 def test_room_is_used_again(pool, kind):
     first, second = pool.take(kind, 4000), pool.take(kind, 9000)
     assert first is not second
