@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ct_vae.datasets.sources.case import FileCase
-from ct_vae.datasets.sources.headers import header_grid
+from ct_vae.io.header_grid import header_grid
 from ct_vae.io.latent.record import load_record, record_path
 from ct_vae.io.read_options import ReadOptions
 from ct_vae.io.search.cases import Case
@@ -21,7 +20,7 @@ def volume_read_bytes(case: Case, options: ReadOptions) -> int | None:
         NoInputError: If the file is not there.
         InputError: If its header alone is reason to refuse it.
     """
-    grid = header_grid(FileCase(case.key, case.path, case.series, options=options))
+    grid = header_grid(case.path, options, case.series)
     return None if grid is None else _BYTES_PER_VOXEL * math.prod(grid.shape)
 
 

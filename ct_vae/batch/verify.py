@@ -13,25 +13,19 @@ from typing import Any, Literal
 
 from ct_vae.errors import CtVaeError, NoInputError
 from ct_vae.io import ReadOptions
-from ct_vae.io.archive import is_archive
-from ct_vae.io.dicom.file import is_dicom
 from ct_vae.io.dicom.reader import FoundSeries, scan_files, scan_series, split_series_path
+from ct_vae.io.formats import path_kind
 from ct_vae.io.latent.file import verify_latent
-from ct_vae.io.latent.layout import MAISI_ENDING
-from ct_vae.io.latent.record import SUFFIXES as LATENT_SUFFIXES
-from ct_vae.io.latent.record import is_record
-from ct_vae.io.mha_nrrd.reader import is_metaimage, is_nrrd, read_itk
+from ct_vae.io.latent.record import latent_of_record
+from ct_vae.io.mha_nrrd.reader import read_itk
 from ct_vae.io.nifti.image import load_nifti
 from ct_vae.io.reading import check_regular, reading
-from ct_vae.io.search.cases import VOLUME_SUFFIXES, is_latent
+from ct_vae.io.search.cases import VOLUME_SUFFIXES
 from ct_vae.io.search.walk import walk_files
 
 Kind = Literal["latent", "volume", "series", "model"]
-_MODEL_FILES = ("SHA256SUMS", "model.safetensors", "config.json", "MODEL_CARD.md")
-_SIGNS_OF_A_MODEL = _MODEL_FILES[:2]
 # What has nothing to do with bytes being whole is allowed.
 _LENIENT = ReadOptions(nan="air", assume_ras=True, force=True, assume_hu=True)
-_HEAD_BYTES = 512
 
 
 @dataclass(frozen=True)
@@ -84,7 +78,7 @@ def find_items(paths: Sequence[Path]) -> list[Item]:
     found: dict[Item, None] = {}
     slices: list[Path] = []
     for path in paths:
-        if path.is_file() and is_dicom(_head(path)):
+        if path_kind(path) == "dicom":
             slices.append(path)
         else:
             found.update(dict.fromkeys(_named(path)))
@@ -120,19 +114,16 @@ def _named(path: Path) -> list[Item]:
 
 def _in_folder(folder: Path) -> Iterator[Item]:
     others: list[Path] = []
-    models: set[Path] = set()
     for path in walk_files(folder):
-        name = path.name.lower()
-        if path.name in _SIGNS_OF_A_MODEL:
-            if path.parent not in models:
-                models.add(path.parent)
-                yield Item(path.parent, "model")
-        elif name.endswith(VOLUME_SUFFIXES):
-            yield Item(path, "latent" if is_latent(path) else "volume")
-        elif is_record(path):
+        kind = path_kind(path)
+        if kind == "model":
+            yield Item(path.parent, "model")
+        elif kind == "record":
             # That of a latent which lies there is verified with it, and counted once.
-            yield Item(_latent_of(path), "latent")
-        elif not name.endswith(".json"):
+            yield Item(latent_of_record(path), "latent")
+        elif path.name.lower().endswith(VOLUME_SUFFIXES) and kind != "dicom":
+            yield from _of_file(path)
+        elif kind != "json":
             others.append(path)
     yield from _of_series(scan_files(others, _LENIENT))
 
@@ -143,35 +134,20 @@ def _of_file(path: Path) -> list[Item]:
         return [each for each in _of_series(scan_series(place, _LENIENT)) if each.path == path]
     with reading(path):
         check_regular(path)
-        archive = is_archive(path)
-    if archive:
-        return _of_series(scan_series(path, _LENIENT))
-    if path.name.lower().endswith(f"{MAISI_ENDING}.json"):
-        return [Item(path.with_name(path.name[: -len(".json")]), "latent")]
-    if is_record(path):
-        return [Item(_latent_of(path), "latent")]
-    if path.name in _MODEL_FILES:
-        return [Item(path.parent, "model")]
-    return [Item(path, "latent" if is_latent(path) else "volume")]
+    match path_kind(path):
+        case "archive":
+            return _of_series(scan_series(path, _LENIENT))
+        case "record":
+            return [Item(latent_of_record(path), "latent")]
+        case "latent":
+            return [Item(path, "latent")]
+        case "model":
+            return [Item(path.parent, "model")]
+    return [Item(path, "volume")]
 
 
 def _of_series(found: Iterable[FoundSeries]) -> list[Item]:
     return [Item(each.path, "series", each) for each in found]
-
-
-def _latent_of(record: Path) -> Path:
-    """The latent file of a record, be it there or not."""
-    stem = record.name[: -len(".json")]
-    named = [record.with_name(stem + suffix) for suffix in LATENT_SUFFIXES]
-    return next((path for path in named if path.is_file()), named[0])
-
-
-def _head(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(_HEAD_BYTES)
-    except OSError:
-        return b""
 
 
 def _verify_latent(item: Item) -> str:
@@ -180,9 +156,8 @@ def _verify_latent(item: Item) -> str:
 
 
 def _verify_volume(item: Item) -> str:
-    head = _head(item.path)
     shape: tuple[int, ...]
-    if is_metaimage(head) or is_nrrd(head):
+    if path_kind(item.path) in {"metaimage", "nrrd"}:
         shape = read_itk(item.path, _LENIENT).grid.shape
     else:
         with reading(item.path):

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ct_vae.errors import ConfigError
-from ct_vae.io.search.cases import VOLUME_SUFFIXES, Case, discover, is_latent
+from ct_vae.io.formats import path_kind
+from ct_vae.io.search.cases import VOLUME_SUFFIXES, Case, discover
 from ct_vae.io.search.walk import walk_files
 
 # What tools add to the name of a file that they have made of another.
@@ -25,7 +26,7 @@ def find_results(path: Path) -> list[Case]:
     found = [
         Case(file, _stem(file.relative_to(path).as_posix()))
         for file in files
-        if file.name.lower().endswith(VOLUME_SUFFIXES) and not is_latent(file)
+        if file.name.lower().endswith(VOLUME_SUFFIXES) and path_kind(file) != "latent"
     ]
     # A series of DICOM files may be meant as well, and what is missing is told there.
     return found or discover([path])

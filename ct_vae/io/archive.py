@@ -41,24 +41,34 @@ _UNSAFE = "unpack it yourself if you trust it, and give the folder"
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file is a zip or tar archive, compressed or not, by its content.
+    """Return whether a file is a zip or tar archive, compressed or not, by its content.
 
     Raises:
         OSError: If it cannot be read.
     """
     with path.open("rb") as file:
-        head = file.read(_TAR_BLOCK)
-        if _is_zip(head):
-            return True
-        file.seek(0)
-        opened = _decompressed(file, head)
-        if opened is None:
-            return _is_tar(head)
-        try:
-            with opened as layer:
-                return _is_tar(layer.read(_TAR_BLOCK))
-        except (OSError, EOFError, zlib.error, lzma.LZMAError):
-            return False
+        return holds_archive(file)
+
+
+def holds_archive(file: IO[bytes]) -> bool:
+    """Return whether an open file is a zip or tar archive; it is read from its start.
+
+    Raises:
+        OSError: If it cannot be read.
+    """
+    file.seek(0)
+    head = file.read(_TAR_BLOCK)
+    if _is_zip(head):
+        return True
+    file.seek(0)
+    opened = _decompressed(file, head)
+    if opened is None:
+        return _is_tar(head)
+    try:
+        with opened as layer:
+            return _is_tar(layer.read(_TAR_BLOCK))
+    except (OSError, EOFError, zlib.error, lzma.LZMAError):
+        return False
 
 
 @contextmanager

@@ -9,14 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from ct_vae.errors import ConfigError
-from ct_vae.io.archive import is_archive
-from ct_vae.io.dicom.file import is_dicom
-from ct_vae.io.dicom.reader import read_dicom, split_series_path
-from ct_vae.io.mha_nrrd.reader import is_metaimage, is_nrrd, read_itk
+from ct_vae.io.dicom.reader import read_dicom
+from ct_vae.io.formats import path_kind
+from ct_vae.io.mha_nrrd.reader import read_itk
 from ct_vae.io.mha_nrrd.writer import write_metaimage, write_nrrd
 from ct_vae.io.nifti.image import read_nifti, write_nifti
 from ct_vae.io.read_options import ReadOptions
-from ct_vae.io.reading import check_regular, reading
 from ct_vae.volume import Volume
 
 _SLAB_VOXELS = 1 << 20
@@ -43,17 +41,12 @@ def read_volume(path: str | Path, options: ReadOptions | None = None) -> Volume:
         InputError: If it is damaged, or refused because its result would be wrong.
     """
     path = Path(path)
-    if path.is_dir() or split_series_path(path)[1]:
+    kind = path_kind(path)
+    if kind in {"series", "archive", "dicom"} or path.is_dir():
         return read_dicom(path, options)
-    with reading(path):
-        check_regular(path)
-        with path.open("rb") as file:
-            head = file.read(512)
-        series = is_dicom(head) or is_archive(path)
-    if series:
-        return read_dicom(path, options)
-    if is_metaimage(head) or is_nrrd(head):
+    if kind in {"metaimage", "nrrd"}:
         return read_itk(path, options)
+    # Its errors name what else a file may be.
     return read_nifti(path, options)
 
 

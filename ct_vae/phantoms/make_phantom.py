@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 from scipy import ndimage
@@ -59,9 +60,7 @@ def make_phantom(
     spacing = _checked(anatomy, seed, spacing_mm, shape, noise_hu)
     kind = PHANTOM_ANATOMIES.index(anatomy)
     scene = _SCENES[anatomy](_generator(kind, seed))
-    if shape is None:
-        a, b, c = (round(mm / s) for mm, s in zip(scene.size_mm, spacing, strict=True))
-        shape = (max(a, 1), max(b, 1), max(c, 1))
+    shape = shape or _full_shape(scene.size_mm, spacing)
     picture = render(scene, shape, spacing)
     sigma = [_PSF_FWHM_MM / 2.3548 / s for s in spacing]
     picture = ndimage.gaussian_filter(picture, sigma, mode="nearest")
@@ -73,6 +72,29 @@ def make_phantom(
     affine = np.diag([*spacing, 1.0])
     affine[:3, 3] = scene.pose.centre_mm - (np.asarray(shape) - 1) / 2 * spacing
     return Volume(voxels, Grid(shape, affine), source={"format": "phantom", "dtype": "int16"})
+
+
+def phantom_shape(anatomy: str, spacing_mm: tuple[float, float, float]) -> Triple:
+    """Return the shape of a phantom that shows its whole anatomy, without making it.
+
+    Args:
+        anatomy: One of `PHANTOM_ANATOMIES`.
+        spacing_mm: Voxel size per axis.
+    """
+    return _full_shape(_size_mm(anatomy), spacing_mm)
+
+
+@cache
+def _size_mm(anatomy: str) -> tuple[float, float, float]:
+    """Return the field of view of an anatomy, which no seed changes."""
+    return _SCENES[anatomy](np.random.default_rng(0)).size_mm
+
+
+def _full_shape(
+    size_mm: tuple[float, float, float], spacing_mm: tuple[float, float, float]
+) -> Triple:
+    x, y, z = (max(1, round(mm / s)) for mm, s in zip(size_mm, spacing_mm, strict=True))
+    return x, y, z
 
 
 def _checked(

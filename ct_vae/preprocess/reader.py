@@ -20,13 +20,11 @@ from numpy.typing import NDArray
 from ct_vae.errors import ConfigError, InputError
 from ct_vae.io import ReadOptions, read_volume
 from ct_vae.io.archive import ARCHIVE_SUFFIXES
-from ct_vae.io.dicom.file import is_dicom
-from ct_vae.io.dicom.reader import split_series_path
+from ct_vae.io.formats import path_kind
 from ct_vae.io.search.cases import VOLUME_SUFFIXES
 from ct_vae.volume import Volume
 
 AnyPath = str | PathLike[str]
-_HEAD_BYTES = 512
 # What MONAI takes for an array without an axis of channels.
 _NO_CHANNEL = float("nan")
 
@@ -126,12 +124,6 @@ def _metadata(volume: Volume, path: Path, channel: float) -> dict[str, Any]:
 
 
 def _is_wanted(path: Path) -> bool:
-    if path.is_dir() or split_series_path(path)[1]:
-        return True
-    if path.name.lower().endswith((*VOLUME_SUFFIXES, *ARCHIVE_SUFFIXES)):
-        return True
-    try:
-        with path.open("rb") as file:
-            return is_dicom(file.read(_HEAD_BYTES))
-    except OSError:
-        return False
+    # Of a file that is damaged or missing the name tells what it was meant to be.
+    named = path.name.lower().endswith((*VOLUME_SUFFIXES, *ARCHIVE_SUFFIXES))
+    return named or path_kind(path) not in {"unknown", "json", "record"}

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from ct_vae.grid import Grid
     from ct_vae.io import FoundSeries
 
-_MODEL_FILES = ("model.safetensors", "SHA256SUMS")
-
 
 def info(
     path: Annotated[
@@ -50,56 +48,29 @@ def info(
 
 
 def _facts(path: Path) -> dict[str, Any]:
-    from ct_vae.io.latent.record import is_record
-    from ct_vae.io.search.cases import is_latent
+    from ct_vae.io.formats import path_kind
+    from ct_vae.io.latent.record import latent_of_record
 
-    if is_record(path) or path.name.lower().endswith("_emb.nii.gz.json"):
-        return _latent_facts(_latent_of(path))
+    kind = path_kind(path)
+    if kind in {"latent", "record"}:
+        return _latent_facts(latent_of_record(path) if kind == "record" else path)
+    # Missing and damaged files are told by what their name promises.
+    if kind == "model" or path.suffix == ".safetensors":
+        return _model_folder_facts(path if path.is_dir() else path.parent)
     if path.suffix == ".json":
-        return _json_facts(path)
-    if path.suffix == ".safetensors":
-        return _folder_facts(path.parent)
-    if any((path / name).exists() for name in _MODEL_FILES):
-        return _folder_facts(path)
-    if is_latent(path):
-        return _latent_facts(path)
-    return _series_facts(path) if _is_dicom(path) else _volume_facts(path)
+        return _config_facts(path)
+    if kind in {"series", "folder", "archive", "dicom"}:
+        return _series_facts(path)
+    return _volume_facts(path)
 
 
-def _is_dicom(path: Path) -> bool:
-    """Whether a path stands for DICOM series."""
-    from ct_vae.io.archive import is_archive
-    from ct_vae.io.dicom.file import is_dicom
-    from ct_vae.io.dicom.reader import split_series_path
-    from ct_vae.io.reading import reading
+def _config_facts(path: Path) -> dict[str, Any]:
+    from ct_vae.config.load import load_config
 
-    if path.is_dir() or split_series_path(path)[1]:
-        return True
-    with reading(path), path.open("rb") as file:
-        return is_dicom(file.read(512)) or is_archive(path)
+    return {"kind": "run configuration", **_model_facts(load_config(path).model)}
 
 
-def _latent_of(beside: Path) -> Path:
-    """The latent beside which a JSON file lies."""
-    from ct_vae.io.latent.record import SUFFIXES
-
-    stem = beside.name[: -len(".json")]
-    if stem.lower().endswith(SUFFIXES):
-        return beside.with_name(stem)
-    named = [beside.with_name(stem + suffix) for suffix in SUFFIXES]
-    return next((path for path in named if path.is_file()), named[0])
-
-
-def _json_facts(path: Path) -> dict[str, Any]:
-    from ct_vae.config.load import load_config, read_json
-
-    if read_json(path).get("format") == "ct_vae.model":
-        return _folder_facts(path.parent)
-    config = load_config(path)
-    return {"kind": "run configuration", **_model_facts(config.model)}
-
-
-def _folder_facts(path: Path) -> dict[str, Any]:
+def _model_folder_facts(path: Path) -> dict[str, Any]:
     from ct_vae.models.model_folder import load_model_folder
 
     loaded = load_model_folder(path)

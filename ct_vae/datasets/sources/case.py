@@ -6,10 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+
+from ct_vae.grid import Grid
 from ct_vae.io import FoundSeries, ReadOptions, read_volume
 from ct_vae.io.dicom.reader import split_series_path
+from ct_vae.io.header_grid import header_grid
 from ct_vae.io.search.walk import walk_files
-from ct_vae.phantoms.make_phantom import make_phantom
+from ct_vae.phantoms.make_phantom import make_phantom, phantom_shape
 from ct_vae.volume import Volume
 
 
@@ -34,6 +38,10 @@ class TrainingCase(Protocol):
     @property
     def weight(self) -> float:
         """How often patches are taken from it, relative to the other training cases."""
+        ...
+
+    def header_grid(self) -> Grid | None:
+        """Return the grid without reading any voxel, ``None`` where that is not possible."""
         ...
 
     def load(self) -> Volume:
@@ -78,6 +86,15 @@ class FileCase:
         """Which series of a folder or archive, and how it is read."""
         return f"{split_series_path(self.path)[1]} {self.options}"
 
+    def header_grid(self) -> Grid | None:
+        """Return the grid that the header declares, see `ct_vae.io.header_grid.header_grid`.
+
+        Raises:
+            NoInputError: If the file is not there.
+            InputError: If its header alone is reason to refuse it.
+        """
+        return header_grid(self.path, self.options, self.series)
+
     def load(self) -> Volume:
         """Read the volume with every check."""
         if self.series:
@@ -112,6 +129,11 @@ class PhantomCase:
     def weight(self) -> float:
         """Generated cases count alike."""
         return 1.0
+
+    def header_grid(self) -> Grid:
+        """Return a grid of the phantom's shape and spacing at the origin."""
+        shape = phantom_shape(self.anatomy, self.spacing_mm)
+        return Grid(shape, np.diag([*self.spacing_mm, 1.0]))
 
     def load(self) -> Volume:
         """Generate the volume."""

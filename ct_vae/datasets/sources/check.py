@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 from ct_vae.config.run import RunConfig
 from ct_vae.datasets.sources.case import TrainingCase
-from ct_vae.datasets.sources.headers import header_grid
 from ct_vae.datasets.sources.problems import refuse
 from ct_vae.datasets.sources.split import Split, list_split
 from ct_vae.errors import ConfigError, CtVaeError
@@ -38,7 +37,7 @@ def case_problems(config: RunConfig, cases: Sequence[TrainingCase]) -> list[CtVa
     voxels = 0
     for case in cases:
         try:
-            grid = header_grid(case)
+            grid = case.header_grid()
         except CtVaeError as error:
             problems.append(error)
             continue
@@ -56,7 +55,7 @@ def validation_problems(cases: Sequence[TrainingCase]) -> list[CtVaeError]:
     problems: list[CtVaeError] = []
     for case in cases:
         try:
-            header_grid(case)
+            case.header_grid()
         except CtVaeError as error:
             problems.append(error)
     return problems

@@ -11,8 +11,8 @@ from ct_vae.datasets.sources.entry import Listed, Problem
 from ct_vae.datasets.sources.patients import digest, listed_key, patient_in_path
 from ct_vae.errors import ConfigError, CtVaeError, InputError
 from ct_vae.io import FoundSeries, scan_series
-from ct_vae.io.archive import is_archive
 from ct_vae.io.dicom.reader import split_series_path
+from ct_vae.io.formats import path_kind
 from ct_vae.io.search.cases import Case, discover
 from ct_vae.io.search.patients import patient_digest
 
@@ -95,7 +95,7 @@ def _listed(entry: Listed, pattern: str | None, scanned: dict[Path, list[FoundSe
     if pattern is not None and patient is None:
         raise ConfigError(f"{what}: data.patient_pattern finds no patient in this path")
     series = None
-    if place.is_dir() or wanted or (place.is_file() and is_archive(place)):
+    if place.is_dir() or path_kind(entry.path) in {"series", "archive"}:
         if place not in scanned:
             scanned[place] = scan_series(place, entry.options)
         series = _the_series(scanned[place], wanted, what)

@@ -41,6 +41,15 @@ def is_record(path: Path) -> bool:
         return False
 
 
+def latent_of_record(record: Path) -> Path:
+    """Return the latent file that the JSON file ``record`` belongs to, whether it exists or not."""
+    stem = record.name[: -len(".json")]
+    if stem.lower().endswith(SUFFIXES):
+        return record.with_name(stem)
+    named = [record.with_name(stem + suffix) for suffix in SUFFIXES]
+    return next((path for path in named if path.is_file()), named[0])
+
+
 def record_bytes(record: LatentRecord) -> bytes:
     """The record as JSON text."""
     return record.model_dump_json(indent=2).encode() + b"\n"

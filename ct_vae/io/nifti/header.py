@@ -32,6 +32,7 @@ _REFUSED = {
     2048: "complex numbers",
     2304: "RGBA colours",
 }
+_ORDERS: dict[Literal["little", "big"], Literal["<", ">"]] = {"little": "<", "big": ">"}
 _UNITS = {1: ("metres", 1000), 3: ("micrometres", 0.001)}
 
 
@@ -58,6 +59,11 @@ class NiftiHeader:
     inter: float
 
 
+def is_nifti(head: bytes) -> bool:
+    """Return whether decompressed bytes begin like a NIfTI header, valid or not."""
+    return any(int.from_bytes(head[:4], order) in _CLASSES for order in _ORDERS)
+
+
 def parse_header(head: bytes) -> NiftiHeader:
     """Read and check a single-file NIfTI-1 or NIfTI-2 header of either byte order.
 
@@ -77,10 +83,7 @@ def parse_header(head: bytes) -> NiftiHeader:
 
 
 def _kind(head: bytes) -> tuple[int, Literal["<", ">"]]:
-    sizes: dict[int, Literal["<", ">"]] = {
-        int.from_bytes(head[:4], "little"): "<",
-        int.from_bytes(head[:4], "big"): ">",
-    }
+    sizes = {int.from_bytes(head[:4], order): sign for order, sign in _ORDERS.items()}
     size = next((size for size in sizes if size in _CLASSES), 0)
     if not size:
         refuse_foreign(head)

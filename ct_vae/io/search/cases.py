@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
 import os
-import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -13,21 +11,17 @@ from pathlib import Path, PurePath
 from typing import NoReturn
 
 from ct_vae.errors import ConfigError, CtVaeError, NoInputError
-from ct_vae.io.archive import ARCHIVE_SUFFIXES, is_archive
-from ct_vae.io.byte_stream import GZIP_MAGIC
+from ct_vae.io.archive import ARCHIVE_SUFFIXES
 from ct_vae.io.dicom.reader import DECODED, FoundSeries, scan_files, scan_series, split_series_path
+from ct_vae.io.formats import is_derived, path_kind
 from ct_vae.io.latent.record import SUFFIXES as LATENT_SUFFIXES
-from ct_vae.io.latent.record import is_record, record_path
+from ct_vae.io.latent.record import is_record
 from ct_vae.io.read_options import ReadOptions
 from ct_vae.io.search.walk import walk_files
 from ct_vae.io.volumes import read_volume
-from ct_vae.latent import RECORD_FORMAT
-from ct_vae.volume import DERIVED_MARK, Volume
+from ct_vae.volume import Volume
 
 VOLUME_SUFFIXES = (".nii.gz", ".nii", ".mha", ".nrrd")
-
-_MARK = f'"{RECORD_FORMAT}"'.encode()
-_HEAD_BYTES = 4096
 
 
 @dataclass(frozen=True)
@@ -123,29 +117,6 @@ def discover(
     return list(cases.values())
 
 
-def is_latent(path: Path) -> bool:
-    """Whether a record of a latent lies beside a file, or in its header."""
-    if not path.name.lower().endswith(LATENT_SUFFIXES):
-        return False
-    try:
-        return is_record(record_path(path)) or _MARK in _head(path)
-    except (OSError, EOFError, zlib.error, ConfigError):
-        return False
-
-
-def is_derived(path: Path) -> bool:
-    """Whether the header of a file says that a model of this package has decoded it."""
-    try:
-        return DERIVED_MARK.encode() in _head(path)
-    except (OSError, EOFError, zlib.error):
-        return False
-
-
-def _is_wanted(path: Path, latents: bool) -> bool:
-    """Whether a file found in a folder is of the kind looked for, and no decoded volume."""
-    return is_latent(path) == latents and (latents or not is_derived(path))
-
-
 def _found(given: Path, latents: bool, endings: tuple[str, ...]) -> _Findings:
     try:
         if os.path.lexists(given) and not given.is_dir():
@@ -162,7 +133,7 @@ def _of_file(given: Path, latents: bool, endings: tuple[str, ...], named: bool =
     stem = _stem(given.name, (*endings, *ARCHIVE_SUFFIXES))
     itself = _Findings([Case(given, stem)], [])
     try:
-        if latents or not given.is_file() or not is_archive(given):
+        if latents or path_kind(given) != "archive":
             return itself
         series = scan_series(given)
     except (CtVaeError, OSError):
@@ -178,18 +149,19 @@ def _of_tree(given: Path, latents: bool, endings: tuple[str, ...]) -> _Findings:
         parts = path.relative_to(root).parts
         if not _matches_part(parts, pattern):
             continue
-        if path.name.lower().endswith(endings):
-            if _is_wanted(path, latents):
-                found.cases.append(Case(path, "/".join((*parts[:-1], _stem(path.name, endings)))))
-        elif pattern and path.name.lower().endswith(ARCHIVE_SUFFIXES):
+        named = path.name.lower().endswith(endings)
+        kind = path_kind(path) if named else "unknown"
+        if kind == "archive" or (pattern and path.name.lower().endswith(ARCHIVE_SUFFIXES)):
             archives.append(path)
-        else:
+        elif not named or kind == "dicom":
             others.append(path)
+        elif (kind == "latent") == latents and (latents or not is_derived(path)):
+            found.cases.append(Case(path, "/".join((*parts[:-1], _stem(path.name, endings)))))
     if not latents:
         series = scan_files(others)
         # A folder that directly holds a decoded series names it.
-        named = None if pattern else root
-        found.add(_of_series(series, lambda each: each.folder.relative_to(root).parts, named))
+        searched = None if pattern else root
+        found.add(_of_series(series, lambda each: each.folder.relative_to(root).parts, searched))
         for path in archives:
             parent = path.relative_to(root).parts[:-1]
             inside = _of_file(path, latents, endings, named=False)
@@ -252,17 +224,6 @@ def _stem(name: str, endings: tuple[str, ...]) -> str:
         if name.lower().endswith(ending) and len(name) > len(ending):
             return name[: -len(ending)]
     return PurePath(name).stem
-
-
-def _head(path: Path) -> bytes:
-    """The first bytes of a file, decompressed."""
-    with path.open("rb") as raw:
-        head = raw.read(_HEAD_BYTES)
-        if head[:2] != GZIP_MAGIC:
-            return head
-        raw.seek(0)
-        with gzip.open(raw) as layer:
-            return layer.read(_HEAD_BYTES)
 
 
 def _refuse_nothing(

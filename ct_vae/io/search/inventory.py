@@ -11,10 +11,10 @@ from typing import Literal
 from ct_vae.errors import CtVaeError, NoInputError
 from ct_vae.io.archive import extracted
 from ct_vae.io.dicom.reader import DECODED, FoundSeries, scan_files
+from ct_vae.io.formats import is_derived, path_kind
 from ct_vae.io.hounsfield.percentiles import hu_percentiles
 from ct_vae.io.read_options import ReadOptions
 from ct_vae.io.reading import reading
-from ct_vae.io.search.cases import is_derived, is_latent
 from ct_vae.io.search.items import Item, series_paths
 from ct_vae.io.search.patients import patient_digest
 from ct_vae.io.search.walk import walk_files
@@ -80,7 +80,7 @@ def take_stock(
         yield from _of_archive(item, options, pattern)
     elif item.kind == "folder":
         yield Row(str(item.path), "folder", "refused", item.problem)
-    elif is_latent(item.path):
+    elif path_kind(item.path) == "latent":
         yield Row(str(item.path), "latent", "skipped", "a latent of this package")
     elif is_derived(item.path):
         yield Row(str(item.path), _kind_by_name(item.path), "skipped", DECODED)

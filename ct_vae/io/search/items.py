@@ -10,8 +10,9 @@ from pathlib import Path, PurePath
 from typing import Literal
 
 from ct_vae.errors import NoInputError
-from ct_vae.io.archive import ARCHIVE_SUFFIXES, is_archive
+from ct_vae.io.archive import ARCHIVE_SUFFIXES
 from ct_vae.io.dicom.reader import FoundSeries, scan_files, split_series_path
+from ct_vae.io.formats import path_kind
 from ct_vae.io.read_options import ReadOptions
 from ct_vae.io.search.cases import VOLUME_SUFFIXES
 from ct_vae.io.search.walk import walk_files
@@ -107,7 +108,7 @@ class _Search:
                 raise NoInputError(f"{path}: there is no such series")
             self.other_files += 0 if wanted else others
         else:
-            kind: Literal["archive", "file"] = "archive" if _holds_series(place) else "file"
+            kind = _file_or_archive(place)
             items = [Item(place, PurePath(place.name), kind, wanted=wanted)]
         for item in items:
             found.setdefault(item.place, item)
@@ -125,10 +126,9 @@ class _Search:
         files, items = _files_below(root)
         others: list[Path] = []
         for path in files:
-            name = path.name.lower()
-            if name.endswith((*VOLUME_SUFFIXES, *ARCHIVE_SUFFIXES)):
-                kind: Literal["archive", "file"] = "archive" if _holds_series(path) else "file"
-                items.append(Item(path, path.relative_to(root), kind))
+            named = path.name.lower().endswith((*VOLUME_SUFFIXES, *ARCHIVE_SUFFIXES))
+            if named and path_kind(path) != "dicom":
+                items.append(Item(path, path.relative_to(root), _file_or_archive(path)))
             else:
                 others.append(path)
         series = scan_files(map(self._count, others), self.options)
@@ -164,20 +164,13 @@ def _of_series(series: Sequence[FoundSeries], root: Path) -> Iterable[Item]:
 
 
 def _is_loose(path: Path) -> bool:
-    """Whether a file that is named is a DICOM file, such as one slice of many."""
-    if not path.is_file() or path.name.lower().endswith((*VOLUME_SUFFIXES, *ARCHIVE_SUFFIXES)):
-        return False
-    return not _holds_series(path) and bool(scan_files([path]))
+    """Return whether a file that is named is a DICOM file, such as one slice of many."""
+    # Those without preamble are known only once their header is read.
+    return path_kind(path) in {"dicom", "unknown"} and bool(scan_files([path]))
 
 
-def _holds_series(path: Path) -> bool:
-    """Whether a file is an archive; what cannot be read is told when its turn comes."""
-    if path.name.lower().endswith(VOLUME_SUFFIXES):
-        return False
-    try:
-        return path.is_file() and is_archive(path)
-    except OSError:
-        return False
+def _file_or_archive(path: Path) -> Literal["archive", "file"]:
+    return "archive" if path_kind(path) == "archive" else "file"
 
 
 def _files_below(root: Path) -> tuple[list[Path], list[Item]]:

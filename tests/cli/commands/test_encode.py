@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import nibabel as nib
 import numpy as np
@@ -322,3 +324,25 @@ def test_verbose_tells_the_plan(model_folder, inputs, tmp_path):
     assert "encode: exact, slabs of at least" in told
     again = call("encode", model_folder, source, "-o", tmp_path, "--overwrite")[1]
     assert "slabs" not in again
+
+
+def test_encoding_loads_no_room_that_it_does_not_need(model_folder, inputs, tmp_path):
+    program = (
+        "import sys\n"
+        "from ct_vae.cli.main import run\n"
+        "try:\n"
+        "    run()\n"
+        "finally:\n"
+        "    rooms = {n.split('.')[1] for n in sys.modules if n.startswith('ct_vae.')}\n"
+        "    print('loaded', *rooms)\n"
+    )
+    words = ["encode", model_folder, inputs, "-o", tmp_path]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert loaded >= {"loaded", "inference", "batch", "io"}
+    assert not loaded & {"phantoms", "training", "evaluation", "datasets", "losses", "bundle"}

@@ -9,9 +9,10 @@ from ct_vae.errors import ConfigError, InputError
 from ct_vae.grid import Grid
 from ct_vae.io import read_latent, read_volume, write_latent
 from ct_vae.io.atomic.file import sha256_file
+from ct_vae.io.formats import path_kind
 from ct_vae.io.latent.file import is_done, verify_latent
 from ct_vae.io.latent.record import parse_record, record_bytes
-from ct_vae.io.search.cases import discover, is_latent
+from ct_vae.io.search.cases import discover
 from tests._asserts import assert_only_files
 from tests.io._samples import latent_of
 
@@ -122,12 +123,12 @@ def test_maisi_is_told_about_axes(tmp_path):
 def test_latents_of_every_layout_are_known_as_latents(tmp_path, layout):
     path = tmp_path / NAMES[layout]
     write_latent(latent_of(), path, layout=layout)
-    assert is_latent(path)
+    assert path_kind(path) == "latent"
     assert [case.path for case in discover([tmp_path], latents=True)] == [path]
     with pytest.raises(InputError, match="decode it instead"):
         read_volume(path, None)
     path.with_name(path.name.replace(".nii.gz", ".json")).unlink()
-    assert is_latent(path)
+    assert path_kind(path) == "latent"
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

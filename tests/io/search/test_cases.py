@@ -4,7 +4,8 @@ import pytest
 
 from ct_vae.errors import ConfigError, NoInputError
 from ct_vae.io import write_latent, write_volume
-from ct_vae.io.search.cases import discover, is_latent
+from ct_vae.io.formats import path_kind
+from ct_vae.io.search.cases import discover
 from tests.io._samples import ct_volume, latent_of
 
 
@@ -159,7 +160,7 @@ def test_latents_and_volumes_are_told_apart_by_their_record(tmp_path):
     latents = ["a_latent", "alone_latent", "broken_latent", "sub/renamed"]
     assert keys(tmp_path, latents=True) == latents
     assert keys(tmp_path / "*latent*", latents=True) == latents[:3]
-    assert not is_latent(tmp_path / "missing.nii")
+    assert path_kind(tmp_path / "missing.nii") != "latent"
 
 
 def test_records_in_a_list_expanded_by_the_shell_are_left_out(tmp_path):

@@ -61,11 +61,11 @@ def test_a_file_is_taken_as_named(here):
     ]
 
 
-def test_a_volume_is_never_taken_for_an_archive_of_series(here):
+def test_an_archive_is_one_whatever_its_name(here):
     write_series(here / "s", make_series())
     archive = shutil.make_archive("s", "gztar", "s")
     Path(archive).rename("s.nii.gz")
-    assert listed("s.nii.gz") == [("file", "s.nii.gz", "s.nii.gz")]
+    assert listed("s.nii.gz") == [("archive", "s.nii.gz", "s.nii.gz")]
 
 
 def test_whatever_is_named_twice_is_there_once(here):

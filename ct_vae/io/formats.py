@@ -1,0 +1,146 @@
+"""The kind of a file or folder, told by its content: one answer for every command and reader."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from pathlib import Path
+from typing import IO, Literal
+
+from ct_vae.config.model_folder import MODEL_FORMAT
+from ct_vae.errors import ConfigError
+from ct_vae.io.archive import holds_archive
+from ct_vae.io.byte_stream import GZIP_MAGIC
+from ct_vae.io.dicom.file import is_dicom
+from ct_vae.io.dicom.reader import split_series_path
+from ct_vae.io.latent.layout import MAISI_ENDING
+from ct_vae.io.latent.record import is_record, record_path
+from ct_vae.io.mha_nrrd.reader import is_metaimage, is_nrrd
+from ct_vae.io.nifti.header import is_nifti
+from ct_vae.latent import RECORD_FORMAT
+from ct_vae.volume import DERIVED_MARK
+
+PathKind = Literal[
+    "series",
+    "folder",
+    "model",
+    "archive",
+    "dicom",
+    "nifti",
+    "metaimage",
+    "nrrd",
+    "latent",
+    "record",
+    "json",
+    "unknown",
+]
+
+_WEIGHTS = "model.safetensors"
+_SUMS = "SHA256SUMS"
+_MODEL_FILES = (_WEIGHTS, _SUMS, "config.json", "MODEL_CARD.md")
+_RECORD_MARK = f'"{RECORD_FORMAT}"'.encode()
+_MODEL_MARK = f'"{MODEL_FORMAT}"'.encode()
+_HEAD_BYTES = 4096
+
+
+def path_kind(path: str | Path) -> PathKind:
+    """Return the kind of a file or folder.
+
+    Names decide nothing but for JSON files and the files of a model folder: a zip archive called
+    ``case.nii.gz`` is an archive.
+
+    Args:
+        path: A file, a folder, or ``PATH/#id`` for one DICOM series of a folder or archive.
+
+    Returns:
+        ``series`` for ``PATH/#id``; ``folder``, or ``model`` if it holds a model; for files
+
+        - ``archive``: zip or tar, compressed or not;
+        - ``dicom``: begins with the DICOM preamble;
+        - ``nifti``, ``metaimage``, ``nrrd``: volumes;
+        - ``latent``: a NIfTI file with the record of a latent inside or beside it;
+        - ``record``: the JSON record of a latent;
+        - ``model``: a file of a model folder;
+        - ``json``: another JSON file;
+        - ``unknown``: anything else, including DICOM files without preamble, damaged files, and
+          paths that do not exist or cannot be read.
+    """
+    path = Path(path)
+    try:
+        if path.is_dir():
+            return "model" if _holds_model(path) else "folder"
+        if split_series_path(path)[1]:
+            return "series"
+        return _file_kind(path) if path.is_file() else "unknown"
+    except OSError:
+        return "unknown"
+
+
+def is_derived(path: Path) -> bool:
+    """Return whether the header of a volume says that a model of this package has decoded it."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+            plain = _decompressed(file) if head.startswith(GZIP_MAGIC) else head
+    except OSError:
+        return False
+    return DERIVED_MARK.encode() in plain
+
+
+def _holds_model(folder: Path) -> bool:
+    sums = folder / _SUMS
+    # Data sets have lists of checksums as well.
+    return (folder / _WEIGHTS).exists() or (
+        sums.is_file() and _WEIGHTS.encode() in sums.read_bytes()[:_HEAD_BYTES]
+    )
+
+
+def _file_kind(path: Path) -> PathKind:
+    if path.name in _MODEL_FILES and _holds_model(path.parent):
+        return "model"
+    if path.suffix.lower() == ".json":
+        return _json_kind(path)
+    return "latent" if _has_record(path) else _image_kind(path)
+
+
+def _image_kind(path: Path) -> PathKind:
+    with path.open("rb") as file:
+        if holds_archive(file):
+            return "archive"
+        file.seek(0)
+        head = file.read(_HEAD_BYTES)
+        # NIfTI files alone are read compressed.
+        plain = _decompressed(file) if head.startswith(GZIP_MAGIC) else head
+    found: dict[PathKind, bool] = {
+        "dicom": is_dicom(head),
+        "metaimage": is_metaimage(head),
+        "nrrd": is_nrrd(head),
+        "latent": is_nifti(plain) and _RECORD_MARK in plain,
+        "nifti": is_nifti(plain),
+    }
+    return next((kind for kind, fits in found.items() if fits), "unknown")
+
+
+def _json_kind(path: Path) -> PathKind:
+    if is_record(path) or path.name.lower().endswith(f"{MAISI_ENDING}.json"):
+        return "record"
+    with path.open("rb") as file:
+        return "model" if _MODEL_MARK in file.read(_HEAD_BYTES) else "json"
+
+
+def _has_record(path: Path) -> bool:
+    """Return whether the record of a latent lies beside the file."""
+    try:
+        return is_record(record_path(path))
+    except ConfigError:
+        return False
+
+
+def _decompressed(file: IO[bytes]) -> bytes:
+    """Return the first bytes of a gzip file, decompressed; none if they are damaged."""
+    file.seek(0)
+    try:
+        with gzip.GzipFile(fileobj=file) as layer:
+            return layer.read(_HEAD_BYTES)
+    except (OSError, EOFError, zlib.error):
+        return b""
