@@ -130,10 +130,16 @@ def encoding(
         overwrite: Make latents anew that are there, verified, of the same volume and model.
 
     Raises:
-        ConfigError: If the layout cannot hold such latents.
+        ConfigError: If the layout or the dtype cannot hold such latents.
     """
     stored_as = dtype or default_dtype(layout)
     codes = codec.identity.latent_type != "kl"
+    if codes and dtype is not None:
+        raise ConfigError(
+            f"dtype {dtype} is about continuous latents, and this model makes codes, which are "
+            "stored as integers of the size that they need",
+            "leave it out",
+        )
     check_layout(layout, stored_as, codes, codec.preprocessor.axcodes)
 
     def make(case: Case, volume: Volume, beside: int) -> Latent | Kept:

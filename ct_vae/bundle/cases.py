@@ -134,7 +134,7 @@ class CaseRunner:
 
     def _evaluate(self) -> int:
         cases, reading = self.dataset.cases, self.dataset.options
-        evaluation = Evaluation(self.codec, cases, self._folder, self.evaluation, reading)
+        evaluation = Evaluation(self.codec, cases, self._folder, self.evaluation, reading, _log)
 
         def work(case: Case) -> None:
             _LOG.info(evaluation.work(case))

@@ -62,6 +62,20 @@ Report = Annotated[bool, typer.Option(help="Write report.html.")]
 Full = Annotated[bool, typer.Option("--full", help="Put every voxel into the report.")]
 
 
+# Names of the parameters above that are about volumes from files.
+NAMES = (
+    "windows",
+    "metrics",
+    "protocol",
+    "masks",
+    "labels",
+    "label_names",
+    "write_masks",
+    "datalist",
+    "full",
+)
+
+
 def tell_masks(settings: Settings) -> None:
     """Say which mask is which, on the terminal alone."""
     from ct_vae.terminal import say

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -88,6 +89,63 @@ Fallback = Annotated[
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Do again what is done already.")]
 
 
+# Names of the parameters that say how volumes are read.
+READING = (
+    "frame",
+    "nan",
+    "hu_offset",
+    "assume_ras",
+    "force",
+    "assume_hu",
+    "resample_irregular",
+)
+
+
+def refuse_idle(ctx: typer.Context, names: Iterable[str], why: str, hint: str) -> None:
+    """Refuse options on the command line that nothing would heed.
+
+    Args:
+        ctx: Of the command.
+        names: Parameters that have no effect beside the others that were given.
+        why: Why they have none, in one clause.
+        hint: What to do about it.
+
+    Raises:
+        ConfigError: With the options as they are typed.
+    """
+    from ct_vae.errors import ConfigError
+
+    wanted = set(names)
+    idle = [
+        parameter.opts[0]
+        for parameter in ctx.command.params
+        if parameter.name in wanted and is_given(ctx, str(parameter.name))
+    ]
+    if idle:
+        raise ConfigError(f"{', '.join(idle)} would change nothing: {why}", hint)
+
+
+def is_given(ctx: typer.Context, name: str) -> bool:
+    """Whether a parameter stands on the command line, be it with its default."""
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def refuse_idle_fallback(device: str | None, fallback: str | None) -> None:
+    """Refuse a fallback to the CPU for work that is sent there anyway.
+
+    Raises:
+        ConfigError: If both are the CPU.
+    """
+    from ct_vae.errors import ConfigError
+
+    if device == fallback == "cpu":
+        raise ConfigError(
+            "--fallback cpu would change nothing: --device cpu computes there already",
+            "leave one of them out",
+        )
+
+
 def load_codec_with(
     model: Path,
     device: str | None,
@@ -101,7 +159,12 @@ def load_codec_with(
     """Load a model; options that were given override those of its configuration.
 
     A process that torchrun has started takes its own GPU, unless a device is named.
+
+    Raises:
+        ConfigError: If there is no such device, or options are given that nothing would heed.
+        WeightsError: If the model folder is damaged.
     """
+    from ct_vae.errors import ConfigError
     from ct_vae.inference.codec import load_codec
     from ct_vae.inference.device import device_of_process
     from ct_vae.inference.tiling import Tiling
@@ -109,8 +172,14 @@ def load_codec_with(
 
     codec = load_codec(model, device or device_of_process(os.environ))
     own = codec.tiling
+    chosen = own.method if method is None else method
+    if chosen != "blend" and not (tile is None and overlap is None):
+        raise ConfigError(
+            f"--tile and --overlap are about blended tiles, and the tiling is {chosen}",
+            "add --tiling blend, or leave them out",
+        )
     codec.tiling = Tiling(
-        own.method if method is None else method,
+        chosen,
         own.tile if tile is None else tile,
         own.overlap if overlap is None else overlap,
         own.max_memory_gb if max_memory_gb is None else max_memory_gb,

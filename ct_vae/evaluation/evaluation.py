@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from ct_vae.evaluation.settings import Settings
 from ct_vae.inference.codec import Codec
 from ct_vae.io import ReadOptions
 from ct_vae.io.search.cases import Case
+from ct_vae.terminal import say
 
 
 class Evaluation:
@@ -26,9 +27,10 @@ class Evaluation:
         folder: Where results go; those of an earlier evaluation are removed.
         settings: What is measured and written.
         reading: How volumes are read.
+        report: Takes a line about what is odd in the settings.
 
     Raises:
-        ConfigError: If a given mask cannot serve so many cases.
+        ConfigError: If a given mask cannot serve so many cases, or a list of patients none.
         NoInputError: If a given mask does not exist.
         OutputError: If results of an earlier evaluation cannot be removed.
     """
@@ -40,8 +42,10 @@ class Evaluation:
         folder: Path,
         settings: Settings,
         reading: ReadOptions,
+        report: Callable[[str], None] = say,
     ) -> None:
-        settings.given.check(len(cases))
+        for line in settings.check(cases):
+            report(line)
         self.codec, self.settings, self.reading = codec, settings, reading
         self.results = Results(folder, settings, _facts(codec, reading))
         self._names = number_cases(cases)

@@ -12,6 +12,8 @@ from ct_vae.evaluation.metrics.given_masks import GivenMasks, name_masks, read_l
 from ct_vae.evaluation.patients import Patients, read_patients
 from ct_vae.evaluation.protocols import PROTOCOLS, Masking
 from ct_vae.evaluation.windows import parse_window
+from ct_vae.io.search.cases import Case
+from ct_vae.io.search.walk import real_path
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,33 @@ class Settings:
     full: bool = False
     write_masks: bool = False
     phantom: bool = False
+
+    def check(self, cases: Sequence[Case]) -> list[str]:
+        """Refuse masks and lists that cannot serve, before any work.
+
+        Args:
+            cases: All that will be measured.
+
+        Returns:
+            A line if some cases are not in the list of patients.
+
+        Raises:
+            ConfigError: If one mask is to serve several cases, or the list names none of them.
+            NoInputError: If a mask does not exist.
+        """
+        self.given.check(len(cases))
+        unknown = sum(real_path(case.path) not in self.patients for case in cases)
+        if not self.patients or not unknown:
+            return []
+        if unknown == len(cases):
+            raise ConfigError(
+                f"the datalist names none of the {unknown} volumes that are measured",
+                "give the list of these very files, or leave it out",
+            )
+        return [
+            f"warning: the datalist names {len(cases) - unknown} of {len(cases)} volumes; each of "
+            "the others counts as a patient of its own"
+        ]
 
 
 def build_settings(  # noqa: PLR0913 - one parameter per option
@@ -78,8 +107,10 @@ def build_settings(  # noqa: PLR0913 - one parameter per option
 
     Raises:
         ConfigError: If a name is not known, a protocol comes with windows or metrics, label names
-            without labels, or a list is damaged.
+            without labels, ``full`` without a report, or a list is damaged.
     """
+    if full and not report:
+        raise ConfigError("full puts voxels into the report, and none is wanted", "leave one out")
     if label_names is not None and labels is None:
         raise ConfigError("names of labels need labels", "give labels as well")
     names = read_label_names(Path(label_names)) if label_names else ()

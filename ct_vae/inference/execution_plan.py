@@ -8,13 +8,13 @@ from typing import Literal
 
 import torch
 
-from ct_vae.errors import InputError
+from ct_vae.errors import ConfigError, InputError
 from ct_vae.inference.device import HOST, memory_budget
 from ct_vae.inference.streaming.executor import run_exact
 from ct_vae.inference.streaming.graph import Step, steps_of
 from ct_vae.inference.streaming.slab_plan import StreamPlan, plan_streams, thinner
 from ct_vae.inference.tiling import Tiling, run_tiled
-from ct_vae.inference.volume_adapter import VolumeNetwork
+from ct_vae.inference.volume_adapter import SLICES_AT_ONCE, VolumeNetwork
 from ct_vae.latent import TilingRecord
 
 Half = Literal["encode", "decode"]
@@ -140,10 +140,13 @@ def plan_passage(
         )
     on_cpu = network.device.type == "cpu"
     budget = memory_budget(network.device, tiling.max_memory_gb) - (beside if on_cpu else 0)
+    per_voxel = 4.0 * _LIVE_MAPS * network.model.full_resolution_width
     if tiling.method == "blend":
-        per_voxel = 4.0 * _LIVE_MAPS * network.model.full_resolution_width
         return Passage(network, half, tiling.tiles(sides, network.factor, per_voxel, budget))
     if tiling.method == "whole" or not network.streams:
+        # Without a bound that somebody has named, the attempt shows whether the memory does.
+        if tiling.max_memory_gb is not None:
+            _check_whole(network, sides, per_voxel, budget)
         return Passage(network, half, TilingRecord(method=tiling.method))
     steps = _steps(network, half, sides)
     # Results are whole on the host: of a decoder as it gives them, in HU, and on the source's grid.
@@ -157,6 +160,26 @@ def plan_passage(
         estimate_mb=round(plan.bytes / 2**20, 1),
     )
     return Passage(network, half, record, steps, plan, host_room)
+
+
+def _check_whole(
+    network: VolumeNetwork, sides: tuple[int, int, int], per_voxel: float, budget: int
+) -> None:
+    """Refuse what takes more at once than the bound that was named.
+
+    Raises:
+        ConfigError: With both numbers.
+    """
+    x, y, z = sides
+    at_once = z if network.streams else min(z, SLICES_AT_ONCE)
+    needed = per_voxel * x * y * at_once
+    if needed > budget:
+        what = "the whole volume" if network.streams else f"{at_once} slices"
+        raise ConfigError(
+            f"{what} at once needs about {needed / 2**30:.2g} GiB, more than the "
+            f"{max(0, budget) / 2**30:.2g} GiB that are left",
+            "raise --max-memory-gb" + (", or take --tiling exact" if network.streams else ""),
+        )
 
 
 def _steps(network: VolumeNetwork, half: Half, sides: tuple[int, int, int]) -> list[Step]:

@@ -13,7 +13,8 @@ from ct_vae.errors import ConfigError
 from ct_vae.models.autoencoder import Autoencoder
 
 Triple = tuple[int, int, int]
-_SLICES_AT_ONCE = 8
+# Slices of a volume that a 2-D model takes in one batch.
+SLICES_AT_ONCE = 8
 
 
 class VolumeNetwork:
@@ -87,6 +88,6 @@ class VolumeNetwork:
         if not self._flat:
             return operator(volume.contiguous(memory_format=self._layout))
         slices = volume[0].movedim(-1, 0)
-        parts = torch.split(slices, _SLICES_AT_ONCE)
+        parts = torch.split(slices, SLICES_AT_ONCE)
         done = [operator(part.contiguous(memory_format=self._layout)) for part in parts]
         return torch.cat(done).movedim(0, -1)[None]

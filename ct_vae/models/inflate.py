@@ -81,6 +81,8 @@ def merge_image_channels(model: AutoencoderKL, image_channels: int = 1) -> Autoe
     if image_channels != 1:
         raise ConfigError(f"image channels are merged into 1, not {image_channels}")
     config = model_config(model)
+    if config.in_channels == config.out_channels == 1:
+        raise ConfigError("the network has one image channel already", "ask for no merging")
     _refuse_patches(config, "merged into one image channel")
     if config.out_channels > 1 and (config.tanh_out or config.output_activation == "sigmoid"):
         curve = "the tangent of tanh_out" if config.tanh_out else "a sigmoid (output_activation)"

@@ -9,6 +9,7 @@ import typer
 
 from ct_vae.cli import metric_options, options
 from ct_vae.cli.cases import find_cases, output_folder, work_through
+from ct_vae.terminal import say
 
 
 def compare(  # noqa: PLR0913, PLR0917 - one parameter per option
@@ -72,7 +73,8 @@ def compare(  # noqa: PLR0913, PLR0917 - one parameter per option
     pairs = pair_cases(find_cases([str(reference)]), find_results(reconstruction))
     cases = [original for original, _ in pairs]
     partners = dict(pairs)
-    settings.given.check(len(cases))
+    for line in settings.check(cases):
+        say(line)
     results = Results(folder, settings, {"command": "compare", "read_options": asdict(reading)})
     names = number_cases(cases)
 

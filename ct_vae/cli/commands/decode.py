@@ -47,6 +47,7 @@ def decode(  # noqa: PLR0913, PLR0917 - one parameter per option
 
     _check_options(file_format, like, keep_identity, hu_offset)
     ending = "" if file_format == "dicom" else ".nii.gz"
+    options.refuse_idle_fallback(device, fallback)
     folder = output_folder(output)
     cases = discover(latents, latents=True)
     targets = name_targets(cases, folder, lambda key: decoded_name(key, ending))

@@ -54,6 +54,7 @@ def encode(  # noqa: PLR0913, PLR0917 - one parameter per option
 
     if sample != (seed is not None):
         raise ConfigError("--sample and --seed go together", "give both or neither")
+    options.refuse_idle_fallback(device, fallback)
     folder = output_folder(output)
     reading = options.read_options(
         frame, nan, hu_offset, assume_ras, force, assume_hu, resample_irregular

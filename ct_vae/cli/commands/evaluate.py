@@ -7,8 +7,12 @@ import typer
 from ct_vae.cli import metric_options, options
 from ct_vae.cli.cases import find_cases, output_folder, work_through
 
+# Parameters about volumes, which drawn objects have no use for.
+_OF_INPUTS = (*metric_options.NAMES, *options.READING)
+
 
 def evaluate(  # noqa: PLR0913, PLR0917 - one parameter per option
+    ctx: typer.Context,
     model: options.Model,
     output: options.Output,
     inputs: metric_options.OptionalInputs = [],  # noqa: B006 - typer reads it and never changes it
@@ -49,6 +53,9 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one parameter per option
     from ct_vae.evaluation.evaluation import Evaluation
     from ct_vae.evaluation.settings import build_settings
 
+    if not inputs:
+        hint = "name volumes, or leave them out" if phantom else "name volumes, or give --phantom"
+        options.refuse_idle(ctx, _OF_INPUTS, "no INPUT is named", hint)
     folder = output_folder(output)
     reading = options.read_options(
         frame, nan, hu_offset, assume_ras, force, assume_hu, resample_irregular

@@ -21,6 +21,7 @@ class Anatomy(StrEnum):
 
 
 def phantom(
+    ctx: typer.Context,
     output: options.Output,
     anatomy: Annotated[
         list[Anatomy],
@@ -42,6 +43,11 @@ def phantom(
     from ct_vae.io import write_volume
 
     folder: Path = output_folder(output)
+    if options.is_given(ctx, "anatomy") and count < len(anatomy):
+        raise ConfigError(
+            f"--count {count} leaves out some of the {len(anatomy)} bodies of --anatomy",
+            "raise --count, or name fewer",
+        )
     if min(spacing_mm) <= 0:
         raise ConfigError(f"--spacing-mm {spacing_mm} must be positive")
     settings = PhantomConfig(anatomies=tuple(a.value for a in anatomy), spacing_mm=spacing_mm)

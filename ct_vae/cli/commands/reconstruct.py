@@ -37,6 +37,7 @@ def reconstruct(  # noqa: PLR0913, PLR0917 - one parameter per option
         reconstruction_name,
     )
 
+    options.refuse_idle_fallback(device, fallback)
     folder = output_folder(output)
     reading = options.read_options(
         frame, nan, hu_offset, assume_ras, force, assume_hu, resample_irregular

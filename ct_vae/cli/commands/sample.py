@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 
 def sample(  # noqa: PLR0913, PLR0917 - one parameter per option
+    ctx: typer.Context,
     run: Annotated[Path, typer.Argument(help="Run folder or model folder.", metavar="RUN")],
     output: options.Output,
     inputs: Annotated[
@@ -65,6 +66,14 @@ def sample(  # noqa: PLR0913, PLR0917 - one parameter per option
     from ct_vae.training.reporting.sample_sources import find_originals
     from ct_vae.training.reporting.samples import SampleOptions, sample_run
 
+    if count == 0:
+        options.refuse_idle(
+            ctx, ("seed", "size", "spacing_mm"), "--count 0 draws nothing", "leave one of them out"
+        )
+    if not inputs and config is None:
+        options.refuse_idle(
+            ctx, options.READING, "no file is read", "name volumes after RUN, or give --config"
+        )
     folder = output_folder(output)
     reading = options.read_options(
         frame, nan, hu_offset, assume_ras, force, assume_hu, resample_irregular

@@ -25,6 +25,7 @@ _SHOWN = 5
 
 
 def scan(  # noqa: PLR0913, PLR0917 - one parameter per option
+    ctx: typer.Context,
     paths: Annotated[
         list[Path],
         typer.Argument(
@@ -81,6 +82,8 @@ def scan(  # noqa: PLR0913, PLR0917 - one parameter per option
     )
     if output:
         check_target(output, overwrite)
+    else:
+        options.refuse_idle(ctx, ("overwrite",), "no datalist is written", "name one by -o")
     rows, other_files = _take_stock(paths, reading, pattern)
     if not rows:
         raise NoInputError(f"{', '.join(map(str, paths))}: no volume and no DICOM series is there")

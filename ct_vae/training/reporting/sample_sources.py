@@ -85,6 +85,14 @@ def _phantom_settings(run: Path) -> RunConfig:
 def _with_source(
     case: TrainingCase, reading: ReadOptions | None
 ) -> tuple[Case, Callable[[], Volume]]:
+    given = reading is not None and reading != ReadOptions()
     if isinstance(case, FileCase):
-        return Case(case.path, case.key), partial(read_volume, case.path, reading)
+        # A datalist notes how its volumes are read; options of the command go before that.
+        chosen = reading if given else case.options
+        return Case(case.path, case.key), partial(read_volume, case.path, chosen)
+    if given:
+        raise ConfigError(
+            "options about reading would change nothing: phantoms are made and not read",
+            "leave them out, or name volumes after RUN",
+        )
     return Case(Path(case.key), case.key), case.load

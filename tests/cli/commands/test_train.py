@@ -41,7 +41,7 @@ def test_a_dry_run_tells_everything_that_is_wrong_with_the_data(tmp_path):
     table = tmp_path / "cases.csv"
     rows = ("a.nii.gz,train,p1", "b.nii.gz,val,p1", "c.nii.gz,other,p2", "d.nii.gz,train,p3")
     table.write_text("\n".join(("image,split,patient", *rows)))
-    path.write_text(json.dumps({**tree, "data": {"csv": str(table)}}))
+    path.write_text(json.dumps({**tree, "data": {"csv": str(table), "small_volumes": "refuse"}}))
     for options in (["--dry-run"], []):
         code, output = call("train", path, *options)
         assert code == 2
