@@ -86,8 +86,8 @@ class PreprocessRecord(_Part):
     clipped_below: float = Field(ge=0, le=1)
     clipped_above: float = Field(ge=0, le=1)
     outside_fov: float = Field(ge=0, le=1)
-    pad_low: Annotated[Sides, Field(description="voxels of air added before each axis")]
-    pad_high: Annotated[Sides, Field(description="voxels of air added after each axis")]
+    pad_low: Annotated[Sides, Field(description="voxels added before each axis")]
+    pad_high: Annotated[Sides, Field(description="voxels added after each axis, copies of the last")]
 
     @model_validator(mode="after")
     def _check(self) -> PreprocessRecord:

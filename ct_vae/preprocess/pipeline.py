@@ -15,7 +15,7 @@ from ct_vae.errors import InputError
 from ct_vae.grid import Grid
 from ct_vae.latent import GridRecord, PreprocessRecord
 from ct_vae.preprocess.hu_scale import HounsfieldScale, Interval
-from ct_vae.volume import AIR_HU, Volume
+from ct_vae.volume import Volume
 
 # MONAI and this package compute the same affine in different orders of operations.
 _SAME_PLACE_MM = 1e-3
@@ -35,7 +35,7 @@ class ModelInput:
 
 
 class Preprocessor:
-    """Orientation, optional resampling, HU to model units, padding with air; and the way back.
+    """Orientation, optional resampling, HU to model units, padding by copies; and the way back.
 
     Args:
         axcodes: Anatomical directions of the model's index axes.
@@ -77,8 +77,8 @@ class Preprocessor:
         hu = torch.from_numpy(np.ascontiguousarray(oriented.voxels))[None]
         below, above = self.scale.outside(hu)
         units = self.scale.to_model(hu)
-        air = self.scale.to_model(torch.tensor(float(AIR_HU))).item()
-        padded = DivisiblePad(tuple(factor), mode="constant", method="end", value=air)(units)
+        # A body that the field of view cuts off goes on: air would be an edge that costs bits.
+        padded = DivisiblePad(tuple(factor), mode="edge", method="end")(units)
         record = PreprocessRecord(
             axcodes=self.axcodes,
             resampled=self.spacing_mm is not None,

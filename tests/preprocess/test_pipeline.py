@@ -51,14 +51,19 @@ def test_all_orientations_give_the_model_the_same_picture(source):
     assert_same_place(seen.record.oriented.grid(), base.grid)
 
 
-def test_padding_is_air_at_the_high_end():
-    volume = Volume(np.full((5, 4, 3), 40, np.int16), Grid((5, 4, 3), np.eye(4)))
+def test_padding_repeats_the_border_at_the_high_end():
+    """A body that is cut off by the border goes on beyond it, as in no volume of air would."""
+    voxels = np.full((5, 4, 3), -1000, np.int16)
+    voxels[4], voxels[:, :, 2] = 40, 100
+    volume = Volume(voxels, Grid((5, 4, 3), np.eye(4)))
     prepared = Preprocessor()(volume, (4, 4, 4))
     assert prepared.tensor.shape == (1, 1, 8, 4, 4)
     assert prepared.record.pad_high == (3, 0, 1)
-    assert (prepared.tensor[0, 0, 5:] == -1).all()
-    assert (prepared.tensor[0, 0, :, :, 3:] == -1).all()
-    torch.testing.assert_close(prepared.tensor[0, 0, :5, :, :3], torch.full((5, 4, 3), 0.04))
+    units = prepared.tensor[0, 0]
+    assert (units[5:] == units[4]).all()
+    assert (units[..., 3] == units[..., 2]).all()
+    expected = torch.from_numpy(voxels / 1000).float()
+    torch.testing.assert_close(units[:5, :, :3], expected)
 
 
 def test_clipped_shares_and_the_field_of_view_are_recorded():
