@@ -87,7 +87,9 @@ class PreprocessRecord(_Part):
     clipped_above: float = Field(ge=0, le=1)
     outside_fov: float = Field(ge=0, le=1)
     pad_low: Annotated[Sides, Field(description="voxels added before each axis")]
-    pad_high: Annotated[Sides, Field(description="voxels added after each axis, copies of the last")]
+    pad_high: Annotated[
+        Sides, Field(description="voxels added after each axis, copies of the last")
+    ]
 
     @model_validator(mode="after")
     def _check(self) -> PreprocessRecord:
