@@ -20,6 +20,7 @@ from ct_vae.io.search.cases import Case
 
 FAILURES = "failures.jsonl"
 SEVERAL_FAILED = 8
+_AGAIN = "run the same command again once that process has ended"
 _LISTS = re.compile(r"failures(_\d+_of_(\d+))?\.jsonl")
 
 
@@ -44,31 +45,52 @@ class FailureList:
         stage: Name of the work.
         shard: Which part of the cases is done.
 
+    Attributes:
+        path: Of the list, which is there once a case has failed.
+        left: Keys of the cases that were left to other processes.
+
     Raises:
         OutputError: If the folder cannot be written to.
     """
 
     def __init__(self, folder: Path, stage: str, shard: Shard) -> None:
         self._folder, self._stage = folder, stage
-        self._path = folder / failures_name(shard)
+        self.path = folder / failures_name(shard)
         self._code = self._count = 0
+        self.left: list[str] = []
         with _locked(folder):
             for path in _lists_to_clear(folder, shard):
                 _drop(path, lambda failure: failure["stage"] == stage)
 
     def add(self, case: Case, error: CtVaeError) -> None:
         """Write a failure down, in place of an older one of the same case."""
-        failure = Failure(str(case.path), self._stage, error.cause, error.hint)
-        with _locked(self._folder):
-            kept = _drop(
-                self._path, lambda f: (f["stage"], f["case"]) == (self._stage, failure.case)
-            )
-            write_text(self._path, kept + json.dumps(asdict(failure)) + "\n")
+        self._write(Failure(str(case.path), self._stage, error.cause, error.hint))
         self._code, self._count = error.exit_code, self._count + 1
 
+    def add_left(self, case: Case, holder: str) -> None:
+        """Write down a case that another process has not finished."""
+        cause = f"left to {holder}, which has not finished it"
+        self._write(Failure(str(case.path), self._stage, cause, _AGAIN))
+        self.left.append(case.key)
+
+    @property
+    def count(self) -> int:
+        """Number of cases that have failed."""
+        return self._count
+
+    def _write(self, failure: Failure) -> None:
+        with _locked(self._folder):
+            kept = _drop(
+                self.path, lambda f: (f["stage"], f["case"]) == (self._stage, failure.case)
+            )
+            write_text(self.path, kept + json.dumps(asdict(failure)) + "\n")
+
     def exit_code(self, cases: int) -> int:
-        """0, that of the error when the only case failed, or 8 when some of several did."""
-        return SEVERAL_FAILED if self._count and cases > 1 else self._code
+        """0, that of the error when the only case failed, or 8 when some of several did.
+
+        It is 8, too, when a case was left to another process that has not finished it.
+        """
+        return SEVERAL_FAILED if self.left or (self._count and cases > 1) else self._code
 
 
 def failures_name(shard: Shard) -> str:

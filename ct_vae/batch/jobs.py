@@ -12,6 +12,7 @@ from ct_vae.batch.memory_need import latent_read_bytes, volume_read_bytes
 from ct_vae.batch.pipeline import Kept, Pipeline, Work
 from ct_vae.batch.shard import choose_shard
 from ct_vae.batch.signals import StopRequest
+from ct_vae.batch.summary import summary_lines
 from ct_vae.errors import ConfigError
 from ct_vae.inference.codec import Codec
 from ct_vae.io import ReadOptions, read_latent, volume_sha256, write_latent, write_volume
@@ -105,7 +106,11 @@ def do_cases(
         report(f"shard {part}: {len(mine)} of {len(cases)} cases")
     with StopRequest() as stop:
         failures = FailureList(folder, stage, part)
-        return Pipeline(work, failures, report, lambda: stop.name).run(mine)
+        pipeline = Pipeline(work, failures, report, lambda: stop.name)
+        code = pipeline.run(mine)
+    for line in summary_lines(stage, pipeline.counts, failures):
+        report(line)
+    return code
 
 
 def encoding(

@@ -8,13 +8,14 @@ from pathlib import Path
 
 from ct_vae.batch.failures import FAILURES, SEVERAL_FAILED, FailureList
 from ct_vae.batch.shard import Shard
+from ct_vae.batch.summary import Counts, summary_lines
 from ct_vae.errors import ConfigError, CtVaeError, OutputError
 from ct_vae.io.search.cases import Case
 
 __all__ = ["FAILURES", "SEVERAL_FAILED", "concerns_all", "run_batch"]
 
 # What is wrong with one output name and not with the folder.
-_ONE_NAME_ONLY = {errno.ENAMETOOLONG, errno.EISDIR}
+_ONE_NAME_ONLY = {errno.ENAMETOOLONG, errno.EISDIR, errno.ELOOP}
 
 
 def run_batch(
@@ -31,7 +32,7 @@ def run_batch(
         work: Does one case.
         stage: Name of the work, for the list of failures.
         folder: Where results go.
-        report: Takes one line for every failure.
+        report: Takes one line for every failure, and those that sum up.
 
     Returns:
         Exit code: 0, that of the error when the only case failed, or 8 when some of several did.
@@ -40,15 +41,18 @@ def run_batch(
         OutputError: If results cannot be written; the cases after it would meet the same fate.
         ConfigError: If settings do not work; they are the same for all cases.
     """
-    failures = FailureList(folder, stage, Shard())
+    failures, counts = FailureList(folder, stage, Shard()), Counts()
     for case in cases:
         try:
             work(case)
+            counts.done += 1
         except CtVaeError as error:
             if concerns_all(error):
                 raise
             failures.add(case, error)
             report(f"error: {error}")
+    for line in summary_lines(stage, counts, failures):
+        report(line)
     return failures.exit_code(len(cases))
 
 

@@ -8,8 +8,10 @@ import time
 
 import pytest
 
+from ct_vae.batch import lease
 from ct_vae.batch.lease import Leases, lease_path
 from ct_vae.errors import OutputError
+from ct_vae.io.mounts import Mount
 from tests._asserts import assert_only_files
 
 HOLD = """
@@ -36,7 +38,8 @@ def holder(target):
 def test_another_process_is_named_and_let_go_of_when_it_dies(tmp_path):
     target = tmp_path / "below" / "a_latent.nii.gz"
     with holder(target) as process, Leases() as leases:
-        assert leases.take(target) == f"process {process.pid} on {os.uname().nodename}"
+        assert str(leases.take(target)) == f"process {process.pid} on {os.uname().nodename}"
+        assert leases.take(target).locked
         assert leases.take(tmp_path / "other") is None
         process.kill()
         process.wait()
@@ -56,14 +59,94 @@ def test_a_lease_that_was_given_back_is_anyones(tmp_path):
         assert second.take(tmp_path / "a") is None
 
 
-@pytest.mark.parametrize(("age_s", "held"), [(60, True), (3600, False)])
-def test_a_holder_on_another_host_lives_while_it_touches_its_lease(tmp_path, age_s, held):
-    path = lease_path(tmp_path / "a")
+def foreign(target, age_s=60):
+    """A lease of another host that nobody has locked here."""
+    path = lease_path(target)
     path.write_text(json.dumps({"host": "elsewhere", "pid": 1}))
     then = time.time() - age_s
     os.utime(path, (then, then))
+    return path
+
+
+def test_where_locks_are_everybodys_a_lease_without_one_is_free_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(lease, "mount_of", lambda _: Mount("nfs4"))
+    path = foreign(tmp_path / "a", age_s=0)
     with Leases() as leases:
-        assert leases.take(tmp_path / "a") == ("process 1 on elsewhere" if held else None)
+        assert leases.take(tmp_path / "a") is None
+        assert json.loads(path.read_text())["host"] == os.uname().nodename
+
+
+@pytest.mark.parametrize(("age_s", "held"), [(60, True), (3600, False)])
+def test_elsewhere_a_holder_on_another_host_lives_while_it_touches_its_lease(
+    tmp_path, monkeypatch, age_s, held
+):
+    monkeypatch.setattr(lease, "mount_of", lambda _: Mount("beegfs"))
+    foreign(tmp_path / "a", age_s)
+    with Leases() as leases:
+        found = leases.take(tmp_path / "a")
+        assert (found is not None) == held
+        assert not held or (str(found), found.locked) == ("process 1 on elsewhere", False)
+
+
+def test_elsewhere_a_lease_that_stays_untouched_while_it_is_watched_is_free(tmp_path, monkeypatch):
+    monkeypatch.setattr(lease, "mount_of", lambda _: Mount())
+    clock = [0.0]
+    monkeypatch.setattr(lease.time, "monotonic", lambda: clock[0])
+    path = foreign(tmp_path / "a")
+    with Leases() as leases:
+        assert leases.take(tmp_path / "a") is not None
+        clock[0] += lease.SILENT_S - 1
+        assert leases.take(tmp_path / "a") is not None
+        os.utime(path)
+        clock[0] += 2
+        assert leases.take(tmp_path / "a") is not None
+        clock[0] += lease.SILENT_S
+        assert leases.take(tmp_path / "a") is None
+
+
+@pytest.mark.parametrize("how", ["symbolic", "hard", "own file", "pipe"])
+def test_what_stands_in_the_place_of_a_lease_is_never_written_to(tmp_path, how):
+    victim, path = tmp_path / "victim", lease_path(tmp_path / "a")
+    victim.write_text("precious")
+    if how == "symbolic":
+        path.symlink_to(victim)
+    elif how == "hard":
+        path.hardlink_to(victim)
+    elif how == "pipe":
+        os.mkfifo(path)
+    else:
+        path.write_text("precious")
+    with Leases() as leases, pytest.raises(OutputError, match="something else has this name"):
+        leases.take(tmp_path / "a")
+    assert victim.read_text() == "precious"
+    assert os.path.lexists(path)
+    assert how != "own file" or path.read_text() == "precious"
+
+
+@pytest.mark.parametrize("left", [b"", b"\0" * 40])
+def test_a_lease_that_a_killed_process_left_unsigned_is_free(tmp_path, left):
+    lease_path(tmp_path / "a").write_bytes(left)
+    with Leases() as leases:
+        assert leases.take(tmp_path / "a") is None
+
+
+def test_a_lease_that_is_held_is_taken_once(tmp_path):
+    with Leases() as leases:
+        assert leases.take(tmp_path / "a") is None
+        assert leases.take(tmp_path / "a") is None
+
+
+def test_a_holder_has_written_what_is_younger_than_its_lease(tmp_path):
+    target = tmp_path / "a"
+    target.write_text("old")
+    os.utime(target, (1, 1))
+    with Leases() as first, Leases() as second:
+        first.take(target)
+        holder = second.take(target)
+        assert not holder.has_written(target)
+        assert not holder.has_written(tmp_path / "absent")
+        target.write_text("new")
+        assert holder.has_written(target)
 
 
 @pytest.mark.parametrize("lives", [True, False])

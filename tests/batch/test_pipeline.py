@@ -1,8 +1,11 @@
+import json
+import os
 import threading
 from dataclasses import replace
 
 import pytest
 
+from ct_vae.batch import pipeline
 from ct_vae.batch.failures import FAILURES, FailureList
 from ct_vae.batch.lease import Leases, lease_path
 from ct_vae.batch.pipeline import Kept, Pipeline, Work
@@ -167,14 +170,89 @@ def test_a_signal_lets_the_case_that_was_begun_be_finished(tmp_path):
     assert bench.done() == {"0.out": "0", "1.out": "2"}
 
 
-def test_what_another_process_holds_is_left_to_it(tmp_path):
+@pytest.fixture
+def impatient(monkeypatch):
+    """Others are waited for no longer than a test takes."""
+    monkeypatch.setattr(pipeline, "_PATIENCE_S", 0.5)
+    monkeypatch.setattr(pipeline, "_TIMES_AS_LONG", 0.0)
+
+
+def test_what_another_process_never_ends_is_listed_and_ends_with_8(tmp_path, impatient):
     bench = Bench(tmp_path)
     with Leases() as others:
         others.take(tmp_path / "2.out")
-        assert bench.run() == 0
+        assert bench.run() == 8
         assert lease_path(tmp_path / "2.out").exists()
-    assert bench.done().keys() == ALL.keys() - {"2.out"}
+    assert bench.done().keys() == ALL.keys() - {"2.out"} | {FAILURES}
+    told = json.loads((tmp_path / FAILURES).read_text())
+    assert told["case"] == str(bench.cases[2].path)
+    assert told["cause"].startswith(f"left to process {os.getpid()} on ")
     assert any("[3/4]" in line and "2.out is left to process" in line for line in bench.lines)
+    assert bench.lines[-1] == "waiting for 1 cases that other processes are at"
+
+
+@pytest.mark.parametrize("written", ["before", "while it was held", "not at all"])
+def test_what_another_process_gives_back_is_done_unless_it_was_done_meanwhile(tmp_path, written):
+    bench, others = Bench(tmp_path), Leases()
+    target = tmp_path / "2.out"
+    if written == "before":
+        target.write_text("old")
+        os.utime(target, (1, 1))
+
+    def make(case, given, beside):
+        if case.key == "3":
+            if written == "while it was held":
+                target.write_text("theirs")
+            others.give_back(target)
+        return given * 2
+
+    bench.work = replace(bench.work, make=make)
+    with others:
+        others.take(target)
+        assert bench.run() == 0
+    theirs = {"2.out": "theirs"} if written == "while it was held" else {}
+    assert bench.done() == ALL | theirs
+    assert (f"[3/4] {target} was made by process" in "\n".join(bench.lines)) == bool(theirs)
+
+
+def test_a_signal_ends_the_waiting(tmp_path):
+    bench = Bench(tmp_path)
+
+    def stopped():
+        return "SIGINT" if bench.done().keys() >= ALL.keys() - {"2.out"} else None
+
+    with Leases() as others:
+        others.take(tmp_path / "2.out")
+        with pytest.raises(StoppedError, match="while 1 cases were left to other processes"):
+            bench.run(stopped)
+
+
+def test_a_case_fails_when_its_turn_comes_after_waiting(tmp_path):
+    bench, others = Bench(tmp_path), Leases()
+
+    def make(case, given, beside):
+        if case.key == "3":
+            others.give_back(tmp_path / "2.out")
+        if case.key == "2":
+            raise InputError("bad case")
+        return given * 2
+
+    bench.work = replace(bench.work, make=make)
+    with others:
+        others.take(tmp_path / "2.out")
+        assert bench.run() == 8
+    assert json.loads((tmp_path / FAILURES).read_text())["cause"] == "bad case"
+
+
+def test_what_is_vouched_for_is_kept_without_being_read(tmp_path):
+    bench = Bench(tmp_path)
+    bench.work = replace(
+        bench.work, kept=lambda case: Kept("is there") if case.key == "1" else None
+    )
+    assert bench.run() == 0
+    assert bench.done().keys() == ALL.keys() - {"1.out"}
+    assert ("read", "1") not in bench.events
+    assert "[2/4] is there" in bench.lines
 
 
 def test_what_is_kept_is_told_and_let_go(tmp_path):

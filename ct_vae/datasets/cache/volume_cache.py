@@ -25,6 +25,7 @@ from ct_vae.datasets.cache.fingerprint import stamp
 from ct_vae.datasets.cache.stored_volume import StoredVolume, as_int16, count_body
 from ct_vae.errors import InputError, OutputError
 from ct_vae.io.atomic.file import atomic_write, sha256_file, write_json, writing_failed
+from ct_vae.io.lock_file import open_lock_file
 from ct_vae.volume import Volume
 
 # Goes up when the same key would have to mean other bytes.
@@ -123,7 +124,7 @@ class VolumeCache:
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.folder / _LOCKS, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            descriptor = open_lock_file(self.folder / _LOCKS)
         except OSError as error:
             writing_failed(self.folder / _LOCKS, error)
         try:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 
 import torch
 
 from ct_vae.errors import ConfigError, OutputError
+from ct_vae.io.mounts import mount_of
 
 # File systems that hold files in memory, which a spool is there to save.
 _IN_MEMORY = {"tmpfs", "ramfs", "devtmpfs"}
@@ -90,30 +90,11 @@ def spool_folder(needed: int) -> Path:
 def _problem(folder: Path, needed: int) -> str | None:
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         return "cannot be written to"
-    if file_system(folder) in _IN_MEMORY:
+    if mount_of(folder).kind in _IN_MEMORY:
         return "lies in memory"
     status = os.statvfs(folder)
     free = status.f_bavail * status.f_frsize
     return f"has only {free / 2**30:.2g} GiB free" if free < needed else None
-
-
-def file_system(folder: Path) -> str:
-    """Kind of the file system that a folder is on; empty where the system does not tell."""
-    mounts = Path("/proc/self/mountinfo")
-    if not mounts.exists():
-        return ""
-    return _kind_of(folder.resolve(), mounts.read_text().splitlines())
-
-
-def _kind_of(folder: Path, lines: Iterable[str]) -> str:
-    """Of the mount point that is nearest above; of two in one place, the later one is seen."""
-    found, depth = "", 0
-    for line in lines:
-        fields, _, kind = line.partition(" - ")
-        place = Path(fields.split()[4].replace("\\040", " "))
-        if folder.is_relative_to(place) and len(place.parts) >= depth:
-            found, depth = kind.split()[0], len(place.parts)
-    return found
 
 
 def _reserve(descriptor: int, size: int) -> None:

@@ -38,6 +38,7 @@ _HINTS = {
     errno.EEXIST: "a part of the path is a file: choose another output folder",
     errno.EISDIR: "a folder has this name: choose another name",
     errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ELOOP: "something else has this name: remove it if it is nobody's",
     errno.EIO: "the disk reported a fault: check it, then run the same command again",
     errno.ESTALE: "the network share went away: mount it again, then run the same command again",
 }

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ct_vae.errors import ConfigError
 from ct_vae.io.atomic.file import writing_failed
+from ct_vae.io.lock_file import open_lock_file
 
 LOCK = ".lock"
 # A fork shares the lock, and worker processes may live on for seconds after their parent is killed.
@@ -40,7 +41,7 @@ def run_lock(folder: Path) -> Iterator[None]:
     path = folder / LOCK
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        descriptor = open_lock_file(path)
     except OSError as error:
         writing_failed(path, error)
     try:

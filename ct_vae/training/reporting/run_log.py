@@ -44,7 +44,9 @@ class RunLog:
         self._path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+            # A link in its place would have what it leads to cut and written to.
+            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+            self._file = os.open(path, flags, 0o666)
         except OSError as error:
             writing_failed(path, error)
         try:

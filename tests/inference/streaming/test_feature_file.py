@@ -1,21 +1,13 @@
 import errno
 import os
-from pathlib import Path
 
 import pytest
 import torch
 
 from ct_vae.errors import ConfigError, OutputError
 from ct_vae.inference.streaming import feature_file
-from ct_vae.inference.streaming.feature_file import SpoolFile, file_system, spool_folder
-
-MOUNTS = [
-    "20 1 8:1 / / rw - ext4 /dev/a rw",
-    "21 20 0:5 / /tmp rw - tmpfs tmpfs rw",
-    "22 21 8:2 / /tmp/my\\040disk rw - xfs /dev/b rw",
-    "23 20 0:6 / /over rw - ext4 /dev/c rw",
-    "24 20 0:7 / /over rw - tmpfs tmpfs rw",
-]
+from ct_vae.inference.streaming.feature_file import SpoolFile, spool_folder
+from ct_vae.io.mounts import Mount
 
 
 def test_what_is_written_is_read_from_any_place(tmp_path):
@@ -55,25 +47,6 @@ def test_a_full_disk_is_one_clear_error(tmp_path, monkeypatch):
         SpoolFile(2**31, tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("folder", "kind"),
-    [
-        ("/home/a", "ext4"),
-        ("/tmp/x", "tmpfs"),
-        ("/tmp/my disk/y", "xfs"),
-        ("/tmpfile", "ext4"),
-        ("/over/a", "tmpfs"),
-    ],
-)
-def test_the_nearest_mount_above_tells_the_file_system(folder, kind):
-    assert feature_file._kind_of(Path(folder), MOUNTS) == kind
-
-
-@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="no file system in memory here")
-def test_memory_is_recognised_where_this_machine_has_it():
-    assert file_system(Path("/dev/shm")) in {"tmpfs", "ramfs"}
-
-
 def test_a_folder_in_memory_or_without_room_is_passed_over(tmp_path, monkeypatch):
     first, second = tmp_path / "first", tmp_path / "second"
     for folder in (first, second):
@@ -82,7 +55,7 @@ def test_a_folder_in_memory_or_without_room_is_passed_over(tmp_path, monkeypatch
     monkeypatch.chdir(second)
     assert spool_folder(1000) == first
     kinds = {first: "tmpfs"}
-    monkeypatch.setattr(feature_file, "file_system", lambda folder: kinds.get(folder, "ext4"))
+    monkeypatch.setattr(feature_file, "mount_of", lambda folder: Mount(kinds.get(folder, "ext4")))
     assert spool_folder(1000) != first
     with pytest.raises(ConfigError, match=r"first lies in memory, .*second has only .*TMPDIR"):
         spool_folder(2**60)
