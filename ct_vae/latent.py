@@ -52,11 +52,23 @@ class GridRecord(_Part):
 
 
 class ModelRecord(_Part):
-    """Which model made the latent; ``sha256`` is that of its weights file."""
+    """The model that made the latent.
+
+    ``sha256`` is that of its weights file, ``encoder_sha256`` that of the weights that decide about
+    a latent. A decoder that was trained further on the same encoder reads the latent as well.
+    """
 
     name: str
     sha256: Sha256
     latent_type: Literal["kl", "vq", "magvit"]
+    encoder_sha256: Sha256 | None = None
+
+    def encodes_as(self, other: ModelRecord) -> bool:
+        """Whether both models give the same latent of an image."""
+        encoder = self.encoder_sha256
+        return self.sha256 == other.sha256 or (
+            encoder is not None and encoder == other.encoder_sha256
+        )
 
 
 class SourceRecord(_Part):

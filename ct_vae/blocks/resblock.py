@@ -10,7 +10,7 @@ from ct_vae.blocks.style import BlockStyle
 
 
 class ResBlockND(nn.Module):
-    """Twice normalisation, SiLU and 3-wide convolution, added to the input.
+    """Twice normalization, SiLU and 3-wide convolution, added to the input.
 
     Args:
         spatial_dims: 1, 2 or 3.
@@ -31,7 +31,8 @@ class ResBlockND(nn.Module):
         style = style or BlockStyle()
         self.norm1 = style.normalise(spatial_dims, in_channels)
         self.conv1 = style.block_conv(spatial_dims, in_channels, out_channels)
-        self.norm2 = style.normalise(spatial_dims, out_channels)
+        inner = style.normalise(spatial_dims, out_channels) if style.inner_norm else nn.Identity()
+        self.norm2 = inner
         self.dropout = nn.Dropout(style.dropout)
         self.conv2 = style.block_conv(spatial_dims, out_channels, out_channels)
         self.nin_shortcut = (

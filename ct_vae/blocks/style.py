@@ -22,6 +22,8 @@ class BlockStyle:
         dropout: Share of values dropped before the second convolution of a residual block.
         bias: Whether the convolutions of residual blocks have offsets.
         padding_mode: What lies beyond the border of a map.
+        inner_norm: Whether a residual block normalizes before its second convolution too. Without
+            it, amplitudes reach that convolution as they are.
         causal_axis: Axis along which a voxel sees none that come after it, or ``None``.
 
     Raises:
@@ -34,6 +36,7 @@ class BlockStyle:
     bias: bool = True
     padding_mode: PaddingMode = "zeros"
     causal_axis: int | None = None
+    inner_norm: bool = True
 
     def __post_init__(self) -> None:
         _one_of("norm", self.norm, ("group", "rms", "layer"))

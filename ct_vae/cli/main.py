@@ -15,6 +15,7 @@ from ct_vae.cli.commands.encode import encode
 from ct_vae.cli.commands.evaluate import evaluate
 from ct_vae.cli.commands.export import export
 from ct_vae.cli.commands.info import info
+from ct_vae.cli.commands.models import models
 from ct_vae.cli.commands.phantom import phantom
 from ct_vae.cli.commands.reconstruct import reconstruct
 from ct_vae.cli.commands.sample import sample
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 for command in (train, encode, decode, reconstruct, evaluate, sample, phantom, info, convert):
     app.command()(command)
+app.command()(models)
 app.command()(scan)
 app.command()(verify)
 app.command()(bundle)

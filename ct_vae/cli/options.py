@@ -13,7 +13,13 @@ if TYPE_CHECKING:
     from ct_vae.inference.codec import Codec
     from ct_vae.io import ReadOptions
 
-Model = Annotated[Path, typer.Argument(help="Model folder or run folder.", metavar="MODEL")]
+Model = Annotated[
+    str,
+    typer.Argument(
+        help="Model folder, run folder, or the name of a default model such as ct-f4.",
+        metavar="MODEL",
+    ),
+]
 Inputs = Annotated[
     list[str],
     typer.Argument(help="Volumes: files, folders, or quoted glob patterns.", metavar="INPUT..."),
@@ -147,7 +153,7 @@ def refuse_idle_fallback(device: str | None, fallback: str | None) -> None:
 
 
 def load_codec_with(
-    model: Path,
+    model: str | Path,
     device: str | None,
     method: Literal["exact", "blend", "whole"] | None,
     tile: int | None,

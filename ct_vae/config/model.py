@@ -107,6 +107,10 @@ class ModelConfig(Section):
     norm: Literal["group", "rms", "layer"] = "group"
     """Normalisation: over groups and all positions, or per voxel over its channels."""
 
+    inner_norm: bool = True
+    """Whether residual blocks normalize before their second convolution too; without it they learn
+    faster where amplitudes matter, as HU do."""
+
     strides: tuple[Step, ...] | None = None
     """Step between levels, a number or one per axis, each 1 or 2; null means 2 everywhere."""
 

@@ -98,6 +98,11 @@ class RunConfig(Section):
         self.__dict__["model"] = self.model.model_copy(update={"output_activation": "sigmoid"})
 
     def _check_start(self) -> None:
+        if self.training.freeze is not None and self.model.ckpt_path is None:
+            raise ValueError(
+                f"training.freeze {self.training.freeze!r} needs model.ckpt_path: weights that "
+                "are not trained have to come from somewhere"
+            )
         start, samples = self.training.adversarial_start_samples, self.training.samples
         if self.training.adversarial_weight > 0 and start >= samples:
             raise ValueError(

@@ -52,6 +52,10 @@ class TrainingConfig(ObjectiveConfig):
     reg_type: Literal["kl", "vq"] | None = None
     """Follows from ``model.latent_type``; a contradiction is refused."""
 
+    freeze: Literal["encoder"] | None = None
+    """Part of the model that keeps the weights of ``model.ckpt_path``: with `encoder` only the
+    decoder is trained, and latents made before stay valid."""
+
     lr: Annotated[float, Field(gt=0)] = 1e-4
     """Highest learning rate of AdamW."""
 

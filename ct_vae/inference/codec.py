@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 import torch
 
+from ct_vae.config.default_models import find_model
 from ct_vae.errors import ConfigError, InputError
 from ct_vae.inference.device import HOST, memory_budget, memory_errors, peak_memory_mb, pick_device
 from ct_vae.inference.execution_plan import Half, Passage, plan_passage
@@ -123,7 +124,7 @@ class Codec:
             ConfigError: If the memory does not hold one tile or the thinnest slabs.
         """
         record = latent.record
-        if record.model.sha256 != self.identity.sha256:
+        if not record.model.encodes_as(self.identity):
             raise InputError(
                 f"the latent was made by model {record.model.name!r} "
                 f"({record.model.sha256[:12]}), not by {self.identity.name!r} "
@@ -260,7 +261,8 @@ def load_codec(
     """Load a trained model for encoding and decoding.
 
     Args:
-        model_folder: A model folder or run folder.
+        model_folder: A model folder or run folder, or the name of a default model such as
+            ``ct-f4``.
         device: Such as ``cpu`` or ``cuda:0``; ``None`` takes a GPU if there is one.
         tiling: How volumes are cut; ``None`` means as the model's configuration says.
 
@@ -269,7 +271,7 @@ def load_codec(
         ConfigError: If the device does not exist.
     """
     where = pick_device(device)
-    loaded = load_model_folder(Path(model_folder))
+    loaded = load_model_folder(find_model(model_folder))
     steps, defaults = loaded.config.preprocess, loaded.config.inference
     if tiling is None:
         tiling = Tiling(defaults.tiling, defaults.tile, defaults.overlap, defaults.max_memory_gb)
@@ -277,6 +279,7 @@ def load_codec(
         name=loaded.config.name,
         sha256=loaded.sha256,
         latent_type=loaded.config.model.latent_type,
+        encoder_sha256=loaded.encoder_sha256,
     )
     return Codec(loaded.model.to(where), build_preprocessor(steps), identity, tiling)
 

@@ -54,6 +54,7 @@ def _of_network(shape: Shape, tanh_out: bool) -> dict[str, Any]:
     style = shape.style
     return {
         "norm": style.norm,
+        "inner_norm": style.inner_norm,
         "norm_groups": _groups(style.norm, style.norm_groups, (shape.stem, *shape.channels)),
         "padding_mode": style.padding_mode,
         "causal_axis": style.causal_axis,
@@ -73,6 +74,7 @@ def _of_config(stored: ModelConfig) -> dict[str, Any]:
     subvoxel = stored.latent_type == "magvit"
     return {
         "norm": stored.norm,
+        "inner_norm": stored.inner_norm,
         "norm_groups": _groups(stored.norm, stored.norm_groups, (stored.stem, *stored.widths)),
         "padding_mode": stored.padding_mode,
         "causal_axis": stored.causal_axis,

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from ct_vae.blocks.conv import ConvND
+from ct_vae.config.default_models import find_model
 from ct_vae.config.model import ModelConfig
 from ct_vae.errors import ConfigError, InputError
 from ct_vae.models.agreement import refuse_contradictions
@@ -185,6 +186,11 @@ class Autoencoder(nn.Module, ABC):
         self._check(z, self.latent_channels, (1,) * self.spatial_dims)
         return self.decoder.raw(self._entering(z))
 
+    def encoding_parts(self) -> dict[str, nn.Module]:
+        """The modules that decide about the latent of an image, by name."""
+        names = ("encoder", "quant_conv", "quantizer")
+        return {name: self._modules[name] for name in names if self._modules.get(name) is not None}  # type: ignore[misc]
+
     @abstractmethod
     def encode_stage_2_inputs(self, x: torch.Tensor) -> torch.Tensor:
         """Unscaled latents for MONAI's latent inferers, which scale by themselves."""
@@ -237,7 +243,9 @@ class Autoencoder(nn.Module, ABC):
             text = f"{name} starts from scratch with random weights: no ckpt_path was given"
             warnings.warn(text, UntrainedWarning, stacklevel=3)
             return
-        where, config = f"{ckpt_path}: the weights", own_config(ckpt_path)
+        where = f"{ckpt_path}: the weights"
+        ckpt_path = find_model(ckpt_path)
+        config = own_config(ckpt_path)
         if config is not None:
             self._refuse_other(config.model, where)
         load_into(self, load_weights(ckpt_path), where)

@@ -20,6 +20,8 @@ class Choices(TypedDict, total=False):
 
     Attributes:
         norm: ``group`` (the default), or per voxel over its channels ``rms`` or ``layer``.
+        inner_norm: Whether residual blocks normalize before their second convolution too, as by
+            default.
         strides: Step between each level and the next, one number or one for each axis, each 1 or
             2; for thick slices ``((2, 2, 1), (2, 2, 2))``. By default 2 everywhere.
         padding_mode: What lies beyond the border of a map: ``zeros`` (the default),
@@ -45,6 +47,7 @@ class Choices(TypedDict, total=False):
     """
 
     norm: NormKind
+    inner_norm: bool
     strides: Steps | None
     padding_mode: PaddingMode
     decoder_blocks: int | Sequence[int] | None

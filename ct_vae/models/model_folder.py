@@ -29,11 +29,14 @@ class LoadedModel:
         model: In evaluation mode, on the CPU.
         config: Its architecture, preprocessing and latent statistics.
         sha256: Digest of its weights file, the model's identity in latent records.
+        encoder_sha256: Digest of the float32 weights that decide about the latent of an image. A
+            model whose decoder alone was trained further has the same.
     """
 
     model: Autoencoder
     config: ModelFolderConfig
     sha256: str
+    encoder_sha256: str
 
 
 def save_model_folder(
@@ -106,7 +109,20 @@ def load_model_folder(folder: Path) -> LoadedModel:
     config = own_config(weights)
     if config is None:
         raise WeightsError(f"{weights}: holds no configuration of this package")
-    return LoadedModel(build_model(config.model, weights).eval(), config, sha256)
+    model = build_model(config.model, weights).eval()
+    return LoadedModel(model, config, sha256, encoder_digest(model))
+
+
+def encoder_digest(model: Autoencoder) -> str:
+    """Digest of the weights that decide about the latent of an image, whatever their precision."""
+    digest = hashlib.sha256()
+    for part, module in sorted(model.encoding_parts().items()):
+        for name, tensor in sorted(module.state_dict().items()):
+            digest.update(f"{part}.{name} {tuple(tensor.shape)}\n".encode())
+            wide = tensor.detach().cpu()
+            wide = wide.float() if wide.is_floating_point() else wide
+            digest.update(wide.contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _sums_of_present(folder: Path) -> str:

@@ -241,6 +241,7 @@ def shape_of(  # noqa: PLR0913, PLR0917 - the numbers as constructors take them
         norm_groups=norm_groups,
         dropout=dropout,
         padding_mode=choices.get("padding_mode", "zeros"),
+        inner_norm=choices.get("inner_norm", True),
     )
     shape = Shape(
         spatial_dims=spatial_dims,

@@ -8,7 +8,7 @@ from ct_vae.blocks.memory_format import CHANNELS_LAST
 from ct_vae.config.run import RunConfig
 from ct_vae.losses.build import build_objective
 from ct_vae.training.distributed import World
-from ct_vae.training.initial import initial_model
+from ct_vae.training.initial import freeze_encoder, initial_model
 from ct_vae.training.learner import Learner
 from ct_vae.training.optim import build_optimiser
 from ct_vae.training.precision import choose_precision
@@ -32,6 +32,8 @@ def build_step(config: RunConfig, world: World) -> TrainStep:
     precision = choose_precision(training.precision, world.device)
     layout = memory_format(config.model.spatial_dims)
     model = initial_model(config.model, training.seed)
+    if training.freeze == "encoder":
+        freeze_encoder(model)
     model.to(world.device, memory_format=layout)  # type: ignore[call-overload]
     objective = build_objective(config, model.output_activation, world.device)
     optimiser = build_optimiser(model.parameters(), training)

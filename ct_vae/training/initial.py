@@ -40,6 +40,12 @@ def initial_model(config: ModelConfig, seed: int) -> Autoencoder:
     return model
 
 
+def freeze_encoder(model: Autoencoder) -> None:
+    """Exclude everything from training that decides about the latent of an image."""
+    for part in model.encoding_parts().values():
+        part.requires_grad_(False)
+
+
 @torch.no_grad()
 def _narrow(model: AutoencoderKL) -> None:
     rows = slice(model.latent_channels, None)

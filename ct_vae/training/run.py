@@ -163,6 +163,9 @@ class Run:
 
     def _advance(self, batch: torch.Tensor, outlets: Outlets) -> StepValues | None:
         self._model.train()
+        if self.config.training.freeze == "encoder":
+            for part in self._model.encoding_parts().values():
+                part.eval()
         lr = learning_rate(self.config.training, self.samples_seen)
         try:
             values = self._step(batch, self.samples_seen, lr)

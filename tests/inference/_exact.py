@@ -38,6 +38,7 @@ MODELS = {
             "patch_size": 4,
             "linear_skip": True,
             "refine_channels": 3,
+            "inner_norm": False,
             "norm": "layer",
         },
     ),

@@ -25,6 +25,7 @@ MEMBERS: dict[str, tuple[type[Autoencoder], dict[str, Any]]] = {
     "kl-patch": (
         AutoencoderKL,
         {"ch_mult": (1,), "patch_size": 2, "linear_skip": True, "refine_channels": 3}
+        | {"inner_norm": False}
         | {"z_channels": 2, "embed_dim": 2},
     ),
     "vq-patch": (

@@ -38,6 +38,7 @@ def saved(folder, **numbers):
         ({"padding_mode": "replicate"}, {}, "padding_mode is replicate there and zeros here"),
         ({"norm_groups": 2}, {}, r"norm_groups is \(2, 2, 2\) there and \(8, 8, 16\) here"),
         ({"norm": "layer"}, {}, "norm is layer there and group here"),
+        ({"inner_norm": False}, {}, "inner_norm is False there and True here"),
         ({"tanh_out": True}, {}, "tanh_out is True there and False here"),
         ({}, {"output_activation": "sigmoid"}, "output_activation is identity there and sigmoid"),
         ({"head_activation": False}, {}, "head_activation is False there and True here"),

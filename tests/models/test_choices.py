@@ -39,6 +39,7 @@ def test_the_first_of_several_is_named_whatever_their_order():
 def test_every_choice_is_taken(kind):
     given = {
         "norm": "layer",
+        "inner_norm": False,
         "strides": ((2, 1, 1),),
         "padding_mode": "replicate",
         "decoder_blocks": 1,
@@ -60,6 +61,7 @@ def test_every_choice_is_taken(kind):
         model = kind(**TINY, **given)
     for name in ("encoder_mid", "decoder_mid", "head_activation", "checkpointing"):
         assert getattr(model.shape, name) == given[name]
+    assert not model.shape.style.inner_norm
     assert (model.shape.style.norm, model.shape.style.padding_mode) == ("layer", "replicate")
 
 

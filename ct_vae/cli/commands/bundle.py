@@ -26,6 +26,7 @@ def bundle(
     """Write a MONAI Bundle: configurations that encode, decode, evaluate and train, and weights."""
     from ct_vae.bundle.metadata import Imprint
     from ct_vae.bundle.write_bundle import write_bundle
+    from ct_vae.config.default_models import find_model
 
-    write_bundle(model, output, overwrite, Imprint(authors, copyright_, version))
+    write_bundle(find_model(model), output, overwrite, Imprint(authors, copyright_, version))
     show(output)

@@ -33,9 +33,11 @@ def export(
     """
     from ct_vae.bundle.network import load_part
     from ct_vae.bundle.onnx_torchscript import export as write
+    from ct_vae.config.default_models import find_model
     from ct_vae.models.model_folder import load_model_folder
 
-    network = load_part(part, load_model_folder(model), hounsfield=not model_units)
+    loaded = load_model_folder(find_model(model))
+    network = load_part(part, loaded, hounsfield=not model_units)
     parity = write(network, output, form)
     if as_json:
         show_json(parity.as_dict(), indent=None)

@@ -20,7 +20,7 @@ def info(
     path: Annotated[
         Path,
         typer.Argument(
-            help="Configuration, model folder, latent, volume, or DICOM folder or archive.",
+            help="Configuration, model, latent, volume, or DICOM folder or archive.",
             metavar="FILE",
         ),
     ],
@@ -48,9 +48,12 @@ def info(
 
 
 def _facts(path: Path) -> dict[str, Any]:
+    from ct_vae.config.default_models import default_models, find_model
     from ct_vae.io.formats import path_kind
     from ct_vae.io.latent.record import latent_of_record
 
+    if not path.exists() and str(path) in default_models():
+        return _model_folder_facts(find_model(path))
     kind = path_kind(path)
     if kind in {"latent", "record"}:
         return _latent_facts(latent_of_record(path) if kind == "record" else path)

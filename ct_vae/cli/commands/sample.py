@@ -63,6 +63,7 @@ def sample(  # noqa: PLR0913, PLR0917 - one parameter per option
 
     The same seed gives the same random volumes, however many. Nothing here is for diagnosis.
     """
+    from ct_vae.config.default_models import find_model
     from ct_vae.training.reporting.sample_sources import find_originals
     from ct_vae.training.reporting.samples import SampleOptions, sample_run
 
@@ -78,6 +79,7 @@ def sample(  # noqa: PLR0913, PLR0917 - one parameter per option
     reading = options.read_options(
         frame, nan, hu_offset, assume_ras, force, assume_hu, resample_irregular
     )
+    run = find_model(run)
     originals = find_originals(run, inputs, config, reading, say)
 
     def load(model: Path) -> Codec:

@@ -186,6 +186,7 @@ def model_config(model: AutoencoderKL) -> ModelConfig:
         double_z=encoded == 2 * decoded,
         embed_dim=model.latent_channels,
         norm=style.norm,
+        inner_norm=style.inner_norm,
         norm_groups=style.norm_groups,
         strides=None if {n for step in shape.steps for n in step} <= {2} else shape.steps,
         padding_mode=style.padding_mode,

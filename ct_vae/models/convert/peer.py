@@ -214,6 +214,7 @@ def common_limits(config: ModelConfig) -> list[str]:
         and any(n != 2 for step in config.strides for n in _axes(step)),
         f"padding_mode {config.padding_mode!r}": config.padding_mode != "zeros",
         f"patch_size {list(config.patch)}": max(config.patch) > 1,
+        "inner_norm false": not config.inner_norm,
         "a linear_skip": config.linear_skip,
         f"{config.refine_channels} refine_channels": config.refine_channels > 0,
         f"output_activation {config.output_activation!r}": config.output_activation == "sigmoid",

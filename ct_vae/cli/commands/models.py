@@ -1,0 +1,51 @@
+"""``ct-vae models``: the models that ship with the package."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from ct_vae.terminal import show, show_json
+
+
+def models(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """List the default models, which are taken by name wherever MODEL stands.
+
+    For example: ct-vae encode ct-f4 scan.nii.gz -o latents
+    """
+    from ct_vae.config.default_models import default_models
+
+    rows = [_row(name) for name in default_models()]
+    if as_json:
+        show_json(rows)
+        return
+    for row in rows:
+        factor = " x ".join(map(str, row["factor"]))
+        show(
+            f"{row['name']}: {factor} voxels become {row['channels']} numbers "
+            f"({row['compression']:g} : 1), {row['megabytes']} MB"
+        )
+        show(f"  {row['summary']}")
+    if not rows:
+        show("this installation holds no default model")
+
+
+def _row(name: str) -> dict[str, Any]:
+    from ct_vae.config.default_models import find_model
+    from ct_vae.config.model_folder import parse_model_folder
+
+    folder = find_model(name)
+    config = parse_model_folder((folder / "config.json").read_text("utf-8"), name)
+    card = (folder / "MODEL_CARD.md").read_text("utf-8").splitlines()
+    # The first paragraph of the card after its title says what the model is and how good.
+    text = [line for line in card if line and not line.startswith(("#", "---"))]
+    return {
+        "name": name,
+        "factor": list(config.model.factor),
+        "channels": config.model.latent_channels,
+        "compression": config.model.compression,
+        "megabytes": round((folder / "model.safetensors").stat().st_size / 1e6, 1),
+        "summary": text[0] if text else "",
+        "path": str(folder),
+    }
