@@ -104,6 +104,37 @@ def test_the_same_run_twice_gives_the_same_weights(tmp_path):
     assert len({first, again, other}) <= 3
 
 
+def test_a_frozen_encoder_keeps_its_latents_and_the_decoder_learns(tmp_path):
+    """Latents made before decode with the fine-tuned model, and the other way round."""
+    first = train(patches(), config(tmp_path / "first"))
+    plain = config(tmp_path / "tuned")
+    settings = RunConfig(
+        model=SMALL_MODEL.model_copy(update={"ckpt_path": str(first)}),
+        training=plain.training.model_copy(update={"freeze": "encoder"}),
+    )
+    tuned = train(patches(seed=1), settings)
+    before, after = load_model_folder(first), load_model_folder(tuned)
+    assert before.encoder_sha256 == after.encoder_sha256
+    assert before.sha256 != after.sha256
+    changed = {
+        name.split(".")[0]
+        for name, tensor in before.model.state_dict().items()
+        if not torch.equal(tensor, after.model.state_dict()[name])
+    }
+    assert changed == {"decoder", "post_quant_conv"}
+    old, new = load_codec(first), load_codec(tuned)
+    latent = old.encode(ct_volume())
+    assert np.abs(new.decode(latent).voxels - old.decode(latent).voxels).max() > 0
+    old.decode(new.encode(ct_volume()))
+    with pytest.raises(InputError, match="was made by model"):
+        load_codec(train(patches(), config(tmp_path / "other", seed=1))).decode(latent)
+
+
+def test_an_encoder_without_weights_cannot_be_frozen(tmp_path):
+    with pytest.raises(ValueError, match="needs model.ckpt_path"):
+        config(tmp_path, freeze="encoder")
+
+
 def test_training_lowers_the_loss(tmp_path):
     """A smooth image that the small model can learn, in seconds."""
     x = torch.linspace(-500, 500, 8)
