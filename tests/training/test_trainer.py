@@ -131,7 +131,7 @@ def test_a_frozen_encoder_keeps_its_latents_and_the_decoder_learns(tmp_path):
 
 
 def test_an_encoder_without_weights_cannot_be_frozen(tmp_path):
-    with pytest.raises(ValueError, match="needs model.ckpt_path"):
+    with pytest.raises(ValueError, match=r"needs model\.ckpt_path"):
         config(tmp_path, freeze="encoder")
 
 
