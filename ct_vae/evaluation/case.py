@@ -10,6 +10,7 @@ import numpy as np
 
 from ct_vae.errors import ConfigError, CtVaeError, InputError
 from ct_vae.evaluation.baselines.jpeg2000 import jpeg2000_baseline
+from ct_vae.evaluation.baselines.klt import klt_baseline
 from ct_vae.evaluation.baselines.resample import (
     Baseline,
     identity_baseline,
@@ -127,6 +128,9 @@ def _baselines(
 ) -> Iterator[Baseline]:
     """One at a time, for each is as large as the volume."""
     yield identity_baseline(volume, codec.preprocessor, codec.network.factor)
+    # Codes are one number per latent voxel.
+    channels = latent.array.shape[0] if latent.array.ndim > len(codec.network.factor) else 1
+    yield klt_baseline(volume, codec.preprocessor, codec.network.factor, channels)
     yield resample_baseline(volume, latent.array.size)
     yield mean_baseline(volume, body)
     try:

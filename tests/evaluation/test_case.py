@@ -22,7 +22,7 @@ def found():
 
 def test_rows_are_of_what_is_returned_and_of_each_baseline(found):
     whats = list(dict.fromkeys(row.what for row in found.rows))
-    assert whats == ["reconstruction", "identity", "resample", "mean", "jpeg2000"]
+    assert whats == ["reconstruction", "identity", "klt", "resample", "mean", "jpeg2000"]
     assert {row.case for row in found.rows} == {"case_0001"}
     for name in whats:
         masks = [row.mask for row in found.rows if row.what == name]

@@ -44,9 +44,9 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one parameter per option
 ) -> None:
     """Encode, decode and measure volumes, inside the body and in clinical windows.
 
-    Beside the reconstruction stand what the model's preprocessing alone gives, cubic resampling
-    with the same number of values as the latent, JPEG 2000 at the same bits per voxel, and the
-    constant that fits best. With --phantom drawn objects of known size and HU go through the model
+    The results compare the reconstruction with baselines: the model's preprocessing alone, the best
+    linear code of blocks (KLT) and cubic resampling with as many numbers as the latent, JPEG 2000
+    at as many bits per voxel, and the best constant. With --phantom drawn objects of known size and HU go through the model
     too, and need no INPUT. Cases are numbered in the results, so that no name gets out; the
     terminal shows which is which.
     """

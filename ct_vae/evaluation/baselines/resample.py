@@ -24,7 +24,7 @@ class Baseline:
     """A stand-in for a reconstruction.
 
     Attributes:
-        name: ``mean``, ``identity``, ``resample`` or ``jpeg2000``.
+        name: ``mean``, ``identity``, ``klt``, ``resample`` or ``jpeg2000``.
         volume: int16 HU on the original's grid.
         values: How many numbers it takes to describe it; ``None`` where bits are what counts.
         bits: How many bits it takes, all headers included; ``None`` where numbers are what counts.

@@ -1,0 +1,53 @@
+"""The best linear code of blocks with as many numbers as the latent has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+import numpy as np
+import torch
+
+from ct_vae.blocks.patch import depth_to_space, space_to_depth
+from ct_vae.evaluation.baselines.resample import Baseline
+from ct_vae.models.linear_code import BlockKLT
+from ct_vae.preprocess.pipeline import Preprocessor, restore
+from ct_vae.volume import BODY_ABOVE_HU, Volume
+
+_INT16 = np.iinfo(np.int16)
+
+
+def klt_baseline(
+    volume: Volume, preprocessor: Preprocessor, factor: Sequence[int], codes: int
+) -> Baseline:
+    """Code each block of a volume by its Karhunen-Loeve transform, fitted on this very volume.
+
+    The transform is fitted on the blocks that touch the body. No linear code of such blocks, fitted
+    on whatever data, has a lower squared error on them with as many numbers; the transform itself
+    is not counted.
+
+    Args:
+        volume: The original.
+        preprocessor: The model's own, whose HU range and orientation hold here too.
+        factor: Sides of a block: voxels per latent voxel and axis.
+        codes: Numbers per block, at most the voxels of one.
+    """
+    prepared = preprocessor(volume, factor)
+    units = prepared.tensor.float()
+    blocks = space_to_depth(units, factor)
+    threshold = preprocessor.scale.to_model(torch.tensor(float(BODY_ABOVE_HU)))
+    inside = (blocks > threshold).any(1)[0]
+    klt = BlockKLT((1,))
+    rows = blocks[0].movedim(0, -1)
+    body = rows[inside] if inside.any() else rows.flatten(0, -2)
+    # A sequence of blocks, each a voxel of as many channels as it has voxels.
+    klt.add(body.T[None])
+    codes = min(codes, prod(factor))
+    code = klt.fit(codes)
+    mean, analysis, synthesis = (t.to(units) for t in (code.mean, code.analysis, code.synthesis))
+    coded = (rows - mean) @ analysis.T @ synthesis.T + mean
+    image = depth_to_space(coded.movedim(-1, 0)[None], factor)[0, 0]
+    back = restore(image, prepared.record, volume.grid)
+    voxels = np.rint(back.voxels).clip(_INT16.min, _INT16.max).astype(np.int16)
+    count = codes * inside.numel()
+    return Baseline("klt", Volume(voxels, volume.grid, volume.outside_fov), count)
