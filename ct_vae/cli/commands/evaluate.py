@@ -46,9 +46,9 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one parameter per option
 
     The results compare the reconstruction with baselines: the model's preprocessing alone, the best
     linear code of blocks (KLT) and cubic resampling with as many numbers as the latent, JPEG 2000
-    at as many bits per voxel, and the best constant. With --phantom drawn objects of known size and HU go through the model
-    too, and need no INPUT. Cases are numbered in the results, so that no name gets out; the
-    terminal shows which is which.
+    at as many bits per voxel, and the best constant. With --phantom, drawn objects of known size
+    and HU go through the model too, and no INPUT is needed. Cases are numbered in the results, so
+    that no name gets out; the terminal shows which is which.
     """
     from ct_vae.evaluation.evaluation import Evaluation
     from ct_vae.evaluation.settings import build_settings
