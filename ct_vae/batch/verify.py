@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from ct_vae.errors import CtVaeError, NoInputError
 from ct_vae.io import ReadOptions
-from ct_vae.io.dicom.reader import FoundSeries, scan_files, scan_series, split_series_path
+from ct_vae.io.dicom.scan import FoundSeries, scan_files, scan_series, split_series_path
 from ct_vae.io.formats import path_kind
 from ct_vae.io.latent.file import verify_latent
 from ct_vae.io.latent.record import latent_of_record
@@ -25,7 +25,7 @@ from ct_vae.io.search.walk import walk_files
 
 Kind = Literal["latent", "volume", "series", "model"]
 # What has nothing to do with bytes being whole is allowed.
-_LENIENT = ReadOptions(nan="air", assume_ras=True, force=True, assume_hu=True)
+_LENIENT = ReadOptions(nan="air", assume_ras=True, force=True, assume_hu=True, any_sop_class=True)
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,13 @@ ResampleIrregular = Annotated[
         "--resample-irregular", help="Resample gaps, uneven spacing and tilt onto a regular grid."
     ),
 ]
+AnySopClass = Annotated[
+    bool,
+    typer.Option(
+        "--any-sop-class",
+        help="Read DICOM images of CT whose SOP class is another, such as Secondary Capture.",
+    ),
+]
 Shard = Annotated[
     str | None,
     typer.Option(
@@ -195,7 +202,7 @@ def load_codec_with(
     return codec
 
 
-def read_options(
+def read_options(  # noqa: PLR0913, PLR0917 - one parameter per option
     frame: int | None,
     nan: Literal["refuse", "air"],
     hu_offset: float,
@@ -203,8 +210,11 @@ def read_options(
     force: bool,
     assume_hu: bool,
     resample_irregular: bool,
+    any_sop_class: bool,
 ) -> ReadOptions:
     """Bundle the options about reading volumes."""
     from ct_vae.io import ReadOptions
 
-    return ReadOptions(frame, nan, hu_offset, assume_ras, force, assume_hu, resample_irregular)
+    return ReadOptions(
+        frame, nan, hu_offset, assume_ras, force, assume_hu, resample_irregular, any_sop_class
+    )

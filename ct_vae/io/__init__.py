@@ -1,6 +1,6 @@
 """Files in and out: volumes, latents, discovery, atomic writes; never imports torch."""
 
-from ct_vae.io.dicom.reader import FoundSeries, scan_series
+from ct_vae.io.dicom.scan import FoundSeries, scan_series
 from ct_vae.io.latent.file import read_latent, write_latent
 from ct_vae.io.read_options import ReadOptions
 from ct_vae.io.volumes import read_volume, volume_sha256, write_volume

@@ -12,7 +12,7 @@ from ct_vae.errors import ConfigError
 from ct_vae.io.archive import holds_archive
 from ct_vae.io.byte_stream import GZIP_MAGIC
 from ct_vae.io.dicom.file import is_dicom
-from ct_vae.io.dicom.reader import split_series_path
+from ct_vae.io.dicom.scan import split_series_path
 from ct_vae.io.latent.layout import MAISI_ENDING
 from ct_vae.io.latent.record import is_record, record_path
 from ct_vae.io.mha_nrrd.reader import is_metaimage, is_nrrd

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ct_vae.grid import Grid
 from ct_vae.io.byte_stream import GZIP_MAGIC, ByteStream, Encoding
-from ct_vae.io.dicom.reader import FoundSeries
+from ct_vae.io.dicom.scan import FoundSeries
 from ct_vae.io.dicom.volume import check_group
 from ct_vae.io.formats import path_kind
 from ct_vae.io.nifti.affine import MAX_SHEAR, nifti_grid
@@ -35,8 +35,8 @@ def header_grid(path: Path, options: ReadOptions, series: FoundSeries | None = N
     """
     with reading(path):
         if series is not None:
-            grid = check_group(series.group, options).grid
-            return None if options.resample_irregular else grid
+            stack = check_group(series.group, options)
+            return None if stack.fault else stack.grid
         if path.is_dir() or path_kind(path) not in {"nifti", "latent", "unknown"}:
             return None
         return _nifti_file_grid(path, options)

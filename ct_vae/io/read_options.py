@@ -24,6 +24,8 @@ class ReadOptions:
         assume_hu: Take the stored numbers of DICOM images without rescale as HU.
         resample_irregular: Resample slices with gaps, uneven spacing, displacement or tilt, and
             sheared volumes, onto a regular orthogonal grid instead of refusing them.
+        any_sop_class: Read DICOM images of modality CT that have the whole geometry of a CT volume
+            although their SOP class is another, such as Secondary Capture.
 
     Raises:
         ConfigError: If a value is out of its range.
@@ -36,6 +38,7 @@ class ReadOptions:
     force: bool = False
     assume_hu: bool = False
     resample_irregular: bool = False
+    any_sop_class: bool = False
 
     def __post_init__(self) -> None:
         if self.frame is not None and self.frame < 0:

@@ -34,7 +34,7 @@ from tests.io._series import (
     set_stored,
     write_series,
 )
-from tests.io.dicom.test_compressed_frames import HTJ2K, JPEG_LS, by_itk
+from tests.io.dicom.codecs.test_compressed_frames import HTJ2K, JPEG_LS, by_itk
 
 CONSENT = "--resample-irregular"
 
@@ -66,9 +66,9 @@ def test_19_a_doubled_slice_is_dropped_if_it_is_the_same_and_else_refused(model_
 
 
 def test_20_uneven_spacing_needs_consent(model_folder, tmp_path):
-    slices = make_series(positions=[0, 2.5, 5, 7.5, 10.7, 13.2, 15.7, 18.2])
+    slices = make_series(positions=[0, 2.5, 5, 7.5, 11.2, 13.7, 16.2, 18.7])
     folder = folder_of(slices, tmp_path)
-    refuse(model_folder, folder, 4, "uneven", "107.500 to 110.700", CONSENT)
+    refuse(model_folder, folder, 4, "uneven", "107.500 to 111.200", CONSENT)
     accept(model_folder, folder, CONSENT)
 
 
@@ -123,12 +123,6 @@ OTHERS = {
         "AXIAL",
         "modality SR: a structured report, such as a dose report",
     ),
-    "capture": (
-        "1.2.840.10008.5.1.4.1.1.7",
-        "CT",
-        "AXIAL",
-        "a secondary capture, not a CT image",
-    ),
     "mask": ("1.2.840.10008.5.1.4.1.1.66.4", "SEG", "AXIAL", "modality SEG: a segmentation"),
 }
 
@@ -162,6 +156,25 @@ def test_23_what_is_no_ct_volume_is_skipped_with_its_reason(model_folder, tmp_pa
     name = f"{found[3].id}_latent"
     assert {path.name for path in out.rglob("*.*")} == {f"{name}.nii.gz", f"{name}.json"}
     np.testing.assert_array_equal(read_volume(folder).voxels, hounsfield(6))
+
+
+def test_23_captures_without_a_whole_geometry_are_skipped(model_folder, tmp_path):
+    folder = folder_of(make_series(6), tmp_path)
+    slices = other_series("1.2.840.10008.5.1.4.1.1.7", "CT", "AXIAL", 20)
+    for each in slices:
+        each.ImagePositionPatient = [0, 0, 0]
+    write_series(folder, slices, lambda k: f"capture{k}")
+    record = accept(model_folder, folder)
+    assert record["source"]["grid"]["shape"] == [10, 12, 6]
+    told = {each.number: each.reason for each in scan_series(folder)}
+    assert told == {3: "", 20: "a secondary capture, not a CT image"}
+
+
+def test_23_captures_with_the_geometry_of_a_volume_need_their_own_consent(model_folder, tmp_path):
+    folder = folder_of(other_series("1.2.840.10008.5.1.4.1.1.7", "CT", "AXIAL", 20), tmp_path)
+    refuse(model_folder, folder, 4, "a secondary capture, not a CT image", "--any-sop-class")
+    refuse(model_folder, folder, 4, "--any-sop-class", options=["--force"])
+    accept(model_folder, folder, "--any-sop-class")
 
 
 def test_23_a_scout_within_the_series_is_no_slice_of_it(model_folder, tmp_path):
@@ -313,9 +326,14 @@ def test_27_what_cannot_be_decoded_is_an_error_of_the_case(
     refuse(model_folder, folder_of(slices, tmp_path), 4, "slice 3 of 5, at 105.000 mm", cause)
 
 
-def test_one_slice_is_no_volume(model_folder, tmp_path):
+def test_one_slice_is_read_only_when_it_is_named(model_folder, tmp_path):
     plane = hounsfield(1)[:, :, 0].T
-    folder = folder_of([make_slice(0, plane, (0, 0, 0))], tmp_path)
+    folder = folder_of([make_slice(0, plane, (0, 0, 0))], tmp_path / "deep")
     out = tmp_path / "out"
-    assert call("encode", model_folder, folder, "-o", out)[0] in {3, 4}
-    assert left_in(out) <= {"failures.jsonl"}
+    code, text = call("encode", model_folder, tmp_path / "deep", "-o", out)
+    assert code == 3
+    assert "only 1 slice, a volume has at least 4" in text
+    assert not out.exists() or left_in(out) <= {"failures.jsonl"}
+    record = accept(model_folder, folder)
+    assert record["source"]["grid"]["shape"] == [10, 12, 1]
+    assert record["warnings"] == ["is one slice, whose thickness of 7 mm is its height"]

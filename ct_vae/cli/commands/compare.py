@@ -36,6 +36,7 @@ def compare(  # noqa: PLR0913, PLR0917 - one parameter per option
     force: options.Force = False,
     assume_hu: options.AssumeHu = False,
     resample_irregular: options.ResampleIrregular = False,
+    any_sop_class: options.AnySopClass = False,
 ) -> None:
     """Measure reconstructions against their originals: two files, or two folders of pairs.
 
@@ -54,7 +55,7 @@ def compare(  # noqa: PLR0913, PLR0917 - one parameter per option
 
     folder = output_folder(output)
     reading = options.read_options(
-        frame, nan, hu_offset, assume_ras, force, assume_hu, resample_irregular
+        frame, nan, hu_offset, assume_ras, force, assume_hu, resample_irregular, any_sop_class
     )
     settings = build_settings(
         windows=windows,

@@ -40,6 +40,7 @@ def encode(  # noqa: PLR0913, PLR0917 - one parameter per option
     force: options.Force = False,
     assume_hu: options.AssumeHu = False,
     resample_irregular: options.ResampleIrregular = False,
+    any_sop_class: options.AnySopClass = False,
     overwrite: options.Overwrite = False,
     shard: options.Shard = None,
     fallback: options.Fallback = None,
@@ -57,7 +58,7 @@ def encode(  # noqa: PLR0913, PLR0917 - one parameter per option
     options.refuse_idle_fallback(device, fallback)
     folder = output_folder(output)
     reading = options.read_options(
-        frame, nan, hu_offset, assume_ras, force, assume_hu, resample_irregular
+        frame, nan, hu_offset, assume_ras, force, assume_hu, resample_irregular, any_sop_class
     )
     cases = find_cases(inputs)
     targets = name_targets(cases, folder, lambda key: latent_name(key, layout))

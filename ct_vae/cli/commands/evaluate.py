@@ -41,6 +41,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one parameter per option
     force: options.Force = False,
     assume_hu: options.AssumeHu = False,
     resample_irregular: options.ResampleIrregular = False,
+    any_sop_class: options.AnySopClass = False,
 ) -> None:
     """Encode, decode and measure volumes, inside the body and in clinical windows.
 
@@ -58,7 +59,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one parameter per option
         options.refuse_idle(ctx, _OF_INPUTS, "no INPUT is named", hint)
     folder = output_folder(output)
     reading = options.read_options(
-        frame, nan, hu_offset, assume_ras, force, assume_hu, resample_irregular
+        frame, nan, hu_offset, assume_ras, force, assume_hu, resample_irregular, any_sop_class
     )
     settings = build_settings(
         windows=windows,

@@ -147,7 +147,7 @@ def _latent_facts(path: Path) -> dict[str, Any]:
 
 
 def _series_facts(path: Path) -> dict[str, Any]:
-    from ct_vae.io.dicom.reader import scan_series, split_series_path
+    from ct_vae.io.dicom.scan import scan_series, split_series_path
 
     place, wanted = split_series_path(path)
     found = [each for each in scan_series(place) if wanted in ("", each.id)]

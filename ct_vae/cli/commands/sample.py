@@ -55,6 +55,7 @@ def sample(  # noqa: PLR0913, PLR0917 - one parameter per option
     force: options.Force = False,
     assume_hu: options.AssumeHu = False,
     resample_irregular: options.ResampleIrregular = False,
+    any_sop_class: options.AnySopClass = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Remove earlier samples from the folder.")
     ] = False,
@@ -77,7 +78,7 @@ def sample(  # noqa: PLR0913, PLR0917 - one parameter per option
         )
     folder = output_folder(output)
     reading = options.read_options(
-        frame, nan, hu_offset, assume_ras, force, assume_hu, resample_irregular
+        frame, nan, hu_offset, assume_ras, force, assume_hu, resample_irregular, any_sop_class
     )
     run = find_model(run)
     originals = find_originals(run, inputs, config, reading, say)

@@ -58,6 +58,7 @@ def scan(  # noqa: PLR0913, PLR0917 - one parameter per option
     force: options.Force = False,
     assume_hu: options.AssumeHu = False,
     resample_irregular: options.ResampleIrregular = False,
+    any_sop_class: options.AnySopClass = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an existing datalist.")
     ] = False,
@@ -78,7 +79,7 @@ def scan(  # noqa: PLR0913, PLR0917 - one parameter per option
 
     shares, pattern = Shares(val_share, test_share, seed), _pattern(patient)
     reading = options.read_options(
-        frame, nan, hu_offset, assume_ras, force, assume_hu, resample_irregular
+        frame, nan, hu_offset, assume_ras, force, assume_hu, resample_irregular, any_sop_class
     )
     if output:
         check_target(output, overwrite)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ct_vae.grid import Grid
 from ct_vae.io import FoundSeries, ReadOptions, read_volume
-from ct_vae.io.dicom.reader import split_series_path
+from ct_vae.io.dicom.scan import split_series_path
 from ct_vae.io.header_grid import header_grid
 from ct_vae.io.search.walk import walk_files
 from ct_vae.phantoms.make_phantom import make_phantom, phantom_shape

@@ -11,7 +11,7 @@ from ct_vae.datasets.sources.entry import Listed, Problem
 from ct_vae.datasets.sources.patients import digest, listed_key, patient_in_path
 from ct_vae.errors import ConfigError, CtVaeError, InputError
 from ct_vae.io import FoundSeries, scan_series
-from ct_vae.io.dicom.reader import split_series_path
+from ct_vae.io.dicom.scan import split_series_path
 from ct_vae.io.formats import path_kind
 from ct_vae.io.search.cases import Case, discover
 from ct_vae.io.search.patients import patient_digest
@@ -128,11 +128,12 @@ def _the_series(found: Sequence[FoundSeries], wanted: str, what: str) -> FoundSe
         if not named:
             ids = ", ".join(each.id for each in found[:10]) or "none"
             raise ConfigError(f"{what}: there is no such series; there are: {ids}")
-        if named[0].verdict != "ok":
+        if named[0].verdict != "ok" and not named[0].short:
             raise InputError(f"{what}: {named[0].verdict}: {named[0].reason}")
         return named[0]
     fit = [each for each in found if each.verdict == "ok"]
     fit = [each for each in fit if not each.derived] or fit
+    fit = fit or _only_short(found)
     if len(fit) > 1:
         labels = ", ".join(each.label for each in fit[:10])
         raise ConfigError(
@@ -145,6 +146,13 @@ def _the_series(found: Sequence[FoundSeries], wanted: str, what: str) -> FoundSe
             f"{what}: holds no CT series that can be read{': ' * bool(reasons)}{reasons}"
         )
     return fit[0]
+
+
+def _only_short(found: Sequence[FoundSeries]) -> list[FoundSeries]:
+    """The series of few slices that a folder stands for, if there is nothing else in it."""
+    short = [each for each in found if each.short]
+    whole = all(each.verdict == "skipped" for each in found)
+    return short if whole and len(short) == 1 else []
 
 
 def _place(path: Path) -> str:

@@ -10,7 +10,7 @@ from ct_vae.errors import InputError, NoInputError
 from ct_vae.grid import Grid
 from ct_vae.io.archive import extracted, is_archive
 from ct_vae.io.dicom.derived_template import SeriesTemplate, read_template
-from ct_vae.io.dicom.reader import FoundSeries, scan_files, split_series_path
+from ct_vae.io.dicom.scan import FoundSeries, scan_files, split_series_path
 from ct_vae.io.dicom.volume import check_group
 from ct_vae.io.read_options import ReadOptions
 from ct_vae.io.reading import reading
@@ -96,7 +96,13 @@ def opened_series(paths: Sequence[str | Path], hu_offset: float = 0.0) -> Iterat
         NoInputError: If a path does not exist, or if there is no CT series.
         InputError: If an archive is damaged, or no series can be read.
     """
-    options = ReadOptions(hu_offset=hu_offset, force=True, assume_hu=True, resample_irregular=True)
+    options = ReadOptions(
+        hu_offset=hu_offset,
+        force=True,
+        assume_hu=True,
+        resample_irregular=True,
+        any_sop_class=True,
+    )
     name = ", ".join(map(str, paths))
     found: list[FoundSeries] = []
     files: list[Path] = []
@@ -118,7 +124,7 @@ def opened_series(paths: Sequence[str | Path], hu_offset: float = 0.0) -> Iterat
 
 
 def _readable(name: str, found: Sequence[FoundSeries]) -> list[FoundSeries]:
-    fit = [each for each in found if each.verdict == "ok"]
+    fit = [each for each in found if each.verdict == "ok" or each.short]
     if fit:
         return fit
     told = "; ".join(f"{each.label} was {each.verdict}: {each.reason}" for each in found[:10])

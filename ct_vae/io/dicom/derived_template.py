@@ -10,7 +10,9 @@ import numpy as np
 
 from ct_vae.errors import CtVaeError, InputError
 from ct_vae.grid import Grid
-from ct_vae.io.dicom.file import AGAIN, quiet, read_header
+from ct_vae.io.dicom.dataset import AGAIN
+from ct_vae.io.dicom.file import quiet, read_header
+from ct_vae.io.dicom.grouping.planes import common_geometry
 from ct_vae.io.dicom.image_header import ImageHeader, Numbers, numbers
 
 if TYPE_CHECKING:
@@ -91,19 +93,17 @@ def read_template(images: list[ImageHeader], grid: Grid, resampled: bool) -> Ser
         InputError: If a header is damaged or gone.
     """
     first = images[0]
-    assert first.spacing
-    assert first.orientation
-    study, frame_of_reference = first.frame_of_reference
+    orientation, spacing = common_geometry(images)
     with quiet():
         header = _elements(first.path, _COMMON_TAGS)
         slices = _slices_of(grid) if resampled else _source_slices(images)
     return SeriesTemplate(
         grid=grid,
         slices=slices,
-        orientation=first.orientation,
-        spacing=first.spacing,
-        study=study.strip("\0 "),
-        frame_of_reference=frame_of_reference.strip("\0 "),
+        orientation=orientation,
+        spacing=spacing,
+        study=first.marks.study,
+        frame_of_reference=first.marks.frame_of_reference,
         number=first.number,
         resampled=resampled,
         header=header,

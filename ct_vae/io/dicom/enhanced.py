@@ -6,23 +6,34 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ct_vae.errors import InputError
-from ct_vae.io.dicom.file import AGAIN
+from ct_vae.io.dicom.dataset import AGAIN
 from ct_vae.io.dicom.image_header import ImageHeader, with_geometry
+from ct_vae.io.dicom.marks import text_of
 from ct_vae.io.dicom.sop_classes import skip_reason
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 _LARGEST_FRAMES = 1 << 16
-_PHASES = (
-    ("FrameContentSequence", "FrameAcquisitionNumber", "AcquisitionNumber"),
-    ("FrameContentSequence", "TemporalPositionIndex", "TemporalPositionIdentifier"),
-    (
-        "CardiacSynchronizationSequence",
-        "NominalPercentageOfCardiacPhase",
-        "NominalPercentageOfCardiacPhase",
+# By mark: the functional group that holds it, and the keywords under which it may stand there.
+_MARKS = {
+    "stack": ("FrameContentSequence", ("StackID",)),
+    "acquisition": ("FrameContentSequence", ("FrameAcquisitionNumber",)),
+    "temporal": ("FrameContentSequence", ("TemporalPositionIndex",)),
+    "acquisition_time": (
+        "FrameContentSequence",
+        ("FrameAcquisitionDateTime", "FrameReferenceDateTime"),
     ),
-)
+    "cardiac": ("CardiacSynchronizationSequence", ("NominalPercentageOfCardiacPhase",)),
+    "trigger_time": ("CardiacSynchronizationSequence", ("NominalCardiacTriggerDelayTime",)),
+    "kernel": ("CTReconstructionSequence", ("ConvolutionKernel",)),
+    "voltage": ("CTXRayDetailsSequence", ("KVP",)),
+    "image_type": ("CTImageFrameTypeSequence", ("FrameType",)),
+    "thickness": ("PixelMeasuresSequence", ("SliceThickness",)),
+}
+_STACK_ID, _IN_STACK, _POSITION, _ORIENTATION = 0x00209056, 0x00209057, 0x00200032, 0x00200037
+# Dimensions that count places, in all the ways in which they may be pointed at.
+_PLACES = {_IN_STACK, _POSITION, _ORIENTATION, 0x00209113, 0x00209116}
 
 
 def frame_headers(dataset: Dataset, common: ImageHeader) -> list[ImageHeader]:
@@ -42,14 +53,20 @@ def frame_headers(dataset: Dataset, common: ImageHeader) -> list[ImageHeader]:
         )
     shared: Any = dataset.get("SharedFunctionalGroupsSequence") or []
     fallback = shared[0] if len(shared) else None
-    return [_frame(common, i, group, fallback) for i, group in enumerate(frames)]
+    pointers = _pointers(dataset)
+    return [_frame(common, i, (own, fallback), pointers) for i, own in enumerate(frames)]
 
 
-def _frame(common: ImageHeader, index: int, own: Dataset, shared: Dataset | None) -> ImageHeader:
-    kinds: Any = _item(own, shared, "CTImageFrameTypeSequence").get("FrameType") or ()
-    names = [str(kind).upper() for kind in ([kinds] if isinstance(kinds, str) else kinds)]
-    placed = _item(own, shared, "PlanePositionSequence")
-    orientation = _item(own, shared, "PlaneOrientationSequence")
+def _frame(
+    common: ImageHeader, index: int, groups: tuple[Dataset, Dataset | None], pointers: list[int]
+) -> ImageHeader:
+    marks = {}
+    for name, (group, keywords) in _MARKS.items():
+        marks[name] = text_of(_item(groups, group), *keywords)
+    marks |= _dimensions(_item(groups, "FrameContentSequence"), pointers, marks["stack"])
+    kinds = marks["image_type"].upper().split("\\")
+    placed = _item(groups, "PlanePositionSequence")
+    orientation = _item(groups, "PlaneOrientationSequence")
     together = type(placed)()
     for source, keyword in (
         (placed, "ImagePositionPatient"),
@@ -57,21 +74,40 @@ def _frame(common: ImageHeader, index: int, own: Dataset, shared: Dataset | None
     ):
         if keyword in source:
             setattr(together, keyword, source.get(keyword))
-    for group, keyword, name in _PHASES:
-        value = _item(own, shared, group).get(keyword)
-        if value is not None:
-            setattr(together, name, value)
-    measures = _item(own, shared, "PixelMeasuresSequence")
-    rescale = _item(own, shared, "PixelValueTransformationSequence")
-    header = replace(common, skip=skip_reason("", common.modality, names))
+    header = replace(
+        common,
+        skip=skip_reason("", common.modality, kinds),
+        marks=common.marks._replace(**{name: value for name, value in marks.items() if value}),
+        # The number of the file is not that of its frames.
+        instance=None,
+    )
+    measures = _item(groups, "PixelMeasuresSequence")
+    rescale = _item(groups, "PixelValueTransformationSequence")
     return with_geometry(header, measures, together, rescale, frame=index)
 
 
-def _item(own: Dataset, shared: Dataset | None, name: str) -> Dataset:
+def _pointers(dataset: Dataset) -> list[int]:
+    """Tags that the dimension indices of frames count, in their order."""
+    found: Any = dataset.get("DimensionIndexSequence") or []
+    return [int(item.get("DimensionIndexPointer") or 0) for item in found]
+
+
+def _dimensions(content: Dataset, pointers: list[int], stack: str) -> dict[str, str]:
+    """Marks from the dimension indices of a frame."""
+    values = text_of(content, "DimensionIndexValues").split("\\")
+    if not pointers or len(values) != len(pointers):
+        return {}
+    pairs = list(zip(pointers, values, strict=True))
+    others = [value for tag, value in pairs if tag not in {_STACK_ID, *_PLACES}]
+    named = dict(pairs).get(_STACK_ID, "")
+    return {"stack": stack or named, "dimensions": "\\".join(others)}
+
+
+def _item(groups: tuple[Dataset, Dataset | None], name: str) -> Dataset:
     """The item of a functional group: of the frame, else of all frames, else empty."""
     from pydicom.dataset import Dataset as Empty
 
-    for group in (own, shared):
+    for group in groups:
         sequence: Any = group.get(name) if group is not None else None
         if sequence is not None and len(sequence):
             item: Dataset = sequence[0]

@@ -6,59 +6,23 @@ with an element of group 2 or 8 (older exports lack the preamble) and then decla
 
 from __future__ import annotations
 
-import io
 import re
 import struct
 import threading
 import warnings
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from ct_vae.errors import InputError
+from ct_vae.io.dicom.dataset import AGAIN, PixelPlace, parse
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-IMPLICIT = "1.2.840.10008.1.2"
-EXPLICIT = "1.2.840.10008.1.2.1"
-DEFLATED = "1.2.840.10008.1.2.1.99"
-BIG_ENDIAN = "1.2.840.10008.1.2.2"
-NATIVE = {IMPLICIT, EXPLICIT, DEFLATED, BIG_ENDIAN}
-
-AGAIN = "copy or export it again"
 _SUFFIXES = (".dcm", ".dicom", ".dic", ".ima")
 _HEAD_BYTES = 1 << 16
-# A header is inflated up to the first of these, and to the second if its pixels come later.
-_HEADER_BYTES = (1 << 20, 1 << 26)
-_CHUNK_BYTES = 1 << 20
-_UNDEFINED = 0xFFFFFFFF
-_PIXEL_DATA = (0x7FE0, 0x0010)
-_FLOAT_PIXELS = ((0x7FE0, 0x0008), (0x7FE0, 0x0009))
-
-
-@dataclass(frozen=True, slots=True)
-class PixelPlace:
-    """Where the pixel data of a file are.
-
-    Attributes:
-        path: The file.
-        syntax: UID of the transfer syntax.
-        start: First byte of the deflated part; 0 in other files.
-        offset: First byte of the pixel data, counted in the inflated part of a deflated file.
-        length: Declared bytes; ``None`` for encapsulated frames, whose length is not declared.
-        available: Bytes from there to the end of the file; unknown in a deflated file.
-    """
-
-    path: Path
-    syntax: str
-    start: int
-    offset: int
-    length: int | None
-    available: int | None
 
 
 @contextmanager
@@ -101,7 +65,7 @@ def read_header(path: Path, tags: list[str | int]) -> tuple[Dataset, str, PixelP
             return None
         meta, start = ({}, 0) if bare else _meta_elements(head)
         try:
-            dataset, place = _parse(file, path, meta.get(0x10, ""), start, tags)
+            dataset, place = parse(file, path, meta.get(0x10, ""), start, tags)
         except RecursionError as error:
             raise InputError("has a header nested too deeply", AGAIN) from error
         # pydicom answers damage with any exception there is.
@@ -114,28 +78,6 @@ def read_header(path: Path, tags: list[str | int]) -> tuple[Dataset, str, PixelP
     if bare and not ("SOPClassUID" in dataset or "Modality" in dataset):
         return None
     return dataset, meta.get(0x02, ""), place
-
-
-def inflate(path: Path, start: int, limit: int) -> bytes:
-    """Inflate the deflated part of a file, at most ``limit`` bytes of it.
-
-    Raises:
-        InputError: If the stream is damaged or ends too early.
-    """
-    stream, pieces, count = zlib.decompressobj(-zlib.MAX_WBITS), [], 0
-    with path.open("rb") as file:
-        file.seek(start)
-        while count < limit and not stream.eof:
-            fed = stream.unconsumed_tail or file.read(_CHUNK_BYTES)
-            if not fed:
-                raise InputError("is truncated: its deflated part has no end", AGAIN)
-            try:
-                piece = stream.decompress(fed, min(_CHUNK_BYTES, limit - count))
-            except zlib.error as error:
-                raise InputError("is damaged: it cannot be inflated", AGAIN) from error
-            pieces.append(piece)
-            count += len(piece)
-    return b"".join(pieces)
 
 
 class _Quiet:
@@ -205,81 +147,3 @@ def _meta_elements(head: bytes) -> tuple[dict[int, str], int]:
             found[element] = text.strip("\0 ")
         at = value + size
     return found, at
-
-
-def _parse(
-    file: BinaryIO, path: Path, syntax: str, start: int, tags: list[str | int]
-) -> tuple[Dataset, PixelPlace | None]:
-    from pydicom import dcmread
-    from pydicom.tag import Tag
-
-    if syntax == DEFLATED:
-        return _parse_deflated(path, start, tags)
-    file.seek(0)
-    keep = [Tag(tag) for tag in tags]
-    dataset = dcmread(file, stop_before_pixels=True, force=True, specific_tags=keep)
-    implicit, little = dataset.original_encoding
-    syntax = syntax or (IMPLICIT if implicit else EXPLICIT if little else BIG_ENDIAN)
-    element = file.tell()
-    found = _pixel_element(file.read(12), bool(implicit), bool(little), syntax)
-    if found is None:
-        _refuse_cut(dataset, tags, element > file.seek(0, io.SEEK_END))
-        return dataset, None
-    offset, length = element + found[0], found[1]
-    available = max(0, file.seek(0, io.SEEK_END) - offset)
-    return dataset, PixelPlace(path, syntax, 0, offset, length, available)
-
-
-def _refuse_cut(dataset: Dataset, tags: list[str | int], beyond: bool) -> None:
-    """Refuse a header whose last value has fewer bytes than it declares."""
-    items = [dataset.get_item(tag) for tag in tags if tag in dataset]
-    cut = [
-        item
-        for item in items
-        if isinstance(getattr(item, "value", None), bytes)
-        and len(item.value) < getattr(item, "length", 0) != _UNDEFINED
-    ]
-    if beyond or cut:
-        raise InputError("is truncated: it ends within its header", AGAIN)
-
-
-def _parse_deflated(
-    path: Path, start: int, tags: list[str | int]
-) -> tuple[Dataset, PixelPlace | None]:
-    from pydicom.filereader import read_dataset
-    from pydicom.tag import Tag
-
-    for limit in _HEADER_BYTES:
-        stream = io.BytesIO(inflate(path, start, limit))
-        dataset = read_dataset(
-            stream,
-            is_implicit_VR=False,
-            is_little_endian=True,
-            stop_when=lambda tag, _vr, _length: tag.group == 0x7FE0,
-            specific_tags=[Tag(tag) for tag in tags],
-        )
-        element = stream.tell()
-        found = _pixel_element(stream.read(12), False, True, DEFLATED)
-        if found is not None:
-            offset, length = element + found[0], found[1]
-            return dataset, PixelPlace(path, DEFLATED, start, offset, length, None)
-    return dataset, None
-
-
-def _pixel_element(
-    head: bytes, implicit: bool, little: bool, syntax: str
-) -> tuple[int, int | None] | None:
-    """Size of the header of the pixel element, and of its value; nothing if there is none."""
-    order = "<" if little else ">"
-    if len(head) < 8:
-        return None
-    tag = struct.unpack(f"{order}HH", head[:4])
-    if tag in _FLOAT_PIXELS:
-        raise InputError("holds floating-point pixel data, which CT images do not have")
-    if tag != _PIXEL_DATA or (not implicit and len(head) < 12):
-        return None
-    size = 8 if implicit else 12
-    length = struct.unpack(f"{order}I", head[size - 4 : size])[0]
-    if (length == _UNDEFINED) == (syntax in NATIVE):
-        raise InputError(f"its pixel data do not suit its transfer syntax {syntax}", AGAIN)
-    return size, None if length == _UNDEFINED else length

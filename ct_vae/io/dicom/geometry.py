@@ -7,33 +7,37 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ct_vae.errors import InputError
 from ct_vae.grid import FloatArray, Grid
+from ct_vae.io.dicom.irregularity import (
+    CONSENT,
+    MAX_DEVIATION,
+    listed,
+    stray_fault,
+    uneven_fault,
+)
 from ct_vae.io.nifti.affine import MAX_SHEAR
 
-# A slice that lies off its place between the first and the last by less than this part of the
-# spacing is rounding: positions are decimals, often of two or three places. Shifting a slice by it
-# changes no voxel by more than 1 % of the step to its neighbour.
-SPACING_TOLERANCE = 0.01
+# Positions are decimals, often of two or three places. What lies off its place between the first
+# and the last slice by less than this part of the spacing is rounding: shifting a slice by it
+# changes no voxel by more than 1 % of the step to its neighbor.
+ROUNDING = 0.01
 # The same within the plane, as a part of a pixel.
-PLANE_TOLERANCE = 0.05
+PLANE_ROUNDING = 0.05
+# Nothing is told of what lies nearer to its place than this, in mm and as a part.
+_LEAST_TOLD_MM = 2e-3
+_TOLD = 2e-3
 # Decimals end somewhere: nothing below this is judged, in mm.
 LEAST_TOLERANCE_MM = 0.01
-# Directions that differ by this much in a cosine move the corner of a 500 mm slice by 0.05 mm.
-COSINE_TOLERANCE = 1e-4
 # Rounding of direction cosines; beyond it the two axes are no perpendicular unit vectors.
 _UNIT_TOLERANCE = 1e-3
 
 # What is left of decimals in binary.
 _DUST_MM = 1e-6
-
-_CONSENT = "--resample-irregular resamples it onto a regular grid"
-_SHOWN = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +50,7 @@ class Stack:
         offsets_mm: Where each lies from the first, along row, column and normal, ``(n, 3)``.
         grid: The regular grid; it only stands in for one if there is a fault.
         fault: Why the slices are on no regular grid, which consent to resampling lifts.
+        note: How far slices lie off that grid, if it is more than rounding.
     """
 
     order: tuple[int, ...]
@@ -53,6 +58,7 @@ class Stack:
     offsets_mm: FloatArray
     grid: Grid
     fault: InputError | None
+    note: str = ""
 
 
 def normal_of(orientation: Sequence[float]) -> FloatArray:
@@ -71,7 +77,7 @@ def same_place_mm(distances: Sequence[float]) -> float:
     steps = np.diff(np.sort(np.asarray(distances)))
     steps = steps[steps > LEAST_TOLERANCE_MM]
     typical = float(np.median(steps)) if steps.size else 0.0
-    return max(LEAST_TOLERANCE_MM, SPACING_TOLERANCE * typical)
+    return max(LEAST_TOLERANCE_MM, MAX_DEVIATION * typical)
 
 
 def stack_slices(
@@ -79,6 +85,7 @@ def stack_slices(
     orientation: Sequence[float],
     spacing: Sequence[float],
     matrix: tuple[int, int],
+    thickness: float | None = None,
 ) -> Stack:
     """Sort slices along their normal and find the grid that they lie on.
 
@@ -87,6 +94,7 @@ def stack_slices(
         orientation: Directions along a row and along a column, which all share.
         spacing: Between rows and between columns in mm.
         matrix: Number of columns and of rows.
+        thickness: Of a slice in mm, which stands in for the spacing of one slice alone.
 
     Raises:
         InputError: If directions or spacing are none, or all slices lie at one place.
@@ -102,20 +110,93 @@ def stack_slices(
     count, extent = len(points), float(distances[-1] - distances[0])
     if count > 1 and extent <= LEAST_TOLERANCE_MM:
         raise InputError(f"all of its {count} slices lie at one place, {distances[0]:.3f} mm")
-    mean = (points[-1] - points[0]) / max(1, count - 1)
-    offsets = points - points[0]
-    placed = np.stack([offsets @ row, offsets @ column, offsets @ normal], axis=1)
-    fault = _fault(distances, placed, min(spacing))
+    axes = np.stack([row, column, normal], axis=1)
+    placed = (points - points[0]) @ axes
+    if count == 1:
+        line, fault = _Line(np.zeros(3), np.array([0, 0, _known(thickness)]), 0.0, 0.0), None
+    else:
+        line = _line(placed, min(spacing))
+        fault = _fault(distances, placed, line, min(spacing))
     # Where the positions are no straight line, a grid can only stand in for them.
-    step = mean if fault is None else normal * extent / max(1, count - 1)
+    step, start = normal * (extent / (count - 1) if fault else line.step[2]), points[0]
+    if not fault and line.fitted:
+        step, start = axes @ line.step, start + axes @ line.start
+    elif not fault and count > 1:
+        step = (points[-1] - points[0]) / (count - 1)
     length = float(np.linalg.norm(step))
     grid = Grid.from_lps(
         (*matrix, count),
         (spacing[1], spacing[0], length),
-        points[0].tolist(),
+        start.tolist(),
         np.stack([row, column, step / length], axis=1),
     )
-    return Stack(tuple(order.tolist()), distances, placed, grid, fault)
+    note = "" if fault else _note(line, min(spacing))
+    return Stack(tuple(order.tolist()), distances, placed, grid, fault, note)
+
+
+@dataclass(frozen=True, eq=False)
+class _Line:
+    """Evenly spaced places on a line, and how far slices lie off theirs.
+
+    Attributes:
+        start: The first place, along row, column and normal from the first slice, in mm.
+        step: From one place to the next.
+        along: Largest distance from a place along the normal in mm.
+        across: The same within the plane.
+        fitted: Whether it does not begin with the first slice and end with the last.
+    """
+
+    start: FloatArray
+    step: FloatArray
+    along: float
+    across: float
+    fitted: bool = False
+
+    def within(self, along: float, across: float, pixel_mm: float) -> bool:
+        """Whether all slices are in their places but for these parts of a spacing and a pixel."""
+        return (
+            self.along <= max(LEAST_TOLERANCE_MM, along * float(self.step[2])) + _DUST_MM
+            and self.across <= max(LEAST_TOLERANCE_MM, across * pixel_mm) + _DUST_MM
+        )
+
+
+def _line(placed: FloatArray, pixel_mm: float) -> _Line:
+    """Through the first and the last slice, or the line of least squares if that is nearer."""
+    steps = np.arange(len(placed), dtype=np.float64)
+    ends = _measured(placed, np.zeros(3), placed[-1] / steps[-1])
+    if ends.within(ROUNDING, PLANE_ROUNDING, pixel_mm):
+        return ends
+    centered = steps - steps.mean()
+    slope = centered @ placed / (centered @ centered)
+    fitted = _measured(placed, placed.mean(axis=0) - slope * steps.mean(), slope)
+    return min(ends, replace(fitted, fitted=True), key=lambda line: max(line.along, line.across))
+
+
+def _measured(placed: FloatArray, start: FloatArray, step: FloatArray) -> _Line:
+    off = placed - (start + np.arange(len(placed))[:, None] * step)
+    along, across = np.abs(off[:, 2]).max(), np.linalg.norm(off[:, :2], axis=1).max()
+    return _Line(start, step, float(along), float(across))
+
+
+def _known(declared: float | None) -> float:
+    if declared is None:
+        raise InputError(
+            "is one slice that declares no SliceThickness, without which its voxels have no height",
+            "give the folder of its whole series",
+        )
+    return declared
+
+
+def _note(line: _Line, pixel_mm: float) -> str:
+    spacing = float(line.step[2])
+    along = line.along > max(_LEAST_TOLD_MM, _TOLD * spacing)
+    if not along and line.across <= max(_LEAST_TOLD_MM, _TOLD * pixel_mm):
+        return ""
+    return (
+        f"its slices lie off a regular grid by up to {line.along:.2g} mm along their normal "
+        f"({line.along / spacing:.2g} of a spacing) and {line.across:.2g} mm in their plane "
+        f"({line.across / pixel_mm:.2g} of a pixel), and were taken as regular"
+    )
 
 
 def _directions(orientation: Sequence[float]) -> tuple[FloatArray, FloatArray]:
@@ -130,74 +211,22 @@ def _directions(orientation: Sequence[float]) -> tuple[FloatArray, FloatArray]:
     return row, column / np.linalg.norm(column)
 
 
-def _fault(distances: FloatArray, placed: FloatArray, pixel_mm: float) -> InputError | None:
+def _fault(
+    distances: FloatArray, placed: FloatArray, line: _Line, pixel_mm: float
+) -> InputError | None:
     """What keeps slices from being a regular grid: gaps, uneven steps, tilt, stray slices."""
-    steps = np.diff(distances)
-    if not steps.size:
-        return None
-    typical = float(np.median(steps))
-    limit = max(LEAST_TOLERANCE_MM, SPACING_TOLERANCE * typical) + _DUST_MM
-    even = np.linspace(distances[0], distances[-1], len(distances))
-    if np.abs(distances - even).max() > limit:
-        uneven = np.flatnonzero(np.abs(steps - typical) > limit)
-        if uneven.size:
-            return _uneven(distances, steps, typical, uneven)
-        return InputError(
-            f"its spacing drifts from {steps.min():.4g} to {steps.max():.4g} mm between "
-            f"{distances[0]:.3f} and {distances[-1]:.3f} mm",
-            _CONSENT,
-        )
-    line = np.linspace(0, 1, len(placed))[:, None] * placed[-1, :2]
-    stray = np.linalg.norm(placed[:, :2] - line, axis=1)
-    plane_limit = max(LEAST_TOLERANCE_MM, PLANE_TOLERANCE * pixel_mm)
-    if stray.max() > plane_limit:
-        return _stray(distances, placed, plane_limit)
-    tilt = float(np.hypot(*placed[-1, :2]) / placed[-1, 2])
+    if not line.within(MAX_DEVIATION, np.inf, pixel_mm):
+        return uneven_fault(distances)
+    if not line.within(np.inf, MAX_DEVIATION, pixel_mm):
+        return stray_fault(distances, placed, max(LEAST_TOLERANCE_MM, MAX_DEVIATION * pixel_mm))
+    shift = float(np.hypot(*line.step[:2]))
+    tilt = shift / float(line.step[2])
     # The same bound as for the axes of a NIfTI file: a cosine.
     if math.sin(math.atan(tilt)) > MAX_SHEAR:
         return InputError(
             f"its slices are tilted by {math.degrees(math.atan(tilt)):.2f} degrees against the "
-            f"line of their positions ({_listed(distances)}), each displaced in its plane by "
-            f"{np.hypot(*placed[-1, :2]) / len(steps):.4g} mm against the one before",
-            _CONSENT,
+            f"line of their positions ({listed(distances)}), each displaced in its plane by "
+            f"{shift:.4g} mm against the one before",
+            CONSENT,
         )
     return None
-
-
-def _uneven(
-    distances: FloatArray, steps: FloatArray, typical: float, uneven: NDArray[np.intp]
-) -> InputError:
-    places = [f"{distances[i]:.3f} to {distances[i + 1]:.3f}" for i in uneven[:_SHOWN]]
-    more = f" and {len(uneven) - _SHOWN} more" if len(uneven) > _SHOWN else ""
-    whole = steps[uneven] / typical
-    missing = np.rint(whole) - 1
-    gaps = bool((missing >= 1).all() and (np.abs(whole - missing - 1) < 0.1).all())
-    if gaps:
-        start = (
-            f"{int(missing.sum())} slices are missing"
-            if missing.sum() > 1
-            else ("a slice is missing")
-        )
-    else:
-        start = f"its spacing is uneven ({steps.min():.4g} to {steps.max():.4g} mm)"
-    return InputError(
-        f"{start}: its slices are {typical:.4g} mm apart, but not at {', '.join(places)} mm{more}",
-        f"export it again in full; {_CONSENT}",
-    )
-
-
-def _stray(distances: FloatArray, placed: FloatArray, limit: float) -> InputError:
-    # Two slices that do not move against each other are more likely right than the others.
-    moved = np.linalg.norm(placed[:, :2] - np.median(placed[:, :2], axis=0), axis=1)
-    off = np.flatnonzero(moved > limit)
-    return InputError(
-        f"its slices are not in line: those at {_listed(distances[off])} are displaced in their "
-        f"plane by up to {moved.max():.4g} mm",
-        _CONSENT,
-    )
-
-
-def _listed(distances: FloatArray) -> str:
-    """Positions along the normal in mm, a few of many."""
-    shown = [f"{value:.3f}" for value in distances[:_SHOWN]]
-    return ", ".join(shown) + (f", ... {distances[-1]:.3f}" if len(distances) > _SHOWN else "")

@@ -1,4 +1,4 @@
-"""The header of one DICOM image: its series, its place in space and its pixel format."""
+"""What the header of a DICOM image says: how it is stored, where it lies, what it belongs to."""
 
 from __future__ import annotations
 
@@ -9,53 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ct_vae.errors import InputError
-from ct_vae.io.dicom.file import AGAIN, PixelPlace
+from ct_vae.io.dicom.dataset import AGAIN, PixelPlace
+from ct_vae.io.dicom.marks import NO_MARKS, Marks, text_of
+from ct_vae.io.dicom.pixel_format import PixelFormat
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 Numbers = tuple[float, ...]
-
-# By these the images of several phases differ although they lie at the same places.
-PHASE_TAGS = (
-    "AcquisitionNumber",
-    "TemporalPositionIdentifier",
-    "NominalPercentageOfCardiacPhase",
-    "AcquisitionTime",
-    "ContentTime",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class PixelFormat:
-    """How the numbers of one image are stored.
-
-    Attributes:
-        rows: Number of rows; 0 where it is not declared, as in all fields below.
-        columns: Number of columns.
-        allocated: Bits per number.
-        stored: Bits of them that are used, the lowest.
-        signed: Whether they are in two's complement; ``None`` where that is not declared.
-        padding: Lowest and highest stored number that is padding.
-        overlay: Whether the bits above hold an overlay.
-        lossy: Whether the pixels have been compressed with losses.
-        fault: What makes this format unusable, if anything does.
-    """
-
-    rows: int
-    columns: int
-    allocated: int
-    stored: int
-    signed: bool | None
-    padding: tuple[int, int] | None
-    overlay: bool
-    lossy: bool
-    fault: str
-
-    @property
-    def bytes(self) -> int:
-        """Bytes of one uncompressed image."""
-        return self.rows * self.columns * self.allocated // 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +29,21 @@ class ImageHeader:
         frames: How many it has.
         place: Where the pixels lie, if there are any.
         pixels: How they are stored.
-        series: Series instance UID, for grouping only.
-        number: Series number.
+        series: Series instance UID, for grouping only; empty if it is absent.
+        number: Series number, if it is a number.
         modality: Such as ``CT``.
         skip: Why this is no slice of a CT volume; empty if it may be one.
-        frame_of_reference: Study and frame-of-reference UID, for grouping only.
+        foreign: Whether it is one but for its SOP class, which is the reason in ``skip``.
+        marks: What may tell it from other images of its series, for grouping only.
+        uid: SOP instance UID, for grouping only.
+        instance: Instance number, if there is one.
         position: LPS+ position of the first pixel's centre in mm.
         orientation: Directions along a row and along a column.
         spacing: Distance between rows and between columns in mm.
+        thickness: Of the slice in mm, if it is declared.
         slope: From stored numbers to HU.
         inter: Added after that.
-        unit: Declared unit of the rescaled numbers, empty if none is.
-        phases: Values of the attributes by which phases may differ.
+        unit: Declared unit of the rescaled numbers, in capitals; empty if none is.
         derived: Whether a model of this package has decoded it.
     """
 
@@ -92,14 +56,17 @@ class ImageHeader:
     number: int | None
     modality: str
     skip: str
-    frame_of_reference: tuple[str, str] = ("", "")
+    foreign: bool = False
+    marks: Marks = NO_MARKS
+    uid: str = ""
+    instance: int | None = None
     position: Numbers | None = None
     orientation: Numbers | None = None
     spacing: Numbers | None = None
+    thickness: float | None = None
     slope: float | None = None
     inter: float | None = None
     unit: str = ""
-    phases: tuple[str, ...] = ()
     derived: bool = False
 
 
@@ -111,7 +78,7 @@ def with_geometry(
     Args:
         header: What is common to all frames.
         measures: Holds the pixel spacing.
-        placed: Holds position, orientation and phases.
+        placed: Holds position and orientation.
         rescale: Holds slope and intercept.
         frame: Which frame this is.
     """
@@ -121,10 +88,10 @@ def with_geometry(
         position=numbers(placed, "ImagePositionPatient", 3),
         orientation=numbers(placed, "ImageOrientationPatient", 6),
         spacing=numbers(measures, "PixelSpacing", 2),
+        thickness=_positive(measures, "SliceThickness"),
         slope=_number(rescale, "RescaleSlope"),
         inter=_number(rescale, "RescaleIntercept"),
         unit=str(rescale.get("RescaleType") or "").strip().upper(),
-        phases=tuple(str(placed.get(tag, "")) for tag in PHASE_TAGS),
     )
 
 
@@ -142,6 +109,15 @@ def numbers(dataset: Dataset, keyword: str, count: int) -> Numbers | None:
     if len(found) != count or not all(map(math.isfinite, found)):
         raise InputError(f"{keyword} is not {count} finite numbers", AGAIN)
     return found
+
+
+def _positive(dataset: Dataset, keyword: str) -> float | None:
+    """A length that only helps, so that a bad one counts as none."""
+    try:
+        value = float(text_of(dataset, keyword))
+    except ValueError:
+        return None
+    return value if 0 < value < math.inf else None
 
 
 def _number(dataset: Dataset, keyword: str) -> float | None:

@@ -14,10 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ct_vae.errors import InputError
-from ct_vae.io.dicom.compressed_frames import ENCAPSULATED, compressed_frames, decode_frame
-from ct_vae.io.dicom.file import AGAIN, BIG_ENDIAN, DEFLATED, NATIVE, inflate, quiet
-from ct_vae.io.dicom.gdcm_pool import Gdcm
-from ct_vae.io.dicom.image_header import ImageHeader, PixelFormat
+from ct_vae.io.dicom.codecs.compressed_frames import compressed_frames, decode_frame
+from ct_vae.io.dicom.codecs.gdcm_pool import Gdcm
+from ct_vae.io.dicom.dataset import AGAIN, inflate
+from ct_vae.io.dicom.file import quiet
+from ct_vae.io.dicom.image_header import ImageHeader
+from ct_vae.io.dicom.pixel_format import PixelFormat
+from ct_vae.io.dicom.transfer_syntax import BIG_ENDIAN, DEFLATED, ENCAPSULATED
 from ct_vae.io.hounsfield.rescale import Hounsfield
 
 # Threads wait for disks and for decoders, which run outside Python; one slice each in memory.
@@ -92,23 +95,6 @@ def iterate_slices(headers: Sequence[ImageHeader], gdcm: Gdcm) -> Iterator[tuple
         pixels = headers[i].pixels
         assert pixels is not None
         yield i, _settle(words, pixels)
-
-
-def declared_fault(header: ImageHeader) -> str:
-    """What is wrong with the pixel data as declared, before any are read; else nothing."""
-    place, pixels = header.place, header.pixels
-    if place is None or pixels is None:
-        return "has no pixel data, it is truncated"
-    if place.syntax not in NATIVE | ENCAPSULATED:
-        return f"is stored in the transfer syntax {place.syntax}, which cannot be decoded"
-    if place.length is None:
-        return ""
-    wanted = pixels.bytes * header.frames
-    if place.available is not None and place.available < min(wanted, place.length):
-        return f"is truncated: {place.available} of {wanted} bytes of its pixels are there"
-    if place.length not in (wanted, wanted + wanted % 2):
-        return f"declares {place.length} bytes of pixel data, its size needs {wanted}"
-    return ""
 
 
 def _read_as(

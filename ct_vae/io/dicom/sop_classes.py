@@ -27,6 +27,19 @@ def is_known(sop_class: str) -> bool:
     return UID(sop_class).type == "SOP Class"
 
 
+def is_foreign(sop_class: str, modality: str, kinds: Sequence[str]) -> bool:
+    """Whether nothing but its SOP class makes an object no slice of a CT volume.
+
+    Args:
+        sop_class: Its SOP class UID; may be empty.
+        modality: Such as ``CT``.
+        kinds: The values of its image type, in upper case.
+    """
+    if sop_class in CT_CLASSES or not sop_class:
+        return False
+    return not skip_reason("", modality, kinds)
+
+
 def skip_reason(sop_class: str, modality: str, kinds: Sequence[str]) -> str:
     """Why an object is no slice of a CT volume, or nothing.
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from ct_vae.errors import InputError
-from ct_vae.io.dicom.file import AGAIN
-from ct_vae.io.dicom.geometry import Stack, stack_slices
-from ct_vae.io.dicom.grouping import Group
+from ct_vae.io.dicom.dataset import AGAIN
+from ct_vae.io.dicom.geometry import Stack
+from ct_vae.io.dicom.grouping.group import MIN_SLICES, Group
+from ct_vae.io.dicom.grouping.planes import stack_of
 from ct_vae.io.dicom.image_header import ImageHeader
-from ct_vae.io.dicom.pixels import declared_fault, read_hounsfield
+from ct_vae.io.dicom.irregularity import in_their_places
+from ct_vae.io.dicom.pixel_format import declared_fault, excess_bytes
+from ct_vae.io.dicom.pixels import read_hounsfield
 from ct_vae.io.hounsfield.build import hounsfield_volume
 from ct_vae.io.hounsfield.regular_grid import rectify
 from ct_vae.io.hounsfield.rescale import Scaling
@@ -20,8 +24,8 @@ from ct_vae.io.nifti.header import MAX_VOXELS
 from ct_vae.io.read_options import ReadOptions
 from ct_vae.volume import Volume
 
-# Declared units that are HU; "unspecified" is what many writers put there.
-_UNITS = {"", "HU", "HU_MOD", "US"}
+# Declared units that are HU, letters alone; "unspecified" is what many writers put there.
+_UNITS = {"", "HU", "HUMOD", "US", "UNSPECIFIED", "HOUNSFIELD", "HOUNSFIELDUNIT", "HOUNSFIELDUNITS"}
 # What padding becomes before the last step, which turns all below -1400 HU to air.
 _PADDING_HU = -3024
 
@@ -40,18 +44,19 @@ def check_group(group: Group, options: ReadOptions) -> Stack:
     images = group.images
     first = images[0]
     assert first.pixels
+    if group.foreign and not options.any_sop_class:
+        raise InputError(
+            f"its images have the whole geometry of a CT volume, but are {first.skip}",
+            "--any-sop-class reads them, if their pixels are those of a scanner",
+        )
     _check_rescale(images, options)
     count = first.pixels.rows * first.pixels.columns * len(images)
     if count > MAX_VOXELS:
         raise InputError(f"declares {count} voxels, more than 2^31")
-    stack = stack_slices(
-        [image.position or () for image in images],
-        first.orientation or (),
-        first.spacing or (),
-        (first.pixels.columns, first.pixels.rows),
-    )
+    stack = stack_of(images)
     for k, index in enumerate(stack.order):
-        if fault := declared_fault(images[index]):
+        image = images[index]
+        if fault := declared_fault(image.place, image.pixels, image.frames):
             raise InputError(f"{_slice_name(stack, k)} {fault}", AGAIN)
     if stack.fault and not options.resample_irregular:
         raise stack.fault
@@ -75,9 +80,11 @@ def read_group(group: Group, options: ReadOptions) -> Volume:
     voxels = read_hounsfield(images, lambda k: _slice_name(stack, k), padding_hu)
     syntaxes = sorted({UID(image.place.syntax).keyword for image in images if image.place})
     facts = {"format": "dicom", "slices": len(images), "transfer_syntaxes": syntaxes}
-    notes = [*group.notes, *_remarks(group.images, options)]
+    notes = [*group.remarks, *filter(None, [stack.note]), *_remarks(group.images, options)]
     volume = hounsfield_volume(voxels, Scaling(), stack.grid, options, facts, notes)
-    return rectify(volume, stack.offsets_mm) if stack.fault else volume
+    if not stack.fault:
+        return volume
+    return rectify(volume, in_their_places(stack.offsets_mm, min(stack.grid.spacing_mm[:2])))
 
 
 def _check_rescale(images: Sequence[ImageHeader], options: ReadOptions) -> None:
@@ -90,8 +97,8 @@ def _check_rescale(images: Sequence[ImageHeader], options: ReadOptions) -> None:
         )
     if any(image.slope == 0 for image in images):
         raise InputError("a slice has a RescaleSlope of 0", AGAIN)
-    units = sorted({image.unit for image in images} - _UNITS)
-    if units and not options.force:
+    units = {re.sub("[^A-Z]", "", image.unit) for image in images}
+    if units - _UNITS and not options.force:
         raise InputError(
             "its numbers are declared in another unit than HU (RescaleType)",
             "if they are HU all the same, --force reads them",
@@ -100,6 +107,20 @@ def _check_rescale(images: Sequence[ImageHeader], options: ReadOptions) -> None:
 
 def _remarks(images: Sequence[ImageHeader], options: ReadOptions) -> list[str]:
     notes = []
+    if len(images) == 1:
+        notes.append(f"is one slice, whose thickness of {images[0].thickness:g} mm is its height")
+    elif len(images) < MIN_SLICES:
+        notes.append(f"has only {len(images)} slices")
+    if images[0].foreign:
+        notes.append(f"its images are {images[0].skip}, and were taken for CT images")
+    places = [image.place for image in images if image.place]
+    if any(place.declared not in ("", place.syntax) for place in places):
+        notes.append(
+            "the transfer syntax of its meta header is not that of its data, which counted"
+        )
+    excess = max(excess_bytes(i.place, i.pixels, i.frames) for i in images)
+    if excess:
+        notes.append(f"up to {excess} bytes behind the pixels of a file were left out")
     if options.assume_hu and not all(map(_has_rescale, images)):
         notes.append("there is no rescale in the headers: stored numbers were taken as HU")
     if any(image.pixels and image.pixels.lossy for image in images):

@@ -36,8 +36,8 @@ def rectify(volume: Volume, offsets_mm: FloatArray) -> Volume:
 
     Args:
         volume: Slices along the third axis; its grid places the first one and their plane.
-        offsets_mm: Where each slice lies from the first, along axes 0 and 1 and the normal (the
-            cross product of their directions), ``(Z, 3)``, ascending along the normal.
+        offsets_mm: Where each slice lies from the origin of the grid, along axes 0 and 1 and the
+            normal (the cross product of their directions), ``(Z, 3)``, ascending along the normal.
 
     Raises:
         InputError: If most of the result would be made up.
@@ -58,7 +58,8 @@ def rectify(volume: Volume, offsets_mm: FloatArray) -> Volume:
     for k in range(count):
         at = distances[0] + k * step
         made_up += _blend(volume, shifts, distances, at, (voxels[:, :, k], outside[:, :, k]))
-    grid = _grid(volume.grid, low, step, (shape[0], shape[1], count))
+    first = np.append(low, distances[0])
+    grid = _grid(volume.grid, first, step, (shape[0], shape[1], count))
     tilt = math.degrees(math.atan2(np.hypot(*offsets_mm[-1, :2]), distances[-1]))
     note = (
         f"irregular slices were resampled: tilt of {tilt:.2f} degrees, displaced in their plane by "
@@ -210,10 +211,11 @@ def _between(values: Plane, unseen: Mask, axis: int, part: float) -> tuple[Plane
     return mixed, unseen | np.roll(unseen, 1, axis)
 
 
-def _grid(source: Grid, low: FloatArray, step: float, shape: tuple[int, int, int]) -> Grid:
+def _grid(source: Grid, first: FloatArray, step: float, shape: tuple[int, int, int]) -> Grid:
     affine = source.affine.copy()
     unit = source.direction
     normal = np.cross(unit[:, 0], unit[:, 1])
-    affine[:3, 2] = normal / np.linalg.norm(normal) * step
-    affine[:3, 3] += unit[:, :2] @ low
+    normal /= np.linalg.norm(normal)
+    affine[:3, 2] = normal * step
+    affine[:3, 3] += unit[:, :2] @ first[:2] + normal * first[2]
     return Grid(shape, affine)

@@ -12,7 +12,8 @@ from typing import NoReturn
 
 from ct_vae.errors import ConfigError, CtVaeError, NoInputError
 from ct_vae.io.archive import ARCHIVE_SUFFIXES
-from ct_vae.io.dicom.reader import DECODED, FoundSeries, scan_files, scan_series, split_series_path
+from ct_vae.io.dicom.reader import DECODED
+from ct_vae.io.dicom.scan import FoundSeries, scan_files, scan_series, split_series_path
 from ct_vae.io.formats import is_derived, path_kind
 from ct_vae.io.latent.record import SUFFIXES as LATENT_SUFFIXES
 from ct_vae.io.latent.record import is_record
@@ -79,11 +80,13 @@ def discover(
 ) -> list[Case]:
     """Find the cases that files, folders and patterns stand for, in a fixed order.
 
-    A file is taken as named. Folders are searched to any depth, without what is hidden and without
+    A file is taken as named, but DICOM files of one series that are named together are one case.
+    Folders are searched to any depth, without what is hidden and without
     running in circles. A pattern (``*``, ``?``, ``[...]``, ``**``) is tried when no file has that
     very name. Inside folders and patterns, latents are told from volumes by their record, and
     volumes that a model has decoded are left out. DICOM files become one case per CT series, also
-    if it is refused; so do archives that are named or match a pattern.
+    if it is refused; so do archives that are named or match a pattern. A series of less than four
+    slices is a case only where its folder or archive is named and holds nothing else.
 
     Args:
         inputs: What the user named.
@@ -98,8 +101,9 @@ def discover(
     """
     endings = LATENT_SUFFIXES if latents else tuple(suffixes)
     cases: dict[str, Case] = {}
+    slices = {} if latents else _series_of_files(list(map(Path, inputs)))
     for given in inputs:
-        found = _found(Path(given), latents, endings)
+        found = slices.get(Path(given)) or _found(Path(given), latents, endings)
         if not found.cases:
             _refuse_nothing(given, latents, endings, found.skipped)
         if report:
@@ -127,6 +131,20 @@ def _found(given: Path, latents: bool, endings: tuple[str, ...]) -> _Findings:
     except OSError as error:
         place = error.filename or given
         raise NoInputError(f"{place}: cannot be searched: {error.strerror}") from error
+
+
+def _series_of_files(inputs: Sequence[Path]) -> dict[Path, _Findings]:
+    """By file, the one case of all DICOM files of its series that were named with it."""
+    files = [path for path in dict.fromkeys(inputs) if path_kind(path) == "dicom"]
+    found: dict[Path, _Findings] = {}
+    for each in scan_files(files) if len(files) > 1 else ():
+        if len(each.files) > 1:
+            case = Case(each.path, _series_key((each.folder.name,), each.id), each)
+            findings = _of_series([each], lambda s: (s.folder.name,), each.folder)
+            # A user who names every slice means them.
+            findings = _Findings([case], []) if each.short else findings
+            found.update(dict.fromkeys(each.files, findings))
+    return found
 
 
 def _of_file(given: Path, latents: bool, endings: tuple[str, ...], named: bool = True) -> _Findings:
@@ -176,11 +194,14 @@ def _of_series(
 ) -> _Findings:
     """A case for each series that is a CT volume, be it refused, and a line for each other.
 
-    Decoded ones are left out, but for those directly in the folder or archive that was named.
+    Decoded ones are left out, but for those directly in the folder or archive that was named. So
+    is one of few slices, unless it is the only one there.
     """
-    found = _Findings([], [])
+    found, series = _Findings([], []), list(series)
+    short = [each for each in series if each.short and each.folder == named]
+    alone = len(short) == 1 and all(each.verdict == "skipped" for each in series)
     for each in series:
-        if each.verdict == "skipped":
+        if each.verdict == "skipped" and not (alone and each is short[0]):
             found.skipped.append(f"{each.folder}: {each.label} is skipped: {each.reason}")
         elif each.derived and each.folder != named:
             found.skipped.append(f"{each.folder}: {each.label} is {DECODED}")

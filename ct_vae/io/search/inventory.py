@@ -10,7 +10,8 @@ from typing import Literal
 
 from ct_vae.errors import CtVaeError, NoInputError
 from ct_vae.io.archive import extracted
-from ct_vae.io.dicom.reader import DECODED, FoundSeries, scan_files
+from ct_vae.io.dicom.reader import DECODED
+from ct_vae.io.dicom.scan import FoundSeries, scan_files
 from ct_vae.io.formats import is_derived, path_kind
 from ct_vae.io.hounsfield.percentiles import hu_percentiles
 from ct_vae.io.read_options import ReadOptions

@@ -11,7 +11,7 @@ from typing import Literal
 
 from ct_vae.errors import NoInputError
 from ct_vae.io.archive import ARCHIVE_SUFFIXES
-from ct_vae.io.dicom.reader import FoundSeries, scan_files, split_series_path
+from ct_vae.io.dicom.scan import FoundSeries, scan_files, split_series_path
 from ct_vae.io.formats import path_kind
 from ct_vae.io.read_options import ReadOptions
 from ct_vae.io.search.cases import VOLUME_SUFFIXES

@@ -12,9 +12,7 @@ import hashlib
 import re
 from pathlib import PurePath
 
-from ct_vae.errors import CtVaeError
-from ct_vae.io.dicom.file import quiet, read_header
-from ct_vae.io.dicom.reader import FoundSeries
+from ct_vae.io.dicom.scan import FoundSeries
 
 RULE = (
     "patients: by PatientID, else by study; of files by the topmost folder below the path given, "
@@ -62,14 +60,5 @@ def key_of_path(below: PurePath) -> str:
 
 def _from_headers(series: FoundSeries) -> str:
     """PatientID, or else the UID of the study; never to be shown."""
-    first = series.group.images[0]
-    study = first.frame_of_reference[0].strip()
-    try:
-        with quiet():
-            found = read_header(first.path, ["PatientID"])
-            return str(found[0].get("PatientID") or "").strip() or study if found else study
-    except (CtVaeError, OSError):
-        return study
-    # pydicom parses values when they are asked for, and answers bad ones with any exception.
-    except Exception:
-        return study
+    marks = series.group.images[0].marks
+    return marks.patient or marks.study

@@ -24,13 +24,14 @@ from tests.io._series import (
 COUNT = 7
 CONSENTS = ReadOptions(assume_hu=True, force=True)
 NEEDED = [
-    *("SeriesInstanceUID", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
+    *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
     *("Rows", "Columns", "BitsAllocated", "BitsStored", "PixelRepresentation"),
     *("RescaleSlope", "RescaleIntercept", "PixelData"),
 ]
 which = st.integers(0, COUNT - 1)
 inner = st.integers(1, COUNT - 2)
-sizes = st.floats(0.1, 60)
+# Beyond what is regular: 0.15 of a spacing for every slice, an end slice drags the grid along.
+sizes = st.floats(0.8, 60)
 signs = st.sampled_from([-1, 1])
 
 

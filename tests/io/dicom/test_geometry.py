@@ -86,10 +86,9 @@ def test_several_gaps_are_counted(tmp_path):
 @pytest.mark.parametrize(
     ("positions", "message"),
     [
-        ([0, 2.5, 5, 7.5, 10.2, 12.5, 15, 17.5], "uneven (2.3 to 2.7 mm)"),
-        ([0, 2.5, 5, 7.5, 11, 14.5, 18, 21.5], "uneven"),
-        (EVEN + 0.01 * np.arange(8) ** 2, "uneven"),
-        (np.arange(30) * 2.5 + 0.0005 * np.arange(30) ** 2, "drifts from 2.5"),
+        ([0, 2.5, 5, 7.5, 11, 12.5, 15, 17.5], "uneven (1.5 to 3.5 mm)"),
+        ([0, 2.5, 5, 8, 11.7, 15.7, 19.4, 24], "uneven"),
+        (np.cumsum(2.5 + 0.02 * np.arange(-15, 15)), "drifts from 2.22 to 2.78 mm"),
     ],
 )
 def test_uneven_spacing_is_refused(tmp_path, positions, message):
@@ -98,17 +97,87 @@ def test_uneven_spacing_is_refused(tmp_path, positions, message):
     assert "--resample-irregular" in text
 
 
-@pytest.mark.parametrize(("by", "even"), [(0.02, True), (-0.02, True), (0.03, False)])
-def test_a_slice_may_lie_off_its_place_by_a_hundredth_of_the_spacing(tmp_path, by, even):
+@pytest.mark.parametrize(("by", "told"), [(0.001, False), (-0.02, True)])
+def test_rounding_of_a_place_leaves_the_grid_between_first_and_last(tmp_path, by, told):
     positions = EVEN.copy()
     positions[3] += by
-    slices = make_series(positions=positions)
-    if even:
-        volume = read_volume(write_series(tmp_path, slices))
-        np.testing.assert_array_equal(volume.voxels, hounsfield())
-        np.testing.assert_allclose(volume.grid.affine, lps_affine(), atol=1e-9)
-    else:
-        assert "uneven" in refusal(tmp_path, slices)
+    volume = read_volume(write_series(tmp_path, make_series(positions=positions)))
+    np.testing.assert_array_equal(volume.voxels, hounsfield())
+    np.testing.assert_allclose(volume.grid.affine, lps_affine(), atol=1e-9)
+    assert bool(volume.warnings) == told
+    if told:
+        assert "up to 0.02 mm along their normal (0.008 of a spacing)" in volume.warnings[0]
+
+
+NEARLY_EVEN = {
+    "one decimal at 0.625 mm": np.round(np.arange(24) * 0.625, 1),
+    "one decimal at 1.25 mm": np.round(np.arange(24) * 1.25, 1),
+    "pairs": np.cumsum([0, *[2.4, 2.6] * 10]),
+    "jitter": np.arange(24) + np.random.default_rng(1).uniform(-0.05, 0.05, 24),
+    "little jitter": np.arange(24) + np.random.default_rng(2).uniform(-0.01, 0.01, 24),
+    "one slice": EVEN + 0.35 * (np.arange(8) == 4),
+    "slow drift": np.arange(30) * 2.5 + 0.0005 * np.arange(30) ** 2,
+}
+
+
+@pytest.mark.parametrize("consent", [None, CONSENT])
+@pytest.mark.parametrize("name", NEARLY_EVEN)
+def test_nearly_even_places_are_regular_and_told(tmp_path, name, consent):
+    positions = NEARLY_EVEN[name]
+    count = len(positions)
+    folder = write_series(tmp_path, make_series(count, positions=positions))
+    volume = read_volume(folder, consent)
+    # Consent to resampling interpolates nothing here.
+    np.testing.assert_array_equal(volume.voxels, hounsfield(count))
+    assert volume.voxels.dtype == np.int16
+    assert "resampled_irregular" not in volume.source
+    places = volume.grid.to_world([(0, 0, k) for k in range(count)])[:, 2]
+    off = np.abs(places - ORIGIN[2] - positions).max()
+    assert off <= 0.15 * volume.grid.spacing_mm[2]
+    # No line is nearer to all places than that of least squares, but for the largest of them.
+    spacing = np.polyfit(np.arange(count), positions, 1)[0]
+    assert volume.grid.spacing_mm[2] == pytest.approx(spacing, rel=0.01)
+    (told,) = volume.warnings
+    assert f"up to {off:.2g} mm along their normal" in told
+
+
+def test_jitter_within_the_plane_is_regular_and_told(tmp_path):
+    points = np.asarray(ORIGIN) + np.outer(EVEN, (0, 0, 1.0))
+    points[:, :2] += np.random.default_rng(0).uniform(-0.05, 0.05, (8, 2))
+    volume = read_volume(write_series(tmp_path, make_series(positions=points)), CONSENT)
+    np.testing.assert_array_equal(volume.voxels, hounsfield())
+    assert volume.grid.shear < 0.01
+    assert "in their plane" in volume.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("positions", "words"),
+    [
+        ([0, 2.5, 5, 7.5, 10, 15, 20, 25], "2.5 mm from 100.000 to 110.000 mm, then 5 mm from"),
+        ([0, 5, 10, 15, 17.5, 20, 22.5], "5 mm from 100.000 to 115.000 mm, then 2.5 mm from"),
+        ([0, 1, 2, 3, 6, 9, 12, 13, 14, 15], "3 spacings: 1 mm from 100.000 to 103.000 mm, then"),
+        ([0, 2, 4, 6, 8, 200, 202, 204, 206], "2 stacks of slices with up to 192 mm between them"),
+    ],
+)
+def test_a_whole_series_of_two_spacings_or_stacks_is_missing_nothing(tmp_path, positions, words):
+    text = refusal(tmp_path, make_series(len(positions), positions=positions))
+    assert words in text
+    assert "missing" not in text
+    assert "export it again in full" not in text
+
+
+@given(
+    st.integers(5, 40).flatmap(lambda n: st.tuples(st.just(n), st.integers(1, n - 2))),
+    st.integers(0, 1000),
+    st.floats(0, 0.06),
+)
+def test_no_jitter_hides_a_missing_slice(which, seed, jitter):
+    count, gap = which
+    along = np.delete(np.arange(count), gap) * STEP_MM
+    along = along + np.random.default_rng(seed).uniform(-jitter, jitter, count - 1) * STEP_MM
+    points = np.asarray(ORIGIN) + np.outer(along, (0, 0, 1.0))
+    stack = stack_slices(points, (*ROW, *COLUMN), (0.75, 0.5), (10, 12))
+    assert stack.fault is not None
 
 
 def test_rounded_positions_are_even(tmp_path):
@@ -135,9 +204,9 @@ def test_tilt_below_rounding_is_kept_in_the_affine(tmp_path):
     np.testing.assert_allclose(grid.affine, lps_affine(step=(0, 0.01, 2.5)), atol=1e-9)
 
 
-@pytest.mark.parametrize(("by", "straight"), [(0.02, True), (0.03, False)])
-def test_a_slice_may_lie_out_of_line_by_a_twentieth_of_a_pixel(tmp_path, by, straight):
-    """Of the smaller side of a pixel, 0.5 mm."""
+@pytest.mark.parametrize(("by", "straight"), [(0.02, True), (0.1, False)])
+def test_a_slice_may_lie_out_of_line_by_a_small_part_of_a_pixel(tmp_path, by, straight):
+    """A twentieth of the smaller side of a pixel, 0.5 mm, leaves the grid as it is."""
     points = np.asarray(ORIGIN) + np.outer(EVEN, (0, 0, 1.0))
     points[5, 1] += by
     slices = make_series(positions=points)
@@ -227,16 +296,16 @@ def test_no_order_of_files_changes_anything(order):
     np.testing.assert_allclose(stack.grid.affine, lps_affine(), atol=1e-9)
 
 
-@given(st.integers(0, 7), st.floats(0.03, 5), st.integers(0, 2), st.sampled_from([-1, 1]))
+@given(st.integers(0, 7), st.floats(0.4, 5), st.integers(0, 2), st.sampled_from([-1, 1]))
 def test_a_moved_slice_is_never_on_a_regular_grid(which, by, axis, sign):
-    """Beyond the tolerances: 1 % of the spacing along the normal, 5 % of a pixel within."""
+    """Well beyond the tolerance of 0.15 of a spacing along the normal, and of a pixel within."""
     points = np.asarray(ORIGIN) + np.outer(EVEN, (0, 0, 1.0))
     points[which, axis] += sign * by * 2
-    taken = np.abs(np.subtract.outer(points[:, 2], points[:, 2]) + np.eye(8)).min() < 0.03
+    taken = np.abs(np.subtract.outer(points[:, 2], points[:, 2]) + np.eye(8) * 9).min() < 0.4
     try:
         stack = stack_slices(points, (*ROW, *COLUMN), (0.75, 0.5), (10, 12))
     except InputError:
         return
-    # An end slice may come to lie beyond the other end, where it is in its place again.
-    spread = np.ptp(np.diff(stack.distances_mm)) < 0.05
+    # An end slice may come to lie near its place beyond the other end.
+    spread = np.ptp(np.diff(stack.distances_mm)) < 0.3 * STEP_MM
     assert stack.fault is not None or taken or (axis == 2 and which in (0, 7) and spread)

@@ -5,7 +5,7 @@ import pydicom
 import pytest
 
 from ct_vae.io import ReadOptions, read_volume
-from ct_vae.io.dicom.file import BIG_ENDIAN, DEFLATED, IMPLICIT
+from ct_vae.io.dicom.transfer_syntax import BIG_ENDIAN, DEFLATED, IMPLICIT
 from tests.io._dicom_checks import changed, plane, quiet_refusal
 from tests.io._series import (
     SIDES,

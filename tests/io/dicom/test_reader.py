@@ -125,18 +125,68 @@ def test_others_in_the_folder_are_skipped_with_their_reason(folder):
     assert [each[2] for each in verdicts(folder)] == ["ok", "skipped", "skipped", "skipped"]
 
 
-def test_only_skipped_series_are_no_input(tmp_path):
-    write_series(tmp_path / "few", make_series(3))
-    with pytest.raises(NoInputError, match="only 3 slices"):
-        read_volume(tmp_path / "few")
-    with pytest.raises(NoInputError, match="only 3 slices"):
-        discover([tmp_path / "few"])
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_few_slices_are_read_when_named_and_skipped_when_searched(tmp_path, count):
+    folder = write_series(tmp_path / "deep" / "few", make_series(count))
+    (found,) = scan_series(tmp_path)
+    few = f"only {count} slice{'s' if count > 1 else ''}, a volume has at least 4"
+    assert (found.verdict, found.reason) == ("skipped", f"{few}; named alone it is read")
+    with pytest.raises(NoInputError, match=few):
+        discover([tmp_path])
+    (case,) = discover([folder])
+    for volume in (read_volume(folder), read_volume(found.path), found.read(), case.read()):
+        np.testing.assert_array_equal(volume.voxels, hounsfield(count))
+        step = 7.0 if count == 1 else STEP_MM
+        assert volume.grid.spacing_mm == pytest.approx((0.5, 0.75, step))
+        (told,) = volume.warnings
+        assert told in {
+            f"has only {count} slices",
+            "is one slice, whose thickness of 7 mm is its height",
+        }
 
 
-def test_one_slice_alone_is_no_volume(folder):
-    text = refusal(next(folder.iterdir()))
-    assert "only 1 slice" in text
+def test_few_slices_beside_a_volume_are_skipped_wherever_they_lie(folder):
+    few = make_series(2)
+    for dataset in few:
+        dataset.SeriesInstanceUID += ".2"
+    write_series(folder, few, lambda k: f"few{k}")
+    assert read_volume(folder).grid.shape[2] == 8
+    assert len(discover([folder])) == 1
+
+
+def test_two_series_of_few_slices_are_not_chosen_from(tmp_path):
+    for number in (1, 2):
+        few = make_series(3)
+        for dataset in few:
+            dataset.SeriesInstanceUID += f".{number}"
+        write_series(tmp_path / "a", few, lambda k, n=number: f"{n}_{k}")
+    with pytest.raises(NoInputError, match="only 3 slices"):
+        read_volume(tmp_path / "a")
+    with pytest.raises(NoInputError, match="only 3 slices"):
+        discover([tmp_path / "a"])
+
+
+def test_one_slice_of_many_is_read_where_its_file_is_named(folder):
+    volume = read_volume(folder / "003")
+    np.testing.assert_array_equal(volume.voxels, hounsfield()[:, :, :1])
+
+
+def test_one_slice_without_thickness_has_no_height(tmp_path):
+    (dataset,) = make_series(1)
+    del dataset.SliceThickness
+    text = refusal(write_series(tmp_path, [dataset]))
+    assert "no SliceThickness" in text
     assert "give the folder of its whole series" in text
+
+
+def test_slices_that_are_named_together_are_one_case(folder, tmp_path):
+    other = write_series(tmp_path / "other", make_series(1, seed=5))
+    (dataset,) = make_series(1, seed=5)
+    dataset.SeriesInstanceUID += ".5"
+    lone = save(dataset, other / "lone")
+    cases = discover([*sorted(folder.iterdir()), lone])
+    assert [case.key.rsplit("_", 1)[0] for case in cases] == ["series_s003", "lone"]
+    np.testing.assert_array_equal(cases[0].read().voxels, hounsfield())
 
 
 def test_inputs_are_never_modified(folder):

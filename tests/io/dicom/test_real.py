@@ -6,7 +6,6 @@ import pydicom
 import pytest
 from pydicom.pixels.decoders.base import get_decoder
 
-from ct_vae.errors import NoInputError
 from ct_vae.io import ReadOptions, read_volume, scan_series
 from ct_vae.volume import AIR_HU
 from tests.io._dicom_checks import read_by_itk, refusal, verdicts
@@ -83,8 +82,14 @@ def test_the_real_refusals_name_positions(real_data):
     assert "tilted by 14.00 degrees" in text
     assert "-122.193" in text
     assert "-107.639" in text
-    with pytest.raises(NoInputError, match="only 3 slices"):
-        read_volume(real_data / "dicom" / "liver_3_slices")
+
+
+def test_three_real_slices_are_read_when_they_are_named(real_data):
+    volume = read_volume(real_data / "dicom" / "liver_3_slices")
+    voxels, grid = read_by_itk(real_data / "dicom" / "liver_3_slices")
+    np.testing.assert_array_equal(volume.voxels, np.maximum(voxels, AIR_HU))
+    assert volume.grid.distance_mm(grid) < 1e-3
+    assert "has only 3 slices" in volume.warnings
 
 
 def test_real_refusals_are_resampled_with_consent(real_data):
@@ -135,7 +140,7 @@ TREE = {
     "head_phantom_mixed_series/S4010": [
         ("CT", 2, "skipped", "a secondary capture, not a CT image")
     ],
-    "liver_3_slices": [("CT", 3, "skipped", "only 3 slices, a volume has at least 4")],
+    "liver_3_slices": [("CT", 3, "skipped", "only 3 slices, a volume has at least 4; named")],
     "missing_slice": [("CT", 4, "refused", "a slice is missing")],
     "tilt_4_slices": [("CT", 4, "refused", "its slices are tilted by 14.00 degrees")],
 }

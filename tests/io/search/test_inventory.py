@@ -141,7 +141,10 @@ def test_refused_and_skipped_series_are_told_with_their_reason(here):
     assert (gap.verdict, gap.size, gap.path) == ("refused", (10, 12, 7), "gap")
     assert "a slice is missing" in gap.reason
     assert "--resample-irregular" in gap.reason
-    assert (few.verdict, few.reason) == ("skipped", "only 3 slices, a volume has at least 4")
+    assert (few.verdict, few.reason) == (
+        "skipped",
+        "only 3 slices, a volume has at least 4; named alone it is read",
+    )
     assert (other.verdict, other.modality) == ("skipped", "MR")
 
 

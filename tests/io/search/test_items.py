@@ -6,7 +6,7 @@ import pytest
 
 from ct_vae.errors import NoInputError
 from ct_vae.io import read_volume, write_volume
-from ct_vae.io.dicom.reader import scan_series
+from ct_vae.io.dicom.scan import scan_series
 from ct_vae.io.search.items import find_items, series_paths
 from tests.io._samples import ct_volume
 from tests.io._series import enhanced, make_series, save, write_series

@@ -7,6 +7,7 @@ itself and believes any size that a file declares.
 
 from __future__ import annotations
 
+import io
 import struct
 from typing import TYPE_CHECKING, Any
 
@@ -14,24 +15,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ct_vae.errors import InputError
-from ct_vae.io.dicom.file import AGAIN, EXPLICIT, PixelPlace
-from ct_vae.io.dicom.gdcm_pool import Gdcm, GdcmError
-from ct_vae.io.dicom.image_header import PixelFormat
+from ct_vae.io.dicom.codecs.gdcm_pool import Gdcm, GdcmError
+from ct_vae.io.dicom.codecs.jpeg_xl import decode_jpeg_xl, jpeg_xl_size
+from ct_vae.io.dicom.dataset import AGAIN, PixelPlace
+from ct_vae.io.dicom.pixel_format import PixelFormat
+from ct_vae.io.dicom.transfer_syntax import (
+    EXPLICIT,
+    FRAME_MARKERS,
+    HTJ2K,
+    JPEG_2000,
+    JPEG_2000_ALL,
+    JPEG_XL,
+    RLE,
+)
 
 if TYPE_CHECKING:
     from pydicom.dataset import FileDataset
 
-RLE = "1.2.840.10008.1.2.5"
-_JPEG_2000 = "1.2.840.10008.1.2.4.90"
-_HTJ2K = {f"1.2.840.10008.1.2.4.{n}" for n in (201, 202, 203)}
-_JPEG_2000_ALL = {_JPEG_2000, "1.2.840.10008.1.2.4.91", *_HTJ2K}
-_JPEG = {f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 57, 70, 80, 81)}
-ENCAPSULATED = {RLE, *_JPEG, *_JPEG_2000_ALL}
-
 _ITEM, _END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0\0\0\0\0"
 _END_OF_IMAGE = b"\xff\xd9"
-# Start-of-frame markers of JPEG, without the Huffman and arithmetic tables, and that of JPEG-LS.
-_FRAME_MARKERS = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
 _CUT = "its compressed pixel data are cut short"
 
 
@@ -79,7 +81,7 @@ def decode_frame(frame: bytes, syntax: str, pixels: PixelFormat, gdcm: Gdcm) -> 
     """
     if syntax == RLE:
         return _decode_rle(frame, pixels)
-    size = _jpeg_2000_size(frame) if syntax in _JPEG_2000_ALL else _jpeg_size(frame)
+    size = _declared_size(frame, syntax)
     wanted = (pixels.rows, pixels.columns, 1)
     if size != wanted:
         raise InputError(
@@ -87,13 +89,23 @@ def decode_frame(frame: bytes, syntax: str, pixels: PixelFormat, gdcm: Gdcm) -> 
             f"per pixel; its header declares {wanted[0]}, {wanted[1]} and {wanted[2]}",
             AGAIN,
         )
-    if not frame.rstrip(b"\0").endswith(_END_OF_IMAGE):
+    if syntax in JPEG_XL:
+        array = decode_jpeg_xl(frame)
+    elif frame.rstrip(b"\0").endswith(_END_OF_IMAGE):
+        array = _decode_with_gdcm(frame, syntax, pixels, gdcm)
+    else:
         raise InputError(_CUT, AGAIN)
-    array = _decode_with_gdcm(frame, syntax, pixels, gdcm)
     if array.shape != wanted[:2] or array.dtype.kind not in "iu":
         raise InputError(f"is decoded as {array.shape} of type {array.dtype.name}", AGAIN)
     word = np.dtype(f"u{pixels.allocated // 8}")
     return array.astype(word, copy=False) if array.dtype.kind == "u" else _bits(array, word)
+
+
+def _declared_size(frame: bytes, syntax: str) -> tuple[int, int, int]:
+    """Rows, columns and components that a compressed image declares."""
+    if syntax in JPEG_XL:
+        return jpeg_xl_size(frame)
+    return _jpeg_2000_size(frame) if syntax in JPEG_2000_ALL else _jpeg_size(frame)
 
 
 def _bits(array: NDArray[Any], word: np.dtype[Any]) -> NDArray[Any]:
@@ -135,7 +147,7 @@ def _jpeg_size(frame: bytes) -> tuple[int, int, int]:
             at += 1
             continue
         size = struct.unpack(">H", frame[at + 2 : at + 4])[0]
-        if marker in _FRAME_MARKERS:
+        if marker in FRAME_MARKERS:
             rows, columns, components = struct.unpack(">HHB", frame[at + 5 : at + 10])
             return rows, columns, components
         if size < 2 or marker == 0xDA:
@@ -162,13 +174,14 @@ def _decode_rle(frame: bytes, pixels: PixelFormat) -> NDArray[Any]:
 
 def _decode_with_gdcm(frame: bytes, syntax: str, pixels: PixelFormat, gdcm: Gdcm) -> NDArray[Any]:
     # The codec of JPEG 2000 reads the high-throughput kind too, whatever GDCM makes of its name.
-    known = _JPEG_2000 if syntax in _HTJ2K else syntax
-    data = _single_frame(frame, known, pixels)
+    known = JPEG_2000 if syntax in HTJ2K else syntax
+    content = io.BytesIO()
+    _single_frame(frame, known, pixels).save_as(content, enforce_file_format=True)
     try:
-        planes = gdcm.decode(lambda name: data.save_as(name, enforce_file_format=True))
+        planes = gdcm.decode(content.getvalue())
     except GdcmError as error:
         hint = AGAIN
-        if syntax in _HTJ2K:
+        if syntax in HTJ2K:
             hint = (
                 "if it is intact, decompress it with pydicom and the packages pylibjpeg and "
                 "pylibjpeg-openjpeg (pip install pylibjpeg pylibjpeg-openjpeg)"

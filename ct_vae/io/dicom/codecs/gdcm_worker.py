@@ -1,7 +1,8 @@
 """A process of its own that decodes DICOM files with GDCM, since damaged ones can crash it.
 
 Run by path, so that nothing of this package is imported. Every line of standard input names a file;
-its numbers go to the same name with ``.raw``, and the answer is their type and shape, or ``!``.
+its numbers go to the same name with ``.raw``, and the answer is their type and shape, ``!`` if it
+cannot be decoded, or `NO_ROOM`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import Any
 
 # Damaged headers may ask for any amount of memory.
 _MEMORY_BYTES = 1 << 34
+# The answer if the disk cannot hold the numbers.
+NO_ROOM = "!room"
 
 
 def serve() -> None:
@@ -34,7 +37,10 @@ def _decode(itk: Any, name: str) -> str:
         array = itk.GetArrayFromImage(reader.Execute())
     except (RuntimeError, MemoryError):
         return "!"
-    array.tofile(Path(f"{name}.raw"))
+    try:
+        array.tofile(Path(f"{name}.raw"))
+    except OSError:
+        return NO_ROOM
     return " ".join([array.dtype.str, *map(str, array.shape)])
 
 

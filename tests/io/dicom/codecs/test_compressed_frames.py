@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from ct_vae.errors import CtVaeError
 from ct_vae.io import ReadOptions, read_volume
-from ct_vae.io.dicom import gdcm_pool
-from ct_vae.io.dicom.compressed_frames import decode_frame
-from ct_vae.io.dicom.gdcm_pool import Gdcm
-from ct_vae.io.dicom.image_header import PixelFormat
+from ct_vae.io.dicom.codecs import gdcm_pool
+from ct_vae.io.dicom.codecs.compressed_frames import decode_frame
+from ct_vae.io.dicom.codecs.gdcm_pool import Gdcm
+from ct_vae.io.dicom.pixel_format import PixelFormat
 from tests.io._dicom_checks import changed, plane, quiet_refusal
 from tests.io._series import (
     SIDES,

@@ -9,13 +9,15 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ct_vae.errors import OutputError
+from ct_vae.io.dicom.codecs.gdcm_worker import NO_ROOM
 
 _SCRIPT = Path(__file__).with_name("gdcm_worker.py")
 _MAX_PROCESSES = 4
@@ -31,7 +33,9 @@ class Gdcm:
     """Decoder processes for as long as they are needed, started when one is."""
 
     def __init__(self) -> None:
-        self._temporary = tempfile.TemporaryDirectory(prefix="ct_vae_")
+        # Made when it is needed: uncompressed slices are read without any.
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._lock = threading.Lock()
         self._idle: queue.LifoQueue[_Worker | None] = queue.LifoQueue()
         for _ in range(min(_MAX_PROCESSES, os.cpu_count() or 1)):
             self._idle.put(None)
@@ -50,23 +54,28 @@ class Gdcm:
                 worker = self._idle.get_nowait()
                 if worker:
                     worker.stop()
-        self._temporary.cleanup()
+        if self._temporary:
+            self._temporary.cleanup()
 
-    def decode(self, save: Callable[[str], None]) -> NDArray[Any]:
+    def decode(self, content: bytes) -> NDArray[Any]:
         """Decode one file.
 
         Args:
-            save: Writes the file under the name that it is given.
+            content: All of it.
 
         Returns:
             The numbers as GDCM has them, ``(frames, rows, columns)``.
 
         Raises:
             GdcmError: If it cannot.
+            OutputError: If there is no temporary folder, or no room in it.
         """
-        descriptor, name = tempfile.mkstemp(dir=self._temporary.name, suffix=".dcm")
-        os.close(descriptor)
-        save(name)
+        try:
+            descriptor, name = tempfile.mkstemp(dir=self._folder(), suffix=".dcm")
+            os.close(descriptor)
+            Path(name).write_bytes(content)
+        except OSError as error:
+            raise _no_room(error.strerror or str(error)) from error
         worker = self._idle.get()
         try:
             worker = worker or _Worker()
@@ -78,8 +87,21 @@ class Gdcm:
             raise
         finally:
             self._idle.put(worker)
-            Path(name).unlink()
+            Path(name).unlink(missing_ok=True)
             Path(f"{name}.raw").unlink(missing_ok=True)
+
+    def _folder(self) -> str:
+        with self._lock:
+            if self._temporary is None:
+                self._temporary = tempfile.TemporaryDirectory(prefix="ct_vae_")
+            return self._temporary.name
+
+
+def _no_room(reason: str) -> OutputError:
+    return OutputError(
+        f"compressed slices are decoded in the temporary folder, which takes none: {reason}",
+        "set TMPDIR to a folder that exists and has room",
+    )
 
 
 class _Worker:
@@ -113,6 +135,8 @@ class _Worker:
             alarm.cancel()
         if not answer:
             self.stop()
+        if answer == [NO_ROOM]:
+            raise _no_room("no space left on device")
         if len(answer) < 2:
             raise GdcmError
         numbers: NDArray[Any] = np.fromfile(f"{name}.raw", np.dtype(answer[0]))

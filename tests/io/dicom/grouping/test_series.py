@@ -134,7 +134,7 @@ def test_phases_given_twice_are_read_once_each(tmp_path):
     assert [each.slices for each in readable(tmp_path)] == [8, 8]
 
 
-def test_an_incomplete_phase_is_refused(tmp_path):
+def test_a_phase_with_a_gap_is_refused_and_the_whole_one_is_read(tmp_path):
     for seed in (0, 1):
         slices = make_series(seed=seed)
         for dataset in slices:
@@ -142,7 +142,14 @@ def test_an_incomplete_phase_is_refused(tmp_path):
         if seed:
             del slices[5]
         write_series(tmp_path, slices, lambda k, s=seed: f"{k}.{s}")
-    assert "same place" in quiet_refusal(tmp_path, CONSENT)
+    volume = read_volume(tmp_path)
+    np.testing.assert_array_equal(volume.voxels, hounsfield())
+    told = "was refused: a set of slices that was cut short: it has 7 of the 8 places of the others"
+    assert volume.warnings[-1].endswith(told)
+    assert sorted((e.slices, e.verdict) for e in scan_series(tmp_path)) == [
+        (7, "refused"),
+        (8, "ok"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -185,7 +192,7 @@ def test_two_orientations_in_one_series_are_two_volumes(tmp_path):
     assert {read_volume(each.path).grid.axcodes for each in found} == {"LPS", "LIP"}
 
 
-@pytest.mark.parametrize(("by", "alike"), [(1e-6, True), (9e-5, True), (2e-4, False)])
+@pytest.mark.parametrize(("by", "alike"), [(1e-6, True), (3e-4, True), (1e-3, True), (2e-3, False)])
 def test_rounding_of_directions_does_not_split_and_a_turn_does(tmp_path, by, alike):
     slices = make_series()
     slices[3].ImageOrientationPatient = [1, by, 0, -by, 1, 0]
@@ -209,13 +216,10 @@ def test_a_localizer_in_the_same_series_is_set_aside(tmp_path):
 @pytest.mark.parametrize(
     ("modality", "sop_class", "kind", "reason"),
     [
-        ("CT", "1.2.840.10008.5.1.4.1.1.7", "AXIAL", "a secondary capture"),
-        ("CT", "1.2.840.10008.5.1.4.1.1.7.2", "AXIAL", "a secondary capture"),
         ("OT", "1.2.840.10008.5.1.4.1.1.7", "AXIAL", "modality OT"),
         ("SR", "1.2.840.10008.5.1.4.1.1.88.67", "", "dose report"),
         ("SEG", "1.2.840.10008.5.1.4.1.1.66.4", "", "a segmentation"),
         ("PT", "1.2.840.10008.5.1.4.1.1.128", "", "modality PT"),
-        ("CT", "1.2.840.10008.5.1.4.1.1.481.2", "", "not a CT image"),
         ("CT", "1.2.840.10008.5.1.4.1.1.2", "SCREEN SAVE", "a screen capture"),
         ("CT", "1.2.840.10008.5.1.4.1.1.2", "DOSE_INFO", "dose report"),
     ],
@@ -246,8 +250,85 @@ def test_a_report_without_pixels_is_skipped(tmp_path):
     assert "structured report" in read_volume(tmp_path).warnings[0]
 
 
-def test_missing_series_uids_are_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("sop_class", "reason"),
+    [
+        ("1.2.840.10008.5.1.4.1.1.7", "a secondary capture, not a CT image"),
+        ("1.2.840.10008.5.1.4.1.1.7.3", "a secondary capture, not a CT image"),
+        ("1.2.840.10008.5.1.4.1.1.481.2", "not a CT image by its SOP class"),
+    ],
+)
+def test_another_sop_class_with_the_geometry_of_a_volume_has_its_own_consent(
+    tmp_path, sop_class, reason
+):
     slices = make_series()
-    del slices[7].SeriesInstanceUID
+    for dataset in slices:
+        dataset.SOPClassUID = sop_class
     write_series(tmp_path, slices)
-    assert "belongs to no series (no SeriesInstanceUID)" in quiet_refusal(tmp_path, CONSENT)
+    for options in (None, CONSENT):
+        text = quiet_refusal(tmp_path, options)
+        assert reason in text
+        assert "--any-sop-class" in text
+    volume = read_volume(tmp_path, ReadOptions(any_sop_class=True))
+    np.testing.assert_array_equal(volume.voxels, hounsfield())
+    assert volume.warnings == (f"its images are {reason}, and were taken for CT images",)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda s: delattr(s, "PixelSpacing"),
+        lambda s: delattr(s, "ImagePositionPatient"),
+        lambda s: setattr(s, "ImagePositionPatient", [0, 0, 0]),
+        lambda s: setattr(s, "SamplesPerPixel", 3),
+        lambda s: setattr(s, "ImageOrientationPatient", [1, 0, 0, 1, 0, 0]),
+        lambda s: setattr(s, "NumberOfFrames", 2),
+    ],
+)
+def test_another_sop_class_without_that_geometry_is_skipped(tmp_path, change):
+    slices = make_series()
+    for dataset in slices:
+        dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.7"
+        change(dataset)
+    (found,) = scan_series(write_series(tmp_path, slices), ReadOptions(any_sop_class=True))
+    assert (found.verdict, found.reason) == ("skipped", "a secondary capture, not a CT image")
+
+
+@pytest.mark.parametrize("which", [[7], [0, 3], range(8)])
+def test_images_without_a_series_uid_are_taken_with_those_beside_them(tmp_path, which):
+    slices = make_series()
+    for k in which:
+        del slices[k].SeriesInstanceUID
+    volume = read_volume(write_series(tmp_path, slices))
+    np.testing.assert_array_equal(volume.voxels, hounsfield())
+    (told,) = volume.warnings
+    assert told.startswith(f"{len(list(which))} of its 8 images lack a SeriesInstanceUID")
+
+
+def test_images_without_a_series_uid_are_told_apart_by_folder_study_and_number(tmp_path):
+    for k in range(4):
+        slices = make_series(seed=k)
+        for dataset in slices:
+            del dataset.SeriesInstanceUID
+            dataset.SeriesNumber = 1 + k % 2
+            dataset.StudyInstanceUID = f"1.2.{k}"
+        write_series(tmp_path / "ab"[k // 2], slices, lambda i, k=k: f"{k}_{i}")
+    found = readable(tmp_path)
+    assert [each.slices for each in found] == [8] * 4
+    assert len({each.id for each in found}) == 4
+
+
+def test_an_image_without_a_series_uid_beside_two_series_is_of_none(tmp_path):
+    for number in (1, 2):
+        slices = make_series(seed=number)
+        for dataset in slices:
+            dataset.SeriesInstanceUID += f".{number}"
+        write_series(tmp_path, slices, lambda k, n=number: f"{n}_{k}")
+    lone = make_series(9)[8]
+    del lone.SeriesInstanceUID
+    save(lone, tmp_path / "lone")
+    assert sorted((e.slices, e.verdict) for e in scan_series(tmp_path)) == [
+        (1, "skipped"),
+        (8, "ok"),
+        (8, "ok"),
+    ]

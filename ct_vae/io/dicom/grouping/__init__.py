@@ -1,0 +1,1 @@
+"""Which images of DICOM files belong together as one volume."""

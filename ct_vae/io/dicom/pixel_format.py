@@ -1,0 +1,150 @@
+"""How the numbers of one image are stored, and whether as many are there as its header declares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ct_vae.io.dicom.dataset import PixelPlace, inflate
+from ct_vae.io.dicom.transfer_syntax import DEFLATED, ENCAPSULATED, NATIVE
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+# Writers fill up to a block of a disk or a page of memory.
+_MOST_PADDING = 1 << 16
+_OVERLAYS = range(0x6000, 0x6020, 2)
+PIXEL_TAGS: list[str | int] = [
+    *("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "HighBit"),
+    *("PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit"),
+    *("LossyImageCompression", "ModalityLUTSequence"),
+    # OverlayBitPosition: above 0 for an overlay that lies in the high bits of the pixels.
+    *((group << 16) | 0x0102 for group in _OVERLAYS),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class PixelFormat:
+    """How the numbers of one image are stored.
+
+    Attributes:
+        rows: Number of rows; 0 where it is not declared, as in all fields below.
+        columns: Number of columns.
+        allocated: Bits per number.
+        stored: Bits of them that are used, the lowest.
+        signed: Whether they are in two's complement; ``None`` where that is not declared.
+        padding: Lowest and highest stored number that is padding.
+        overlay: Whether the bits above hold an overlay.
+        lossy: Whether the pixels have been compressed with losses.
+        fault: What makes this format unusable, if anything does.
+    """
+
+    rows: int
+    columns: int
+    allocated: int
+    stored: int
+    signed: bool | None
+    padding: tuple[int, int] | None
+    overlay: bool
+    lossy: bool
+    fault: str
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of one uncompressed image."""
+        return self.rows * self.columns * self.allocated // 8
+
+
+def read_pixel_format(dataset: Dataset) -> PixelFormat:
+    """The format of a file's images; what makes it unusable is in it, not raised."""
+    names = ("Rows", "Columns", "BitsAllocated", "BitsStored", "PixelRepresentation")
+    declared = {name: dataset.get(name) for name in names}
+    missing = [name for name, value in declared.items() if value in (None, "")]
+    rows, columns, allocated, stored, sign = (int(value or 0) for value in declared.values())
+    high = dataset.get("HighBit")
+    samples = int(dataset.get("SamplesPerPixel") or 1)
+    fault = ""
+    if missing:
+        fault = f"lack {', '.join(missing)}"
+    elif min(rows, columns) < 1:
+        fault = f"have {rows} rows and {columns} columns"
+    elif samples != 1:
+        fault = f"have {samples} numbers per pixel, as colour pictures do"
+    elif allocated not in (8, 16, 32) or not 1 <= stored <= allocated or sign not in (0, 1):
+        fault = f"store pixels in {stored} of {allocated} bits with sign {sign}"
+    elif high not in (None, "") and int(high) != stored - 1:
+        fault = f"have their highest bit at {int(high)} for {stored} bits"
+    elif "ModalityLUTSequence" in dataset:
+        fault = "map their numbers to HU by a table, which is not supported"
+    overlays = [dataset.get((group, 0x0102)) for group in _OVERLAYS]
+    return PixelFormat(
+        rows=rows,
+        columns=columns,
+        allocated=allocated,
+        stored=stored,
+        signed=None if sign not in (0, 1) else bool(sign),
+        padding=None if fault else _padding(dataset, allocated, bool(sign)),
+        overlay=any(element is not None and int(element.value or 0) for element in overlays),
+        lossy=str(dataset.get("LossyImageCompression") or "").strip() == "01",
+        fault=fault,
+    )
+
+
+def declared_fault(place: PixelPlace | None, pixels: PixelFormat | None, frames: int = 1) -> str:
+    """What is wrong with the pixel data as declared, before any are read; else nothing."""
+    if place is None or pixels is None:
+        return "has no pixel data, it is truncated"
+    if place.syntax not in NATIVE | ENCAPSULATED:
+        return f"is stored in the transfer syntax {place.syntax}, which cannot be decoded"
+    if place.length is None:
+        return ""
+    wanted = pixels.bytes * frames
+    if place.available is not None and place.available < min(wanted, place.length):
+        return f"is truncated: {place.available} of {wanted} bytes of its pixels are there"
+    excess = excess_bytes(place, pixels, frames)
+    if place.length < wanted or (excess and not _is_padding(place, pixels, wanted)):
+        return f"declares {place.length} bytes of pixel data, its size needs {wanted}"
+    return ""
+
+
+def excess_bytes(place: PixelPlace | None, pixels: PixelFormat | None, frames: int = 1) -> int:
+    """Bytes of a file's pixel data behind its last pixel, but for one that makes them even."""
+    if place is None or pixels is None or place.length is None:
+        return 0
+    wanted = pixels.bytes * frames
+    return max(0, place.length - wanted - wanted % 2)
+
+
+def _is_padding(place: PixelPlace, pixels: PixelFormat, wanted: int) -> bool:
+    """Whether the bytes behind the last pixel are no pixels: all the same, or less than a row."""
+    assert place.length is not None
+    excess = place.length - wanted
+    if excess < pixels.columns * pixels.allocated // 8:
+        return True
+    if excess > wanted + _MOST_PADDING:
+        return False
+    if place.syntax == DEFLATED:
+        data = inflate(place.path, place.start, place.offset + place.length)[
+            place.offset + wanted :
+        ]
+    else:
+        with place.path.open("rb") as file:
+            file.seek(place.offset + wanted)
+            data = file.read(excess)
+    return len(set(data)) == 1
+
+
+def _padding(dataset: Dataset, bits: int, signed: bool) -> tuple[int, int] | None:
+    """Range of padding, as the stored numbers are; writers mix up the sign of the tag itself."""
+    ends = []
+    for keyword in ("PixelPaddingValue", "PixelPaddingRangeLimit"):
+        value: Any = dataset.get(keyword)
+        if value is None or value in ("", b""):
+            continue
+        word = int.from_bytes(value, "little") if isinstance(value, bytes) else int(value)
+        word %= 1 << bits
+        ends.append(word - (1 << bits) if signed and word >> (bits - 1) else word)
+    # A limit without the value has no meaning.
+    if not ends or dataset.get("PixelPaddingValue") in (None, "", b""):
+        return None
+    return min(ends), max(ends)

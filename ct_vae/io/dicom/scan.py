@@ -1,0 +1,286 @@
+"""Which DICOM series there are in folders, files and archives, and what is to be expected of each.
+
+A series among others is named by its folder or archive and its id: ``FOLDER/#s003_ab12cd34``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+from ct_vae.errors import CtVaeError, InputError, NoInputError
+from ct_vae.io.archive import extracted, is_archive
+from ct_vae.io.dicom.file import quiet
+from ct_vae.io.dicom.grouping.group import MIN_SLICES, Group
+from ct_vae.io.dicom.grouping.series import group_images
+from ct_vae.io.dicom.headers import read_images
+from ct_vae.io.dicom.image_header import ImageHeader
+from ct_vae.io.dicom.pixels import MAX_THREADS
+from ct_vae.io.dicom.volume import check_group, read_group
+from ct_vae.io.read_options import ReadOptions
+from ct_vae.io.reading import reading
+from ct_vae.io.search.walk import walk_files
+from ct_vae.volume import Volume
+
+MARK = "#"
+Verdict = Literal["ok", "refused", "skipped"]
+_SHOWN = 10
+_BATCH = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class FoundSeries:
+    """A series, or one phase of it, with what is to be expected of it.
+
+    Attributes:
+        id: Its number and a hash that is the same wherever it lies, such as ``s003_ab12cd34``.
+        number: Series number, if it has one.
+        modality: Such as ``CT``.
+        slices: Number of images.
+        size: Columns, rows and slices; ``None`` if they are not known.
+        spacing_mm: Along these axes.
+        verdict: ``"ok"``, ``"refused"`` for a CT series that would be read wrongly, or
+            ``"skipped"`` for what is no CT volume.
+        reason: Why it is not ok.
+        told: The same as records may hold it, which name no file.
+        folder: The folder that holds all of its files, or the archive.
+        group: The headers of its images.
+    """
+
+    id: str
+    number: int | None
+    modality: str
+    slices: int
+    size: tuple[int, int, int] | None
+    spacing_mm: tuple[float, float, float] | None
+    verdict: Verdict
+    reason: str
+    told: str
+    folder: Path
+    group: Group = field(repr=False)
+    _archive: Path | None = field(default=None, repr=False)
+
+    @property
+    def path(self) -> Path:
+        """A name for `read_volume` that means this series."""
+        return self.folder / f"{MARK}{self.id}"
+
+    @property
+    def derived(self) -> bool:
+        """Whether a model of this package has decoded it."""
+        return any(image.derived for image in self.group.images)
+
+    @property
+    def short(self) -> bool:
+        """Whether it is skipped only for having few slices, so that it is read when named."""
+        return self.verdict == "skipped" and self.group.short
+
+    @property
+    def label(self) -> str:
+        """One line about it, without anything identifying."""
+        name = "a series" if self.number is None else f"series {self.number}"
+        images = f"{self.slices} image{'s' if self.slices != 1 else ''}"
+        return f"{name} ({self.id}, {self.modality}, {images})"
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that it is made of, and those that repeat some of them.
+
+        An archive has none: it is unpacked only to be read.
+        """
+        if self._archive:
+            return ()
+        images = (*self.group.images, *self.group.repeats)
+        return tuple({image.path: None for image in images})
+
+    def read(self, options: ReadOptions | None = None) -> Volume:
+        """Read it, judged anew by these options.
+
+        Raises:
+            InputError: If it is refused or damaged.
+            NoInputError: If it is no CT volume.
+        """
+        options = options or ReadOptions()
+        with reading(self.path):
+            if self._archive is None:
+                return self.read_here(options)
+            with extracted(self._archive) as folder:
+                found = scan_files(walk_files(folder), options)
+                return named_series(found, self.id).read_here(options)
+
+    def read_here(self, options: ReadOptions) -> Volume:
+        """The same for a series whose files are in place, with errors that do not name it."""
+        if self.group.skip:
+            raise NoInputError(f"is no CT volume: {self.group.skip}")
+        return read_group(self.group, options)
+
+
+def split_series_path(path: Path) -> tuple[Path, str]:
+    """The folder or archive, and the id of one series in it (or ``""``)."""
+    if path.name.startswith(MARK) and not os.path.lexists(path) and path.parent.exists():
+        return path.parent, path.name[len(MARK) :]
+    return path, ""
+
+
+def scan_series(
+    paths: str | Path | Iterable[str | Path], options: ReadOptions | None = None
+) -> list[FoundSeries]:
+    """Find all series in folders (to any depth), files and archives.
+
+    Files given together are taken together: one series may be a list of files. What is not DICOM
+    is passed over. Files named like DICOM, or cut, that cannot be read are refused as a series of
+    their own, and so is every CT series with files in the same folder, since it may lack a slice.
+
+    Args:
+        paths: One or several of them.
+        options: By which to judge.
+
+    Raises:
+        NoInputError: If a path does not exist.
+        InputError: If an archive is damaged or unsafe.
+    """
+    options = options or ReadOptions()
+    given = [Path(paths)] if isinstance(paths, str | Path) else [Path(path) for path in paths]
+    files: dict[Path, None] = {}
+    found: list[FoundSeries] = []
+    for path in given:
+        with reading(path):
+            if path.is_dir():
+                files.update(dict.fromkeys(walk_files(path)))
+            elif is_archive(path):
+                with extracted(path) as folder:
+                    inside = scan_files(walk_files(folder), options)
+                found += [replace(each, folder=path, _archive=path) for each in inside]
+            else:
+                path.stat()
+                files[path] = None
+    found += scan_files(files, options)
+    return sorted(found, key=lambda each: (str(each.folder), each.number or 0, each.id))
+
+
+def scan_files(files: Iterable[Path], options: ReadOptions | None = None) -> list[FoundSeries]:
+    """Find the series of some files, as `scan_series` does, none of which is an archive."""
+    images: list[ImageHeader] = []
+    broken: dict[Path, list[tuple[Path, CtVaeError]]] = defaultdict(list)
+    paths = iter(files)
+    with quiet(), ThreadPoolExecutor(MAX_THREADS) as pool:
+        while batch := list(islice(paths, _BATCH)):
+            for path, result in zip(batch, pool.map(_read_headers, batch), strict=True):
+                if isinstance(result, CtVaeError):
+                    broken[path.parent].append((path, result))
+                else:
+                    images += result
+    found = [_judge(group, broken, options or ReadOptions()) for group in group_images(images)]
+    found += [_unreadable(folder, each) for folder, each in broken.items()]
+    return _with_own_ids(found)
+
+
+def named_series(found: Sequence[FoundSeries], wanted: str) -> FoundSeries:
+    """The series of an id.
+
+    Raises:
+        NoInputError: If there is none.
+    """
+    # A number behind an id tells series apart that are the same by all that their headers say.
+    for id_ in (wanted, wanted.rpartition("-")[0]):
+        chosen = [each for each in found if each.id == id_]
+        if chosen:
+            return chosen[0]
+    ids = ", ".join(each.id for each in found[:_SHOWN]) or "none"
+    raise NoInputError(f"there is no such series; there are: {ids}")
+
+
+def _with_own_ids(found: Sequence[FoundSeries]) -> list[FoundSeries]:
+    """The same, a number behind each id that is there before."""
+    seen: Counter[str] = Counter()
+    named = []
+    for each in found:
+        seen[each.id] += 1
+        count = seen[each.id]
+        named.append(each if count == 1 else replace(each, id=f"{each.id}-{count}"))
+    return named
+
+
+def _read_headers(path: Path) -> list[ImageHeader] | CtVaeError:
+    try:
+        return read_images(path) if path.is_file() else []
+    except CtVaeError as error:
+        return error
+    except (OSError, MemoryError) as error:
+        return InputError(f"cannot be read: {getattr(error, 'strerror', None) or 'no memory'}")
+
+
+def _judge(
+    group: Group, broken: dict[Path, list[tuple[Path, CtVaeError]]], options: ReadOptions
+) -> FoundSeries:
+    images = group.images
+    beside = [each for p in {i.path.parent for i in images} for each in broken.get(p, [])]
+    if beside and not group.skip and not group.problem:
+        cause = f"a slice may be missing: beside its slices, {_tell(beside)}"
+        group = replace(group, problem=InputError(cause, beside[0][1].hint))
+    verdict, reason, told, spacing = _verdict(group, options)
+    pixels = images[0].pixels
+    return FoundSeries(
+        id=group.id,
+        number=group.number,
+        modality=images[0].modality,
+        slices=len(images),
+        size=(pixels.columns, pixels.rows, len(images)) if pixels else None,
+        spacing_mm=spacing,
+        verdict=verdict,
+        reason=reason,
+        told="a slice may be missing" if beside and verdict == "refused" else told,
+        folder=Path(os.path.commonpath([str(image.path.parent) for image in images])),
+        group=group,
+    )
+
+
+def _verdict(
+    group: Group, options: ReadOptions
+) -> tuple[Verdict, str, str, tuple[float, float, float] | None]:
+    """The verdict, its reason in full and without a hint, and the spacing of what is ok."""
+    if group.skip:
+        return "skipped", group.skip, group.skip, None
+    try:
+        spacing = check_group(group, options).grid.spacing_mm
+    except InputError as error:
+        return "refused", str(error), error.cause, None
+    if not group.short:
+        return "ok", "", "", spacing
+    count = len(group.images)
+    few = f"only {count} slice{'s' if count > 1 else ''}, a volume has at least {MIN_SLICES}"
+    return "skipped", f"{few}; named alone it is read", few, spacing
+
+
+def _unreadable(folder: Path, files: Sequence[tuple[Path, CtVaeError]]) -> FoundSeries:
+    """What stands for damaged files, so that they are not passed over in silence."""
+    names = "|".join(sorted(path.name for path, _ in files))
+    problem = InputError(_tell(files), files[0][1].hint)
+    image = ImageHeader(folder, 0, 1, None, None, "", None, "unknown", "")
+    return FoundSeries(
+        id=f"unreadable_{hashlib.sha256(names.encode()).hexdigest()[:8]}",
+        number=None,
+        modality="unknown",
+        slices=len(files),
+        size=None,
+        spacing_mm=None,
+        verdict="refused",
+        reason=str(problem),
+        told="files that cannot be read",
+        folder=folder,
+        group=Group([image], problem=problem),
+    )
+
+
+def _tell(files: Sequence[tuple[Path, CtVaeError]]) -> str:
+    path, error = files[0]
+    if len(files) == 1:
+        return f"the file {path.name} {error.cause}"
+    return f"{len(files)} files cannot be read, such as {path.name}, which {error.cause}"
