@@ -148,12 +148,17 @@ class QuantisationRecord(_Part):
 
 
 class RunRecord(_Part):
-    """When and with what the latent was computed; nothing here changes its meaning."""
+    """When and with what the latent was computed; nothing here changes its meaning.
+
+    ``source_files`` is a digest of sizes and times of the files that the source was read from and
+    of how it was read, by which an untouched source is known again without being read.
+    """
 
     versions: dict[str, str]
     device: str
     seconds: float
     peak_memory_mb: float
+    source_files: Sha256 | None = None
 
 
 class LatentRecord(_Part):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from ct_vae.batch.failures import FailureList
+from ct_vae.batch.kept_latents import KeptLatents
 from ct_vae.batch.memory_need import latent_read_bytes, volume_read_bytes
 from ct_vae.batch.pipeline import Kept, Pipeline, Work
 from ct_vae.batch.shard import choose_shard
@@ -15,16 +17,17 @@ from ct_vae.batch.signals import StopRequest
 from ct_vae.batch.summary import summary_lines
 from ct_vae.errors import ConfigError
 from ct_vae.inference.codec import Codec
-from ct_vae.io import ReadOptions, read_latent, volume_sha256, write_latent, write_volume
-from ct_vae.io.latent.file import LatentDtype, default_dtype, is_done
+from ct_vae.io import ReadOptions, read_latent, write_latent, write_volume
+from ct_vae.io.latent.file import LatentDtype, default_dtype
 from ct_vae.io.latent.layout import check_layout, latent_ending
 from ct_vae.io.search.cases import Case
 from ct_vae.io.search.walk import real_path
-from ct_vae.latent import Latent, Layout
+from ct_vae.latent import Latent, LatentRecord, Layout
 from ct_vae.volume import Volume
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")
+Keep = Literal["untouched", "verified", "none"]
 Targets = Mapping[Case, Path]
 # From a latent, before it is decoded, to what writes its volume under a name.
 VolumeWriter = Callable[[Latent], Callable[[Volume, Path], None]]
@@ -121,7 +124,7 @@ def encoding(
     dtype: LatentDtype | None = None,
     layout: Layout = "plain",
     seed: int | None = None,
-    overwrite: bool = False,
+    keep: Keep = "untouched",
 ) -> Work[Volume, Latent]:
     """Volumes to latents with records.
 
@@ -132,7 +135,9 @@ def encoding(
         dtype: How latents are stored; ``None`` takes that of the layout.
         layout: Of the files.
         seed: Draws from the posterior with it; ``None`` takes the mean.
-        overwrite: Make latents anew that are there, verified, of the same volume and model.
+        keep: Which latents of the same volume and model are not made anew: where the files of the
+            source are ``untouched`` by size and time or have the same voxels, where the voxels are
+            ``verified`` to be the same in any case, or ``none``.
 
     Raises:
         ConfigError: If the layout or the dtype cannot hold such latents.
@@ -147,25 +152,36 @@ def encoding(
         )
     check_layout(layout, stored_as, codes, codec.preprocessor.axcodes)
 
+    kept = KeptLatents(
+        targets,
+        reading,
+        lambda record: _repeats(codec, record, seed, (stored_as, layout)),
+        by_content=keep == "verified",
+    )
+
     def make(case: Case, volume: Volume, beside: int) -> Latent | Kept:
-        target, codec.beside = targets[case], beside
-        if not overwrite and _is_kept(target, volume, codec, seed, (stored_as, layout)):
-            return Kept(f"{target} is done already")
-        return codec.encode(volume, sample=seed is not None, seed=seed)
+        codec.beside = beside
+        found = None if keep == "none" else kept.after_reading(case, volume)
+        return found or codec.encode(volume, sample=seed is not None, seed=seed)
 
     def write(case: Case, latent: Latent) -> str:
-        run = write_latent(latent, targets[case], stored_as, layout).record.run
-        return f"{targets[case]} ({run.seconds if run else 0:.1f} s)"
+        run = latent.record.run
+        assert run is not None
+        run = run.model_copy(update={"source_files": kept.stamp_of(case)})
+        stamped = replace(latent, record=latent.record.model_copy(update={"run": run}))
+        write_latent(stamped, targets[case], stored_as, layout)
+        return f"{targets[case]} ({run.seconds:.1f} s)"
 
     return Work(
         target=targets.__getitem__,
-        read=lambda case: case.read(reading),
+        read=kept.read,
         make=make,
         write=write,
         read_bytes=lambda case: volume_read_bytes(case, reading),
         # Stored values, and the file twice on its way to the disk.
         write_bytes=lambda latent: 3 * latent.array.nbytes,
         room=codec.host_room,
+        kept=None if keep == "none" else kept.before_reading,
     )
 
 
@@ -231,15 +247,10 @@ def reconstruction(codec: Codec, targets: Targets, reading: ReadOptions) -> Work
     )
 
 
-def _is_kept(
-    target: Path, volume: Volume, codec: Codec, seed: int | None, stored: tuple[LatentDtype, Layout]
+def _repeats(
+    codec: Codec, record: LatentRecord, seed: int | None, stored: tuple[LatentDtype, Layout]
 ) -> bool:
-    """Whether a verified latent lies there that encoding would only repeat."""
-    # The digest passes over the whole volume: only where there is something to compare with.
-    present = os.path.exists(target)  # noqa: PTH110 - bears names too long
-    if not present or not is_done(target, volume_sha256(volume), codec.identity.sha256):
-        return False
-    record = read_latent(target).record
+    """Whether encoding would give a latent with this record, of the same source, again."""
     # Codes are stored as their range demands.
     dtype = record.quantisation.dtype if record.quantisation else None
     same = record.kind == "codes" or dtype == stored[0]

@@ -13,7 +13,9 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from ct_vae.io.atomic.file import temporary_prefix, writing_failed
+from ct_vae.io.atomic.file import writing_failed
+from ct_vae.io.atomic.leftovers import temporary_prefix
+from ct_vae.io.folders import make_folders
 from ct_vae.io.lock_file import open_lock_file
 from ct_vae.io.mounts import mount_of
 
@@ -90,7 +92,7 @@ class Leases:
             return None
         path = lease_path(target)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folders(path.parent)
             while True:
                 descriptor = open_lock_file(path)
                 try:

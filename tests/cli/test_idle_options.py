@@ -33,6 +33,7 @@ REFUSED: dict[str, list[tuple[str, list[str], str]]] = {
             ["--tiling whole --max-memory-gb 0.01"],
             "the whole volume at once needs",
         ),
+        ("MODEL IN -o OUT --overwrite", ["--verify"], "--overwrite compares nothing"),
         ("CODES IN -o OUT", ["--dtype int16", "--dtype float32"], "this model makes codes"),
         ("CODES IN -o OUT", ["--sample --seed 3"], "no posterior to draw from"),
     ],

@@ -42,19 +42,28 @@ def encode(  # noqa: PLR0913, PLR0917 - one parameter per option
     resample_irregular: options.ResampleIrregular = False,
     any_sop_class: options.AnySopClass = False,
     overwrite: options.Overwrite = False,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify", help="Compare volumes with what is done by voxels, not by size and time."
+        ),
+    ] = False,
     shard: options.Shard = None,
     fallback: options.Fallback = None,
 ) -> None:
     """Encode CT volumes to latents, each with its record beside it.
 
-    A latent that is already there, verified and of the same volume and model, is kept. Several
-    processes may share the work: by --shard, by torchrun, as a job array, or just started together.
+    A latent that is already there, verified and of the same volume and model, is kept; a volume
+    whose files have the size and time that they had then is not read again. Several processes may
+    share the work: by --shard, by torchrun, as a job array, or just started together.
     """
     from ct_vae.batch.jobs import do_cases, encoding, latent_name, name_targets
     from ct_vae.errors import ConfigError
 
     if sample != (seed is not None):
         raise ConfigError("--sample and --seed go together", "give both or neither")
+    if overwrite and verify:
+        raise ConfigError("--overwrite compares nothing, and --verify does", "give one of them")
     options.refuse_idle_fallback(device, fallback)
     folder = output_folder(output)
     reading = options.read_options(
@@ -67,6 +76,12 @@ def encode(  # noqa: PLR0913, PLR0917 - one parameter per option
     )
     codec.fallback = fallback
     work = encoding(
-        codec, targets, reading, dtype=dtype, layout=layout, seed=seed, overwrite=overwrite
+        codec,
+        targets,
+        reading,
+        dtype=dtype,
+        layout=layout,
+        seed=seed,
+        keep="none" if overwrite else "verified" if verify else "untouched",
     )
     raise typer.Exit(do_cases(cases, work, "encode", folder, say, shard))

@@ -4,27 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from ct_vae.errors import InputError, NoInputError, OutputError
 from ct_vae.io.atomic.file import sha256_file, write_text
+from ct_vae.io.file_stamp import is_settled, stamps
 
-# A change within one tick of the file system's clock leaves times as they are.
-_SETTLED_SECONDS = 2.0
 _HEX = set("0123456789abcdef")
-
-
-def stamp(path: Path) -> list[int]:
-    """Inode, size, and times of last modification and change: equal for an untouched file.
-
-    Raises:
-        OSError: If there is no such file.
-    """
-    status = path.stat()
-    return [status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
 class Fingerprints:
@@ -53,8 +41,7 @@ class Fingerprints:
             if len(known) == 64 and set(known) <= _HEX:
                 return known
         found = _digest(sorted(sha256_file(path) for path in files))
-        latest = max((max(each[2:]) for each in before), default=0) / 1e9
-        if _stamps(files) == before and time.time() - latest > _SETTLED_SECONDS:
+        if _stamps(files) == before and is_settled(before):
             # A cache that cannot be written to still serves what it holds.
             with suppress(OutputError):
                 write_text(memory, found + "\n")
@@ -63,7 +50,7 @@ class Fingerprints:
 
 def _stamps(files: Sequence[Path]) -> list[list[int]]:
     try:
-        return sorted(stamp(path) for path in files)
+        return stamps(files)
     except FileNotFoundError as error:
         raise NoInputError(f"{error.filename}: there is no such file") from error
     except OSError as error:

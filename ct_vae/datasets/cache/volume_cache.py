@@ -21,10 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ct_vae import __version__
-from ct_vae.datasets.cache.fingerprint import stamp
 from ct_vae.datasets.cache.stored_volume import StoredVolume, as_int16, count_body
 from ct_vae.errors import InputError, OutputError
 from ct_vae.io.atomic.file import atomic_write, sha256_file, write_json, writing_failed
+from ct_vae.io.file_stamp import stamp
+from ct_vae.io.folders import make_folders
 from ct_vae.io.lock_file import open_lock_file
 from ct_vae.volume import Volume
 
@@ -123,7 +124,7 @@ class VolumeCache:
             OutputError: If the folder cannot be written to.
         """
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folders(self.folder)
             descriptor = open_lock_file(self.folder / _LOCKS)
         except OSError as error:
             writing_failed(self.folder / _LOCKS, error)

@@ -12,7 +12,7 @@ from ct_vae.grid import Grid
 from ct_vae.io import FoundSeries, ReadOptions, read_volume
 from ct_vae.io.dicom.scan import split_series_path
 from ct_vae.io.header_grid import header_grid
-from ct_vae.io.search.walk import walk_files
+from ct_vae.io.source_files import source_files
 from ct_vae.phantoms.make_phantom import make_phantom, phantom_shape
 from ct_vae.volume import Volume
 
@@ -76,10 +76,7 @@ class FileCase:
     @property
     def files(self) -> tuple[Path, ...]:
         """The file or archive, or every file of the series or its folder."""
-        place, _ = split_series_path(self.path)
-        if not place.is_dir():
-            return (place,)
-        return (self.series.files if self.series else ()) or tuple(walk_files(place))
+        return source_files(self.path, self.series)
 
     @property
     def recipe(self) -> str:

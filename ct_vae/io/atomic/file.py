@@ -9,8 +9,6 @@ import hashlib
 import io
 import json
 import os
-import re
-import secrets
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -18,11 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, cast
 
 from ct_vae.errors import InputError, OutputError
+from ct_vae.io.atomic.leftovers import leftovers, temporary_prefix
+from ct_vae.io.folders import make_folders
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-_LONGEST_NAME = 255
 _BUFFER_BYTES = 1 << 20
 # What some network file systems answer when asked to sync a folder; the rename itself has worked.
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES}
@@ -138,9 +137,10 @@ class _Stage:
 
     def __init__(self, target: Path) -> None:
         self.target = target
+        self._published = False
         try:
             _check_target(target)
-            target.parent.mkdir(parents=True, exist_ok=True)
+            make_folders(target.parent)
             _remove_stale(target)
             self.temporary, descriptor = _create_locked(target)
         except OSError as error:
@@ -160,16 +160,19 @@ class _Stage:
         """Give the file its final name."""
         try:
             os.replace(self.temporary, self.target)  # noqa: PTH105 - the tests' point of injection
+            self._published = True
             sync_folder(self.target.parent)
         except OSError as error:
             writing_failed(self.target, error)
 
     def discard(self) -> None:
-        """Close the file and remove it if it never got its final name."""
+        """Remove the file if it never got its final name, and close it."""
+        # While it is locked: the name is free for others as soon as it is not.
+        if not self._published:
+            with contextlib.suppress(OSError):
+                self.temporary.unlink()
         with contextlib.suppress(OutputError, OSError):
             self.file.close()
-        with contextlib.suppress(OSError):
-            self.temporary.unlink()
 
 
 @contextmanager
@@ -191,10 +194,20 @@ def _check_target(target: Path) -> None:
 
 
 def _create_locked(target: Path) -> tuple[Path, int]:
-    """Make and lock a new temporary file, which no cleaner has taken for a stale one."""
+    """Make and lock a new temporary file, which no cleaner has taken for a stale one.
+
+    Names are numbered, so that what a killed writer of the same target has left is met, and
+    removed, without looking through the folder.
+    """
+    number = 0
     while True:
-        temporary = target.parent / f"{temporary_prefix(target)}{secrets.token_hex(4)}.tmp"
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        temporary = target.parent / f"{temporary_prefix(target)}{number:08x}.tmp"
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            descriptor = os.open(temporary, flags, 0o666)
+        except FileExistsError:
+            number += 0 if _remove_if_unlocked(temporary) else 1
+            continue
         # Some network file systems have no locks; there, nobody else's temporary file is removed.
         with contextlib.suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -206,29 +219,24 @@ def _create_locked(target: Path) -> tuple[Path, int]:
 
 def _remove_stale(target: Path) -> None:
     """Remove temporary files of the same target whose writer was killed."""
-    pattern = re.compile(re.escape(temporary_prefix(target)) + r"[0-9a-f]{8}\.tmp")
-    for name in os.listdir(target.parent):  # noqa: PTH208 - a folder may hold very many files
-        if pattern.fullmatch(name):
-            _remove_if_unlocked(target.parent / name)
+    for path, ending in leftovers(target):
+        if ending == "tmp":
+            _remove_if_unlocked(path)
 
 
-def _remove_if_unlocked(temporary: Path) -> None:
+def _remove_if_unlocked(temporary: Path) -> bool:
+    """Remove a file whose writer is dead; whether there is no file of this name any more."""
     # Another process may finish, remove or own the file: then it is not ours to clean.
     with contextlib.suppress(OSError):
         descriptor = os.open(temporary, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            temporary.unlink()
+            # Another file may have got the name while this one was opened.
+            if os.path.samestat(os.fstat(descriptor), temporary.stat(follow_symlinks=False)):
+                temporary.unlink()
         finally:
             os.close(descriptor)
-
-
-def temporary_prefix(target: Path) -> str:
-    """How temporary names for a target begin; eight digits and a suffix of four follow."""
-    name = f".{target.name}."
-    if len(os.fsencode(name)) + len("01234567.tmp") <= _LONGEST_NAME:
-        return name
-    return f".{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:32]}."
+    return not os.path.lexists(temporary)
 
 
 def sync_folder(folder: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -13,7 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ct_vae.errors import OutputError
-from ct_vae.io.atomic.file import sync_folder, temporary_prefix, writing_failed
+from ct_vae.io.atomic.file import sync_folder, writing_failed
+from ct_vae.io.atomic.leftovers import leftovers, temporary_prefix
+from ct_vae.io.folders import make_folders
 
 
 class FolderStage:
@@ -22,7 +23,7 @@ class FolderStage:
     def __init__(self, target: Path, overwrite: bool) -> None:
         self.target = target
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
+            make_folders(target.parent)
             _settle(target)
             folder = target.is_dir() and not target.is_symlink()
             if os.path.lexists(target) and not (overwrite and folder):
@@ -139,17 +140,14 @@ def _create_locked(target: Path) -> tuple[Path, int]:
 
 def _settle(target: Path) -> None:
     """Remove what a killed writer of the same target left; put back what it had put aside."""
-    pattern = re.compile(re.escape(temporary_prefix(target)) + r"[0-9a-f]{8}\.(tmp|old)")
-    for name in os.listdir(target.parent):  # noqa: PTH208 - a folder may hold very many files
-        found = pattern.fullmatch(name)
-        path = target.parent / name
-        if not found or path.is_symlink() or not path.is_dir():
+    for path, ending in leftovers(target):
+        if path.is_symlink() or not path.is_dir():
             continue
         lock = _lock(path, wait=False)
         if lock is None:
             continue
         try:
-            if found[1] == "old" and not os.path.lexists(target):
+            if ending == "old" and not os.path.lexists(target):
                 os.replace(path, target)  # noqa: PTH105
             else:
                 shutil.rmtree(path, ignore_errors=True)

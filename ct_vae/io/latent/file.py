@@ -32,7 +32,14 @@ from ct_vae.io.latent.record import (
     record_path,
 )
 from ct_vae.io.nifti.affine import nifti_grid
-from ct_vae.io.nifti.image import NiftiFile, compressed, load_nifti, new_header, write_parts
+from ct_vae.io.nifti.image import (
+    NiftiFile,
+    compressed,
+    load_extensions,
+    load_nifti,
+    new_header,
+    write_parts,
+)
 from ct_vae.io.reading import reading
 from ct_vae.latent import Latent, LatentRecord, Layout, QuantisationRecord
 
@@ -108,7 +115,7 @@ def read_latent(path: str | Path) -> Latent:
         if record is None:
             record = _copied_record(file)
         else:
-            _check_copy(file, record)
+            _check_copy(file.extensions, record)
         return _assemble(file, record)
 
 
@@ -118,15 +125,40 @@ def is_done(path: str | Path, source_sha256: str, model_sha256: str) -> bool:
     True only if the record can be read, names both, and gives the file's checksum, and if in layout
     ``maisi`` the JSON beside it agrees.
     """
+    record = whole_record(path)
+    if record is None:
+        return False
+    return record.source.sha256 == source_sha256 and record.model.sha256 == model_sha256
+
+
+def whole_record(path: str | Path) -> LatentRecord | None:
+    """The record of a complete latent, found without decoding its values.
+
+    ``None`` unless the record can be read, gives the file's checksum and agrees with the copy in
+    the file's header, and, in layout ``maisi``, with the JSON beside it.
+    """
     try:
         record = load_record(record_path(path))
         if record is None or record.file_sha256 != sha256_file(path):
-            return False
+            return None
+        _check_copy(load_extensions(Path(path)), record)
         if record.layout == "maisi":
             check_sidecar(path, record)
-        return record.source.sha256 == source_sha256 and record.model.sha256 == model_sha256
     except CtVaeError:
-        return False
+        return None
+    return record
+
+
+def note_source(path: str | Path, record: LatentRecord, source_files: str) -> None:
+    """Write the stamp of a source's files into the record of a latent that lies at ``path``.
+
+    Raises:
+        OutputError: If the record cannot be written.
+    """
+    if record.run is not None:
+        run = record.run.model_copy(update={"source_files": source_files})
+        noted = record.model_copy(update={"run": run})
+        write_together([(record_path(path), record_bytes(noted))])
 
 
 def verify_latent(path: str | Path) -> Latent:
@@ -216,9 +248,9 @@ def _check_digest(path: Path, record: LatentRecord) -> None:
         )
 
 
-def _check_copy(file: NiftiFile, record: LatentRecord) -> None:
+def _check_copy(extensions: bytes, record: LatentRecord) -> None:
     """The header's copy is under the file's checksum and so guards what nothing else does."""
-    copy = record_in_extensions(file.extensions)
+    copy = record_in_extensions(extensions)
     own = record.model_copy(update={"run": None, "file_sha256": None})
     if copy is None or copy != own:
         raise InputError("does not agree with the record beside it", _ENCODE_AGAIN)

@@ -122,6 +122,22 @@ def load_nifti(path: Path, frame: int | None = None, *, single: bool = False) ->
     return NiftiFile(header, extensions, flat.reshape(shape, order="F"))
 
 
+def load_extensions(path: Path) -> bytes:
+    """What lies between the header of a file and its voxels, without reading these.
+
+    Raises:
+        InputError: If the file is damaged or not a NIfTI file. The file's name is not in it.
+    """
+    size = check_regular(path)
+    with path.open("rb") as raw:
+        gz = raw.read(2) == GZIP_MAGIC
+        raw.seek(0)
+        stream = ByteStream(raw, size, "gzip" if gz else "raw")
+        header = parse_header(stream.peek(540))
+        stream.skip(header.size)
+        return stream.read(header.offset - header.size)
+
+
 def new_header(grid: Grid, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Nifti1Header:
     """A header for an array whose first three axes are the grid's; unscaled, in mm.
 

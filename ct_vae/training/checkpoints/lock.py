@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ct_vae.errors import ConfigError
 from ct_vae.io.atomic.file import writing_failed
+from ct_vae.io.folders import make_folders
 from ct_vae.io.lock_file import open_lock_file
 
 LOCK = ".lock"
@@ -40,7 +41,7 @@ def run_lock(folder: Path) -> Iterator[None]:
     """
     path = folder / LOCK
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folders(folder)
         descriptor = open_lock_file(path)
     except OSError as error:
         writing_failed(path, error)

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from ct_vae.io.atomic.file import write_text, writing_failed
+from ct_vae.io.folders import make_folders
 
 METRICS = "metrics.jsonl"
 
@@ -43,7 +44,7 @@ class RunLog:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folders(path.parent)
             # A link in its place would have what it leads to cut and written to.
             flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
             self._file = os.open(path, flags, 0o666)

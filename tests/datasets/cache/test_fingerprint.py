@@ -5,6 +5,7 @@ import pytest
 from ct_vae.datasets.cache import fingerprint
 from ct_vae.datasets.cache.fingerprint import Fingerprints
 from ct_vae.errors import NoInputError
+from ct_vae.io import file_stamp
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def files(tmp_path):
 @pytest.fixture
 def settled(monkeypatch):
     """Files are as old as it takes."""
-    monkeypatch.setattr(fingerprint, "_SETTLED_SECONDS", -3600.0)
+    monkeypatch.setattr(file_stamp, "SETTLED_SECONDS", -3600.0)
 
 
 def reads(monkeypatch):

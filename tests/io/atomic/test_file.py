@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from ct_vae.errors import InputError, OutputError
-from ct_vae.io.atomic import file
 from ct_vae.io.atomic.file import atomic_write, sha256_file, write_json, write_text, write_together
+from ct_vae.io.atomic.leftovers import temporary_prefix
 from tests._asserts import assert_only_files
 
 
@@ -198,5 +198,5 @@ def test_a_checksum_is_that_of_the_bytes(tmp_path):
 
 def test_a_temporary_name_never_exceeds_what_a_file_system_takes():
     for length in (1, 200, 240, 241, 242, 255):
-        name = file.temporary_prefix(Path("x" * length)) + "01234567.tmp"
+        name = temporary_prefix(Path("x" * length)) + "01234567.tmp"
         assert len(name) <= 255

@@ -1,0 +1,106 @@
+"""Latents of an earlier run that need not be made again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ct_vae import __version__
+from ct_vae.batch.pipeline import Kept
+from ct_vae.errors import OutputError
+from ct_vae.io import ReadOptions, volume_sha256
+from ct_vae.io.file_stamp import is_settled, stamps
+from ct_vae.io.latent.file import note_source, whole_record
+from ct_vae.io.search.cases import Case
+from ct_vae.io.source_files import source_files
+from ct_vae.latent import LatentRecord
+from ct_vae.volume import Volume
+
+
+@dataclass(frozen=True)
+class KeptLatents:
+    """Finds latents that encoding would only repeat, if it can without reading their sources.
+
+    The record of a latent holds the stamp of the files of its source: their sizes and times. Where
+    these are as they were, the source is not read. Otherwise its voxels are compared.
+
+    Attributes:
+        targets: Names of the latents.
+        options: How sources are read.
+        repeats: Whether encoding would give a latent with this record, of the same source, again.
+        by_content: Compare voxels in any case.
+    """
+
+    targets: Mapping[Case, Path]
+    options: ReadOptions
+    repeats: Callable[[LatentRecord], bool]
+    by_content: bool = False
+    _stamps: dict[Case, str | None] = field(default_factory=dict)
+
+    def before_reading(self, case: Case) -> Kept | None:
+        """Keep a latent whose source has not been touched."""
+        if self.by_content or not self._is_there(case):
+            return None
+        record = whole_record(self.targets[case])
+        if record is None or record.run is None or record.run.source_files is None:
+            return None
+        if record.run.source_files != self._stamp(case) or not self.repeats(record):
+            return None
+        return self._kept(case)
+
+    def read(self, case: Case) -> Volume:
+        """Read a source, with the stamp of its files if nobody changes them meanwhile.
+
+        Raises:
+            CtVaeError: As the reader raises it.
+        """
+        before = self._stamp(case)
+        volume = case.read(self.options)
+        self._stamps[case] = before if self._stamp(case) == before else None
+        return volume
+
+    def after_reading(self, case: Case, volume: Volume) -> Kept | None:
+        """Keep a latent of the very voxels that have been read, and note their files' stamp."""
+        if not self._is_there(case):
+            return None
+        target = self.targets[case]
+        record = whole_record(target)
+        if record is None or not self.repeats(record):
+            return None
+        # The digest passes over the whole volume: only where there is something to compare with.
+        if record.source.sha256 != volume_sha256(volume):
+            return None
+        stamp = self.stamp_of(case)
+        if stamp is not None:
+            # Not noting it costs the next run another look, no more.
+            with suppress(OutputError):
+                note_source(target, record, stamp)
+        return self._kept(case)
+
+    def stamp_of(self, case: Case) -> str | None:
+        """Stamp of the files that the case was read from; ``None`` if they were in motion."""
+        return self._stamps.pop(case, None)
+
+    def _is_there(self, case: Case) -> bool:
+        return os.path.exists(self.targets[case])  # noqa: PTH110 - bears names too long
+
+    def _kept(self, case: Case) -> Kept:
+        return Kept(f"{self.targets[case]} is done already")
+
+    def _stamp(self, case: Case) -> str | None:
+        """Digest of what decides about the voxels, as far as it can be known without reading."""
+        try:
+            found = stamps(source_files(case.path, case.series))
+        except OSError:
+            return None
+        if not is_settled(found):
+            return None
+        series = case.series.id if case.series else case.path.name
+        # A new version may read a file otherwise.
+        decisive = [__version__, series, str(self.options), found]
+        return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()

@@ -1,0 +1,51 @@
+"""Temporary files and folders of killed writers, looked for once per folder and process."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import threading
+from pathlib import Path
+
+_LONGEST_NAME = 255
+_SUFFIX = re.compile(r"[0-9a-f]{8}\.(tmp|old)")
+_ANY = re.compile(r"\..*\.[0-9a-f]{8}\.(tmp|old)", re.DOTALL)
+
+# Names found in each folder, by device and inode. Listing it again for every file would take as
+# long as it has entries.
+_found: dict[tuple[int, int], set[str]] = {}
+_changing = threading.Lock()
+
+
+def temporary_prefix(target: Path) -> str:
+    """How temporary names for a target begin; eight digits and a suffix of four follow."""
+    name = f".{target.name}."
+    if len(os.fsencode(name)) + len("01234567.tmp") <= _LONGEST_NAME:
+        return name
+    return f".{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:32]}."
+
+
+def leftovers(target: Path) -> list[tuple[Path, str]]:
+    """What may be left of earlier writes to a target, each with its ending ``tmp`` or ``old``.
+
+    Raises:
+        OSError: If the folder of the target cannot be listed.
+    """
+    prefix = temporary_prefix(target)
+    with _changing:
+        names = _names_in(target.parent)
+        own = [n for n in names if n.startswith(prefix) and _SUFFIX.fullmatch(n[len(prefix) :])]
+        paths = [target.parent / name for name in sorted(own)]
+        # Those that a living process has locked are looked at again the next time.
+        names.difference_update(path.name for path in paths if not os.path.lexists(path))
+    return [(path, path.name[-3:]) for path in paths]
+
+
+def _names_in(folder: Path) -> set[str]:
+    status = folder.stat()
+    key = status.st_dev, status.st_ino
+    if key not in _found:
+        listed = os.listdir(folder)  # noqa: PTH208 - a folder may hold very many files
+        _found[key] = set(filter(_ANY.fullmatch, listed))
+    return _found[key]
