@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import json
 import types
 import typing
@@ -14,6 +15,9 @@ from pydantic import BaseModel, ValidationError
 
 from ct_vae.config.run import RunConfig
 from ct_vae.errors import ConfigError
+
+# As they stand in the location of an error.
+_TYPES = {"constrained-int", "int", "float", "str", "bool", "none"}
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
@@ -68,21 +72,52 @@ def read_json(path: str | Path) -> dict[str, Any]:
 
 def describe(error: ValidationError, root: type[BaseModel], where: str) -> str:
     """Every problem of a failed validation on one line, each with its JSON path."""
-    found = [_problem(item, root) for item in error.errors(include_url=False)]
+    fields: dict[tuple[str | int, ...], list[Any]] = {}
+    for item in error.errors(include_url=False):
+        # A key that is not known may be called like a type.
+        unknown = item["type"] == "extra_forbidden"
+        field = item["loc"] if unknown else _before_branches(item["loc"])
+        fields.setdefault(field, []).append(item)
+    found = [_problem(items, root) for items in fields.values()]
     if len(found) == 1:
         return f"{where}: {found[0]}"
     return f"{where}: {len(found)} problems: " + " | ".join(found)
 
 
-def _problem(item: Any, root: type[BaseModel]) -> str:
-    loc: tuple[str | int, ...] = item["loc"]
+def _problem(items: Sequence[Any], root: type[BaseModel]) -> str:
+    """One problem, of which a field of several types has one item for each type."""
+    if items[0]["type"] == "extra_forbidden":
+        loc = items[0]["loc"]
+        return f"{json_path(loc)} is not a known key{_suggestion(loc, root)}"
+    places = [tuple(part for part in item["loc"] if not _is_branch(part)) for item in items]
+    # The type that was meant is the one that got furthest.
+    loc = max(places, key=len)
+    closest = [item for item, place in zip(items, places, strict=True) if len(place) == len(loc)]
     path = json_path(loc)
-    if item["type"] == "extra_forbidden":
-        return f"{path} is not a known key{_suggestion(loc, root)}"
-    message = item["msg"].removeprefix("Value error, ")
-    if item["type"] == "value_error":
+    messages = dict.fromkeys(_message(item["msg"]) for item in closest)
+    message = " or ".join(messages).replace(" or Input should be", " or")
+    if closest[0]["type"] == "value_error":
         return f"{path}: {message}" if path else message
-    return f"{path}: {message}, got {json.dumps(item['input'], default=str)[:80]}"
+    return f"{path}: {message}, got {json.dumps(closest[0]['input'], default=str)[:80]}"
+
+
+def _message(text: str) -> str:
+    return (
+        text.removeprefix("Value error, ")
+        .replace("a valid tuple", "a list of numbers")
+        .replace("Tuple should", "List should")
+        .replace(" after validation", "")
+    )
+
+
+def _before_branches(loc: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """The part of a location before the types that a field of several types was tried as."""
+    return tuple(itertools.takewhile(lambda part: not _is_branch(part), loc))
+
+
+def _is_branch(part: str | int) -> bool:
+    """Return whether a part of a location is a type, such as ``tuple[int, ...]``, and no key."""
+    return isinstance(part, str) and (part in _TYPES or "[" in part)
 
 
 def json_path(loc: Sequence[str | int]) -> str:

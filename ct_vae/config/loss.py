@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from ct_vae.config.architecture import factors_of
 from ct_vae.config.base import Section
-from ct_vae.config.levels import factors_of
 from ct_vae.config.preprocess import PreprocessConfig
 from ct_vae.config.windows import Window, parse_window
 from ct_vae.errors import ConfigError
@@ -152,7 +152,7 @@ class ObjectiveConfig(Section):
                 f"training.perceptual_weight needs slices of at least {SHORTEST_SLICE} x "
                 f"{SHORTEST_SLICE} voxels, a patch of {list(patch)} has smaller ones"
             )
-        least = factors_of(strides, len(patch))[-1]
+        least = factors_of(strides, (1,) * len(patch))[-1]
         left = prod(side // total for side, total in zip(patch, least, strict=True))
         if self.adversarial_weight > 0 and left < 2:
             raise ValueError(

@@ -61,7 +61,7 @@ class RunConfig(Section):
         """Strides of the discriminator's levels: those of the model first, 2 where it has none."""
         levels = self.training.discriminator_levels
         halvings = ((2,) * self.model.spatial_dims,) * levels
-        return (*self.model.steps, *halvings)[:levels]
+        return (*self.model.level_strides, *halvings)[:levels]
 
     @property
     def image_size(self) -> tuple[int, ...]:

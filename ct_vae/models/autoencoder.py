@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
@@ -15,13 +14,13 @@ from torch import nn
 from ct_vae.blocks.conv import ConvND
 from ct_vae.config.default_models import find_model
 from ct_vae.config.model import ModelConfig
-from ct_vae.errors import ConfigError, InputError
-from ct_vae.models.agreement import refuse_contradictions
+from ct_vae.errors import InputError
+from ct_vae.models.compatibility import check_compatible
 from ct_vae.models.decoder import Decoder
 from ct_vae.models.description import Stage, feature_maps
 from ct_vae.models.encoder import Encoder
+from ct_vae.models.layers import Layers
 from ct_vae.models.linear_code import dct_code, load_linear_code
-from ct_vae.models.shape import Shape
 from ct_vae.models.weights import load_into, load_weights, own_config
 
 LATENT_SCALE = 0.18215
@@ -31,98 +30,57 @@ class UntrainedWarning(UserWarning):
     """A model was made with random weights."""
 
 
-@dataclass(frozen=True)
-class Channels:
-    """How wide the maps are at which the parts of an autoencoder meet.
-
-    Attributes:
-        image: Of the image.
-        encoded: What leaves the encoder.
-        features: What leaves ``quant_conv``.
-        latent: What enters ``post_quant_conv``.
-        decoded: What enters the decoder.
-        reconstruction: Of the reconstruction.
-
-    Raises:
-        ConfigError: If one is below 1.
-    """
-
-    image: int
-    encoded: int
-    features: int
-    latent: int
-    decoded: int
-    reconstruction: int
-
-    def __post_init__(self) -> None:
-        # The names under which constructors take them.
-        numbers = {
-            "in_channels": self.image,
-            "out_channels": self.reconstruction,
-            "z_channels": self.decoded,
-            "embed_dim": self.latent,
-        }
-        for name, number in numbers.items():
-            if number < 1:
-                raise ConfigError(f"{name} is at least 1, got {number}")
-
-
 class Autoencoder(nn.Module, ABC):
     """Encoder, 1-wide convolutions around the latent, decoder; what the latent is, kinds decide.
 
     Parameter names follow CompVis (Rombach et al. 2022).
 
     Args:
-        shape: Of encoder and decoder.
-        channels: Where the parts meet.
-        resolution: Side for which `describe` reports sizes, a multiple of the factor.
-        tanh_out: Whether the output goes through a hyperbolic tangent.
+        config: The architecture, checked and completed.
 
     Attributes:
+        config: As given: all numbers of the network.
+        spatial_dims: 1, 2 or 3.
+        in_channels: Channels of the image.
+        out_channels: Channels of the reconstruction.
+        latent_channels: Channels of the latent.
+        resolution: Side for which `describe` reports sizes.
         scaling_factor: One over the latent's standard deviation, 0.18215 until measured.
-
-    Raises:
-        ConfigError: If the resolution is not a multiple of the factor.
     """
 
-    def __init__(self, shape: Shape, channels: Channels, resolution: int, tanh_out: bool) -> None:
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        largest = max(shape.factor)
-        if resolution < 1 or resolution % largest:
-            raise ConfigError(
-                f"resolution {resolution} is not a positive multiple of the factor {largest}",
-                "it is only the side for which sizes are reported: choose any multiple",
-            )
-        self.shape = shape
-        self.spatial_dims = shape.spatial_dims
-        self.in_channels = channels.image
-        self.out_channels = channels.reconstruction
-        self.latent_channels = channels.latent
-        self.resolution = resolution
+        self.config = config
+        self.spatial_dims = config.spatial_dims
+        self.in_channels = config.in_channels
+        self.out_channels = config.out_channels
+        self.latent_channels = config.latent_channels
+        self.resolution = config.resolution
         self.scaling_factor = LATENT_SCALE
-        self.encoder = Encoder(shape, channels.image, channels.encoded)
-        self.decoder = Decoder(shape, channels.decoded, channels.reconstruction, tanh_out)
-        dims = shape.spatial_dims
-        self.quant_conv = ConvND(dims, channels.encoded, channels.features, kernel=1)
-        self.post_quant_conv = ConvND(dims, channels.latent, channels.decoded, kernel=1)
-        if shape.linear_skip:
-            self._check_skip(channels)
-            code = dct_code(channels.image, shape.factor, channels.latent)
+        layers = Layers(config)
+        self.encoder = Encoder(layers)
+        self.decoder = Decoder(layers)
+        dims, latent = config.spatial_dims, config.latent_channels
+        self.quant_conv = ConvND(dims, config.encoder_channels, config.feature_channels, kernel=1)
+        self.post_quant_conv = ConvND(dims, latent, config.z_channels, kernel=1)
+        if config.linear_skip:
+            code = dct_code(config.in_channels, config.factor, latent)
             load_linear_code(self.encoder, self.decoder, code)
 
     @property
     def factor(self) -> tuple[int, ...]:
         """Voxels per latent voxel along each axis."""
-        return self.shape.factor
+        return self.config.factor
 
     @property
     def full_resolution_width(self) -> int:
         """Most channels that a feature map of the image's own size has, for memory estimates."""
-        if not self.shape.has_patches:
-            return max(self.shape.channels[:2])
+        config, voxels = self.config, prod(self.config.patch_sides)
+        if not config.has_patches:
+            return max(config.widths[:2])
         # A map of the first level holds as many numbers as one of this width would.
-        numbers = max(self.shape.channels[0], prod(self.shape.patch) * self.out_channels)
-        return -(-numbers // prod(self.shape.patch)) + self.shape.refine_channels + 1
+        numbers = max(config.widths[0], voxels * config.out_channels)
+        return -(-numbers // voxels) + config.refine_channels + 1
 
     @property
     def output_activation(self) -> nn.Module:
@@ -201,7 +159,7 @@ class Autoencoder(nn.Module, ABC):
 
     def describe(self) -> list[Stage]:
         """The feature maps from image to latent and back, in order of computation."""
-        return feature_maps(self.shape, self.latent_channels, self.resolution)
+        return feature_maps(self.config)
 
     def _entering(self, z: torch.Tensor) -> torch.Tensor:
         """What enters the decoder, of latents of any precision."""
@@ -221,21 +179,6 @@ class Autoencoder(nn.Module, ABC):
                 "pad the image, or use ct_vae.load_codec, which does",
             )
 
-    def _check_skip(self, channels: Channels) -> None:
-        """Refuse a linear skip whose numbers would not be those of the latent."""
-        values = prod(self.shape.factor) * channels.image
-        if channels.decoded != channels.latent or channels.encoded != channels.features:
-            raise ConfigError(
-                f"linear_skip needs z_channels {channels.decoded} equal to embed_dim "
-                f"{channels.latent}, and double_z where there are log-variances"
-            )
-        if channels.latent > values or channels.image != channels.reconstruction:
-            raise ConfigError(
-                f"linear_skip: {channels.latent} channels of a latent for blocks of {values} "
-                f"values, {channels.image} image channels in and {channels.reconstruction} out",
-                "take fewer latent channels, and as many image channels out as in",
-            )
-
     def _start(self, ckpt_path: str | Path | None) -> None:
         """Load the first weights, or warn that there are none; the constructor's last step."""
         if ckpt_path is None:
@@ -247,12 +190,7 @@ class Autoencoder(nn.Module, ABC):
         ckpt_path = find_model(ckpt_path)
         config = own_config(ckpt_path)
         if config is not None:
-            self._refuse_other(config.model, where)
+            check_compatible(self.config, config.model, where)
         load_into(self, load_weights(ckpt_path), where)
         if config is not None:
             self.scaling_factor = config.latent.scaling_factor
-
-    def _refuse_other(self, stored: ModelConfig, where: str) -> None:
-        tanh_out = isinstance(self.output_activation, nn.Tanh)
-        quantizer = self._modules.get("quantizer")
-        refuse_contradictions(self.shape, tanh_out, quantizer, stored, where)

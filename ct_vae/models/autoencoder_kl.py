@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, Unpack
+from typing import Unpack
 
 import torch
 
-from ct_vae.errors import ConfigError
-from ct_vae.models.autoencoder import Autoencoder, Channels
-from ct_vae.models.choices import Choices, refuse_unknown
+from ct_vae.models.architecture_options import ArchitectureOptions, checked_architecture
+from ct_vae.models.autoencoder import Autoencoder
 from ct_vae.models.posterior import DiagonalGaussian
-from ct_vae.models.shape import shape_of
-
-Stage2Inputs = Literal["mean", "sample"]
 
 
 class AutoencoderKL(Autoencoder):
@@ -49,8 +45,7 @@ class AutoencoderKL(Autoencoder):
         ckpt_path: Weights to load, a ``.safetensors`` file or a folder that holds
             ``model.safetensors``; a trained model brings its scaling factor. Without it a
             warning says that the weights are random.
-        stage_2_inputs: What `encode_stage_2_inputs` gives: posterior means, or samples.
-        choices: See `ct_vae.models.choices.Choices`.
+        options: See `ct_vae.models.architecture_options.ArchitectureOptions`.
 
     Attributes:
         scaling_factor: One over the latent's standard deviation, 0.18215 until measured.
@@ -78,38 +73,31 @@ class AutoencoderKL(Autoencoder):
         norm_groups: int | None = None,
         tanh_out: bool = False,
         dropout: float = 0.0,
-        codebook_size: int = 8192,  # noqa: ARG002 - accepted so that configurations are exchanged
+        codebook_size: int = 8192,
         ckpt_path: str | Path | None = None,
-        *,
-        stage_2_inputs: Stage2Inputs = "mean",
-        **choices: Unpack[Choices],
+        **options: Unpack[ArchitectureOptions],
     ) -> None:
-        refuse_unknown(AutoencoderKL, choices)
-        if stage_2_inputs not in ("mean", "sample"):
-            raise ConfigError(f"stage_2_inputs is mean or sample, got {stage_2_inputs!r}")
-        shape = shape_of(
-            spatial_dims,
-            base_ch,
-            ch_mult,
-            down_channels,
-            num_res_blocks,
-            attn_resolutions,
-            mid_attn,
-            norm_groups,
-            dropout,
-            choices,
-        )
-        encoded = 2 * z_channels if double_z else z_channels
-        channels = Channels(
-            image=in_channels,
-            encoded=encoded,
-            features=2 * embed_dim,
-            latent=embed_dim,
-            decoded=z_channels,
-            reconstruction=out_channels,
-        )
-        super().__init__(shape, channels, resolution, tanh_out)
-        self.stage_2_inputs = stage_2_inputs
+        named = {
+            "spatial_dims": spatial_dims,
+            "in_channels": in_channels,
+            "out_channels": out_channels,
+            "resolution": resolution,
+            "base_ch": base_ch,
+            "ch_mult": ch_mult,
+            "down_channels": down_channels,
+            "num_res_blocks": num_res_blocks,
+            "attn_resolutions": attn_resolutions,
+            "mid_attn": mid_attn,
+            "z_channels": z_channels,
+            "double_z": double_z,
+            "embed_dim": embed_dim,
+            "norm_groups": norm_groups,
+            "tanh_out": tanh_out,
+            "dropout": dropout,
+            "codebook_size": codebook_size,
+        }
+        super().__init__(checked_architecture(AutoencoderKL, "kl", named, options))
+        self.stage_2_inputs = self.config.stage_2_inputs
         self._start(ckpt_path)
 
     def moments(self, x: torch.Tensor) -> torch.Tensor:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from ct_vae.config.load import load_config
 from ct_vae.config.model import ModelConfig
@@ -13,16 +13,10 @@ from ct_vae.models.autoencoder_kl import AutoencoderKL
 from ct_vae.models.magvit_vqvae import MagvitVQVAE
 from ct_vae.models.vqvae import VQVAE
 
-_QUANTISED = {"quantizer", "levels", "codebook_decay", "normalize_codes"}
-_MAGVIT = {"causal_axis", "downsample_mode"}
-# Class of each kind, and the keys that its constructor does not take.
-_KINDS: dict[str, tuple[Any, set[str]]] = {
-    "kl": (AutoencoderKL, _QUANTISED | _MAGVIT),
-    "vq": (VQVAE, {"stage_2_inputs"} | _MAGVIT),
-    "magvit": (
-        MagvitVQVAE,
-        {"stage_2_inputs", "upsample_mode", "patch_size", "linear_skip", "refine_channels"},
-    ),
+_CLASSES: dict[str, Callable[..., Autoencoder]] = {
+    "kl": AutoencoderKL,
+    "vq": VQVAE,
+    "magvit": MagvitVQVAE,
 }
 
 
@@ -36,10 +30,8 @@ def build_model(config: ModelConfig, ckpt_path: str | Path | None = None) -> Aut
     Raises:
         WeightsError: If the weights do not fit.
     """
-    kind, foreign = _KINDS[config.latent_type]
-    numbers = config.model_dump(exclude={"latent_type", "ckpt_path"} | foreign)
-    model: Autoencoder = kind(**numbers, ckpt_path=ckpt_path or config.ckpt_path)
-    return model
+    numbers = config.model_dump(exclude={"ckpt_path"})
+    return _CLASSES[config.latent_type](**numbers, ckpt_path=ckpt_path or config.ckpt_path)
 
 
 def build_untrained(config: ModelConfig) -> Autoencoder:

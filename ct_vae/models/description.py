@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ct_vae.models.shape import Shape
+from ct_vae.config.model import ModelConfig
 
 
 @dataclass(frozen=True)
@@ -18,23 +18,19 @@ class Stage:
     attention: bool
 
 
-def feature_maps(shape: Shape, latent_channels: int, resolution: int) -> list[Stage]:
-    """What follows the blocks of every level, from image to latent and back.
-
-    Args:
-        shape: Of the network.
-        latent_channels: Numbers per latent voxel.
-        resolution: Side of the image, a multiple of the factor.
-    """
+def feature_maps(config: ModelConfig) -> list[Stage]:
+    """List the maps that follow the blocks of every level, from image to latent and back."""
 
     def row(name: str, channels: int, level: int, attention: bool) -> Stage:
-        factor = shape.factors[level]
-        return Stage(name, channels, factor, tuple(resolution // f for f in factor), attention)
+        factor = config.factors[level]
+        return Stage(
+            name, channels, factor, tuple(config.resolution // f for f in factor), attention
+        )
 
-    levels = list(enumerate(zip(shape.channels, shape.attention, strict=True)))
+    levels = list(enumerate(zip(config.widths, config.level_attention, strict=True)))
     down = [row(f"encoder.down.{i}", width, i, attn) for i, (width, attn) in levels]
     up = [row(f"decoder.up.{i}", width, i, attn) for i, (width, attn) in reversed(levels)]
-    last, bottom = len(levels) - 1, shape.channels[-1]
-    sides = (("encoder.mid", shape.encoder_mid), ("decoder.mid", shape.decoder_mid))
-    before, after = ([row(n, bottom, last, shape.mid_attn)] if here else [] for n, here in sides)
-    return [*down, *before, row("latent", latent_channels, last, False), *after, *up]
+    last, bottom = len(levels) - 1, config.widths[-1]
+    sides = (("encoder.mid", config.encoder_mid), ("decoder.mid", config.decoder_mid))
+    before, after = ([row(n, bottom, last, config.mid_attn)] if here else [] for n, here in sides)
+    return [*down, *before, row("latent", config.latent_channels, last, False), *after, *up]

@@ -13,7 +13,7 @@ from torch import nn
 from ct_vae.blocks.conv import ConvND, per_axis
 from ct_vae.blocks.downsample import BlurPoolND
 from ct_vae.blocks.norm import group_count, group_norm
-from ct_vae.config.levels import factors_of
+from ct_vae.config.architecture import factors_of
 from ct_vae.errors import ConfigError, InputError
 
 DiscriminatorNorm = Literal["group", "instance"]
@@ -73,7 +73,7 @@ class PatchDiscriminator(nn.Module):
             raise ConfigError(f"the norm of a discriminator is group or instance, got {norm!r}")
         self.in_channels = in_channels
         axes = [per_axis(step, spatial_dims) for step in steps]
-        self._total = factors_of(axes, spatial_dims)[-1]
+        self._total = factors_of(axes, (1,) * spatial_dims)[-1]
         self.stem = nn.Sequential(ConvND(spatial_dims, in_channels, base_ch), nn.LeakyReLU(_SLOPE))
         self.levels = nn.ModuleList()
         width = base_ch

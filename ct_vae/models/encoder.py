@@ -1,20 +1,21 @@
-"""From image to latent parameters."""
+"""The encoder: from image to latent parameters."""
 
 from __future__ import annotations
 
 import torch
 from torch import nn
 
-from ct_vae.models.shape import Shape
+from ct_vae.models.layers import Layers
 from ct_vae.models.stages import Level, block_widths, middle
 
 
 class _Down(Level):
-    def __init__(self, shape: Shape, level: int, first: int) -> None:
-        widths = block_widths(first, shape.channels[level], shape.encoder_blocks[level])
-        super().__init__(shape, widths, shape.attention[level])
-        last = level == len(shape.channels) - 1
-        self.downsample = nn.Identity() if last else shape.downsample(level)
+    def __init__(self, layers: Layers, level: int, first: int) -> None:
+        config = layers.config
+        widths = block_widths(first, config.widths[level], config.encoder_blocks[level])
+        super().__init__(layers, widths, config.level_attention[level])
+        last = level == len(config.widths) - 1
+        self.downsample = nn.Identity() if last else layers.downsample(level)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         result: torch.Tensor = self.downsample(self.blocks(x))
@@ -25,27 +26,24 @@ class Encoder(nn.Module):
     """Convolution, levels that halve the sides, middle, head (Rombach et al. 2022).
 
     Args:
-        shape: Numbers of the network.
-        in_channels: Channels of the image.
-        out_channels: Channels of the latent parameters.
+        layers: Makes the layers of the network.
     """
 
-    def __init__(self, shape: Shape, in_channels: int, out_channels: int) -> None:
+    def __init__(self, layers: Layers) -> None:
         super().__init__()
-        self.conv_in = shape.first(in_channels)
-        before = (shape.stem, *shape.channels)
-        self.down = nn.ModuleList(
-            [_Down(shape, level, before[level]) for level in range(len(shape.channels))]
-        )
-        self.mid = middle(shape, shape.encoder_mid)
-        width = shape.channels[-1]
-        self.norm_out = shape.normalise(width)
-        self.nonlinearity = shape.activation()
-        self.conv_out = shape.conv(width, out_channels, shape.head_kernel)
-        self.skip = shape.analysis(in_channels, out_channels)
+        config = layers.config
+        self.conv_in = layers.first()
+        before = (config.conv_in_channels, *config.widths)
+        levels = range(len(config.widths))
+        self.down = nn.ModuleList([_Down(layers, level, before[level]) for level in levels])
+        self.mid = middle(layers, config.encoder_mid)
+        self.norm_out = layers.normalise(config.widths[-1])
+        self.nonlinearity = layers.activation()
+        self.conv_out = layers.head()
+        self.skip = layers.analysis()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Map ``(B, in_channels, *spatial)`` to ``(B, out_channels, *spatial / factor)``."""
+        """Map ``(B, in_channels, *spatial)`` to ``(B, encoder_channels, *spatial / factor)``."""
         h = self.conv_in(x)
         for level in self.down:
             h = level(h)

@@ -11,7 +11,6 @@ from ct_vae.config.model import ModelConfig
 from ct_vae.errors import ConfigError
 from ct_vae.models.autoencoder_kl import AutoencoderKL
 from ct_vae.models.build import build_untrained
-from ct_vae.models.convert.architecture import model_config
 
 Inflation = Literal["central", "averaged"]
 _IN, _OUT = "encoder.conv_in.weight", "decoder.conv_out"
@@ -44,7 +43,7 @@ def inflate(
     Raises:
         ConfigError: If the network is not 2-D, or if the numbers do not fit together.
     """
-    config = model_config(model_2d)
+    config = model_2d.config
     if config.spatial_dims != 2:
         raise ConfigError(f"only 2-D networks are inflated, this one has {config.spatial_dims}")
     if how not in ("central", "averaged"):
@@ -55,7 +54,7 @@ def inflate(
             f"depth_stride {depth_stride} does not go with {how!r} inflation",
             "it is 1, or 2 with 'averaged'",
         )
-    steps = tuple((*step, depth_stride) for step in config.steps)
+    steps = tuple((*step, depth_stride) for step in config.level_strides)
     volumetric = config.model_copy(update={"spatial_dims": 3, "strides": steps})
     state = {name: _deep(tensor, how) for name, tensor in model_2d.state_dict().items()}
     result = _built(volumetric, state, model_2d)
@@ -80,7 +79,7 @@ def merge_image_channels(model: AutoencoderKL, image_channels: int = 1) -> Autoe
     """
     if image_channels != 1:
         raise ConfigError(f"image channels are merged into 1, not {image_channels}")
-    config = model_config(model)
+    config = model.config
     if config.in_channels == config.out_channels == 1:
         raise ConfigError("the network has one image channel already", "ask for no merging")
     _refuse_patches(config, "merged into one image channel")
@@ -96,9 +95,9 @@ def merge_image_channels(model: AutoencoderKL, image_channels: int = 1) -> Autoe
 
 
 def _refuse_patches(config: ModelConfig, what: str) -> None:
-    if max(config.patch) > 1 or config.linear_skip or config.refine_channels:
+    if max(config.patch_sides) > 1 or config.linear_skip or config.refine_channels:
         raise ConfigError(
-            f"a network with patch_size {list(config.patch)}, linear_skip or refine_channels "
+            f"a network with patch_size {list(config.patch_sides)}, linear_skip or refine_channels "
             f"cannot be {what}",
             "train it with the dimensions and channels that you need",
         )

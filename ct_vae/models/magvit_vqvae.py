@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
-from ct_vae.config.codes import QuantizerKind
-from ct_vae.errors import ConfigError
-from ct_vae.models.choices import Choices, refuse_unknown
-from ct_vae.models.quantized_autoencoder import QuantizedAutoencoder, refuse_double
-from ct_vae.models.quantizers.choice import make_quantizer
-from ct_vae.models.shape import DownsampleMode, Shape, shape_of
-
-# Choices of the other kinds, and the values that say nothing.
-_FOREIGN = {"upsample_mode": None, "patch_size": 1, "linear_skip": False, "refine_channels": 0}
+from ct_vae.models.architecture_options import ArchitectureOptions, checked_architecture
+from ct_vae.models.quantized_autoencoder import QuantizedAutoencoder
 
 
 class MagvitVQVAE(QuantizedAutoencoder):
@@ -45,15 +37,7 @@ class MagvitVQVAE(QuantizedAutoencoder):
         dropout: Of every residual block.
         codebook_size: Number of codes, as in `VQVAE`.
         ckpt_path: Weights to load; without it a warning says that the weights are random.
-        quantizer: ``fsq`` (finite scalar), ``lfq`` (lookup-free) or ``ema`` (learnt codebook).
-        levels: Of ``fsq``; (8, 8, 8, 5, 5, 5) by default.
-        codebook_decay: Of the moving averages of ``ema``, per step.
-        normalize_codes: Whether ``ema`` compares directions only.
-        causal_axis: Axis (0, 1, 2 for X, Y, Z) along which a latent voxel sees no voxel after
-            its own block; needs ``norm`` ``rms`` or ``layer`` and no attention.
-        downsample_mode: ``conv`` strides, ``blur`` blurs before voxels are dropped.
-        choices: See `ct_vae.models.choices.Choices`; ``upsample_mode``, ``patch_size``,
-            ``linear_skip`` and ``refine_channels`` are not among them here.
+        options: See `ct_vae.models.architecture_options.ArchitectureOptions`.
 
     Raises:
         ConfigError: If the numbers do not fit together.
@@ -80,57 +64,26 @@ class MagvitVQVAE(QuantizedAutoencoder):
         dropout: float = 0.0,
         codebook_size: int | None = None,
         ckpt_path: str | Path | None = None,
-        *,
-        quantizer: QuantizerKind = "fsq",
-        levels: Sequence[int] | None = None,
-        codebook_decay: float = 0.99,
-        normalize_codes: bool = False,
-        causal_axis: int | None = None,
-        downsample_mode: DownsampleMode = "conv",
-        **choices: Unpack[Choices],
+        **options: Unpack[ArchitectureOptions],
     ) -> None:
-        refuse_unknown(MagvitVQVAE, choices)
-        _refuse_foreign(choices)
-        refuse_double(double_z)
-        shape = shape_of(
-            spatial_dims,
-            base_ch,
-            ch_mult,
-            down_channels,
-            num_res_blocks,
-            attn_resolutions,
-            mid_attn,
-            norm_groups,
-            dropout,
-            choices,
-        )
-        codes = make_quantizer(
-            quantizer, embed_dim, codebook_size, levels, codebook_decay, normalize_codes
-        )
-        shaped = _magvit(shape, causal_axis, downsample_mode)
-        ends = in_channels, z_channels, out_channels
-        super().__init__(shaped, codes, ends, resolution, tanh_out)
+        named = {
+            "spatial_dims": spatial_dims,
+            "in_channels": in_channels,
+            "out_channels": out_channels,
+            "resolution": resolution,
+            "base_ch": base_ch,
+            "ch_mult": ch_mult,
+            "down_channels": down_channels,
+            "num_res_blocks": num_res_blocks,
+            "attn_resolutions": attn_resolutions,
+            "mid_attn": mid_attn,
+            "z_channels": z_channels,
+            "double_z": double_z,
+            "embed_dim": embed_dim,
+            "norm_groups": norm_groups,
+            "tanh_out": tanh_out,
+            "dropout": dropout,
+            "codebook_size": codebook_size,
+        }
+        super().__init__(checked_architecture(MagvitVQVAE, "magvit", named, options))
         self._start(ckpt_path)
-
-
-def _refuse_foreign(choices: Choices) -> None:
-    for name, value in choices.items():
-        if name in _FOREIGN and value != _FOREIGN[name]:
-            raise ConfigError(
-                f"{name} {value!r} is not for MagvitVQVAE, which halves sides level by level and "
-                "moves channels to subvoxels",
-                "leave it out, or take AutoencoderKL or VQVAE",
-            )
-
-
-def _magvit(shape: Shape, causal_axis: int | None, downsample_mode: DownsampleMode) -> Shape:
-    if downsample_mode not in ("conv", "blur"):
-        raise ConfigError(f"downsample_mode is conv or blur, got {downsample_mode!r}")
-    return replace(
-        shape,
-        style=replace(shape.style, bias=False, causal_axis=causal_axis),
-        head_kernel=1,
-        downsample_mode=downsample_mode,
-        upsample_mode="subvoxel",
-        adaptive=True,
-    )

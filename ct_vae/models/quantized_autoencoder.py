@@ -4,43 +4,27 @@ from __future__ import annotations
 
 import torch
 
-from ct_vae.errors import ConfigError
-from ct_vae.models.autoencoder import Autoencoder, Channels
-from ct_vae.models.quantizers.quantized import Quantized, Quantizer
-from ct_vae.models.shape import Shape
+from ct_vae.config.model import ModelConfig
+from ct_vae.models.autoencoder import Autoencoder
+from ct_vae.models.quantizers.make import make_quantizer
+from ct_vae.models.quantizers.quantized import Quantized
 
 
 class QuantizedAutoencoder(Autoencoder):
     """An autoencoder with a quantiser between ``quant_conv`` and ``post_quant_conv``.
 
     Args:
-        shape: Of encoder and decoder.
-        quantizer: Of ``(B, width, *spatial)``.
-        channels: Of image, encoder's end (and decoder's beginning), reconstruction; ``None`` for
-            the second means those of a code.
-        resolution: Side for which `describe` reports sizes, a multiple of the factor.
-        tanh_out: Whether the output goes through a hyperbolic tangent.
+        config: Architecture of a kind with codes.
 
     Attributes:
         codebook_size: Number of codes.
         scaling_factor: One over the latent's standard deviation, 0.18215 until measured.
     """
 
-    def __init__(
-        self,
-        shape: Shape,
-        quantizer: Quantizer,
-        channels: tuple[int, int | None, int],
-        resolution: int,
-        tanh_out: bool,
-    ) -> None:
-        image, ends, reconstruction = channels
-        width = quantizer.width
-        encoded = width if ends is None else ends
-        joints = Channels(image, encoded, width, width, encoded, reconstruction)
-        super().__init__(shape, joints, resolution, tanh_out)
-        self.quantizer = quantizer
-        self.codebook_size = quantizer.codebook_size
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        self.quantizer = make_quantizer(config)
+        self.codebook_size = self.quantizer.codebook_size
 
     def encode(self, x: torch.Tensor, normalize: bool = False) -> Quantized | torch.Tensor:
         """Encode images ``(B, in_channels, *spatial)``.
@@ -86,11 +70,3 @@ class QuantizedAutoencoder(Autoencoder):
     def decode_stage_2_outputs(self, z: torch.Tensor) -> torch.Tensor:
         """Decode unscaled latents after moving each voxel to its nearest code."""
         return self.decode(self.quantizer.nearest(z))
-
-
-def refuse_double(double_z: bool) -> None:
-    """Raise `ConfigError` where a quantised model is asked for log-variances."""
-    if double_z:
-        raise ConfigError(
-            "double_z is for models with log-variances, a quantised one has none", "leave it out"
-        )

@@ -9,23 +9,23 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from ct_vae.models.shape import Shape
+from ct_vae.models.layers import Layers
 
 
 class Level(nn.Module):
     """Residual blocks at one size, each followed by attention where the level has it.
 
     Args:
-        shape: Of the network.
+        layers: Makes the layers of the network.
         widths: Channels going in and coming out of each block in turn.
         attention: Whether the blocks are followed by attention.
     """
 
-    def __init__(self, shape: Shape, widths: Sequence[tuple[int, int]], attention: bool) -> None:
+    def __init__(self, layers: Layers, widths: Sequence[tuple[int, int]], attention: bool) -> None:
         super().__init__()
-        self._checkpointing = shape.checkpointing
-        self.block = nn.ModuleList([shape.res_block(a, b) for a, b in widths])
-        self.attn = nn.ModuleList([shape.attend(b) for _, b in widths] if attention else [])
+        self._checkpointing = layers.config.checkpointing
+        self.block = nn.ModuleList([layers.res_block(a, b) for a, b in widths])
+        self.attn = nn.ModuleList([layers.attend(b) for _, b in widths] if attention else [])
 
     def blocks(self, x: torch.Tensor) -> torch.Tensor:
         """Run the blocks on ``(B, channels, *spatial)``."""
@@ -41,16 +41,16 @@ class Middle(nn.Module):
     """The bottleneck: block, attention, block.
 
     Args:
-        shape: Of the network.
+        layers: Makes the layers of the network.
     """
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, layers: Layers) -> None:
         super().__init__()
-        self._checkpointing = shape.checkpointing
-        width = shape.channels[-1]
-        self.block_1 = shape.res_block(width, width)
-        self.attn_1 = shape.attend(width) if shape.mid_attn else nn.Identity()
-        self.block_2 = shape.res_block(width, width)
+        self._checkpointing = layers.config.checkpointing
+        width = layers.config.widths[-1]
+        self.block_1 = layers.res_block(width, width)
+        self.attn_1 = layers.attend(width) if layers.config.mid_attn else nn.Identity()
+        self.block_2 = layers.res_block(width, width)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map ``(B, channels, *spatial)`` to the same shape."""
@@ -60,9 +60,9 @@ class Middle(nn.Module):
         return x
 
 
-def middle(shape: Shape, present: bool) -> nn.Module:
+def middle(layers: Layers, present: bool) -> nn.Module:
     """The bottleneck of one side, or what changes nothing."""
-    return Middle(shape) if present else nn.Identity()
+    return Middle(layers) if present else nn.Identity()
 
 
 def block_widths(first: int, width: int, count: int) -> list[tuple[int, int]]:

@@ -6,11 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Unpack
 
-from ct_vae.config.codes import QuantizerKind
-from ct_vae.models.choices import Choices, refuse_unknown
-from ct_vae.models.quantized_autoencoder import QuantizedAutoencoder, refuse_double
-from ct_vae.models.quantizers.choice import make_quantizer
-from ct_vae.models.shape import shape_of
+from ct_vae.models.architecture_options import ArchitectureOptions, checked_architecture
+from ct_vae.models.quantized_autoencoder import QuantizedAutoencoder
 
 
 class VQVAE(QuantizedAutoencoder):
@@ -37,11 +34,7 @@ class VQVAE(QuantizedAutoencoder):
         dropout: Of every residual block.
         codebook_size: Number of codes: 8192 for ``ema``, follows for the others.
         ckpt_path: Weights to load; without it a warning says that the weights are random.
-        quantizer: ``ema`` (learnt codebook), ``fsq`` (finite scalar) or ``lfq`` (lookup-free).
-        levels: Of ``fsq``; (8, 8, 8, 5, 5, 5) by default.
-        codebook_decay: Of the moving averages of ``ema``, per step.
-        normalize_codes: Whether ``ema`` compares directions only.
-        choices: See `ct_vae.models.choices.Choices`.
+        options: See `ct_vae.models.architecture_options.ArchitectureOptions`.
 
     Raises:
         ConfigError: If the numbers do not fit together.
@@ -68,30 +61,26 @@ class VQVAE(QuantizedAutoencoder):
         dropout: float = 0.0,
         codebook_size: int | None = None,
         ckpt_path: str | Path | None = None,
-        *,
-        quantizer: QuantizerKind = "ema",
-        levels: Sequence[int] | None = None,
-        codebook_decay: float = 0.99,
-        normalize_codes: bool = False,
-        **choices: Unpack[Choices],
+        **options: Unpack[ArchitectureOptions],
     ) -> None:
-        refuse_unknown(VQVAE, choices)
-        refuse_double(double_z)
-        shape = shape_of(
-            spatial_dims,
-            base_ch,
-            ch_mult,
-            down_channels,
-            num_res_blocks,
-            attn_resolutions,
-            mid_attn,
-            norm_groups,
-            dropout,
-            choices,
-        )
-        codes = make_quantizer(
-            quantizer, embed_dim, codebook_size, levels, codebook_decay, normalize_codes
-        )
-        ends = in_channels, z_channels, out_channels
-        super().__init__(shape, codes, ends, resolution, tanh_out)
+        named = {
+            "spatial_dims": spatial_dims,
+            "in_channels": in_channels,
+            "out_channels": out_channels,
+            "resolution": resolution,
+            "base_ch": base_ch,
+            "ch_mult": ch_mult,
+            "down_channels": down_channels,
+            "num_res_blocks": num_res_blocks,
+            "attn_resolutions": attn_resolutions,
+            "mid_attn": mid_attn,
+            "z_channels": z_channels,
+            "double_z": double_z,
+            "embed_dim": embed_dim,
+            "norm_groups": norm_groups,
+            "tanh_out": tanh_out,
+            "dropout": dropout,
+            "codebook_size": codebook_size,
+        }
+        super().__init__(checked_architecture(VQVAE, "vq", named, options))
         self._start(ckpt_path)

@@ -33,7 +33,7 @@ def initial_model(config: ModelConfig, seed: int) -> Autoencoder:
         for block in model.modules():
             if isinstance(block, ResBlockND | RefineND):
                 _zero(block.conv2)
-        if model.shape.linear_skip:
+        if model.config.linear_skip:
             _leave_to_skip(model)
         if isinstance(model, AutoencoderKL):
             _narrow(model)

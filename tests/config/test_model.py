@@ -25,7 +25,7 @@ def test_keys_and_defaults_are_those_of_the_constructor(kind):
     with torch.device("meta"):
         built = build_untrained(parse(latent_type=kind, base_ch=32))
     assert type(built) is constructor
-    assert built.shape == plain.shape
+    assert built.config == plain.config
     assert {n: p.shape for n, p in built.state_dict().items()} == {
         n: p.shape for n, p in plain.state_dict().items()
     }
@@ -55,7 +55,7 @@ def test_it_does_not_change():
 )
 def test_factor_and_widths_follow(numbers, factor, widths, stem):
     config = parse(**numbers)
-    assert (config.factor, config.widths, config.stem) == (factor, widths, stem)
+    assert (config.factor, config.widths, config.conv_in_channels) == (factor, widths, stem)
 
 
 def test_the_latent_is_as_wide_as_the_embedding():

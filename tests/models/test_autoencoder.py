@@ -55,7 +55,10 @@ def test_latents_that_do_not_fit_are_refused_before_the_activation_too():
 @pytest.mark.parametrize(
     ("numbers", "message"),
     [
-        ({"output_activation": "relu"}, "identity or sigmoid, got 'relu'"),
+        (
+            {"output_activation": "relu"},
+            "output_activation: Input should be 'identity' or 'sigmoid'",
+        ),
         ({"output_activation": "sigmoid", "tanh_out": True}, "tanh_out contradicts"),
     ],
 )

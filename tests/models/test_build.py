@@ -38,7 +38,7 @@ def test_every_number_of_a_configuration_reaches_the_model():
     with pytest.warns(UntrainedWarning):
         plain = AutoencoderKL(**OTHER)
     assert str(built) == str(plain)
-    assert built.shape == plain.shape
+    assert built.config == plain.config
     assert built.resolution == plain.resolution == 32
 
 
@@ -49,8 +49,7 @@ def test_model_and_configuration_derive_the_same(numbers):
         model = build_untrained(config)
     assert model.factor == config.factor
     assert model.latent_channels == config.latent_channels
-    assert model.shape.channels == config.widths
-    assert model.shape.stem == config.stem
+    assert model.config == config
 
 
 def test_random_weights_are_announced_unless_wanted(tmp_path, recwarn):
@@ -100,6 +99,6 @@ def test_choices_of_a_configuration_reach_every_kind(kind):
         "decoder_blocks": 3,
         "checkpointing": True,
     }
-    shape = build_untrained(ModelConfig(latent_type=kind, base_ch=8, **chosen)).shape
-    assert (shape.style.norm, shape.style.padding_mode) == ("rms", "replicate")
-    assert (shape.decoder_blocks, shape.checkpointing) == ((3,) * 4, True)
+    built = build_untrained(ModelConfig(latent_type=kind, base_ch=8, **chosen)).config
+    assert (built.norm, built.padding_mode) == ("rms", "replicate")
+    assert (built.decoder_level_blocks, built.checkpointing) == ((3,) * 4, True)

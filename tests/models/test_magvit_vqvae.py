@@ -85,12 +85,21 @@ def test_at_first_it_upsamples_like_the_nearest_voxel():
 @pytest.mark.parametrize(
     ("numbers", "message"),
     [
-        ({"causal_axis": 2, "norm": "rms"}, "cannot have attention"),
-        ({"causal_axis": 2, "mid_attn": False}, "cannot have norm 'group'"),
-        ({"causal_axis": 3, "norm": "rms", "mid_attn": False}, "causal_axis 3 is none of 3 axes"),
-        ({"downsample_mode": "max"}, "downsample_mode is conv or blur, got 'max'"),
-        ({"upsample_mode": "linear"}, "upsample_mode 'linear' is not for this model"),
-        ({"double_z": True}, "double_z is for models with log-variances"),
+        (
+            {"causal_axis": 2, "norm": "rms"},
+            "a model with causal_axis needs norm 'rms' or 'layer', mid_attn false",
+        ),
+        (
+            {"causal_axis": 2, "mid_attn": False},
+            "a model with causal_axis needs norm 'rms' or 'layer'",
+        ),
+        (
+            {"causal_axis": 3, "norm": "rms", "mid_attn": False},
+            "causal_axis: Input should be less than or equal to 2",
+        ),
+        ({"downsample_mode": "max"}, "downsample_mode: Input should be 'conv' or 'blur'"),
+        ({"upsample_mode": "linear"}, "upsample_mode says nothing about latent_type 'magvit'"),
+        ({"double_z": True}, "double_z is for latent_type 'kl'"),
         ({"codebook_size": 512}, "codebook_size 512 contradicts quantizer 'fsq'"),
     ],
 )

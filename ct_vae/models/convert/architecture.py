@@ -11,11 +11,9 @@ import torch
 from pydantic import ValidationError
 
 from ct_vae.blocks.norm import group_count
-from ct_vae.config.levels import per_level
 from ct_vae.config.load import describe
 from ct_vae.config.model import ModelConfig
 from ct_vae.errors import WeightsError
-from ct_vae.models.autoencoder_kl import AutoencoderKL
 
 State = Mapping[str, torch.Tensor]
 
@@ -165,67 +163,10 @@ def checked(numbers: Mapping[str, Any]) -> ModelConfig:
         raise WeightsError(describe(error, ModelConfig, "the network of the weights")) from None
 
 
-def model_config(model: AutoencoderKL) -> ModelConfig:
-    """The configuration with which a model like this one is built."""
-    shape, style = model.shape, model.shape.style
-    encoded = len(model.get_parameter("encoder.conv_out.weight"))
-    decoded = model.get_parameter("decoder.conv_in.weight").shape[1]
-    return ModelConfig(
-        **_widths(shape.stem, shape.channels),
-        spatial_dims=shape.spatial_dims,  # type: ignore[arg-type] # the network has checked it
-        in_channels=model.in_channels,
-        out_channels=model.out_channels,
-        resolution=model.resolution,
-        num_res_blocks=_same(shape.encoder_blocks),
-        decoder_blocks=_unless_one_more(shape.encoder_blocks, shape.decoder_blocks),
-        attn_resolutions=attending_factors(model),
-        mid_attn=shape.mid_attn,
-        encoder_mid=shape.encoder_mid,
-        decoder_mid=shape.decoder_mid,
-        z_channels=decoded,
-        double_z=encoded == 2 * decoded,
-        embed_dim=model.latent_channels,
-        norm=style.norm,
-        inner_norm=style.inner_norm,
-        norm_groups=style.norm_groups,
-        strides=None if {n for step in shape.steps for n in step} <= {2} else shape.steps,
-        padding_mode=style.padding_mode,
-        head_activation=shape.head_activation,
-        upsample_mode=shape.upsample_mode,  # type: ignore[arg-type] # the third is another model's
-        tanh_out=isinstance(model.decoder.activation, torch.nn.Tanh),
-        output_activation=None if shape.output_activation == "identity" else "sigmoid",
-        dropout=style.dropout,
-        checkpointing=shape.checkpointing,
-        stage_2_inputs=model.stage_2_inputs,
-        patch_size=shape.patch if shape.has_patches else 1,
-        linear_skip=shape.linear_skip,
-        refine_channels=shape.refine_channels,
-    )
-
-
-def attending_factors(model: AutoencoderKL) -> tuple[int, ...]:
-    """Largest factors of the levels whose blocks are followed by attention."""
-    pairs = zip(model.shape.factors, model.shape.attention, strict=True)
-    # Levels between which nothing is halved share a factor.
-    return tuple(sorted({max(factor) for factor, attends in pairs if attends}))
-
-
-def decoder_blocks(config: ModelConfig) -> tuple[int, ...]:
-    """Blocks of each level of the decoder, the finest first."""
-    levels = len(config.widths)
-    if config.decoder_blocks is not None:
-        return per_level(config.decoder_blocks, levels)
-    return tuple(n + 1 for n in per_level(config.num_res_blocks, levels))
-
-
-def attention_levels(config: ModelConfig) -> tuple[bool, ...]:
-    """For each level of a network that halves every axis, whether it has attention."""
-    return tuple(2**i in config.attn_resolutions for i in range(len(config.widths)))
-
-
 def groups(config: ModelConfig) -> int:
     """The one number of groups of every normalisation, 0 if they differ."""
-    counts = {group_count(width, config.norm_groups) for width in (config.stem, *config.widths)}
+    widths = (config.conv_in_channels, *config.widths)
+    counts = {group_count(width, config.norm_groups) for width in widths}
     return counts.pop() if len(counts) == 1 else 0
 
 

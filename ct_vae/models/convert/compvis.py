@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 import torch
 
 from ct_vae.blocks.norm import MOST_GROUPS
-from ct_vae.config.levels import per_level
 from ct_vae.config.model import ModelConfig
 from ct_vae.errors import WeightsError
 from ct_vae.models.convert.architecture import (
@@ -16,7 +15,6 @@ from ct_vae.models.convert.architecture import (
     Side,
     SideNames,
     State,
-    attention_levels,
     groups,
     identity_kernel,
 )
@@ -133,9 +131,9 @@ class CompVis(Peer):
         """``ddconfig`` and ``embed_dim``, flat."""
         attending = [config.resolution // 2**i for i, on in _enumerate_attention(config) if on]
         return {
-            "ch": config.stem,
-            "ch_mult": [width // config.stem for width in config.widths],
-            "num_res_blocks": per_level(config.num_res_blocks, len(config.widths))[0],
+            "ch": config.conv_in_channels,
+            "ch_mult": [width // config.conv_in_channels for width in config.widths],
+            "num_res_blocks": config.encoder_blocks[0],
             "attn_resolutions": attending,
             "attn_type": "vanilla" if config.mid_attn else "none",
             "resolution": config.resolution,
@@ -151,12 +149,14 @@ class CompVis(Peer):
 
     def limits(self, config: ModelConfig) -> list[str]:
         """Two dimensions, 32 groups, equal blocks per level, both middles."""
+        first = config.conv_in_channels
         doubtful = {
             f"{groups(config)} groups instead of {MOST_GROUPS}": (
                 config.norm == "group" and groups(config) not in (0, MOST_GROUPS)
             ),
-            f"widths {config.widths} that are no multiples of the first convolution's "
-            f"{config.stem}": any(width % config.stem for width in config.widths),
+            f"widths {config.widths} that are no multiples of the first convolution's {first}": any(
+                width % first for width in config.widths
+            ),
             "attention in levels but not in the middle": (
                 bool(config.attn_resolutions) and not config.mid_attn
             ),
@@ -189,4 +189,4 @@ def _mapping(key: str, value: Any) -> dict[str, Any]:
 
 
 def _enumerate_attention(config: ModelConfig) -> list[tuple[int, bool]]:
-    return list(enumerate(attention_levels(config)))
+    return list(enumerate(config.level_attention))

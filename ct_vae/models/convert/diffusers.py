@@ -8,14 +8,12 @@ from typing import Any, ClassVar
 
 import torch
 
-from ct_vae.config.levels import per_level
 from ct_vae.config.model import ModelConfig
 from ct_vae.errors import WeightsError
 from ct_vae.models.convert.architecture import (
     Side,
     SideNames,
     State,
-    attention_levels,
     groups,
     is_identity,
 )
@@ -142,7 +140,7 @@ class Diffusers(Peer):
 
     def describe(self, config: ModelConfig, state: State, scale: float) -> dict[str, Any]:
         """``config.json`` as diffusers writes it."""
-        attention = attention_levels(config)
+        attention = config.level_attention
         return {
             "_class_name": "AutoencoderKL",
             "in_channels": config.in_channels,
@@ -150,7 +148,7 @@ class Diffusers(Peer):
             "down_block_types": [_kind(on, _TIED[0]) for on in attention],
             "up_block_types": [_kind(on, _TIED[1]) for on in reversed(attention)],
             "block_out_channels": list(config.widths),
-            "layers_per_block": per_level(config.num_res_blocks, len(config.widths))[0],
+            "layers_per_block": config.encoder_blocks[0],
             "act_fn": "silu",
             "latent_channels": config.embed_dim,
             "norm_num_groups": groups(config),
@@ -166,12 +164,13 @@ class Diffusers(Peer):
 
     def limits(self, config: ModelConfig) -> list[str]:
         """As CompVis, with one number of latent channels and one for the first convolution."""
+        first = config.conv_in_channels
         doubtful = {
             f"embed_dim {config.embed_dim} other than z_channels {config.z_channels}": (
                 config.embed_dim != config.z_channels
             ),
-            f"a first convolution of {config.stem} channels before a level of {config.widths[0]}": (
-                config.stem != config.widths[0]
+            f"a first convolution of {first} channels before a level of {config.widths[0]}": (
+                first != config.widths[0]
             ),
             "tanh_out": config.tanh_out,
         }

@@ -8,7 +8,6 @@ import torch
 
 from ct_vae.errors import ConfigError
 from ct_vae.models.autoencoder_kl import AutoencoderKL
-from ct_vae.models.convert.architecture import model_config
 from ct_vae.models.convert.peer import Form, refuse_limits
 from ct_vae.models.convert.peers import PEERS
 
@@ -36,7 +35,7 @@ def export_weights(
         raise ConfigError(f"form is one of {', '.join(PEERS)}, got {form!r}")
     if not isinstance(model, AutoencoderKL):
         raise ConfigError(f"only continuous autoencoders are exported, not {type(model).__name__}")
-    peer, config = PEERS[form], model_config(model)
+    peer, config = PEERS[form], model.config
     refuse_limits(peer, config)
     unified = {}
     for own, tensor in model.state_dict().items():

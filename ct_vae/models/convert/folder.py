@@ -13,7 +13,6 @@ from ct_vae.config.preprocess import PreprocessConfig
 from ct_vae.errors import ConfigError, WeightsError
 from ct_vae.io.atomic.file import write_together
 from ct_vae.models.autoencoder_kl import AutoencoderKL
-from ct_vae.models.convert.architecture import model_config
 from ct_vae.models.convert.card import conversion_card
 from ct_vae.models.convert.exporting import export_weights
 from ct_vae.models.convert.foreign_files import read_foreign, texts_beside
@@ -136,7 +135,7 @@ def save_converted(
     model = origin.model.float()
     config = ModelFolderConfig(
         name=name,
-        model=model_config(model),
+        model=model.config,
         preprocess=preprocess,
         latent=LatentConfig(scaling_factor=model.scaling_factor),
     )

@@ -7,15 +7,12 @@ from typing import Any, ClassVar
 
 import torch
 
-from ct_vae.config.levels import per_level
 from ct_vae.config.model import ModelConfig
 from ct_vae.errors import WeightsError
 from ct_vae.models.convert.architecture import (
     Ends,
     Side,
     State,
-    attention_levels,
-    decoder_blocks,
     groups,
     is_identity,
 )
@@ -141,14 +138,13 @@ class Monai(Peer):
 
     def describe(self, config: ModelConfig, state: State, scale: float) -> dict[str, Any]:  # noqa: ARG002
         """Arguments of the constructor."""
-        levels = len(config.widths)
         return {
             "spatial_dims": config.spatial_dims,
             "in_channels": config.in_channels,
             "out_channels": config.out_channels,
-            "num_res_blocks": list(per_level(config.num_res_blocks, levels)),
+            "num_res_blocks": list(config.encoder_blocks),
             self.widths_key: list(config.widths),
-            "attention_levels": list(attention_levels(config)),
+            "attention_levels": list(config.level_attention),
             "latent_channels": config.embed_dim,
             "norm_num_groups": groups(config),
             "norm_eps": 1e-6,
@@ -161,15 +157,15 @@ class Monai(Peer):
 
     def forgiven(self, config: ModelConfig) -> frozenset[str]:
         """How attention is stored says nothing where there is none."""
-        attends = any(attention_levels(config)) or config.encoder_mid or config.decoder_mid
+        attends = any(config.level_attention) or config.encoder_mid or config.decoder_mid
         return frozenset({"use_combined_linear"} | (set() if attends else {"include_fc"}))
 
     def limits(self, config: ModelConfig) -> list[str]:
         """No SiLU before the last convolutions, equal blocks on both sides."""
-        encoder = per_level(config.num_res_blocks, len(config.widths))
+        encoder, first = config.encoder_blocks, config.conv_in_channels
         doubtful = {
-            f"decoder_blocks {decoder_blocks(config)} other than the encoder's {encoder}": (
-                decoder_blocks(config) != encoder
+            f"decoder_blocks {config.decoder_level_blocks} other than the encoder's {encoder}": (
+                config.decoder_level_blocks != encoder
             ),
             "head_activation true": config.head_activation,
             f"upsample_mode {config.upsample_mode!r}": config.upsample_mode != self.upsampling,
@@ -180,8 +176,8 @@ class Monai(Peer):
             f"embed_dim {config.embed_dim} other than z_channels {config.z_channels}": (
                 config.embed_dim != config.z_channels
             ),
-            f"a first convolution of {config.stem} channels before a level of {config.widths[0]}": (
-                config.stem != config.widths[0]
+            f"a first convolution of {first} channels before a level of {config.widths[0]}": (
+                first != config.widths[0]
             ),
             "tanh_out": config.tanh_out,
         }

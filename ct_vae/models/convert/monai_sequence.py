@@ -6,14 +6,11 @@ import re
 from collections.abc import Mapping
 from typing import Literal
 
-from ct_vae.config.levels import per_level
 from ct_vae.config.model import ModelConfig
 from ct_vae.errors import WeightsError
 from ct_vae.models.convert.architecture import (
     Side,
     State,
-    attention_levels,
-    decoder_blocks,
     length,
 )
 
@@ -70,13 +67,9 @@ def last_unit(state: State, part: Part) -> int:
 def unit_names(config: ModelConfig, part: Part) -> list[tuple[str, str]]:
     """Our name and the letter of every unit of a side, in MONAI's order."""
     levels = range(len(config.widths))
-    attention = attention_levels(config)
+    attention = config.level_attention
     list_name, step = ("down", "downsample") if part == "encoder" else ("up", "upsample")
-    blocks = (
-        per_level(config.num_res_blocks, len(levels))
-        if part == "encoder"
-        else decoder_blocks(config)
-    )
+    blocks = config.encoder_blocks if part == "encoder" else config.decoder_level_blocks
     middle = [("mid.block_1", BLOCK), ("mid.attn_1", ATTENTION), ("mid.block_2", BLOCK)]
     stages: list[tuple[str, str]] = []
     for level in levels if part == "encoder" else reversed(levels):

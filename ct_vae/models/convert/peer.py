@@ -11,7 +11,6 @@ from typing import Any, ClassVar, Literal
 import torch
 
 from ct_vae.blocks.norm import EPS
-from ct_vae.config.levels import per_level
 from ct_vae.config.model import ModelConfig
 from ct_vae.errors import ConfigError, WeightsError
 from ct_vae.models.autoencoder import LATENT_SCALE
@@ -20,7 +19,6 @@ from ct_vae.models.convert.architecture import (
     State,
     checked,
     combine,
-    decoder_blocks,
     groups,
 )
 
@@ -210,10 +208,9 @@ def common_limits(config: ModelConfig) -> list[str]:
     """What of a network no peer has."""
     doubtful = {
         f"norm {config.norm!r}": config.norm != "group",
-        "strides other than 2": config.strides is not None
-        and any(n != 2 for step in config.strides for n in _axes(step)),
+        "strides other than 2": any(n != 2 for step in config.level_strides for n in step),
         f"padding_mode {config.padding_mode!r}": config.padding_mode != "zeros",
-        f"patch_size {list(config.patch)}": max(config.patch) > 1,
+        f"patch_size {list(config.patch_sides)}": max(config.patch_sides) > 1,
         "inner_norm false": not config.inner_norm,
         "a linear_skip": config.linear_skip,
         f"{config.refine_channels} refine_channels": config.refine_channels > 0,
@@ -225,12 +222,12 @@ def common_limits(config: ModelConfig) -> list[str]:
 
 def stable_diffusion_limits(config: ModelConfig) -> list[str]:
     """What of a network neither CompVis nor diffusers have."""
-    encoder = per_level(config.num_res_blocks, len(config.widths))
+    encoder = config.encoder_blocks
     doubtful = {
         f"spatial_dims {config.spatial_dims}": config.spatial_dims != 2,
         f"num_res_blocks {encoder} that differ by level": len(set(encoder)) > 1,
-        f"decoder_blocks {decoder_blocks(config)}, not one more than the encoder's": (
-            decoder_blocks(config) != tuple(n + 1 for n in encoder)
+        f"decoder_blocks {config.decoder_level_blocks}, not one more than the encoder's": (
+            config.decoder_level_blocks != tuple(n + 1 for n in encoder)
         ),
         "encoder_mid false": not config.encoder_mid,
         "decoder_mid false": not config.decoder_mid,
@@ -253,10 +250,6 @@ def refuse_limits(peer: Peer, config: ModelConfig) -> None:
             f"{peer.title} has no network like this one: {'; '.join(limits)}",
             "choose another form",
         )
-
-
-def _axes(step: Any) -> tuple[int, ...]:
-    return (step,) if isinstance(step, int) else tuple(step)
 
 
 def _plain(value: Any) -> Any:

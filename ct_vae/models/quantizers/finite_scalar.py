@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 
 from ct_vae.config.codes import MOST_CODES
 from ct_vae.errors import ConfigError
-from ct_vae.models.choices import entries
 from ct_vae.models.quantizers.quantized import (
     Quantized,
     Quantizer,
@@ -36,11 +35,11 @@ class FiniteScalar(Quantizer):
     """
 
     def __init__(self, levels: Sequence[int] = (8, 8, 8, 5, 5, 5)) -> None:
-        given = entries("levels", levels)
+        given = tuple(levels) if isinstance(levels, Iterable) else ()
         if not given or min(given) < 2 or math.prod(given) > MOST_CODES:
             raise ConfigError(
                 f"finite scalar quantisation has at least 2 levels in each channel and at most "
-                f"{MOST_CODES} codes, got levels {given}"
+                f"{MOST_CODES} codes, got levels {levels}"
             )
         super().__init__(codebook_size=math.prod(given), width=len(given))
         self.levels = given

@@ -21,8 +21,8 @@ def test_several_problems_stand_on_one_line():
             [InputError(f"p{i} is bad\nindeed", "mend it") for i in range(30)] + [ConfigError("x")]
         )
     text = str(caught.value)
-    assert text.startswith("data: 31 problems: p0 is bad indeed; mend it | p1 is bad")
-    assert text.endswith("p19 is bad indeed; mend it | and 11 more")
+    assert text.startswith("data: 31 problems: p0 is bad\\nindeed; mend it | p1 is bad")
+    assert text.endswith("p19 is bad\\nindeed; mend it | and 11 more")
     assert "\n" not in text
 
 

@@ -2,19 +2,12 @@ import pytest
 import torch
 
 from ct_vae.errors import WeightsError
-from ct_vae.models.build import build_untrained
 from ct_vae.models.convert import export_weights, import_weights
-from ct_vae.models.convert.architecture import attending_factors, groups, model_config
+from ct_vae.models.convert.architecture import groups
 from ct_vae.models.convert.checkpoint import autoencoder_part
 from ct_vae.models.convert.peer import Account
 from tests.models._latent_diffusion import LatentDiffusion
 from tests.models._small import small_model
-
-
-def test_attention_stands_at_the_largest_factor_over_the_axes():
-    model = small_model(strides=((2, 2, 1),), attn_resolutions=(2,))
-    assert attending_factors(model) == (2,)
-    assert build_untrained(model_config(model)).shape == model.shape
 
 
 @pytest.mark.parametrize(
@@ -27,7 +20,7 @@ def test_attention_stands_at_the_largest_factor_over_the_axes():
     ],
 )
 def test_one_number_of_groups_is_that_of_every_normalisation(numbers, count):
-    assert groups(model_config(small_model(**numbers))) == count
+    assert groups(small_model(**numbers).config) == count
 
 
 @pytest.mark.parametrize("offset", [0.0, 1.0])
@@ -56,8 +49,8 @@ MONAI_LIKE = {"double_z": False, "head_activation": False, "decoder_blocks": 1}
 
 def test_a_middle_of_the_decoder_alone_has_its_attention():
     state, config = export_weights(small_model(**MONAI_LIKE, encoder_mid=False), "monai")
-    shape = import_weights(state, config).shape
-    assert (shape.encoder_mid, shape.decoder_mid, shape.mid_attn) == (False, True, True)
+    found = import_weights(state, config).config
+    assert (found.encoder_mid, found.decoder_mid, found.mid_attn) == (False, True, True)
 
 
 def test_means_and_log_variances_of_different_shapes_are_refused():
