@@ -48,7 +48,7 @@ class AugmentConfig(Section):
     rotate_degrees: Annotated[float, Field(ge=0, le=45)] = 0.0
     """Largest rotation about each axis; about the third alone for a 2-D model."""
 
-    zoom: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    zoom: Annotated[float, Field(ge=0, le=2)] = 0.0
     """Largest relative change of the voxel spacing, finer or coarser."""
 
     zoom_axes: Literal["together", "apart"] = "together"
