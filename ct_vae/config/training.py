@@ -28,6 +28,10 @@ class TrainingConfig(ObjectiveConfig):
     samples: PositiveInt = 100_000
     """Length of the run."""
 
+    stop_after: PositiveInt | None = None
+    """Samples after which the run ends, though learning rate and data are laid out for all of
+    `samples`; null means that it ends with them."""
+
     batch_size: PositiveInt = 2
     """Patches per step, of all ranks together."""
 

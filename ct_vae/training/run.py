@@ -147,7 +147,7 @@ class Run:
             values = self._advance(self._results.model_units(batch), outlets)
             if values is not None:
                 self._tell(values, before, outlets)
-            last = self.samples_seen >= settings.samples
+            last = self.samples_seen >= (settings.stop_after or settings.samples)
             save = last or self._passed(settings.save_every, before)
             stop = self._world.any(outlets.stop.name is not None)
             if save or stop or self._passed(settings.checkpoint_every, before):
@@ -157,6 +157,8 @@ class Run:
                 self._stopped(outlets)
             if save:
                 self._save(outlets)
+            if last:
+                break
 
     def _passed(self, every: int | None, before: int) -> bool:
         return every is not None and self.samples_seen // every > before // every
