@@ -1,4 +1,4 @@
-"""Measure a default model on CT: ``measure_default.py MODEL --train DATALIST VOLUME... [--json FILE]``.
+"""Measure a model on CT: ``measure_default.py MODEL --train DATALIST VOLUME... [--json FILE]``.
 
 Prints a Markdown table: RMSE in HU inside the body, clipped to [-1000, 1000], and in the
 soft-tissue window, beside the best linear code (KLT) with as many numbers that was fitted on the
@@ -94,7 +94,7 @@ def measure(codec: Codec, path: Path, code: LinearCode) -> dict[str, float | str
     decoded = codec.reconstruct(original)
     linear = coded(codec, original, code)
     texture = measure_texture(original, decoded, body)
-    found = {
+    return {
         "case": path.name.removesuffix(".nii.gz"),
         "rmse": rmse(original, decoded, inside, _FULL),
         "klt": rmse(original, linear, inside, _FULL),
@@ -103,7 +103,6 @@ def measure(codec: Codec, path: Path, code: LinearCode) -> dict[str, float | str
         "noise_ratio": texture.noise_ratio,
         "faces": face_ratio(codec, original, decoded, inside),
     }
-    return found
 
 
 def main() -> None:

@@ -35,4 +35,10 @@ if [ ! -f train_ct/datalist.json ]; then
 fi
 # Threads that spin while they wait slow down whatever else runs.
 export OMP_WAIT_POLICY=PASSIVE
+# A first stage is trained before the stage that goes on from its weights.
+base="${config%.json}_base.json"
+if [ -f "$base" ] && [ ! -f "runs/$(basename "$base" .json)/done" ]; then
+    ct-vae train "$base" --resume "$@"
+    touch "runs/$(basename "$base" .json)/done"
+fi
 exec ct-vae train "$config" --resume "$@"

@@ -22,7 +22,20 @@ def test_every_key_is_described():
     assert not bare
 
 
-@pytest.mark.parametrize("name", ["quickstart", "kl_f4", "kl_f8", "vq_f4", "magvit_f8", "sd_2d"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "quickstart",
+        "ct_f4",
+        "ct_f4_base",
+        "ct_f4_large",
+        "kl_f4",
+        "kl_f8",
+        "vq_f4",
+        "magvit_f8",
+        "sd_2d",
+    ],
+)
 def test_every_shipped_configuration_loads(repository, name):
     config = load_config(repository / "configs" / f"{name}.json")
     assert config.notes

@@ -130,6 +130,19 @@ def test_a_frozen_encoder_keeps_its_latents_and_the_decoder_learns(tmp_path):
         load_codec(train(patches(), config(tmp_path / "other", seed=1))).decode(latent)
 
 
+def test_a_run_that_stops_early_is_the_longer_run_up_to_there(tmp_path):
+    """Learning rate and data are those of the whole length, and --resume goes on to its end."""
+    whole = train(patches(), config(tmp_path / "whole"))
+    early = train(patches(), config(tmp_path / "early", stop_after=4))
+    assert load_model_folder(early).config.samples_seen == 4
+    lines = {line["samples_seen"]: line for line in metrics(whole) if "loss" in line}
+    (first,) = (line for line in metrics(early) if "loss" in line)
+    assert first == lines[4]
+    gone_on = train(patches(), config(tmp_path / "early"), resume=True)
+    states = [load_model_folder(folder).model.state_dict() for folder in (whole, gone_on)]
+    assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
+
+
 def test_an_encoder_without_weights_cannot_be_frozen(tmp_path):
     with pytest.raises(ValueError, match=r"needs model\.ckpt_path"):
         config(tmp_path, freeze="encoder")

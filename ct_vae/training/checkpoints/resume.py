@@ -16,6 +16,7 @@ _FREE = {
     "data": {"cache_dir"},
     "training": {
         "samples",
+        "stop_after",
         "workers",
         "micro_batch_size",
         "precision",
