@@ -103,6 +103,11 @@ class RunConfig(Section):
                 f"training.freeze {self.training.freeze!r} needs model.ckpt_path: weights that "
                 "are not trained have to come from somewhere"
             )
+        if self.training.trunk_from is not None and self.model.ckpt_path is not None:
+            raise ValueError(
+                "training.trunk_from takes the blocks of a model and model.ckpt_path all of one: "
+                "give one of them"
+            )
         start, samples = self.training.adversarial_start_samples, self.training.samples
         if self.training.adversarial_weight > 0 and start >= samples:
             raise ValueError(

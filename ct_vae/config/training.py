@@ -56,6 +56,11 @@ class TrainingConfig(ObjectiveConfig):
     reg_type: Literal["kl", "vq"] | None = None
     """Follows from ``model.latent_type``; a contradiction is refused."""
 
+    trunk_from: str | None = None
+    """Model whose residual blocks, and first convolution of the encoder, are taken to begin with,
+    a folder or the name of a default model. The latent and all that leads to it start anew, so that
+    models of several rates grow from one."""
+
     freeze: Literal["encoder"] | None = None
     """Part of the model that keeps the weights of ``model.ckpt_path``: with `encoder` only the
     decoder is trained, and latents made before stay valid."""

@@ -31,7 +31,7 @@ def build_step(config: RunConfig, world: World) -> TrainStep:
     training = config.training
     precision = choose_precision(training.precision, world.device)
     layout = memory_format(config.model.spatial_dims)
-    model = initial_model(config.model, training.seed)
+    model = initial_model(config.model, training.seed, training.trunk_from)
     if training.freeze == "encoder":
         freeze_encoder(model)
     model.to(world.device, memory_format=layout)  # type: ignore[call-overload]

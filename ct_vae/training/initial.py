@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import nn
 
 from ct_vae.blocks.patch import RefineND
 from ct_vae.blocks.resblock import ResBlockND
+from ct_vae.config.default_models import find_model
 from ct_vae.config.model import ModelConfig
+from ct_vae.errors import WeightsError
 from ct_vae.models.autoencoder import Autoencoder
 from ct_vae.models.autoencoder_kl import AutoencoderKL
 from ct_vae.models.build import build_untrained
+from ct_vae.models.weights import load_weights
 
 # Standard deviation exp(-3) of the posterior: one of 1 would drown latents that are small at first.
 _FIRST_LOGVAR = -6.0
+_TRUNK = ("encoder.conv_in.", "encoder.down.", "encoder.mid.", "decoder.mid.", "decoder.up.")
 
 
-def initial_model(config: ModelConfig, seed: int) -> Autoencoder:
+def initial_model(
+    config: ModelConfig, seed: int, trunk_from: str | Path | None = None
+) -> Autoencoder:
     """A model to be trained: a function of the seed, or the weights that the configuration names.
 
     From scratch, residual blocks start as what carries their input across, their last convolution
     being zero (Goyal et al. 2017, section 5.1, for the last normalisation), and the posterior
     starts narrow. Both let the first thousand steps learn what otherwise takes several.
+
+    Args:
+        config: Section ``model``.
+        seed: Decides the weights that are drawn.
+        trunk_from: Model whose blocks are taken, see `TrainingConfig.trunk_from`.
 
     Raises:
         WeightsError: If the named weights do not fit.
@@ -37,7 +50,28 @@ def initial_model(config: ModelConfig, seed: int) -> Autoencoder:
             _leave_to_skip(model)
         if isinstance(model, AutoencoderKL):
             _narrow(model)
+    if trunk_from is not None:
+        _take_trunk(model, trunk_from)
     return model
+
+
+def _take_trunk(model: Autoencoder, source: str | Path) -> None:
+    """Copy the blocks of another model, all of them or none.
+
+    Raises:
+        WeightsError: If a block is missing there or has another shape.
+    """
+    given = load_weights(find_model(source))
+    state = model.state_dict()
+    trunk = [name for name in state if name.startswith(_TRUNK)]
+    wrong = [name for name in trunk if name not in given or given[name].shape != state[name].shape]
+    if wrong:
+        raise WeightsError(
+            f"{source}: {len(wrong)} of {len(trunk)} tensors of the blocks are missing or have "
+            f"another shape, the first is {wrong[0]}",
+            "give training.trunk_from a model with the same patch_size, widths and blocks",
+        )
+    model.load_state_dict(state | {name: given[name] for name in trunk})
 
 
 def freeze_encoder(model: Autoencoder) -> None:

@@ -29,6 +29,7 @@ def test_every_key_is_described():
         "ct_f4",
         "ct_f4_base",
         "ct_f4_large",
+        "ct_f4c16",
         "kl_f4",
         "kl_f8",
         "vq_f4",

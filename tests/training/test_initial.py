@@ -1,5 +1,7 @@
+import pytest
 import torch
 
+from ct_vae.errors import WeightsError
 from ct_vae.training.initial import initial_model
 from tests._small import SMALL_MODEL, small_model
 
@@ -47,6 +49,23 @@ def test_every_parameter_can_still_learn():
         optimiser.step()
     for name, parameter in model.named_parameters():
         assert parameter.grad.abs().max() > 0, name
+
+
+def test_models_of_several_rates_grow_from_one_trunk(tmp_path):
+    """Blocks are those of the other model; the latent and the last convolutions start anew."""
+    from safetensors.torch import save_file
+
+    save_file(small_model(7).state_dict(), tmp_path / "model.safetensors")
+    other = SMALL_MODEL.model_copy(update={"embed_dim": 3, "z_channels": 3})
+    grown, anew = initial_model(other, 0, tmp_path), initial_model(other, 0)
+    trunk, fresh = small_model(7).state_dict(), anew.state_dict()
+    for name, tensor in grown.state_dict().items():
+        taken = name.startswith(("encoder.conv_in", "encoder.down", "encoder.mid", "decoder.mid"))
+        expected = trunk if taken or name.startswith("decoder.up") else fresh
+        assert torch.equal(tensor, expected[name]), name
+    wider = SMALL_MODEL.model_copy(update={"down_channels": (8, 8, 8)})
+    with pytest.raises(WeightsError, match=r"tensors of the blocks are missing or have another"):
+        initial_model(wider, 0, tmp_path)
 
 
 def test_named_weights_are_taken_as_they_are(tmp_path):

@@ -20,8 +20,9 @@ def redacted(tree: dict[str, Any]) -> dict[str, Any]:
     if model.get("ckpt_path"):
         model["ckpt_path"] = _digest(model["ckpt_path"])
     training = {**tree["training"], "output_dir": None}
-    if training.get("perceptual_weights_path"):
-        training["perceptual_weights_path"] = _digest(training["perceptual_weights_path"])
+    for key in ("perceptual_weights_path", "trunk_from"):
+        if training.get(key):
+            training[key] = _digest(training[key])
     return {**tree, "model": model, "data": data, "training": training}
 
 

@@ -15,6 +15,13 @@ def test_no_path_is_left():
     assert "secret" not in json.dumps(redacted(tree(datalist="/secret/list.json")))
 
 
+def test_paths_of_other_models_are_not_left():
+    settings = {"training": {"trunk_from": "/secret/run"}, "model": {}}
+    assert "secret" not in json.dumps(redacted(parse_config(settings, "test").as_json()))
+    settings = {"model": {"ckpt_path": "/secret/run"}}
+    assert "secret" not in json.dumps(redacted(parse_config(settings, "test").as_json()))
+
+
 def test_equal_paths_have_equal_digests_and_others_do_not():
     one, same, other = (
         redacted(tree(train=[name]))["data"]["train"] for name in ("/a", "/a", "/b")
