@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 AGAIN = "copy or export it again"
 # A header is inflated up to the first of these, and to the second if its pixels come later. Parsing
 # takes a second per megabyte of the smallest elements, and a few kilobytes inflate to any number of
-# them: what is longer than the first may be no more than a few times the bytes of its file.
+# them: what is longer than the first may be no longer than its file, most of which is pixels.
 _HEADER_BYTES = (1 << 20, 1 << 26)
-_HEADER_RATIO = 4
+# What proves an encoding: deflated data begin with the codes that they are written in.
+_PROOF_BYTES = 1 << 10
 # The signature of a compressed frame lies within this many bytes.
 _SIGNATURE_BYTES = 1 << 14
 _CHUNK_BYTES = 1 << 20
@@ -79,7 +80,7 @@ def parse(
         Exception: Whatever pydicom makes of a damaged header.
     """
     file.seek(start)
-    encoding = native_syntax(file.read(64), declared)
+    encoding = native_syntax(file.read(_PROOF_BYTES), declared)
     if encoding == DEFLATED:
         return _parse_deflated(path, declared, start, tags)
     dataset = _elements(file, start, encoding, declared, tags)
@@ -106,7 +107,8 @@ def _elements(
     from pydicom.tag import Tag
 
     keep: list[BaseTag | int] = [Tag(tag) for tag in tags]
-    if encoding == declared or not declared or declared not in NATIVE:
+    expected = declared if declared in NATIVE else EXPLICIT
+    if encoding == expected or encoding not in NATIVE:
         file.seek(0)
         return dcmread(file, stop_before_pixels=True, force=True, specific_tags=keep)
     # pydicom believes the meta header about the order of bytes.
@@ -163,13 +165,37 @@ def _refuse_cut(dataset: Dataset, tags: list[str | int], beyond: bool) -> None:
 def _parse_deflated(
     path: Path, declared: str, start: int, tags: list[str | int]
 ) -> tuple[Dataset, PixelPlace | None]:
+    size = path.stat().st_size
+    most = max(_HEADER_BYTES[0], size)
+    for limit in sorted({min(each, most) for each in _HEADER_BYTES}):
+        data = inflate(path, start, limit)
+        dataset, element = _parse_inflated(data, tags, whole=len(data) < limit)
+        found = _pixel_element(data[element : element + 12], False, True)
+        if found is not None:
+            offset, length = element + found[0], found[1]
+            syntax = _pixel_syntax(None if length is not None else b"", DEFLATED, declared)
+            return dataset, PixelPlace(path, syntax, declared, start, offset, length, None)
+        if len(data) < limit:
+            return dataset, None
+    raise InputError(
+        f"has a header of more than {limit} bytes in a deflated file of {size} bytes", AGAIN
+    )
+
+
+def _parse_inflated(data: bytes, tags: list[str | int], *, whole: bool) -> tuple[Dataset, int]:
+    """The elements of a data set, and where its pixels begin or its bytes end.
+
+    Args:
+        data: The beginning of the data set.
+        tags: Of the elements to keep.
+        whole: Whether it is all of it; else an element may be cut.
+    """
+    from pydicom.dataset import Dataset as Empty
     from pydicom.filereader import read_dataset
     from pydicom.tag import Tag
 
-    most = max(_HEADER_BYTES[0], _HEADER_RATIO * path.stat().st_size)
-    for limit in sorted({min(size, most) for size in _HEADER_BYTES}):
-        data = inflate(path, start, limit)
-        stream = io.BytesIO(data)
+    stream = io.BytesIO(data)
+    try:
         dataset = read_dataset(
             stream,
             is_implicit_VR=False,
@@ -177,18 +203,12 @@ def _parse_deflated(
             stop_when=_is_pixel_group,
             specific_tags=[Tag(tag) for tag in tags],
         )
-        element = stream.tell()
-        found = _pixel_element(stream.read(12), False, True)
-        if found is not None:
-            offset, length = element + found[0], found[1]
-            syntax = _pixel_syntax(None if length is not None else b"", DEFLATED, declared)
-            return dataset, PixelPlace(path, syntax, declared, start, offset, length, None)
-    if len(data) >= most:
-        raise InputError(
-            f"has a header of more than {most} bytes in a deflated file of {path.stat().st_size}",
-            AGAIN,
-        )
-    return dataset, None
+    # pydicom answers a cut element with any exception there is.
+    except Exception:
+        if whole:
+            raise
+        return Empty(), len(data)
+    return dataset, stream.tell()
 
 
 def _pixel_element(head: bytes, implicit: bool, little: bool) -> tuple[int, int | None] | None:

@@ -127,7 +127,8 @@ def test_an_archive_or_a_list_of_files_or_a_part_of_a_tree_will_do(
         code, text = decode(model_folder, tmp_path, like[0], "--overwrite", *more)
         assert code == 0, text
     code, text = decode(model_folder, tmp_path, files[0], "--overwrite")
-    assert code == 3, text
+    assert code == 4, text
+    assert "no CT series has the grid of the source" in text
 
 
 def test_each_latent_finds_its_own_series(model_folder, tmp_path):

@@ -44,7 +44,7 @@ def by_marks(images: Images, names: Sequence[str] = SEPARATORS) -> Sets | None:
         found = [by_marks(each, rest) for each in values.values()]
         whole = [sets for sets in found if sets is not None]
         sets = [each for part, _ in whole for each in part]
-        if len(whole) == len(found) and are_volumes(images, sets):
+        if len(whole) == len(found) and _are_volumes(images, sets, list(values.values())):
             deeper = dict.fromkeys(word for _, words in whole for word in words)
             return sets, (NAMES[name], *deeper)
     return None
@@ -74,18 +74,29 @@ def by_count(images: Images) -> Sets | None:
     return None
 
 
-def are_volumes(images: Images, sets: Sequence[Images]) -> bool:
-    """Whether some of these sets take all places, or each makes a volume of its own."""
-    places = len(places_of(images))
-    if places < 2 or len(sets) < 2:
-        return False
-    whole = any(len(each) == places for each in sets)
-    return whole or all(len(each) >= MIN_SLICES and is_regular(each) for each in sets)
-
-
 def frame_of(image: ImageHeader) -> Frame:
     """What tells an image from all others."""
     return image.path, image.frame
+
+
+def _are_volumes(images: Images, sets: Sequence[Images], values: Sequence[Images]) -> bool:
+    """Whether some sets take all places, or each is a volume of places of its own.
+
+    Args:
+        images: All of them.
+        sets: Take each place once.
+        values: Images by the mark that is tried, of which the sets are parts.
+    """
+    places = places_of(images)
+    if len(places) < 2 or len(sets) < 2:
+        return False
+    if any(len(each) == len(places) for each in sets):
+        return True
+    # Two values at the very same places are passes over a part of the places.
+    place_of = {frame_of(image): k for k, each in enumerate(places) for image in each}
+    taken = {frozenset(place_of[frame_of(image)] for image in each) for each in values}
+    regular = all(len(each) >= MIN_SLICES and is_regular(each) for each in sets)
+    return regular and len(taken) == len(values)
 
 
 def _by_rank(images: Images, values: Values) -> list[Images] | None:

@@ -1,0 +1,77 @@
+import pytest
+
+from ct_vae.io.dicom.grouping.series import group_images
+from tests.io.dicom.grouping._images import outcome, outcomes, stack
+
+PER_FILE = ["study", "frame_of_reference", "patient", "name"]
+
+
+@pytest.mark.parametrize("mark", PER_FILE)
+def test_an_identifier_of_every_image_its_own_is_one_volume_with_a_note(mark):
+    (group,) = group_images(stack(marks={mark: lambda k: f"1.2.{k}"}))
+    assert outcome(group) == ("ok", 12)
+    (note,) = group.remarks
+    assert note.startswith("12 of its 12 images have a ")
+    assert "1.2." not in note
+
+
+@pytest.mark.parametrize("mark", [*PER_FILE, "kernel", "stack", "acquisition"])
+def test_what_is_absent_from_some_images_divides_nothing(mark):
+    (group,) = group_images(stack(marks={mark: lambda k: "" if k % 2 else "a"}))
+    assert outcome(group) == ("ok", 12)
+    assert group.remarks == ()
+
+
+@pytest.mark.parametrize("mark", ["study", "frame_of_reference", "kernel"])
+def test_halves_one_above_the_other_are_two_volumes(mark):
+    groups = group_images(stack(marks={mark: lambda k: "ab"[k // 6]}))
+    assert outcomes(groups) == [("ok", 6), ("ok", 6)]
+    assert all("told apart by" in group.remarks[-1] for group in groups)
+
+
+@pytest.mark.parametrize("mark", ["study", "frame_of_reference", "kernel"])
+@pytest.mark.parametrize("few", [[0], [3, 4], [10, 11]])
+def test_a_few_images_of_another_kind_are_refused_with_the_others(mark, few):
+    (group,) = group_images(stack(marks={mark: lambda k: "b" if k in few else "a"}))
+    assert outcome(group) == ("refused", 12)
+    assert f"groups of {12 - len(few)}, {len(few)} differ in" in str(group.problem)
+
+
+@pytest.mark.parametrize("start", [0.0, 1.0, 24.0, 100.0, 7.0])
+@pytest.mark.parametrize("mark", ["patient", "name"])
+def test_patients_of_one_series_uid_are_never_one_body(mark, start):
+    images = stack(marks={mark: "A"}, folder="A", prefix="a")
+    images += stack(start=start, marks={mark: "B"}, folder="B", prefix="b")
+    groups = group_images(images)
+    assert outcomes(groups) == [("ok", 12), ("ok", 12)]
+    for group in groups:
+        assert len({getattr(image.marks, mark) for image in group.images}) == 1
+        assert "told apart by patient" in group.remarks[-1]
+
+
+@pytest.mark.parametrize("start", [1.0, 24.0, 100.0, 7.0])
+def test_folders_that_count_anew_hold_different_patients(start):
+    """Anonymizers may give every patient one series UID and one PatientID."""
+    images = stack(folder="A", prefix="a") + stack(start=start, folder="B", prefix="b")
+    groups = group_images(images)
+    assert outcomes(groups) == [("ok", 12), ("ok", 12)]
+    assert {str(i.path.parent) for i in groups[0].images} in ({"A"}, {"B"})
+
+
+def test_a_series_spread_over_folders_is_one_volume():
+    images = stack(folder="A")[:7] + stack(folder="B")[7:]
+    (group,) = group_images(images)
+    assert outcome(group) == ("ok", 12)
+    # Also where files are dealt out in turn.
+    images = [image for k, image in enumerate(stack(folder="A")) if k % 2]
+    images += [image for k, image in enumerate(stack(folder="B")) if not k % 2]
+    (group,) = group_images(images)
+    assert outcome(group) == ("ok", 12)
+
+
+def test_a_patient_with_a_fault_does_not_concern_the_others():
+    images = stack(marks={"patient": "A"}, prefix="a")
+    images += stack(
+        marks={"patient": "B"}, prefix="b", spacing=lambda k: (0.75, 0.5) if k else None
+    )
+    assert outcomes(group_images(images)) == [("ok", 12), ("refused", 12)]

@@ -1,0 +1,217 @@
+"""Sets of slices at the same places, whose pixels all differ."""
+
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ct_vae.io.dicom.grouping import duplicates
+from ct_vae.io.dicom.grouping.series import group_images
+from tests.io.dicom.grouping._images import header, outcomes, stack
+
+MARKS = [
+    *("stack", "acquisition", "temporal", "dimensions", "cardiac", "trigger_time"),
+    *("acquisition_time", "voltage", "image_type", "thickness", "content_time", "kernel"),
+]
+
+
+@pytest.fixture(autouse=True)
+def contents():
+    with patch.object(duplicates, "content_of", lambda image: image.uid):
+        yield
+
+
+def phases(marks, count=3, n=12, *, instance=None, cut=0, **changes):
+    """``marks`` by name from phase and slice; the last phase lacks ``cut`` slices."""
+    images = []
+    for phase in range(count):
+        kept = n - (cut if phase == count - 1 else 0)
+        images += stack(
+            kept,
+            prefix=f"p{phase}_",
+            marks={m: lambda k, p=phase, v=v: v(p, k) for m, v in marks.items()},
+            instance=(lambda k, p=phase: instance(p, k)) if instance else None,
+            **changes,
+        )
+    return images
+
+
+def phase_of(group):
+    return {image.path.name.split("_")[0] for image in group.images}
+
+
+def assert_told_apart(images, count=3, n=12):
+    groups = group_images(images)
+    assert outcomes(groups) == [("ok", n)] * count
+    assert sorted(min(phase_of(group)) for group in groups) == [f"p{p}" for p in range(count)]
+    assert all(len(phase_of(group)) == 1 for group in groups)
+    return groups
+
+
+def clock(seconds):
+    return f"{seconds // 3600 % 24:02d}{seconds // 60 % 60:02d}{seconds % 60:02d}"
+
+
+@pytest.mark.parametrize("mark", MARKS)
+def test_each_mark_tells_phases_apart(mark):
+    for group in assert_told_apart(phases({mark: lambda p, k: str(p + 1)})):
+        assert "told apart by" in group.remarks[-1]
+
+
+@pytest.mark.parametrize("mark", ["trigger_time", "acquisition_time", "content_time"])
+@pytest.mark.parametrize("noon", [36000, 86400 - 17, 86400 - 35])
+def test_times_of_each_slice_tell_passes_apart_also_over_midnight(mark, noon):
+    def time(p, k):
+        seconds = 20 * p + k
+        return str(seconds) if mark == "trigger_time" else clock(noon + seconds)
+
+    if mark != "content_time" or noon == 36000:
+        assert_told_apart(phases({mark: time}))
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_times_of_a_table_that_steps_on_after_all_passes(back):
+    def time(p, k):
+        return clock(36000 + 10 * (11 - k if back else k) + p)
+
+    assert_told_apart(phases({"acquisition_time": time}))
+
+
+def test_times_of_blocks_of_slices():
+    assert_told_apart(phases({"acquisition_time": lambda p, k: clock(36000 + k // 4 * 60 + p * 7)}))
+
+
+def test_numbers_of_each_turn_of_the_gantry_are_no_volumes():
+    """Two passes of three turns: four slices share a number, which nothing puts together."""
+    (group,) = group_images(phases({"acquisition": lambda p, k: str(3 * p + k // 4)}, 2))
+    assert outcomes([group]) == [("refused", 24)]
+    times = {"acquisition_time": lambda p, k: clock(36000 + 60 * p + k // 4)}
+    assert_told_apart(phases({"acquisition": lambda p, k: str(3 * p + k // 4)} | times, 2), 2)
+
+
+def test_three_acquisitions_of_which_each_overlaps_the_next():
+    images = []
+    for p in range(3):
+        images += stack(start=16.0 * p, marks={"acquisition": str(p)}, prefix=f"p{p}_")
+    assert_told_apart(images)
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_instance_numbers_that_go_on_tell_passes_apart(back):
+    def number(p, k):
+        return 1 + 12 * p + (11 - k if back else k)
+
+    assert_told_apart(phases({}, instance=number))
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        # By place first, as exports number them: in what order at each is chance.
+        lambda p, k: 1 + 3 * k + (p + k) % 3,
+        lambda p, k: 1 + 3 * k + p,
+        lambda p, k: 1 + k,
+        lambda p, k: 7,
+        lambda p, k: None,
+    ],
+)
+def test_instance_numbers_that_do_not_go_through_all_places_tell_nothing(number):
+    (group,) = group_images(phases({}, instance=number))
+    assert outcomes([group]) == [("refused", 36)]
+    assert "different pixels lie at the same place" in str(group.problem)
+
+
+@pytest.mark.parametrize("cut", [1, 3, 11])
+@pytest.mark.parametrize(
+    ("marks", "instance"),
+    [
+        ({"acquisition": lambda p, k: str(p)}, None),
+        ({"acquisition_time": lambda p, k: clock(36000 + 30 * p + k)}, None),
+        ({"trigger_time": lambda p, k: str(30 * p + k)}, None),
+        ({"temporal": lambda p, k: str(p)}, None),
+        ({}, lambda p, k: 1 + 12 * p + k),
+    ],
+)
+def test_a_last_phase_that_is_cut_short_is_refused_and_the_others_are_read(marks, instance, cut):
+    groups = group_images(phases(marks, instance=instance, cut=cut))
+    assert outcomes(groups) == [("ok", 12), ("ok", 12), ("refused", 12 - cut)]
+    (bad,) = [group for group in groups if group.problem]
+    assert f"it has {12 - cut} of the 12 places of the others" in str(bad.problem)
+    assert bad.aside
+
+
+def test_acquisitions_that_overlap_at_the_same_places_are_two_volumes():
+    images = stack(marks={"acquisition": "1"}, prefix="a")
+    images += stack(start=16.0, marks={"acquisition": "2"}, prefix="b")
+    assert outcomes(group_images(images)) == [("ok", 12), ("ok", 12)]
+
+
+def test_a_smaller_acquisition_within_a_larger_is_a_volume():
+    images = stack(marks={"acquisition": "1"}, prefix="a")
+    images += stack(5, start=6.0, marks={"acquisition": "2"}, prefix="b")
+    assert outcomes(group_images(images)) == [("ok", 5), ("ok", 12)]
+
+
+def test_two_marks_together_tell_apart_what_neither_does():
+    images = []
+    for a in "12":
+        for t in "xy":
+            images += stack(prefix=f"{a}{t}", marks={"acquisition": a, "temporal": t})
+    assert outcomes(group_images(images)) == [("ok", 12)] * 4
+
+
+def test_folders_tell_apart_what_nothing_else_does():
+    images = stack(folder="A", prefix="a") + stack(folder="B", prefix="b")
+    assert outcomes(group_images(images)) == [("ok", 12), ("ok", 12)]
+
+
+def test_multi_frame_files_tell_apart_what_nothing_else_does():
+    images = [
+        header(k, 2.0 * k, name=name, frame=k, frames=8, instance=None, uid=name)
+        for name in "ab"
+        for k in range(8)
+    ]
+    with patch.object(duplicates, "content_of", lambda image: f"{image.uid}{image.frame}"):
+        assert outcomes(group_images(images)) == [("ok", 8), ("ok", 8)]
+
+
+def test_copies_in_another_folder_are_left_out():
+    images = stack(folder="A") + stack(folder="B")
+    (group,) = group_images(images)
+    assert outcomes([group]) == [("ok", 12)]
+    assert len(group.repeats) == 12
+    assert "12 slices that repeat others exactly were dropped" in group.remarks
+
+
+def test_all_images_at_one_place_are_no_volume():
+    (group,) = group_images([header(k, 5.0, name=f"{k}") for k in range(20)])
+    assert "all of its 20 slices lie at one place" in str(group.problem)
+
+
+@given(
+    st.integers(2, 4),
+    st.integers(4, 9),
+    st.permutations(range(36)),
+    st.sampled_from(["acquisition_time", "trigger_time", "content_time", "instance"]),
+)
+def test_numbers_by_chance_never_weave_phases_into_each_other(count, n, numbers, mark):
+    """Whatever is ok shows one phase, or is chance itself in the order of a scan."""
+    images = []
+    for p in range(count):
+        for k in range(n):
+            value = numbers[p * n + k]
+            marks = {} if mark == "instance" else {mark: str(1000 + value)}
+            instance = value if mark == "instance" else None
+            images.append(header(k, 2.0 * k, name=f"p{p}_{k}", marks=marks, instance=instance))
+    for group in group_images(images):
+        if group.problem:
+            continue
+        # Times that rise or fall from place to place are a scan, whichever slices it gave.
+        order = [
+            float(i.instance if mark == "instance" else getattr(i.marks, mark))
+            for i in sorted(group.images, key=lambda i: i.position[2])
+        ]
+        steps = np.diff(order)
+        assert (steps >= 0).all() or (steps <= 0).all()
