@@ -1,1 +1,1 @@
-"""Pydantic models of the one JSON file; never imports torch."""
+"""Pydantic models of the configuration files; never imports torch."""

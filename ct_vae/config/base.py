@@ -1,4 +1,4 @@
-"""What every section of the configuration has in common."""
+"""Base class of the configuration sections."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Section(BaseModel):
-    """A frozen part of the configuration in which unknown keys, NaN and coercion are refused."""
+    """A frozen section of the configuration that rejects unknown keys, NaN and type coercion."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True

@@ -1,4 +1,4 @@
-"""How wide codes are and how many there are."""
+"""Width of a code and size of the codebook for each quantizer."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ _DEFAULT_BITS = 16
 def codes_of(
     kind: QuantizerKind, levels: Sequence[int] | None, bits: int | None
 ) -> tuple[int, int]:
-    """Width of a code and number of codes.
+    """Return the default width of a code and size of the codebook.
 
-    A learnt codebook may be told others; those of the other kinds follow from their numbers.
+    An ``ema`` codebook may have other sizes; those of ``fsq`` and ``lfq`` are determined by their
+    levels and bits.
 
     Args:
-        kind: Of the quantiser.
-        levels: Of ``fsq``; `DEFAULT_LEVELS` if not given.
-        bits: Of ``lfq``; 16 if not given. More than 24 count as 24: nobody has so many codes.
+        kind: Type of quantizer.
+        levels: Levels of ``fsq``; defaults to `DEFAULT_LEVELS`.
+        bits: Bits of ``lfq``; defaults to 16. The codebook size is computed for at most 24 bits.
     """
     if kind == "ema":
         return _EMA
@@ -43,22 +44,22 @@ def check_codes(
     codebook_size: int,
     normalize_codes: bool,
 ) -> None:
-    """Compare numbers with what follows from the others.
+    """Check that the options of a quantizer are consistent.
 
     Args:
-        kind: Of the quantiser.
-        levels: Of ``fsq``, else ``None``.
+        kind: Type of quantizer.
+        levels: Levels of ``fsq``, else ``None``.
         embed_dim: Width of a code.
         codebook_size: Number of codes.
-        normalize_codes: Whether an ``ema`` codebook compares directions only.
+        normalize_codes: True if an ``ema`` codebook L2-normalizes latents and codes.
 
     Raises:
-        ValueError: If one contradicts another, or if there are too few or too many codes.
+        ValueError: If two options contradict each other, or there are too few or too many codes.
     """
     if levels is not None and kind != "fsq":
-        raise ValueError(f"levels say nothing about quantizer {kind!r}")
+        raise ValueError(f"levels have no effect with quantizer {kind!r}")
     if normalize_codes and kind != "ema":
-        raise ValueError(f"normalize_codes says nothing about quantizer {kind!r}")
+        raise ValueError(f"normalize_codes has no effect with quantizer {kind!r}")
     if kind == "lfq" and embed_dim > MOST_BITS:
         raise ValueError(f"embed_dim {embed_dim}: a code has at most {MOST_BITS} bits")
     if kind != "ema":
@@ -75,6 +76,6 @@ def _check_following(
         raise ValueError(f"embed_dim {embed_dim} contradicts {len(levels)} levels, leave it out")
     if codebook_size != prod(levels):
         raise ValueError(
-            f"codebook_size {codebook_size} contradicts quantizer {kind!r}, from which "
-            f"{prod(levels)} follows; leave it out"
+            f"codebook_size {codebook_size} contradicts quantizer {kind!r}, which has "
+            f"{prod(levels)} codes; leave it out"
         )

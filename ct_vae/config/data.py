@@ -1,4 +1,4 @@
-"""Section ``data``: which volumes a run trains on and which it is validated on."""
+"""Section ``data``: training and validation volumes, and augmentation."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class PhantomConfig(Section):
-    """Generated cases, the data that come with the package."""
+    """Generated phantom volumes, for trying things without data."""
 
     train: PositiveInt = 6
-    """Number of training cases, cycling through `anatomies`."""
+    """Number of training volumes; they cycle through `anatomies`."""
 
     val: PositiveInt = 1
-    """Number of validation cases; their seeds follow those of the training cases."""
+    """Number of validation volumes; their seeds follow those of the training volumes."""
 
     anatomies: Annotated[tuple[Anatomy, ...], Field(min_length=1)] = ("thorax", "abdomen", "head")
-    """Which bodies are generated, in this order."""
+    """Body regions to generate, in this order."""
 
     seed: Annotated[int, Field(ge=0)] = 0
-    """Seed of the first case; each case has the next one."""
+    """Random seed of the first volume; every further volume uses the next seed."""
 
     spacing_mm: tuple[float, float, float] = (2.0, 2.0, 2.0)
-    """Voxel spacing of the generated cases."""
+    """Voxel spacing of the volumes in mm, along x, y and z."""
 
     @model_validator(mode="after")
     def _check(self) -> PhantomConfig:
@@ -40,83 +40,84 @@ class PhantomConfig(Section):
 
 
 class AugmentConfig(Section):
-    """Random changes of training patches; HU are never rescaled, and all is off by default."""
+    """Random augmentation of training patches, off by default; HU are never rescaled."""
 
     flip: tuple[Share, Share, Share] = (0.0, 0.0, 0.0)
-    """Chance of mirroring a patch along each axis, in the order of ``preprocess.axcodes``."""
+    """Probability of flipping a patch along each axis, in the order of `preprocess.axcodes`."""
 
     rotate_degrees: Annotated[float, Field(ge=0, le=45)] = 0.0
-    """Largest rotation about each axis; about the third alone for a 2-D model."""
+    """Maximum rotation about each axis in degrees; 2-D models rotate about the third axis only."""
 
     zoom: Annotated[float, Field(ge=0, le=2)] = 0.0
-    """Largest relative change of the voxel spacing, finer or coarser."""
+    """Maximum relative change of the voxel spacing, finer or coarser."""
 
     zoom_axes: Literal["together", "apart"] = "together"
-    """Whether all axes are zoomed alike, or each by a draw of its own, as other scanners and slice
-    thicknesses would have it."""
+    """Zoom all axes by the same factor (`together`), or each axis by its own (`apart`), which
+    mimics other scanners and slice thicknesses."""
 
     resample_share: Share = 0.3
-    """Share of patches that are rotated and zoomed. Interpolation smooths noise, so that the other
-    patches keep the voxels of the source."""
+    """Fraction of patches that are rotated and zoomed. The other patches keep the original voxels,
+    because interpolation smooths noise."""
 
     noise_hu: Annotated[float, Field(ge=0)] = 0.0
-    """Largest standard deviation of added Gaussian noise; each patch draws its own, from 0 up."""
+    """Maximum standard deviation of Gaussian noise in HU; each patch draws its own between 0 and
+    this."""
 
 
 class DataConfig(Section):
-    """One source of cases: `datalist`, `csv`, or `train` with `val`, or else phantoms.
+    """Source of the volumes: `datalist`, `csv` or `train` (with `val`); phantoms by default.
 
-    Relative paths are taken from the folder in which the command runs; those inside a datalist or
-    a table from its own folder.
+    Relative paths are resolved against the working directory; those inside a datalist or CSV file
+    against its folder.
     """
 
     datalist: str | None = None
-    """MONAI decathlon JSON with lists ``training`` and ``validation``."""
+    """Path of a MONAI decathlon JSON file with the lists `training` and `validation`."""
 
     csv: str | None = None
-    """Table with a header row: column ``image``, and perhaps ``split`` and ``patient``."""
+    """Path of a CSV file with the column `image` and the optional columns `split` and `patient`."""
 
     train: tuple[str, ...] = ()
-    """Files, folders and glob patterns of training volumes."""
+    """Training volumes: files, folders and glob patterns."""
 
     val: tuple[str, ...] = ()
-    """Files, folders and glob patterns of validation volumes."""
+    """Validation volumes: files, folders and glob patterns."""
 
     phantoms: PhantomConfig | None = None
-    """Settings of the generated cases; they are used when no other source is named."""
+    """Settings of the generated phantoms, which are used if no other source is given."""
 
     patient_pattern: str | None = None
-    """Regular expression that finds the patient in a path; its first group if it has one. A key
-    or column ``patient`` goes before it."""
+    """Regular expression that extracts the patient from a path: its first group, or the whole
+    match. A `patient` key or column takes precedence."""
 
     val_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of patients that validate when a source names training cases alone."""
+    """Fraction of patients used for validation if the source lists training volumes only."""
 
     cache_dir: str | None = None
-    """Folder for decoded volumes, which workers, processes and later runs share; null keeps them
-    in memory, and writes nothing."""
+    """Folder in which preprocessed volumes are cached and shared between workers, processes and
+    later runs; null caches them in memory."""
 
     small_volumes: Literal["pad", "skip", "refuse"] = "pad"
-    """Training volumes smaller than a patch: fill patches up with air, leave such volumes out, or
-    refuse to train."""
+    """Handling of training volumes smaller than a patch: pad them with air, skip them, or stop with
+    an error."""
 
     augment: AugmentConfig = AugmentConfig()
-    """Random changes of training patches."""
+    """Random augmentation of training patches."""
 
     resize_to: Literal["resolution"] | None = None
-    """``resolution`` resizes every training image to ``model.resolution`` on each axis."""
+    """Resize every training image to `model.resolution` along each axis; null means no resizing."""
 
     @model_validator(mode="after")
     def _check(self) -> DataConfig:
         named = [k for k in ("datalist", "csv", "train", "phantoms") if getattr(self, k)]
         if len(named) > 1:
-            raise ValueError(f"name one source of cases, got {' and '.join(named)}")
+            raise ValueError(f"give one source of volumes, got {' and '.join(named)}")
         if self.val and not self.train:
-            raise ValueError("val needs train beside it")
+            raise ValueError("val needs train as well")
         if self.val and self.val_share:
-            raise ValueError("val and val_share both choose validation cases, name one of them")
+            raise ValueError("val and val_share both choose validation volumes; give one of them")
         if self.val_share and not set(named) & {"datalist", "csv", "train"}:
-            raise ValueError("val_share splits files, and phantoms are counted by phantoms.val")
+            raise ValueError("val_share has no effect on phantoms; set phantoms.val")
         if self.patient_pattern is not None:
             _check_pattern(self.patient_pattern)
         return self
@@ -126,4 +127,6 @@ def _check_pattern(pattern: str) -> None:
     try:
         re.compile(pattern)
     except re.error as error:
-        raise ValueError(f"patient_pattern {pattern!r} is no regular expression: {error}") from None
+        raise ValueError(
+            f"patient_pattern {pattern!r} is not a regular expression: {error}"
+        ) from None

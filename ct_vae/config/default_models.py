@@ -1,4 +1,4 @@
-"""Models that ship with the package, found by their name wherever a model folder is taken."""
+"""Default models of the package, which commands accept by name."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ _FOLDER = Path(__file__).parents[1] / "weights"
 
 
 def default_models() -> tuple[str, ...]:
-    """Names of the models in this installation, in alphabetical order."""
+    """Return the names of the default models in this installation, in alphabetical order."""
     if not _FOLDER.is_dir():
         return ()
     return tuple(sorted(p.name for p in _FOLDER.iterdir() if (p / "config.json").is_file()))
 
 
 def find_model(model: str | Path) -> Path:
-    """Folder of a model that is given by a path or by the name of a default model.
+    """Return the folder of a model given by its path or by the name of a default model.
 
-    Text that is the name of a default model means that model, even where the working directory has
-    a folder of that name, which ``./NAME`` means. A `Path` object, which drops the ``./``, means
-    the folder if there is one.
+    A string equal to the name of a default model refers to that model, even if the working
+    directory has a folder of the same name; write ``./NAME`` for the folder. A `Path` object, which
+    drops the ``./``, refers to the folder if it exists.
 
     Args:
         model: A model folder or run folder, a weights file, or a name such as ``ct-f4``.
 
     Raises:
-        WeightsError: If nothing exists at a path that looks like a name, with the names there are.
+        WeightsError: If ``model`` looks like a name but is neither a default model nor a folder.
     """
     text = os.fspath(model)
     names = default_models()

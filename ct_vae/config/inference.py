@@ -1,4 +1,4 @@
-"""Section ``inference``: how whole volumes go through the model."""
+"""Section ``inference``: tiling and memory of encoding and decoding."""
 
 from __future__ import annotations
 
@@ -15,17 +15,20 @@ def _renamed(value: Any) -> Any:
 
 
 class InferenceConfig(Section):
-    """Defaults of encode and decode; the command line overrides them."""
+    """Default options of encoding and decoding; the command line overrides them."""
 
     tiling: Annotated[Literal["exact", "blend", "whole"], BeforeValidator(_renamed)] = "exact"
-    """``exact`` streams a volume in slabs with the result of the whole; ``whole`` takes it at once;
-    ``blend`` takes overlapping tiles and blends them, for weights published with that."""
+    """Method for large volumes: `exact` streams slabs and gives the same result as the whole
+    volume; `whole` runs the whole volume at once; `blend` averages overlapping tiles, for published
+    weights that were used that way."""
 
     tile: Annotated[int, Field(gt=0)] = 96
-    """Side of a tile in voxels, rounded up to a multiple of the factor."""
+    """Tile size in voxels per axis for `blend`, rounded up to a multiple of the downsampling
+    factor."""
 
     overlap: Annotated[float, Field(ge=0, lt=1)] = 0.25
-    """Share of a tile that it has in common with the next one."""
+    """Fraction of a tile that overlaps the next one, for `blend`."""
 
     max_memory_gb: Annotated[float, Field(gt=0)] | None = None
-    """Bound for the process, or for the GPU; null means three fifths of what is free."""
+    """Memory limit in GB, of the GPU or (on the CPU) of the process; null means 60 % of the free
+    memory."""

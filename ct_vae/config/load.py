@@ -1,4 +1,4 @@
-"""Reading a configuration file, with messages that name the JSON path and the likely key."""
+"""Reading of configuration files, with errors that name the JSON path and suggest a key."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from ct_vae.config.run import RunConfig
 from ct_vae.errors import ConfigError
 
-# As they stand in the location of an error.
+# Type names as they occur in the location of a pydantic error.
 _TYPES = {"constrained-int", "int", "float", "str", "bool", "none"}
 
 
@@ -25,10 +25,10 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
 
     Args:
         path: JSON file.
-        overrides: Assignments such as ``training.lr=2e-4``; the value is JSON, or else a string.
+        overrides: Assignments such as ``training.lr=2e-4``. A value that is not JSON is a string.
 
     Raises:
-        ConfigError: If the file cannot be read, or with every key that is wrong.
+        ConfigError: If the file cannot be read or is invalid; it lists every invalid key.
     """
     tree = read_json(path)
     for assignment in overrides:
@@ -37,7 +37,15 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
 
 
 def parse_config(tree: dict[str, Any], where: str) -> RunConfig:
-    """Check a configuration that has been read already; ``where`` names it in messages."""
+    """Validate a configuration read from JSON.
+
+    Args:
+        tree: Content of the file.
+        where: Name of the file in error messages.
+
+    Raises:
+        ConfigError: If a key is unknown or a value is invalid.
+    """
     try:
         # Strict mode takes lists for tuples only when the source is JSON.
         return RunConfig.model_validate_json(json.dumps(tree))
@@ -46,10 +54,10 @@ def parse_config(tree: dict[str, Any], where: str) -> RunConfig:
 
 
 def read_json(path: str | Path) -> dict[str, Any]:
-    """Read a JSON object, refusing doubled keys, NaN and infinities.
+    """Read a JSON object; duplicate keys, NaN and infinities are errors.
 
     Raises:
-        ConfigError: With line and column of what is wrong.
+        ConfigError: If the file cannot be read, or is not a valid JSON object.
     """
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
@@ -71,10 +79,10 @@ def read_json(path: str | Path) -> dict[str, Any]:
 
 
 def describe(error: ValidationError, root: type[BaseModel], where: str) -> str:
-    """Every problem of a failed validation on one line, each with its JSON path."""
+    """Format all errors of a failed validation on one line, each with its JSON path."""
     fields: dict[tuple[str | int, ...], list[Any]] = {}
     for item in error.errors(include_url=False):
-        # A key that is not known may be called like a type.
+        # An unknown key may have the name of a type.
         unknown = item["type"] == "extra_forbidden"
         field = item["loc"] if unknown else _before_branches(item["loc"])
         fields.setdefault(field, []).append(item)
@@ -85,12 +93,12 @@ def describe(error: ValidationError, root: type[BaseModel], where: str) -> str:
 
 
 def _problem(items: Sequence[Any], root: type[BaseModel]) -> str:
-    """One problem, of which a field of several types has one item for each type."""
+    """Format one problem; a field with several types has one item per type."""
     if items[0]["type"] == "extra_forbidden":
         loc = items[0]["loc"]
         return f"{json_path(loc)} is not a known key{_suggestion(loc, root)}"
     places = [tuple(part for part in item["loc"] if not _is_branch(part)) for item in items]
-    # The type that was meant is the one that got furthest.
+    # The deepest location belongs to the type that the user most likely meant.
     loc = max(places, key=len)
     closest = [item for item, place in zip(items, places, strict=True) if len(place) == len(loc)]
     path = json_path(loc)
@@ -111,17 +119,17 @@ def _message(text: str) -> str:
 
 
 def _before_branches(loc: tuple[str | int, ...]) -> tuple[str | int, ...]:
-    """The part of a location before the types that a field of several types was tried as."""
+    """Return the part of a location before the types of a union field."""
     return tuple(itertools.takewhile(lambda part: not _is_branch(part), loc))
 
 
 def _is_branch(part: str | int) -> bool:
-    """Return whether a part of a location is a type, such as ``tuple[int, ...]``, and no key."""
+    """Return True if a part of a location is a type such as ``int``, not a key."""
     return isinstance(part, str) and (part in _TYPES or "[" in part)
 
 
 def json_path(loc: Sequence[str | int]) -> str:
-    """Write a location as ``training.betas[1]``."""
+    """Format a location as a path such as ``training.betas[1]``."""
     path = ""
     for part in loc:
         path += f"[{part}]" if isinstance(part, int) else f".{part}"
@@ -137,8 +145,8 @@ def _suggestion(loc: tuple[str | int, ...], root: type[BaseModel]) -> str:
     for name, field in root.model_fields.items():
         section = _as_section(field.annotation)
         if section and key in _keys(section):
-            return f", it belongs into section {name!r}"
-    return f", known here: {', '.join(_keys(here))}" if here else ""
+            return f", it belongs to section {name!r}"
+    return f", known keys: {', '.join(_keys(here))}" if here else ""
 
 
 def _section_at(root: type[BaseModel], loc: Sequence[str | int]) -> type[BaseModel] | None:
@@ -187,9 +195,9 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(tree) < len(pairs):
         names = [name for name, _ in pairs]
         double = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"key {double!r} stands twice")
+        raise ValueError(f"key {double!r} occurs twice")
     return tree
 
 
 def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not a number that a configuration may hold")
+    raise ValueError(f"{name} is not allowed in a configuration")

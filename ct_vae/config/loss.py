@@ -1,4 +1,4 @@
-"""What training minimises: loss keys of section ``training``."""
+"""Losses and their weights: a part of section ``training``."""
 
 from __future__ import annotations
 
@@ -18,107 +18,115 @@ PositiveInt = Annotated[int, Field(gt=0)]
 Samples = Annotated[int, Field(ge=0)]
 ReconType = Literal["l1", "mse", "charbonnier", "bce", "bce_focal"]
 AdversarialLoss = Literal["hinge", "least_squares", "non_saturating"]
-# Reconstruction losses that compare logits with shares.
+# Reconstruction losses on logits, for targets in [0, 1].
 LOGIT_LOSSES = ("bce", "bce_focal")
 # The perceptual network halves the sides of a slice four times.
 SHORTEST_SLICE = 16
 
 
 class ObjectiveConfig(Section):
-    """Losses and their weights; a term of weight 0 is not computed."""
+    """Losses and their weights; a loss with weight 0 is not computed."""
 
     recon_type: ReconType = "l1"
-    """Reconstruction loss, a mean over voxels in model units; `bce` and `bce_focal` are for a
-    `model_range` of [0, 1]."""
+    """Reconstruction loss, averaged over voxels in model units; `bce` and `bce_focal` need a
+    `preprocess.model_range` of [0, 1]."""
 
     focal_gamma: NotNegative = 2.0
-    """How much less `bce_focal` heeds voxels that are nearly right; 0 makes it `bce`."""
+    """Focusing parameter of `bce_focal`: larger values down-weight voxels that are already well
+    reconstructed; 0 is the same as `bce`."""
 
     charbonnier_eps: Annotated[float, Field(gt=0)] = 1e-3
-    """Error in model units below which `charbonnier` is about quadratic, above it about linear."""
+    """Error, in model units, at which `charbonnier` changes from about quadratic to about
+    linear."""
 
     window_weights: dict[str, NotNegative] = Field(default_factory=dict)
-    """Weights of errors within HU windows by name, such as ``{"lung": 0.5, "kidney:300/80": 1}``.
-    """
+    """Weights of additional reconstruction losses inside HU windows, by name or name:width/level,
+    such as `{"lung": 0.5, "kidney:300/80": 1}`."""
 
     gradient_weight: NotNegative = 0.0
-    """Weight of the mean error of differences between neighbouring voxels."""
+    """Weight of the gradient loss, the mean error of finite differences between neighboring
+    voxels."""
 
     kl_weight: NotNegative = 1e-4
-    """Weight of the KL term; ignored with codes."""
+    """Weight of the KL loss; ignored by `vq` and `magvit`."""
 
     kl_reduction: Literal["mean", "sum"] = "mean"
-    """Mean per latent element, or sum over the elements of a sample, for weights of others."""
+    """Reduction of the KL loss over the latent elements of a sample: `mean`, or `sum` as in other
+    projects, whose KL weights then carry over."""
 
     kl_anneal_samples: Samples = 0
-    """Samples over which the weight of the KL term rises from zero."""
+    """Number of samples over which the weight of the KL loss rises linearly from 0."""
 
     commitment_weight: NotNegative = 0.25
-    """Weight of the distance between latents and their codes; ignored by `kl`."""
+    """Weight of the commitment loss between latents and their codes; ignored by `kl`."""
 
     entropy_weight: NotNegative = 0.1
-    """Weight of the entropy term of a lookup-free quantiser; ignored by all others."""
+    """Weight of the entropy loss of the quantizer `lfq`; ignored by all others."""
 
     perceptual_weight: NotNegative = 0.0
-    """Weight of the distance between features of slices; needs `perceptual_weights_path`."""
+    """Weight of the perceptual loss on slices; needs `perceptual_weights_path`."""
 
     perceptual_weights_path: str | None = None
-    """Local file with the convolutions of VGG-16, safetensors or a PyTorch state dict; linear
-    layers of LPIPS are used where the file holds them."""
+    """Path of VGG-16 weights, a safetensors file or PyTorch state dict. The linear layers of LPIPS
+    are used if the file contains them."""
 
     perceptual_share: Annotated[float, Field(gt=0, le=1)] = 0.2
-    """Share of the slices along each axis that the perceptual term sees."""
+    """Fraction of the slices along each axis for which the perceptual loss is computed."""
 
     adversarial_weight: NotNegative = 0.0
-    """Weight of the term that a discriminator gives; 0 means that there is none."""
+    """Weight of the adversarial loss; 0 means no discriminator."""
 
     adversarial_loss: AdversarialLoss = "hinge"
-    """Game that the discriminator plays."""
+    """Type of adversarial loss."""
 
     adversarial_start_samples: Samples = 15_000
-    """Samples before the discriminator begins, best a tenth to a fifth of the run."""
+    """Number of samples after which adversarial training starts, typically 10 to 20 % of the
+    run."""
 
     adversarial_ramp_samples: Samples = 5_000
-    """Samples after the start over which the generator's terms rise from zero."""
+    """Number of samples after the start over which the generator's adversarial weights rise from
+    0."""
 
     adversarial_adaptive: bool = True
-    """Whether the weight is multiplied by the ratio of the gradients of reconstruction and
-    adversary at the last layer."""
+    """Multiply the adversarial weight by the ratio of the gradient norms of the reconstruction loss
+    and the adversarial loss at the last layer (adaptive weight of VQGAN)."""
 
     adversarial_adaptive_limit: Annotated[float, Field(gt=0)] = 10.0
-    """Largest ratio."""
+    """Maximum of the adaptive weight ratio."""
 
     feature_matching_weight: NotNegative = 0.0
-    """Weight of the mean difference of the discriminator's features."""
+    """Weight of the feature matching loss, the mean difference of discriminator features."""
 
     r1_weight: NotNegative = 0.0
-    """Cost of the discriminator's slope at real images."""
+    """Weight of the R1 penalty, the squared gradient of the discriminator at real images."""
 
     r1_every: PositiveInt = 16
-    """Steps of the discriminator from one look at its slope to the next, which weighs as much."""
+    """Number of discriminator steps between R1 penalties; the weight is multiplied by it."""
 
     lecam_weight: NotNegative = 0.0
-    """Weight that keeps verdicts near their moving averages."""
+    """Weight of the LeCam regularization, which keeps discriminator outputs near their moving
+    averages."""
 
     discriminator_ch: PositiveInt = 64
-    """Channels of the discriminator's first convolution."""
+    """Number of channels of the discriminator's first convolution."""
 
     discriminator_levels: PositiveInt = 3
-    """Halvings of the discriminator."""
+    """Number of downsampling layers of the discriminator."""
 
     discriminator_norm: Literal["group", "instance"] = "group"
-    """Normalisation of the discriminator."""
+    """Type of normalization in the discriminator."""
 
     @property
     def windows(self) -> dict[Window, float]:
-        """Weights of the windows that have one above 0."""
+        """Windows with a weight above 0, and their weights."""
         return {parse_window(text): w for text, w in self.window_weights.items() if w > 0}
 
     def check_units(self, preprocess: PreprocessConfig, output_activation: str | None) -> None:
-        """Refuse losses that have nothing to say in the model's units.
+        """Check that the losses fit the range of model units and HU.
 
         Raises:
-            ValueError: If shares are asked of another range, or for a window that is clipped away.
+            ValueError: If a loss on logits is used with a model range other than [0, 1], or a
+                window lies outside the HU range of the model.
         """
         on_logits = self.recon_type in LOGIT_LOSSES
         low, high = preprocess.model_range
@@ -138,14 +146,14 @@ class ObjectiveConfig(Section):
                 )
 
     def check_patch(self, patch: tuple[int, ...], strides: tuple[tuple[int, ...], ...]) -> None:
-        """Refuse networks that a training patch is too small for.
+        """Check that training patches are large enough for the networks.
 
         Args:
-            patch: Its sides.
-            strides: Of the discriminator's levels, for each axis.
+            patch: Size of a patch in voxels along each axis.
+            strides: Strides of the discriminator's levels along each axis.
 
         Raises:
-            ValueError: With the sides that are needed.
+            ValueError: If a patch is too small; the message gives the required size.
         """
         if self.perceptual_weight > 0 and (len(patch) < 2 or min(patch) < SHORTEST_SLICE):
             raise ValueError(
@@ -164,7 +172,9 @@ class ObjectiveConfig(Section):
     @classmethod
     def _check_gamma(cls, gamma: float) -> float:
         if 0 < gamma < 1:
-            raise ValueError(f"focal_gamma is 0 or at least 1, got {gamma}: its slope has no bound")
+            raise ValueError(
+                f"focal_gamma is 0 or at least 1, got {gamma}: its gradient would be unbounded"
+            )
         return gamma
 
     @field_validator("window_weights")
@@ -176,7 +186,7 @@ class ObjectiveConfig(Section):
             raise ValueError(str(error)) from None
         double = sorted({name for name in names if names.count(name) > 1})
         if double:
-            raise ValueError(f"window {double[0]!r} stands twice")
+            raise ValueError(f"window {double[0]!r} occurs twice")
         return weights
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""Section ``model``: the architecture, with numbers that go together."""
+"""Section ``model``: the validated architecture."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from pydantic import model_validator
 from ct_vae.config.architecture import Architecture
 from ct_vae.config.codes import DEFAULT_LEVELS, check_codes, codes_of
 
-# Fields that say nothing about a model of the other kinds.
-_QUANTISED_ONLY = ("quantizer", "levels", "codebook_decay", "normalize_codes")
+# Fields that have no effect on the other model types.
+_QUANTIZED_ONLY = ("quantizer", "levels", "codebook_decay", "normalize_codes")
 _MAGVIT_ONLY = ("causal_axis", "downsample_mode")
 _KL_ONLY = ("stage_2_inputs",)
 _NOT_MAGVIT = ("patch_size", "linear_skip", "refine_channels")
 
 
 class ModelConfig(Architecture):
-    """An architecture that has been checked, and completed by what follows from the kind of codes.
+    """A validated architecture, with the defaults of its quantizer filled in.
 
     Raises:
-        ValidationError: If a number is out of its range or contradicts another.
+        ValidationError: If a value is out of range or contradicts another.
     """
 
     @model_validator(mode="after")
     def _fill(self) -> ModelConfig:
-        """What follows from the kind of codes, so that a resolved configuration shows it."""
+        """Fill in the defaults of the quantizer, so that a resolved configuration contains them."""
         if self.latent_type == "kl":
             return self
         kind = self.quantizer or ("ema" if self.latent_type == "vq" else "fsq")
@@ -52,15 +52,15 @@ class ModelConfig(Architecture):
 
     def _check_kind(self) -> None:
         kl, magvit = self.latent_type == "kl", self.latent_type == "magvit"
-        foreign = (_QUANTISED_ONLY if kl else _KL_ONLY) + (_NOT_MAGVIT if magvit else _MAGVIT_ONLY)
+        foreign = (_QUANTIZED_ONLY if kl else _KL_ONLY) + (_NOT_MAGVIT if magvit else _MAGVIT_ONLY)
         fields = type(self).model_fields
         for name in foreign:
             if getattr(self, name) != fields[name].default:
-                raise ValueError(f"{name} says nothing about latent_type {self.latent_type!r}")
+                raise ValueError(f"{name} has no effect with latent_type {self.latent_type!r}")
         if not kl and self.double_z:
             raise ValueError(f"double_z is for latent_type 'kl', not {self.latent_type!r}")
         if magvit and self.upsample_mode != "nearest":
-            raise ValueError("upsample_mode says nothing about latent_type 'magvit'")
+            raise ValueError("upsample_mode has no effect with latent_type 'magvit'")
         if self.quantizer is not None:
             check_codes(
                 self.quantizer,
@@ -72,7 +72,7 @@ class ModelConfig(Architecture):
         if self.tanh_out and self.output_activation == "sigmoid":
             raise ValueError("tanh_out contradicts output_activation 'sigmoid'")
         if self.norm != "group" and self.norm_groups is not None:
-            raise ValueError(f"norm_groups says nothing about norm {self.norm!r}")
+            raise ValueError(f"norm_groups has no effect with norm {self.norm!r}")
         if self.causal_axis is not None:
             self._check_causal()
 
@@ -87,7 +87,7 @@ class ModelConfig(Architecture):
         if self.z_channels != self.embed_dim:
             raise ValueError(
                 f"linear_skip needs z_channels {self.z_channels} equal to embed_dim "
-                f"{self.embed_dim}: its numbers are those of the latent"
+                f"{self.embed_dim}: its outputs are the channels of the latent"
             )
         if self.latent_type == "kl" and not self.double_z:
             raise ValueError("linear_skip needs double_z true: log-variances are not mixed with it")
@@ -104,16 +104,18 @@ class ModelConfig(Architecture):
 
     def _check_causal(self) -> None:
         if self.causal_axis is not None and self.causal_axis >= self.spatial_dims:
-            raise ValueError(f"causal_axis {self.causal_axis} is none of {self.spatial_dims} axes")
+            raise ValueError(
+                f"causal_axis {self.causal_axis} is not one of the {self.spatial_dims} axes"
+            )
         if self.norm == "group" or self.middle_attends or self.attention_factors:
             raise ValueError(
                 "a model with causal_axis needs norm 'rms' or 'layer', mid_attn false and no "
-                "attn_resolutions: the others let every voxel see all others"
+                "attn_resolutions: group normalization and attention mix all voxels"
             )
         if self.padding_mode in {"reflect", "circular"}:
             raise ValueError(
-                f"padding_mode {self.padding_mode!r} puts later voxels before the first of a "
-                "causal axis; choose 'zeros' or 'replicate'"
+                f"padding_mode {self.padding_mode!r} breaks causality along "
+                "causal_axis; choose 'zeros' or 'replicate'"
             )
 
     def _check_steps(self) -> None:
@@ -145,11 +147,11 @@ class ModelConfig(Architecture):
         if self.resolution % factors[-1]:
             raise ValueError(
                 f"resolution {self.resolution} is not a multiple of the factor {factors[-1]}; it "
-                "is only the side for which sizes are reported, choose any multiple"
+                "is only the size for which feature map sizes are reported, choose any multiple"
             )
 
     def _check_widths(self) -> None:
-        # A resolved configuration holds every key: the default beside down_channels says nothing.
+        # A resolved configuration holds every key, so the default of ch_mult is no contradiction.
         given = self.ch_mult != type(self).model_fields["ch_mult"].default
         if self.down_channels and given and len(self.down_channels) != len(self.ch_mult):
             raise ValueError(

@@ -1,4 +1,4 @@
-"""``config.json`` of a model folder: all that is needed to use the weights beside it."""
+"""``config.json`` of a model folder: everything needed to use its weights."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ class LatentConfig(Section):
     """Statistics of the latent over the training data, before any scaling."""
 
     scaling_factor: Annotated[float, Field(gt=0)]
-    """What ``encode(normalize=True)`` multiplies by: one over the standard deviation."""
+    """Factor applied by ``encode(normalize=True)``: the inverse of the standard deviation."""
 
     mean: tuple[float, ...] | None = None
-    """Mean of each channel; null until training has measured it."""
+    """Mean of each channel; null before it has been measured in training."""
 
     std: tuple[float, ...] | None = None
-    """Standard deviation of each channel; null until training has measured it."""
+    """Standard deviation of each channel; null before it has been measured in training."""
 
     samples: Annotated[int, Field(gt=0)] | None = None
-    """Training patches over which they were measured."""
+    """Number of training patches used for the statistics."""
 
 
 def _as_text(name: Any) -> Any:
-    """Names of files, from which this one often comes, need not be text for Python."""
+    """Replace bytes that are not UTF-8; the name often comes from the name of a file."""
     if not isinstance(name, str):
         return name
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
@@ -54,10 +54,14 @@ class ModelFolderConfig(Section):
 
 
 def parse_model_folder(text: str, where: str) -> ModelFolderConfig:
-    """Check the JSON text of a model's configuration; ``where`` names it in messages.
+    """Validate the JSON text of a model configuration.
+
+    Args:
+        text: Content of ``config.json``.
+        where: Name of the file in error messages.
 
     Raises:
-        WeightsError: If it is damaged, or of a newer format.
+        WeightsError: If the configuration is invalid or of a newer format version.
     """
     try:
         return ModelFolderConfig.model_validate_json(text)

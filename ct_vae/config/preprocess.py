@@ -1,4 +1,4 @@
-"""Section ``preprocess``: how a volume in HU becomes model input."""
+"""Section ``preprocess``: orientation, spacing and intensity range of the model input."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ from ct_vae.config.base import Section
 
 
 class PreprocessConfig(Section):
-    """Orientation, optional resampling, and the map from HU to model units."""
+    """Orientation, optional resampling, and the linear map from HU to model units."""
 
     axcodes: str = Field(default="RAS", pattern="^[RLAPSI]{3}$")
-    """Anatomical directions of the model's index axes."""
+    """Anatomical orientation of the model input, such as `RAS`."""
 
     spacing_mm: tuple[float, float, float] | None = None
-    """Resample to this spacing, in the order of `axcodes`; null keeps the source's own."""
+    """Voxel spacing in mm to resample to, in the order of `axcodes`; null keeps the original
+    spacing."""
 
     window_hu: tuple[float, float] = (-1000.0, 1000.0)
-    """HU that map to the ends of `model_range`; values outside are clipped, the share recorded."""
+    """HU range that is mapped to `model_range`. Values outside are clipped; the clipped fraction is
+    recorded with the latent."""
 
     model_range: tuple[float, float] = (-1.0, 1.0)
-    """Model units of the ends of `window_hu`."""
+    """Range of the model input, to which `window_hu` is mapped."""
 
     @model_validator(mode="after")
     def _check(self) -> PreprocessConfig:
@@ -33,5 +35,5 @@ class PreprocessConfig(Section):
             ("model_range", self.model_range),
         ):
             if not low < high:
-                raise ValueError(f"{name} runs from low to high, got {low}, {high}")
+                raise ValueError(f"{name} must run from low to high, got {low}, {high}")
         return self

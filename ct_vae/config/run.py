@@ -1,4 +1,4 @@
-"""The whole configuration of a run."""
+"""Complete configuration of a training run."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from ct_vae.config.training import TrainingConfig
 
 
 class RunConfig(Section):
-    """One JSON file: data only, without expressions or imports by name."""
+    """Configuration of a training run, read from one JSON file."""
 
     schema_: str | None = Field(default=None, alias="$schema")
     """Location of the JSON Schema, for editors."""
 
     notes: str | list[str] | None = None
-    """Free text for readers of the file."""
+    """Free text; ignored by the program."""
 
     model: ModelConfig = ModelConfig()
     preprocess: PreprocessConfig = PreprocessConfig()
@@ -52,20 +52,20 @@ class RunConfig(Section):
 
     @property
     def patch_size(self) -> tuple[int, ...]:
-        """Sides of a training patch: as configured, or 64 rounded up to the model's factor."""
+        """Size of a training patch: as configured, or 64 rounded up to a multiple of the factor."""
         given = self.training.patch_size
         return given or tuple(-(-64 // f) * f for f in self.model.factor)
 
     @property
     def discriminator_strides(self) -> tuple[tuple[int, ...], ...]:
-        """Strides of the discriminator's levels: those of the model first, 2 where it has none."""
+        """Strides of the discriminator's levels: those of the model, then 2."""
         levels = self.training.discriminator_levels
         halvings = ((2,) * self.model.spatial_dims,) * levels
         return (*self.model.level_strides, *halvings)[:levels]
 
     @property
     def image_size(self) -> tuple[int, ...]:
-        """Sides of a training image: those of a patch, or what it is resized to."""
+        """Size of a training image: that of a patch, or the resolution it is resized to."""
         if self.data.resize_to is None:
             return self.patch_size
         return (self.model.resolution,) * self.model.spatial_dims
@@ -84,7 +84,7 @@ class RunConfig(Section):
             )
 
     def _fill_output(self) -> None:
-        """The output activation that follows from a reconstruction loss on logits."""
+        """Set the output activation that a reconstruction loss on logits needs."""
         kind, given = self.training.recon_type, self.model.output_activation
         if kind not in LOGIT_LOSSES:
             return
@@ -100,8 +100,8 @@ class RunConfig(Section):
     def _check_start(self) -> None:
         if self.training.freeze is not None and self.model.ckpt_path is None:
             raise ValueError(
-                f"training.freeze {self.training.freeze!r} needs model.ckpt_path: weights that "
-                "are not trained have to come from somewhere"
+                f"training.freeze {self.training.freeze!r} needs model.ckpt_path: frozen "
+                "weights must be loaded from a file"
             )
         if self.training.trunk_from is not None and self.model.ckpt_path is not None:
             raise ValueError(
@@ -116,5 +116,5 @@ class RunConfig(Section):
             )
 
     def as_json(self) -> dict[str, Any]:
-        """Every key with its value, as the JSON file would hold it."""
+        """Return every key with its value, as in a JSON file."""
         return self.model_dump(mode="json", by_alias=True, exclude={"schema_"})

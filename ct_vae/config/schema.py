@@ -1,4 +1,4 @@
-"""The JSON Schema of the configuration, for editors and for checks elsewhere."""
+"""JSON Schema of the configuration, for editors and validators."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ct_vae.config.run import RunConfig
 
 
 def schema_text() -> str:
-    """The schema as it is shipped in ``configs/schema.json``."""
+    """Return the text of ``configs/schema.json``."""
     schema = RunConfig.model_json_schema(by_alias=True)
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     return json.dumps(schema, indent=2) + "\n"

@@ -1,4 +1,4 @@
-"""Section ``training``: objective, optimiser, and the clock of a run."""
+"""Section ``training``: losses, optimizer, schedule and output of a run."""
 
 from __future__ import annotations
 
@@ -17,44 +17,46 @@ _VALIDATION_METRIC = re.compile(r"val_(rmse_hu|psnr_db|ssim)_(full|soft_tissue)"
 
 
 class TrainingConfig(ObjectiveConfig):
-    """Every duration is counted in samples seen, the one clock of a run."""
+    """Options of training; all durations and intervals are in samples (patches seen)."""
 
     output_dir: str | None = None
-    """Run folder; null means ``runs/<name of the configuration>``."""
+    """Folder of the run; null means `runs/<name of the configuration>`."""
 
     seed: Annotated[int, Field(ge=0)] = 0
-    """Seed of initial weights, patches and posterior noise."""
+    """Random seed of initial weights, patches, augmentation and posterior noise."""
 
     samples: PositiveInt = 100_000
-    """Length of the run."""
+    """Total number of training samples."""
 
     stop_after: PositiveInt | None = None
-    """Samples after which the run ends, though learning rate and data are laid out for all of
-    `samples`; null means that it ends with them."""
+    """Number of samples after which the run ends early; the learning rate schedule and the data
+    order are still those of `samples`. null means no early end."""
 
     batch_size: PositiveInt = 2
-    """Patches per step, of all ranks together."""
+    """Total batch size over all ranks, in patches."""
 
     micro_batch_size: PositiveInt | None = None
-    """Most patches that go through a network at once, the rest waits its turn; null means all that
-    a rank has. It changes memory and time, and results only as far as a term looks at a batch."""
+    """Maximum number of patches per forward pass; gradients are accumulated over the batch. null
+    means the whole batch of a rank. It changes memory and time; results change only through losses
+    that use batch statistics."""
 
     workers: Annotated[int, Field(ge=0)] = 0
-    """Processes per rank that prepare patches; 0 does it in the process that trains. Results do not
+    """Number of data loading processes per rank; 0 loads data in the main process. Results do not
     depend on it."""
 
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """Numbers in which networks compute; `auto` is bf16 on GPUs that have it, else fp32. Losses,
-    weights and moments are float32 in any case."""
+    """Precision of the networks; `auto` is bf16 on GPUs that support it, else fp32. Losses, weights
+    and optimizer state are always float32."""
 
     patch_size: Annotated[tuple[PositiveInt, ...], Field(min_length=1, max_length=3)] | None = None
-    """Sides of a training patch in voxels, multiples of the model's factor; null means about 64."""
+    """Size of a training patch in voxels along each axis, multiples of the downsampling factor;
+    null means 64, rounded up to a multiple."""
 
     foreground_share: Share = 0.8
-    """Share of patches that are centred on a voxel of the body."""
+    """Fraction of patches that are centered on a voxel inside the body."""
 
     reg_type: Literal["kl", "vq"] | None = None
-    """Follows from ``model.latent_type``; a contradiction is refused."""
+    """Type of regularization; determined by `model.latent_type`, any other value is an error."""
 
     trunk_from: str | None = None
     """Model whose residual blocks, and first convolution of the encoder, are taken to begin with,
@@ -62,72 +64,72 @@ class TrainingConfig(ObjectiveConfig):
     models of several rates grow from one."""
 
     freeze: Literal["encoder"] | None = None
-    """Part of the model that keeps the weights of ``model.ckpt_path``: with `encoder` only the
-    decoder is trained, and latents made before stay valid."""
+    """Part of the model that is not trained and keeps the weights of `model.ckpt_path`. With
+    `encoder` only the decoder is trained, and existing latents stay valid."""
 
     lr: Annotated[float, Field(gt=0)] = 1e-4
-    """Highest learning rate of AdamW."""
+    """Peak learning rate of AdamW."""
 
     betas: tuple[Decay, Decay] = (0.9, 0.99)
-    """Decay of AdamW's moments."""
+    """Decay rates of the first and second moments of AdamW."""
 
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    """Decoupled weight decay of AdamW."""
+    """Weight decay of AdamW."""
 
     discriminator_lr: Annotated[float, Field(gt=0)] | None = None
-    """Highest learning rate of the discriminator; null means `lr`."""
+    """Peak learning rate of the discriminator; defaults to `lr`."""
 
     schedule: Literal["constant", "cosine", "step", "exponential", "wsd"] = "cosine"
-    """Learning rate after warm-up: constant, a half cosine down to a hundredth of `lr`, times
-    `lr_decay` at once (`step`) or little by little (`exponential`) every `lr_decay_samples`, or
-    constant with the half cosine over the last `lr_decay_samples` (`wsd`, warm-up-stable-decay)."""
+    """Learning rate schedule after warm-up: `constant`; `cosine` decays to 1 % of `lr`; `step` and
+    `exponential` multiply by `lr_decay` every `lr_decay_samples`, at once or gradually; `wsd`
+    (warm-up, stable, decay) is constant, then a cosine over the last `lr_decay_samples`."""
 
     lr_decay: Annotated[float, Field(gt=0, le=1)] = 0.5
-    """Factor of the schedules `step` and `exponential`."""
+    """Decay factor of the schedules `step` and `exponential`."""
 
     lr_decay_samples: PositiveInt = 20_000
-    """Samples over which `lr_decay` acts once; with `wsd`, length of the final decay."""
+    """Number of samples per decay by `lr_decay`; with `wsd`, length of the final decay."""
 
     warmup_samples: Annotated[int, Field(ge=0)] = 1_000
-    """Samples over which the learning rate rises from zero."""
+    """Number of samples over which the learning rate rises linearly from 0."""
 
     grad_clip: Annotated[float, Field(gt=0)] | None = 1.0
-    """Largest norm of the gradient; null leaves it alone."""
+    """Maximum gradient norm; null means no clipping."""
 
     ema_samples: Annotated[int, Field(ge=0)] = 2_000
-    """Half-life in samples of the averaged weights, which are validated and saved, at most a
-    twentieth of the samples seen; 0 saves the weights as they are."""
+    """Half-life, in samples, of the exponential moving average (EMA) of the weights, which is
+    validated and saved; limited to 5 % of the samples seen. 0 disables the average."""
 
     ema_decay: Decay | None = None
-    """Decay per step of the averaged weights, in place of `ema_samples`; kept for older files."""
+    """Decay of the weight average per step; replaces `ema_samples`. Kept for older files."""
 
     log_every: PositiveInt = 200
-    """Samples between lines of ``metrics.jsonl``."""
+    """Number of samples between lines of `metrics.jsonl`."""
 
     save_every: PositiveInt = 20_000
-    """Samples between validations, each followed by saving the model."""
+    """Number of samples between validations; the model is saved after each."""
 
     checkpoint_every: PositiveInt | None = None
-    """Samples between states from which a run can be resumed; null means as often as `save_every`.
-    """
+    """Number of samples between checkpoints for resuming; defaults to `save_every`."""
 
     best_by: str = "val_rmse_hu_full"
-    """Validation metric by which the best model is chosen; lower is better, but for `val_psnr_...`
-    and `val_ssim_...`."""
+    """Validation metric that selects the best model. Lower is better, except for `val_psnr_...` and
+    `val_ssim_...`."""
 
     patience: PositiveInt | None = None
-    """Validations in a row without a better `best_by` after which the run ends; null means never.
-    """
+    """Number of consecutive validations without improvement of `best_by` after which training
+    stops; null disables early stopping."""
 
     most_skipped: PositiveInt = 10
-    """Steps in a row that may be left out for not being finite before the run stops."""
+    """Maximum number of consecutive steps skipped because of non-finite gradients; after more, the
+    run stops with an error."""
 
     tracker: str | None = None
-    """Where metrics go besides ``metrics.jsonl``, such as ``tensorboard``."""
+    """Experiment tracker that receives the metrics as well, such as `tensorboard`."""
 
     @property
     def ema_halflife(self) -> int:
-        """Half-life in samples of the averaged weights; 0 means that nothing is averaged."""
+        """Half-life of the weight average in samples; 0 means no average."""
         if self.ema_decay is None:
             return self.ema_samples
         if self.ema_decay == 0:
@@ -140,7 +142,7 @@ class TrainingConfig(ObjectiveConfig):
             raise ValueError(f"batch_size {self.batch_size} exceeds samples {self.samples}")
         if not _VALIDATION_METRIC.fullmatch(self.best_by):
             raise ValueError(
-                f"best_by {self.best_by!r} is no metric of validation, such as val_rmse_hu_full, "
+                f"best_by {self.best_by!r} is not a validation metric such as val_rmse_hu_full, "
                 "val_psnr_db_soft_tissue or val_ssim_full"
             )
         return self

@@ -1,4 +1,4 @@
-"""Display windows of clinical CT: the ranges of Hounsfield units in which errors are judged."""
+"""Clinical CT windows: the HU ranges in which errors are measured."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from ct_vae.errors import ConfigError
 
 @dataclass(frozen=True)
 class Window:
-    """A range of HU, as radiologists name it.
+    """A CT window: a range of HU given by its width and level.
 
     Attributes:
-        name: What it shows.
-        width: Its extent in HU, which is the data range of its PSNR.
-        level: Its middle in HU.
+        name: Name of the window, such as ``lung``.
+        width: Width in HU; also the data range of PSNR and SSIM.
+        level: Center in HU.
     """
 
     name: str
@@ -24,12 +24,12 @@ class Window:
 
     @property
     def low(self) -> float:
-        """Lowest HU that is told from black."""
+        """Lower end of the window in HU."""
         return self.level - self.width / 2
 
     @property
     def high(self) -> float:
-        """Highest HU that is told from white."""
+        """Upper end of the window in HU."""
         return self.level + self.width / 2
 
 
@@ -52,10 +52,10 @@ WINDOWS = {
 
 
 def parse_window(text: str) -> Window:
-    """Read the name of a window in `WINDOWS`, or ``name:width/level`` in HU.
+    """Parse the name of a window in `WINDOWS`, or ``name:width/level`` in HU.
 
     Raises:
-        ConfigError: If the text is neither.
+        ConfigError: If the text is neither of them.
     """
     key = text.strip().lower().replace(" ", "_").replace("-", "_")
     if key in WINDOWS:

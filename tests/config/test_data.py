@@ -7,13 +7,13 @@ from ct_vae.errors import ConfigError
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        ({"datalist": "a.json", "csv": "b.csv"}, "name one source of cases, got datalist and csv"),
-        ({"csv": "b.csv", "phantoms": {}}, "name one source of cases"),
-        ({"val": ["a"]}, "val needs train beside it"),
+        ({"datalist": "a.json", "csv": "b.csv"}, "give one source of volumes, got datalist and csv"),
+        ({"csv": "b.csv", "phantoms": {}}, "give one source of volumes"),
+        ({"val": ["a"]}, "val needs train as well"),
         ({"train": ["a"], "val": ["b"], "val_share": 0.1}, "val and val_share both"),
-        ({"val_share": 0.1}, "val_share splits files"),
+        ({"val_share": 0.1}, "val_share has no effect on phantoms"),
         ({"train": ["a"], "val_share": 1.0}, "less than 1"),
-        ({"train": ["a"], "patient_pattern": "("}, "no regular expression"),
+        ({"train": ["a"], "patient_pattern": "("}, "not a regular expression"),
         ({"augment": {"flip": [0.5, 0.5]}}, "data.augment.flip"),
         ({"augment": {"flip": [0.5, 0.5, 1.5]}}, "data.augment.flip[2]"),
         ({"augment": {"rotate_degrees": 90}}, "less than or equal to 45"),

@@ -48,7 +48,7 @@ def test_windows_are_named_or_described_and_count_only_with_a_weight():
         ({"focal_gamma": -1}, "greater than or equal to 0"),
         ({"window_weights": {"lungs": 1}}, "'lungs' is not a window; give one of full, lung"),
         ({"window_weights": {"lung": -1}}, "greater than or equal to 0"),
-        ({"window_weights": {"lung": 1, "Lung": 2}}, "window 'lung' stands twice"),
+        ({"window_weights": {"lung": 1, "Lung": 2}}, "window 'lung' occurs twice"),
         ({"window_weights": {"lung": "much"}}, "valid number"),
         ({"kl_reduction": "max"}, "'mean' or 'sum'"),
         ({"kl_anneal_samples": -1}, "greater than or equal to 0"),

@@ -132,16 +132,16 @@ def test_what_follows_from_the_codes_is_filled_in(numbers, expected):
 @pytest.mark.parametrize(
     ("numbers", "message"),
     [
-        ({"quantizer": "ema"}, "quantizer says nothing about latent_type 'kl'"),
+        ({"quantizer": "ema"}, "quantizer has no effect with latent_type 'kl'"),
         (
             {"latent_type": "vq", "causal_axis": 2},
-            "causal_axis says nothing about latent_type 'vq'",
+            "causal_axis has no effect with latent_type 'vq'",
         ),
         ({"latent_type": "vq", "double_z": True}, "double_z is for latent_type 'kl'"),
-        ({"latent_type": "vq", "levels": [4, 4]}, "levels say nothing about quantizer 'ema'"),
+        ({"latent_type": "vq", "levels": [4, 4]}, "levels have no effect with quantizer 'ema'"),
         (
             {"latent_type": "magvit", "codebook_size": 512},
-            "codebook_size 512 contradicts quantizer 'fsq', from which 64000 follows",
+            "codebook_size 512 contradicts quantizer 'fsq', which has 64000 codes",
         ),
         ({"latent_type": "magvit", "embed_dim": 4}, "embed_dim 4 contradicts 6 levels"),
         (
@@ -158,10 +158,10 @@ def test_what_follows_from_the_codes_is_filled_in(numbers, expected):
         ({"levels": []}, "at least 1 item"),
         (
             {"latent_type": "vq", "quantizer": "lfq", "normalize_codes": True},
-            "normalize_codes says",
+            "normalize_codes has no effect",
         ),
-        ({"latent_type": "vq", "quantizer": "lfq", "codebook_size": 8}, "from which 65536 follows"),
-        ({"norm": "rms", "norm_groups": 4}, "norm_groups says nothing about norm 'rms'"),
+        ({"latent_type": "vq", "quantizer": "lfq", "codebook_size": 8}, "which has 65536 codes"),
+        ({"norm": "rms", "norm_groups": 4}, "norm_groups has no effect with norm 'rms'"),
         ({"strides": [2, 2]}, "strides has 2 steps, 4 levels need 3"),
         ({"strides": [2, [2, 1], 2]}, "for each of 3 axes"),
         ({"strides": [2, 1, 2]}, "not all of them 1"),
@@ -175,7 +175,7 @@ def test_what_follows_from_the_codes_is_filled_in(numbers, expected):
                 "mid_attn": False,
                 "spatial_dims": 2,
             },
-            "causal_axis 2 is none of 2 axes",
+            "causal_axis 2 is not one of the 2 axes",
         ),
     ],
 )

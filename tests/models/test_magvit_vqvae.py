@@ -98,7 +98,7 @@ def test_at_first_it_upsamples_like_the_nearest_voxel():
             "causal_axis: Input should be less than or equal to 2",
         ),
         ({"downsample_mode": "max"}, "downsample_mode: Input should be 'conv' or 'blur'"),
-        ({"upsample_mode": "linear"}, "upsample_mode says nothing about latent_type 'magvit'"),
+        ({"upsample_mode": "linear"}, "upsample_mode has no effect with latent_type 'magvit'"),
         ({"double_z": True}, "double_z is for latent_type 'kl'"),
         ({"codebook_size": 512}, "codebook_size 512 contradicts quantizer 'fsq'"),
     ],

@@ -98,8 +98,8 @@ def test_width_and_number_of_codes_follow_from_the_quantiser(numbers, expected):
     ("numbers", "message"),
     [
         ({"quantizer": "pq"}, "quantizer: Input should be 'ema', 'fsq' or 'lfq'"),
-        ({"levels": (5, 5)}, "levels say nothing about quantizer 'ema'"),
-        ({"quantizer": "fsq", "normalize_codes": True}, "normalize_codes says nothing"),
+        ({"levels": (5, 5)}, "levels have no effect with quantizer 'ema'"),
+        ({"quantizer": "fsq", "normalize_codes": True}, "normalize_codes has no effect"),
         ({"quantizer": "fsq", "embed_dim": 8}, "embed_dim 8 contradicts 6 levels"),
         ({"quantizer": "fsq", "codebook_size": 8}, "codebook_size 8 contradicts quantizer 'fsq'"),
         ({"quantizer": "lfq", "codebook_size": 8}, "codebook_size 8 contradicts quantizer 'lfq'"),

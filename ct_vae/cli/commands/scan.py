@@ -108,7 +108,7 @@ def _pattern(patient: str | None) -> re.Pattern[str] | None:
     try:
         return None if patient is None else re.compile(patient)
     except re.error as error:
-        raise ConfigError(f"--patient {patient!r} is no regular expression: {error}") from error
+        raise ConfigError(f"--patient {patient!r} is not a regular expression: {error}") from error
 
 
 def _take_stock(

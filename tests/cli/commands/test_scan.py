@@ -172,7 +172,7 @@ def test_a_pattern_takes_the_patient_from_the_path(here):
     names = images("out.json", "training", "validation", "test")
     assert names == {"in/siteA_7_x.nii", "in/siteB_7_y.nii"}
     code, text = call("scan", "in", "--patient", "(")
-    assert (code, "no regular expression" in text) == (2, True)
+    assert (code, "not a regular expression" in text) == (2, True)
 
 
 def test_options_of_reading_apply_and_are_noted(here):
