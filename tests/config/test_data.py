@@ -7,7 +7,10 @@ from ct_vae.errors import ConfigError
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        ({"datalist": "a.json", "csv": "b.csv"}, "give one source of volumes, got datalist and csv"),
+        (
+            {"datalist": "a.json", "csv": "b.csv"},
+            "give one source of volumes, got datalist and csv",
+        ),
         ({"csv": "b.csv", "phantoms": {}}, "give one source of volumes"),
         ({"val": ["a"]}, "val needs train as well"),
         ({"train": ["a"], "val": ["b"], "val_share": 0.1}, "val and val_share both"),
