@@ -1,4 +1,4 @@
-"""The place of a voxel array in the patient: its shape and the affine from indices to RAS+ mm."""
+"""Shape and affine of a voxel array: the map from indices to RAS+ positions in mm."""
 
 from __future__ import annotations
 
@@ -27,17 +27,18 @@ _LPS_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """A regular three-dimensional lattice of points in patient space.
+    """Regular three-dimensional grid of points in patient space.
 
-    A point with indices ``(i, j, k)`` lies at ``affine @ (i, j, k, 1)`` in millimetres, with axes
-    running to the patient's right, anterior and superior side (RAS+). Indices name voxel centres.
+    The point with indices ``(i, j, k)`` is at ``affine @ (i, j, k, 1)`` in millimeters, with axes
+    pointing to the patient's right, anterior and superior side (RAS+). Indices refer to voxel
+    centers.
 
     Attributes:
         shape: Number of points along each index axis, all positive.
         affine: Read-only ``(4, 4)`` float64 matrix, finite and invertible, last row ``0 0 0 1``.
 
     Raises:
-        InputError: If shape or affine do not describe such a lattice.
+        InputError: If the shape or the affine is invalid.
     """
 
     shape: Triple
@@ -46,7 +47,7 @@ class Grid:
     def __post_init__(self) -> None:
         shape = tuple(int(n) for n in self.shape)
         if len(shape) != 3 or min(shape) < 1:
-            raise InputError(f"a grid needs three positive sides, got {shape}")
+            raise InputError(f"the shape of a grid is three positive integers, got {shape}")
         affine = np.array(self.affine, dtype=np.float64)
         _check_affine(affine)
         affine.setflags(write=False)
@@ -54,7 +55,7 @@ class Grid:
         object.__setattr__(self, "affine", affine)
 
     def __eq__(self, other: object) -> bool:
-        """Whether both grids have the same shape and bit for bit the same affine."""
+        """Return true if both grids have the same shape and exactly the same affine."""
         if not isinstance(other, Grid):
             return NotImplemented
         return self.shape == other.shape and np.array_equal(self.affine, other.affine)
@@ -64,7 +65,7 @@ class Grid:
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
-        """Distance between neighbours along each index axis, in mm."""
+        """Distance between neighboring points along each index axis, in mm."""
         x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0)
         return float(x), float(y), float(z)
 
@@ -97,25 +98,28 @@ class Grid:
         return index
 
     def corners_mm(self) -> FloatArray:
-        """Positions of the eight corner voxels in RAS+ mm, ``(8, 3)``."""
+        """Return the RAS+ positions of the eight corner voxels, ``(8, 3)``, in mm."""
         ends = np.array(np.meshgrid(*[(0, n - 1) for n in self.shape], indexing="ij"))
         return self.to_world(ends.reshape(3, 8).T)
 
     def distance_mm(self, other: Grid) -> float:
-        """Largest distance between equal corners of two grids in mm; infinite if shapes differ."""
+        """Return the largest distance between corresponding corners, in mm, or infinity.
+
+        The distance is infinite if the shapes differ.
+        """
         if self.shape != other.shape:
             return float("inf")
         return float(np.linalg.norm(self.corners_mm() - other.corners_mm(), axis=1).max())
 
     def crop(self, start: Sequence[int], stop: Sequence[int]) -> Grid:
-        """Keep the indices ``start <= i < stop`` on each axis.
+        """Keep the indices ``start <= i < stop`` along each axis.
 
         Raises:
-            InputError: If the box is empty or reaches outside the grid.
+            InputError: If the box is empty or extends beyond the grid.
         """
         low, high = _triple(start, "start"), _triple(stop, "stop")
         if any(not 0 <= a < b <= n for a, b, n in zip(low, high, self.shape, strict=True)):
-            raise InputError(f"box {low} to {high} does not lie inside a grid of {self.shape}")
+            raise InputError(f"box {low} to {high} is empty or outside a grid of {self.shape}")
         return Grid(_sub(high, low), self._shifted(low))
 
     def pad(self, low: Sequence[int], high: Sequence[int]) -> Grid:
@@ -134,25 +138,28 @@ class Grid:
         """Replace each block of ``factor`` points by one point at the mean of their positions.
 
         Raises:
-            InputError: If a side is not a multiple of its factor.
+            InputError: If a size is not a multiple of its factor.
         """
         step = _factor(factor)
         if any(n % f for n, f in zip(self.shape, step, strict=True)):
             raise InputError(f"sides {self.shape} are not multiples of the factor {step}")
         x, y, z = (n // f for n, f in zip(self.shape, step, strict=True))
-        return Grid((x, y, z), self.affine @ _block_centre(step))
+        return Grid((x, y, z), self.affine @ _block_center(step))
 
     def refine(self, factor: int | Sequence[int]) -> Grid:
-        """Undo `coarsen`: the grid whose blocks of ``factor`` points have these points as means."""
+        """Undo `coarsen`: replace each point by a block of ``factor`` points around it."""
         step = _factor(factor)
         x, y, z = (n * f for n, f in zip(self.shape, step, strict=True))
-        return Grid((x, y, z), self.affine @ np.linalg.inv(_block_centre(step)))
+        return Grid((x, y, z), self.affine @ np.linalg.inv(_block_center(step)))
 
     def reorient(self, axcodes: str) -> Grid:
-        """Flip and permute the index axes so that they run nearest to ``axcodes``.
+        """Flip and permute the index axes so that their directions are closest to ``axcodes``.
 
-        The points stay where they are; only their indices change. `reorient_array` moves voxels
+        The points keep their positions; only their indices change. `reorient_array` reorders voxels
         in the same way.
+
+        Raises:
+            InputError: If ``axcodes`` does not name three anatomical axes.
         """
         move = self._orientation_to(axcodes)
         axes = np.argsort(move[:, 0])
@@ -160,19 +167,19 @@ class Grid:
         return Grid((x, y, z), self.affine @ inv_ornt_aff(move, self.shape))
 
     def reorient_array(self, array: NDArray[np.generic], axcodes: str) -> NDArray[np.generic]:
-        """Move an array whose first three axes are this grid's as `reorient` moves the grid."""
+        """Reorder an array on this grid, spatial axes first, in the same way as `reorient`."""
         moved: NDArray[np.generic] = apply_orientation(array, self._orientation_to(axcodes))
         return moved
 
     def restore_array(self, array: NDArray[np.generic], axcodes: str) -> NDArray[np.generic]:
-        """Undo `reorient_array`: move an array on the reoriented grid back to this grid."""
+        """Undo `reorient_array`: reorder an array on the reoriented grid to match this grid."""
         identity = axcodes2ornt("RAS")
         back = ornt_transform(identity, self._orientation_to(axcodes))
         moved: NDArray[np.generic] = apply_orientation(array, back)
         return moved
 
     def orthonormal(self) -> Grid:
-        """The grid with orthogonal axes that is nearest to this one, with the same centre.
+        """Return the nearest grid with orthogonal axes and the same center.
 
         The direction matrix is replaced by the orthogonal factor of its polar decomposition, the
         nearest orthogonal matrix in the Frobenius norm (Higham 1986).
@@ -180,8 +187,8 @@ class Grid:
         u, _, vt = np.linalg.svd(self.direction)
         affine = self.affine.copy()
         affine[:3, :3] = (u @ vt) * np.asarray(self.spacing_mm)
-        centre = (np.asarray(self.shape) - 1) / 2
-        affine[:3, 3] = self.to_world(centre) - affine[:3, :3] @ centre
+        center = (np.asarray(self.shape) - 1) / 2
+        affine[:3, 3] = self.to_world(center) - affine[:3, :3] @ center
         return Grid(self.shape, affine)
 
     @classmethod
@@ -195,10 +202,10 @@ class Grid:
         """Build a grid from the LPS+ geometry of SimpleITK or DICOM.
 
         Args:
-            size: Number of points per index axis.
-            spacing_mm: Spacing per index axis in mm.
-            origin_mm: LPS+ position of the first voxel's centre.
-            direction: ``(3, 3)`` or flat row-major, with index axes as columns.
+            size: Number of points along each index axis.
+            spacing_mm: Spacing along each index axis in mm.
+            origin_mm: LPS+ position of the center of the first voxel in mm.
+            direction: Direction matrix, ``(3, 3)`` or flat row-major, with index axes as columns.
         """
         affine = np.eye(4)
         matrix = np.asarray(direction, dtype=np.float64).reshape(3, 3)
@@ -207,7 +214,7 @@ class Grid:
         return cls(_triple(size, "size"), _LPS_RAS @ affine)
 
     def to_lps(self) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]:
-        """Spacing in mm, LPS+ origin in mm, and flat row-major direction, as SimpleITK wants."""
+        """Return spacing in mm, LPS+ origin in mm and flat row-major direction, as in SimpleITK."""
         lps = _LPS_RAS @ self.affine
         direction = lps[:3, :3] / np.asarray(self.spacing_mm)
         return self.spacing_mm, tuple(lps[:3, 3].tolist()), tuple(direction.ravel().tolist())
@@ -231,16 +238,16 @@ def _check_affine(affine: FloatArray) -> None:
         raise InputError(f"an affine is a 4 x 4 matrix, got shape {affine.shape}")
     rows = np.array2string(affine[:3], precision=4, separator=", ").replace("\n", "")
     if not np.isfinite(affine).all():
-        raise InputError(f"the affine holds values that are not finite: {rows}")
+        raise InputError(f"the affine contains values that are not finite: {rows}")
     if not np.array_equal(affine[3], [0, 0, 0, 1]):
         raise InputError(f"the last row of an affine is 0 0 0 1, got {affine[3].tolist()}")
     scale = np.linalg.norm(affine[:3, :3], axis=0)
-    # A cell with this small a part of the volume of its box has no inverse to trust.
+    # The inverse is numerically unreliable if the axes are this close to linearly dependent.
     if not scale.all() or abs(np.linalg.det(affine[:3, :3] / scale)) < 1e-6:
         raise InputError(f"the affine is singular: {rows}")
 
 
-def _block_centre(factor: Triple) -> FloatArray:
+def _block_center(factor: Triple) -> FloatArray:
     matrix = np.diag([*map(float, factor), 1.0])
     matrix[:3, 3] = (np.asarray(factor) - 1) / 2
     return matrix

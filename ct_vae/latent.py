@@ -1,4 +1,4 @@
-"""A latent volume, its place in space, and the record that leads back to the source."""
+"""Latent volume with its grid and the record needed to decode it to the source's geometry."""
 
 from __future__ import annotations
 
@@ -37,25 +37,29 @@ class GridRecord(_Part):
     @model_validator(mode="after")
     def _check(self) -> GridRecord:
         if min(self.shape) < 1 or math.prod(self.shape) > MAX_VOXELS:
-            raise ValueError(f"sides {self.shape} are not those of a volume")
+            raise ValueError(f"shape {self.shape} is not that of a volume")
         return self
 
     @classmethod
     def of(cls, grid: Grid) -> GridRecord:
-        """Describe a grid; every float64 survives the way through JSON."""
+        """Describe a grid; JSON preserves every float64 exactly."""
         a, b, c, d = ((r[0], r[1], r[2], r[3]) for r in grid.affine.tolist())
         return cls(shape=grid.shape, affine=(a, b, c, d))
 
     def grid(self) -> Grid:
-        """The grid described."""
+        """Return the grid."""
         return Grid(self.shape, np.array(self.affine))
 
 
 class ModelRecord(_Part):
-    """The model that made the latent.
+    """Model that made the latent.
 
-    ``sha256`` is that of its weights file, ``encoder_sha256`` that of the weights that decide about
-    a latent. A decoder that was trained further on the same encoder reads the latent as well.
+    Attributes:
+        name: Name of the model.
+        sha256: Digest of the weights file.
+        latent_type: Kind of latent.
+        encoder_sha256: Digest of the weights that determine the latent. A model whose decoder was
+            trained further with the same encoder can decode the latent as well.
     """
 
     name: str
@@ -64,7 +68,7 @@ class ModelRecord(_Part):
     encoder_sha256: Sha256 | None = None
 
     def encodes_as(self, other: ModelRecord) -> bool:
-        """Whether both models give the same latent of an image."""
+        """Return true if both models give the same latent for an image."""
         encoder = self.encoder_sha256
         return self.sha256 == other.sha256 or (
             encoder is not None and encoder == other.encoder_sha256
@@ -72,9 +76,9 @@ class ModelRecord(_Part):
 
 
 class SourceRecord(_Part):
-    """The source volume as it was read, before any preprocessing.
+    """Source volume as read, before any preprocessing.
 
-    ``sha256`` covers voxels and affine, so that equal volumes are recognised in any file.
+    ``sha256`` covers voxels and affine, so equal volumes are recognized in any file format.
     """
 
     sha256: Sha256
@@ -84,10 +88,10 @@ class SourceRecord(_Part):
 
 
 class PreprocessRecord(_Part):
-    """How the source became model input: what was done, in this order.
+    """Preprocessing of the source, in the order in which it was applied.
 
-    ``oriented`` is the grid after reorientation to ``axcodes`` and, when ``resampled``, after
-    resampling; padding follows. Fractions are of its voxels.
+    ``oriented`` is the grid after reorientation to ``axcodes`` and, if ``resampled``, after
+    resampling; padding follows. Fractions refer to its voxels.
     """
 
     axcodes: str = Field(pattern="^[RLAPSI]{3}$")
@@ -116,11 +120,11 @@ class PreprocessRecord(_Part):
 
 
 class TilingRecord(_Part):
-    """How the volume went through the network."""
+    """Tiling of the volume during encoding."""
 
     method: Literal["exact", "blend", "whole"]
     tile: Sides | None = None
-    overlap: Sides | None = Field(default=None, description="voxels shared by neighbouring tiles")
+    overlap: Sides | None = Field(default=None, description="voxels shared by neighboring tiles")
     slab: int | None = Field(
         default=None, description="fewest slices that a layer computed in one go"
     )
@@ -131,14 +135,14 @@ class TilingRecord(_Part):
 
 
 class LatentStatistics(_Part):
-    """Mean and standard deviation per channel, unscaled."""
+    """Mean and standard deviation of each channel, unscaled."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
 
-class QuantisationRecord(_Part):
-    """How the values were stored, and how far the stored ones are from the computed ones."""
+class QuantizationRecord(_Part):
+    """Storage type of the values and the error of the stored values."""
 
     dtype: Literal["int16", "float32", "uint16", "int32"]
     slope: float = 1.0
@@ -148,10 +152,10 @@ class QuantisationRecord(_Part):
 
 
 class RunRecord(_Part):
-    """When and with what the latent was computed; nothing here changes its meaning.
+    """Software, device and cost of the computation; nothing here affects the latent's meaning.
 
-    ``source_files`` is a digest of sizes and times of the files that the source was read from and
-    of how it was read, by which an untouched source is known again without being read.
+    ``source_files`` is a digest of the sizes and times of the source files and of the options with
+    which they were read. It identifies an unchanged source without reading it.
     """
 
     versions: dict[str, str]
@@ -162,11 +166,11 @@ class RunRecord(_Part):
 
 
 class LatentRecord(_Part):
-    """The master record beside a latent file.
+    """Record of a latent, stored next to the latent file.
 
-    ``scaling_factor`` is the model's; the values on disk are not scaled by it. ``file_sha256`` is
-    that of the NIfTI file, absent in the copy inside that file's own header. ``layout`` tells how
-    the values lie in that file.
+    ``scaling_factor`` is that of the model; the stored values are unscaled. ``file_sha256`` is the
+    digest of the NIfTI file and is absent from the copy in that file's own header. ``layout`` is
+    the order of the values in that file.
     """
 
     format: Literal["ct_vae.latent"] = RECORD_FORMAT
@@ -179,39 +183,39 @@ class LatentRecord(_Part):
     seed: int | None = None
     spatial_dims: Literal[2, 3] = 3
     image_channels: Annotated[
-        int, Field(ge=1, description="times the grey value was given; outputs are averaged")
+        int, Field(ge=1, description="times the gray value was given; outputs are averaged")
     ] = 1
     tiling: TilingRecord
     scaling_factor: float
     statistics: LatentStatistics | None
     layout: Layout = "plain"
-    quantisation: QuantisationRecord | None = None
+    quantisation: QuantizationRecord | None = None
     run: RunRecord | None = None
     file_sha256: Sha256 | None = None
     warnings: tuple[str, ...] = ()
 
     def padded_grid(self) -> Grid:
-        """The grid of the model's input: oriented, resampled, padded."""
+        """Return the grid of the model's input: oriented, resampled and padded."""
         steps = self.preprocess
         return steps.oriented.grid().pad(steps.pad_low, steps.pad_high)
 
     def latent_grid(self) -> Grid:
-        """The grid of the latent: block centres, on the nearest orthonormal axes."""
+        """Return the grid of the latent: block centers on the nearest orthonormal axes."""
         return self.padded_grid().coarsen(self.factor).orthonormal()
 
 
 @dataclass(frozen=True, eq=False)
 class Latent:
-    """A latent volume.
+    """Latent volume with its geometry and record.
 
     Attributes:
-        array: ``(C, X, Y, Z)`` float32 posterior means (or a sample), unscaled; ``(X, Y, Z)``
-            integers for codes.
-        grid: Where the latent voxels lie: each at the centre of its block of CT voxels.
-        record: Where it came from and how to go back.
+        array: Posterior means or a sample ``(C, X, Y, Z)`` in float32, unscaled; codes ``(X, Y,
+            Z)`` as integers.
+        grid: Positions of the latent voxels, each at the center of its block of CT voxels.
+        record: Origin of the latent and the steps needed to decode it.
 
     Raises:
-        InputError: If array, grid and record do not belong together.
+        InputError: If array, grid and record are inconsistent.
     """
 
     array: NDArray[np.float32] | NDArray[np.integer]
@@ -226,9 +230,11 @@ class Latent:
                 f"a grid of {self.grid.shape}"
             )
         if codes != np.issubdtype(self.array.dtype, np.integer):
-            raise InputError(f"{self.record.kind} latents cannot be {self.array.dtype}")
+            raise InputError(
+                f"latents of kind {self.record.kind} cannot be stored as {self.array.dtype}"
+            )
         expected = self.record.latent_grid()
-        # float32 headers keep about seven digits of a position.
+        # Positions in float32 headers have about seven digits.
         if expected.shape != self.grid.shape or expected.distance_mm(self.grid) > 1e-2:
             raise InputError(
                 f"the latent's grid {self.grid.shape} does not follow from its record, which "

@@ -1,4 +1,4 @@
-"""Voxels in Hounsfield units, inseparable from their grid."""
+"""CT volume: voxels in Hounsfield units together with their grid."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from ct_vae.errors import InputError
 from ct_vae.grid import Grid
 
 AIR_HU = -1024
-# What is denser than this is no air; lungs are not.
+# Voxels above this value belong to the body, except for the lungs.
 BODY_ABOVE_HU = -500
-# Written into every file of a decoded volume, and known again when folders are searched.
+# Written into every file of a decoded volume; searches of folders recognize such files by it.
 DERIVED_MARK = "lossy, derived, not for diagnosis"
 
 
 @dataclass(frozen=True, eq=False)
 class Volume:
-    """A CT volume.
+    """CT volume in Hounsfield units with its geometry.
 
     Attributes:
-        voxels: ``(X, Y, Z)`` in HU, int16 or float32, in the source's own index order.
-        grid: Where the voxels lie; ``grid.shape == voxels.shape``.
-        outside_fov: ``(X, Y, Z)`` bool, true where the scanner saw nothing and the source held a
-            padding value; ``None`` when there is no such voxel. Those voxels hold `AIR_HU`.
-        source: Facts about the file that the volume came from, such as format and stored type;
-            never a path or a name.
-        derived: Whether a model made the voxels; files of such volumes say so.
-        warnings: What was odd about the source and how it was settled, one line each.
+        voxels: Array ``(X, Y, Z)`` in HU, int16 or float32, in the index order of the source.
+        grid: Positions of the voxels; ``grid.shape == voxels.shape``.
+        outside_fov: Boolean mask ``(X, Y, Z)``, true outside the scanner's field of view, where the
+            source had a padding value and ``voxels`` is `AIR_HU`; ``None`` if there is no such
+            voxel.
+        source: Facts about the source file, such as format and stored type; never a path or a name.
+        warnings: Irregularities of the source and how they were handled, one line each.
+        derived: True if a model made the voxels; files of such volumes are marked accordingly.
 
     Raises:
-        InputError: If shapes disagree or the voxels are of another type.
+        InputError: If shapes are inconsistent or the voxels have another type.
     """
 
     voxels: NDArray[np.int16] | NDArray[np.float32]

@@ -83,7 +83,7 @@ def test_lps_door_agrees_with_simpleitk(grid):
 
 
 @given(affines(shear=0.3))
-def test_orthonormal_has_no_shear_and_keeps_centre_and_spacing(affine):
+def test_orthonormal_has_no_shear_and_keeps_center_and_spacing(affine):
     grid = Grid((7, 8, 9), affine)
     straight = grid.orthonormal()
     assert straight.shear < 1e-12
@@ -144,12 +144,12 @@ def test_tiny_and_huge_spacings_are_not_taken_for_singular():
     [
         (lambda g: g.coarsen(4), "not multiples"),
         (lambda g: g.coarsen(0), "at least 1"),
-        (lambda g: g.crop((0, 0, 0), (9, 9, 99)), "does not lie inside"),
-        (lambda g: g.crop((1, 0, 0), (1, 2, 2)), "does not lie inside"),
+        (lambda g: g.crop((0, 0, 0), (9, 9, 99)), "is empty or outside a grid"),
+        (lambda g: g.crop((1, 0, 0), (1, 2, 2)), "is empty or outside a grid"),
         (lambda g: g.pad((-1, 0, 0), (0, 0, 0)), "negative"),
         (lambda g: g.reorient("RAL"), "three anatomical axes"),
         (lambda g: g.reorient("RA"), "three anatomical axes"),
-        (lambda g: Grid((0, 1, 1), np.eye(4)), "positive sides"),
+        (lambda g: Grid((0, 1, 1), np.eye(4)), "three positive integers"),
     ],
 )
 def test_misuse_is_told_with_its_values(call, words):

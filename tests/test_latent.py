@@ -30,8 +30,8 @@ def test_a_latent_voxel_lies_at_the_mean_of_its_block():
     for index in np.ndindex(latent.grid.shape):
         first = np.multiply(index, latent.record.factor) - steps.pad_low
         block = first + np.array(list(np.ndindex(latent.record.factor)))
-        centre = oriented.to_world(block).mean(axis=0)
-        np.testing.assert_allclose(latent.grid.to_world(index), centre, atol=1e-9)
+        center = oriented.to_world(block).mean(axis=0)
+        np.testing.assert_allclose(latent.grid.to_world(index), center, atol=1e-9)
 
 
 def test_the_grid_of_a_sheared_source_is_orthonormal():

@@ -1,1 +1,1 @@
-"""Network units of any dimension, on MONAI layer factories."""
+"""Building blocks of 1-D, 2-D and 3-D networks, based on MONAI's layer factories."""

@@ -11,26 +11,26 @@ from ct_vae.blocks.style import BlockStyle
 
 
 class SpatialSelfAttention(nn.Module):
-    """One head over all positions, scaled by one over the root of the channels, with a residual.
+    """Single-head self-attention over all positions of a feature map, with a residual connection.
 
-    PyTorch's scaled dot product works in blocks, so that no matrix of all pairs is held.
+    Uses PyTorch's scaled dot-product attention, which does not store the matrix of all pairs.
 
     Args:
-        spatial_dims: 1, 2 or 3.
+        spatial_dims: Number of spatial dimensions: 1, 2 or 3.
         channels: Channels of input and output ``(B, channels, *spatial)``.
-        style: Of the normalisation.
+        style: Settings of the normalization layer; defaults to group normalization.
     """
 
     def __init__(self, spatial_dims: int, channels: int, style: BlockStyle | None = None) -> None:
         super().__init__()
-        self.norm = (style or BlockStyle()).normalise(spatial_dims, channels)
+        self.norm = (style or BlockStyle()).normalize(spatial_dims, channels)
         self.q = ConvND(spatial_dims, channels, channels, kernel=1)
         self.k = ConvND(spatial_dims, channels, channels, kernel=1)
         self.v = ConvND(spatial_dims, channels, channels, kernel=1)
         self.proj_out = ConvND(spatial_dims, channels, channels, kernel=1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Let every position of ``(B, channels, *spatial)`` look at every other."""
+        """Apply self-attention to ``(B, channels, *spatial)``."""
         h = self.norm(x)
         q, k, v = (self._tokens(layer(h)) for layer in (self.q, self.k, self.v))
         attended = functional.scaled_dot_product_attention(q, k, v)
@@ -39,5 +39,5 @@ class SpatialSelfAttention(nn.Module):
 
     @staticmethod
     def _tokens(x: torch.Tensor) -> torch.Tensor:
-        # (B, heads, positions, channels), contiguous: the blocked kernels ask for it.
+        # (B, heads, positions, channels); the blocked kernels require contiguous memory.
         return x.flatten(2).mT.unsqueeze(1).contiguous()

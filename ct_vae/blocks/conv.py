@@ -1,4 +1,4 @@
-"""Convolutions of any dimension."""
+"""Convolutions in 1, 2 or 3 dimensions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from ct_vae.blocks.fast_conv import convolution
-from ct_vae.blocks.receptive_field import LocalModule, PaddingMode, Reach, Ready
+from ct_vae.blocks.receptive_field import LocalModule, Operator, PaddingMode, ReceptiveField
 from ct_vae.errors import ConfigError
 
 __all__ = [
@@ -35,17 +35,17 @@ def ConvND(  # noqa: N802 - it stands for the class that MONAI's factory picks b
     padding_mode: PaddingMode = "zeros",
     causal_axis: int | None = None,
 ) -> nn.Module:
-    """A convolution that keeps the sides: odd kernel, padding of half of it.
+    """Create a convolution that keeps the spatial size: odd kernel, padding of half its size.
 
     Args:
-        spatial_dims: 1, 2 or 3.
+        spatial_dims: Number of spatial dimensions: 1, 2 or 3.
         in_channels: Channels of the input ``(B, in_channels, *spatial)``.
         out_channels: Channels of the output.
-        kernel: Side of the kernel, odd.
-        bias: Whether every output channel has an offset.
-        padding_mode: What lies beyond the border.
-        causal_axis: Axis along which a voxel sees none that come after it; all padding then lies
-            before the first. ``None`` is symmetric.
+        kernel: Kernel size, odd; defaults to 3.
+        bias: If true (the default), the convolution has a bias.
+        padding_mode: Padding of the border; defaults to ``zeros``.
+        causal_axis: Axis along which an output depends on no later voxel, which puts all padding
+            before the first voxel; ``None`` (the default) pads both ends equally.
     """
     kind = Conv[Conv.CONV, spatial_dims]
     if causal_axis is None or kernel == 1:
@@ -61,13 +61,13 @@ def ConvND(  # noqa: N802 - it stands for the class that MONAI's factory picks b
 
 
 class PaddedConv(LocalModule):
-    """A convolution after padding that may differ between the two ends of an axis.
+    """Convolution with explicit padding, which may differ between the two ends of an axis.
 
     Args:
-        conv: Without padding of its own.
+        conv: Convolution without padding of its own.
         low: Voxels added before each axis.
         high: Voxels added after each axis.
-        padding_mode: What lies beyond the border.
+        padding_mode: Padding of the border.
     """
 
     def __init__(
@@ -82,28 +82,28 @@ class PaddedConv(LocalModule):
         result: torch.Tensor = self.conv(pad(x, self.low, self.high, self.padding_mode))
         return result
 
-    def reach(self) -> Reach:
-        """Slices under the kernel, and those added at either end."""
+    def receptive_field(self) -> ReceptiveField:
+        """Return the receptive field of the kernel and the padding at both ends."""
         kernel, stride = (
             cast("tuple[int, ...]", n) for n in (self.conv.kernel_size, self.conv.stride)
         )
-        return Reach(kernel[0], stride[0], self.low[0], self.high[0], self.padding_mode)
+        return ReceptiveField(kernel[0], stride[0], self.low[0], self.high[0], self.padding_mode)
 
-    def ready(self) -> Ready:
-        """Pad the other axes and convolve."""
+    def unpadded_operator(self) -> Operator:
+        """Return an operator that pads only the other axes and convolves."""
         return padded_convolution(self.conv, self.low[1:], self.high[1:], self.padding_mode)
 
 
 def padded_convolution(
     conv: nn.Module, low: Sequence[int], high: Sequence[int], mode: PaddingMode
-) -> Ready:
-    """A 3-D convolution of slabs that are padded along the first axis already.
+) -> Operator:
+    """Return a 3-D convolution of slabs that are already padded along the first axis.
 
     Args:
-        conv: Whose own padding is not looked at.
+        conv: Convolution; its own padding is ignored.
         low: Voxels to add before the other two axes.
-        high: Voxels to add after them.
-        mode: What lies beyond the border.
+        high: Voxels to add after the other two axes.
+        mode: Padding of the border.
     """
     if mode == "zeros" and tuple(low) == tuple(high):
         return convolution(conv, (0, low[0], low[1]))
@@ -114,17 +114,17 @@ def padded_convolution(
 def pad(
     x: torch.Tensor, low: Sequence[int], high: Sequence[int], mode: PaddingMode
 ) -> torch.Tensor:
-    """Extend ``(B, C, *spatial)`` by ``low`` voxels before and ``high`` after each axis."""
-    # PyTorch counts axes from the last.
+    """Pad ``(B, C, *spatial)`` with ``low`` voxels before and ``high`` voxels after each axis."""
+    # `functional.pad` lists the axes from last to first.
     amounts = [n for pair in zip(reversed(low), reversed(high), strict=True) for n in pair]
     return functional.pad(x, amounts, mode="constant" if mode == "zeros" else mode)
 
 
 def check_causal_padding(padding_mode: PaddingMode, causal_axis: int | None) -> None:
-    """Refuse padding that lets an output see what comes after it.
+    """Check that the padding of a causal axis contains no later voxels.
 
     Raises:
-        ConfigError: If there is a causal axis and the padding is taken from beyond its first voxel.
+        ConfigError: If there is a causal axis and the padding mode is ``reflect`` or ``circular``.
     """
     if causal_axis is not None and padding_mode in ("reflect", "circular"):
         raise ConfigError(
@@ -135,20 +135,20 @@ def check_causal_padding(padding_mode: PaddingMode, causal_axis: int | None) -> 
 
 
 def check_causal_axis(causal_axis: int | None, spatial_dims: int) -> None:
-    """Refuse an axis that there is not.
+    """Check that the causal axis is an axis of the image.
 
     Raises:
-        ConfigError: If the axis is none of the image's.
+        ConfigError: If the axis is out of range.
     """
     if causal_axis is not None and not 0 <= causal_axis < spatial_dims:
-        raise ConfigError(f"causal_axis {causal_axis} is none of {spatial_dims} axes")
+        raise ConfigError(f"causal_axis {causal_axis} is out of range for {spatial_dims} axes")
 
 
 def per_axis(strides: int | Sequence[int], spatial_dims: int) -> tuple[int, ...]:
-    """One stride for each axis.
+    """Expand strides to one stride per axis.
 
     Raises:
-        ConfigError: If the number of strides is wrong, or if one is neither 1 nor 2.
+        ConfigError: If the number of strides is wrong, or if a stride is neither 1 nor 2.
     """
     given = (strides,) * spatial_dims if isinstance(strides, int) else tuple(strides)
     if len(given) != spatial_dims or not set(given) <= {1, 2}:

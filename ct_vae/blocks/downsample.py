@@ -1,4 +1,4 @@
-"""Halving of the sides."""
+"""Downsampling layers that halve the spatial size."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from ct_vae.blocks.conv import (
     pad,
     per_axis,
 )
-from ct_vae.blocks.receptive_field import ChainModule, LocalModule, Reach, Ready
+from ct_vae.blocks.receptive_field import ChainModule, LocalModule, Operator, ReceptiveField
 from ct_vae.errors import ConfigError, InputError
 
 
 class DownsampleND(PaddedConv):
-    """A 3-wide convolution that halves sides: the step down of CompVis (Rombach et al. 2022).
+    """Strided 3-wide convolution, the downsampling layer of CompVis (Rombach et al. 2022).
 
-    Output ``i`` sees voxels ``2i`` to ``2i + 2`` of a halved axis; of the causal axis ``2i - 1`` to
-    ``2i + 1``.
+    Output ``i`` depends on voxels ``2i`` to ``2i + 2`` of a halved axis; on the causal axis it
+    depends on voxels ``2i - 1`` to ``2i + 1``.
 
     Args:
-        spatial_dims: 1, 2 or 3.
+        spatial_dims: Number of spatial dimensions: 1, 2 or 3.
         channels: Channels of input ``(B, channels, *spatial)`` and output.
-        strides: 1 or 2 for each axis, one of them 2.
-        padding_mode: What lies beyond the border.
-        causal_axis: Axis along which an output sees no voxel beyond its own two.
+        strides: Stride of each axis, 1 or 2, at least one of them 2; defaults to 2.
+        padding_mode: Padding of the border; defaults to ``zeros``.
+        causal_axis: Axis along which an output depends on no voxel after its own two; optional.
 
     Raises:
-        ConfigError: If strides, padding mode and causal axis do not fit together.
+        ConfigError: If strides, padding mode and causal axis are incompatible.
     """
 
     def __init__(
@@ -58,27 +58,28 @@ class DownsampleND(PaddedConv):
         """Map ``(B, channels, *spatial)`` to ``spatial // strides``.
 
         Raises:
-            InputError: If a side is too short.
+            InputError: If a spatial size is too small.
         """
         _check_sides(x, self.strides, self.padding_mode)
         return super().forward(x)
 
 
 class BlurPoolND(LocalModule):
-    """Every other voxel of a map blurred by (1, 3, 3, 1) / 8, per channel (Zhang 2019).
+    """Anti-aliased downsampling: blur with (1, 3, 3, 1) / 8, keep every other voxel (Zhang 2019).
 
-    Output ``i`` of a halved axis sees voxels ``2i - 1`` to ``2i + 2``, centred on its own two; of
-    the causal axis ``2i - 2`` to ``2i + 1``. There is nothing to train, and any number of channels
-    will do.
+    Output ``i`` of a halved axis depends on voxels ``2i - 1`` to ``2i + 2``, centered on its own
+    two; on the causal axis it depends on voxels ``2i - 2`` to ``2i + 1``. The layer has no
+    parameters and works per channel, for any number of channels.
 
     Args:
-        spatial_dims: 1, 2 or 3.
-        strides: 1 or 2 for each axis, one of them 2; an axis of stride 1 is not blurred.
-        padding_mode: What lies beyond the border.
-        causal_axis: Axis along which an output sees no voxel beyond its own two.
+        spatial_dims: Number of spatial dimensions: 1, 2 or 3.
+        strides: Stride of each axis, 1 or 2, at least one of them 2; defaults to 2. An axis of
+            stride 1 is not blurred.
+        padding_mode: Padding of the border; defaults to ``zeros``.
+        causal_axis: Axis along which an output depends on no voxel after its own two; optional.
 
     Raises:
-        ConfigError: If strides, padding mode and causal axis do not fit together.
+        ConfigError: If strides, padding mode and causal axis are incompatible.
     """
 
     def __init__(
@@ -100,18 +101,18 @@ class BlurPoolND(LocalModule):
         """Map ``(B, C, *spatial)`` to ``spatial // strides``.
 
         Raises:
-            InputError: If a side is too short.
+            InputError: If a spatial size is too small.
         """
         _check_sides(x, self.strides, self.padding_mode)
         return self._blurred(pad(x, self.low, self.high, self.padding_mode))
 
-    def reach(self) -> Reach:
-        """Two slices and one on either side, or one slice of an axis that is not halved."""
+    def receptive_field(self) -> ReceptiveField:
+        """Return four slices for a halved axis, or one slice for an axis of stride 1."""
         step = self.strides[0]
-        return Reach(3 * step - 2, step, self.low[0], self.high[0], self.padding_mode)
+        return ReceptiveField(3 * step - 2, step, self.low[0], self.high[0], self.padding_mode)
 
-    def ready(self) -> Ready:
-        """Pad the other axes and blur."""
+    def unpadded_operator(self) -> Operator:
+        """Return an operator that pads only the other axes and blurs."""
         low, high = (0, *self.low[1:]), (0, *self.high[1:])
         return lambda x: self._blurred(pad(x, low, high, self.padding_mode))
 
@@ -122,17 +123,17 @@ class BlurPoolND(LocalModule):
 
 
 class BlurDownsampleND(ChainModule):
-    """A 3-wide convolution, then every other voxel of its blurred result.
+    """3-wide convolution followed by anti-aliased downsampling.
 
     Args:
-        spatial_dims: 1, 2 or 3.
+        spatial_dims: Number of spatial dimensions: 1, 2 or 3.
         channels: Channels of input ``(B, channels, *spatial)`` and output.
-        strides: 1 or 2 for each axis, one of them 2.
-        padding_mode: What lies beyond the border.
-        causal_axis: Axis along which an output sees no voxel beyond its own two.
+        strides: Stride of each axis, 1 or 2, at least one of them 2; defaults to 2.
+        padding_mode: Padding of the border; defaults to ``zeros``.
+        causal_axis: Axis along which an output depends on no voxel after its own two; optional.
 
     Raises:
-        ConfigError: If strides, padding mode and causal axis do not fit together.
+        ConfigError: If strides, padding mode and causal axis are incompatible.
     """
 
     def __init__(
@@ -153,14 +154,14 @@ class BlurDownsampleND(ChainModule):
         """Map ``(B, channels, *spatial)`` to ``spatial // strides``.
 
         Raises:
-            InputError: If a side is too short.
+            InputError: If a spatial size is too small.
         """
         _check_sides(x, self.blur.strides, self.blur.padding_mode)
         result: torch.Tensor = self.blur(self.conv(x))
         return result
 
     def parts(self) -> Sequence[nn.Module]:
-        """The convolution and the blur."""
+        """Return the convolution and the blur."""
         return self.conv, self.blur
 
 
@@ -170,15 +171,17 @@ def step_strides(
     padding_mode: PaddingMode,
     causal_axis: int | None,
 ) -> tuple[int, ...]:
-    """The stride of each axis for a step between two levels.
+    """Return the stride of each axis between two levels.
 
     Raises:
-        ConfigError: If a stride is neither 1 nor 2, if none is 2, if there is no such axis, or if
-            the padding would let an output see what comes after it.
+        ConfigError: If a stride is neither 1 nor 2, if none is 2, if the causal axis is out of
+            range, or if the padding mode is incompatible with a causal axis.
     """
     steps = per_axis(strides, spatial_dims)
     if 2 not in steps:
-        raise ConfigError(f"strides {steps} change no side", "give at least one axis a stride of 2")
+        raise ConfigError(
+            f"strides {steps} change no side", "set the stride of at least one axis to 2"
+        )
     check_causal_axis(causal_axis, spatial_dims)
     check_causal_padding(padding_mode, causal_axis)
     return steps
@@ -192,21 +195,21 @@ def _check_sides(x: torch.Tensor, strides: tuple[int, ...], padding_mode: Paddin
 
 
 def check_reflection(sides: Sequence[int], padding_mode: PaddingMode) -> None:
-    """Refuse to reflect where there is nothing beside the border.
+    """Check that reflection padding is possible.
 
     Raises:
-        InputError: If ``padding_mode`` is ``reflect`` and a side is 1.
+        InputError: If ``padding_mode`` is ``reflect`` and a spatial size is 1.
     """
     if padding_mode == "reflect" and min(sides) < 2:
         raise InputError(
-            f"a side of 1 has nothing to reflect, got sides {tuple(sides)}",
+            f"padding_mode 'reflect' needs at least 2 voxels along each axis, got {tuple(sides)}",
             "choose another padding_mode, or larger inputs",
         )
 
 
 def _blur_and_halve(x: torch.Tensor, axis: int) -> torch.Tensor:
-    """Weighted sums of four neighbours at steps of 2; ``n`` voxels become ``n // 2 - 1``."""
-    # Four views and their sum: faster on a CPU than a convolution of one channel at a time.
+    """Compute weighted sums of four neighbors with stride 2; ``n`` voxels become ``n // 2 - 1``."""
+    # On a CPU, the sum of four views is faster than a depthwise convolution.
     count = x.shape[axis] // 2 - 1
     before = (slice(None),) * axis
     a, b, c, d = (x[(*before, slice(i, i + 2 * count - 1, 2))] for i in range(4))

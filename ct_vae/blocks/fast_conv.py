@@ -1,4 +1,4 @@
-"""A convolution by the fastest of several ways that give the same but for rounding."""
+"""Fastest equivalent of a 3-D convolution for its shape and device."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ct_vae.blocks.receptive_field import Ready
+from ct_vae.blocks.receptive_field import Operator
 
-# Values that a processor's vector holds in float32: fewer channels leave lanes of it idle.
+# Float32 values in one vector register; with fewer channels, part of the register is unused.
 _LANES = 16
 
 
-def convolution(conv: nn.Module, padding: tuple[int, int, int]) -> Ready:
-    """The 3-D convolution of a module, with zeros of the caller's choice around its input.
+def convolution(conv: nn.Module, padding: tuple[int, int, int]) -> Operator:
+    """Return the fastest implementation of a 3-D convolution with the given zero padding.
 
     Args:
-        conv: A ``Conv3d`` without dilation and groups; its own padding is not looked at.
-        padding: Zeros before and after each axis.
+        conv: ``Conv3d`` without dilation and groups; its own padding is ignored.
+        padding: Zeros added before and after each axis.
 
     Returns:
-        From ``(B, C, *spatial)`` with channels last in memory to the like.
+        Function from ``(B, C, *spatial)`` to ``(B, C', *spatial')``, both channels last in memory.
     """
     weight, bias = cast(torch.Tensor, conv.weight), cast("torch.Tensor | None", conv.bias)
     stride = cast("tuple[int, int, int]", conv.stride)
@@ -57,14 +57,14 @@ def _one_dnn(
     stride: tuple[int, int, int],
     padding: tuple[int, int, int],
 ) -> torch.Tensor:
-    # What conv3d calls for large inputs; for thin slabs it takes a path that is ten times slower.
+    # `conv3d` calls this for large inputs; for thin slabs it chooses a path ten times slower.
     return torch.mkldnn_convolution(x, weight, bias, padding, stride, (1, 1, 1), 1)
 
 
 def _gathering(
     weight: torch.Tensor, bias: torch.Tensor | None, padding: tuple[int, int, int]
-) -> Ready:
-    """One input: neighbours within a slice become channels, the kernel a line across slices."""
+) -> Operator:
+    """Convolve a single input channel: neighbors within a slice become channels of a 1-D kernel."""
     rows, columns = weight.shape[3:]
     lines = weight.permute(0, 3, 4, 1, 2).flatten(1, 3)[..., None, None].contiguous()
 
@@ -80,8 +80,8 @@ def _gathering(
     return run
 
 
-def _scattering(weight: torch.Tensor, bias: torch.Tensor | None, padding: int) -> Ready:
-    """Few outputs: a map for each line of the kernel across slices, then their shifted sum."""
+def _scattering(weight: torch.Tensor, bias: torch.Tensor | None, padding: int) -> Operator:
+    """Convolve to few output channels: a map per kernel position in a slice, then a shifted sum."""
     out, _, _, rows, columns = weight.shape
     lines = weight.permute(3, 4, 0, 1, 2).flatten(0, 2)[..., None, None].contiguous()
     places = [(j, k) for j in range(rows) for k in range(columns)]
@@ -101,7 +101,7 @@ def _scattering(weight: torch.Tensor, bias: torch.Tensor | None, padding: int) -
 
 
 def _overlap(shift: int, side: int) -> tuple[slice, slice]:
-    """Places in the sum, and in a map that is ``shift`` ahead of it."""
+    """Return the slices of the sum and of a map shifted by ``shift`` where both overlap."""
     here = slice(max(0, -shift), side - max(0, shift))
     return here, slice(here.start + shift, here.stop + shift)
 

@@ -1,8 +1,8 @@
-"""How maps lie in memory where convolutions are fastest."""
+"""Memory format in which convolutions are fastest."""
 
 from __future__ import annotations
 
 import torch
 
-# By number of axes, on a CPU too; there is none for one axis.
+# By number of spatial dimensions, for CPU and GPU; PyTorch has no such format in 1-D.
 CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}

@@ -1,4 +1,4 @@
-"""Blocks of voxels as channels, and back: the ends of networks that work below full resolution."""
+"""Patch embeddings, which let a network work below full resolution, and their inverses."""
 
 from __future__ import annotations
 
@@ -10,15 +10,21 @@ from torch import nn
 from torch.nn import functional
 
 from ct_vae.blocks.conv import ConvND, PaddingMode
-from ct_vae.blocks.receptive_field import ChainModule, LocalModule, PerSlice, Reach, Ready
+from ct_vae.blocks.receptive_field import (
+    ChainModule,
+    LocalModule,
+    Operator,
+    PerSlice,
+    ReceptiveField,
+)
 from ct_vae.errors import ConfigError, InputError
 
 
 def patch_sides(patch_size: int | Sequence[int], spatial_dims: int) -> tuple[int, ...]:
-    """Sides of a block of voxels, one for each axis.
+    """Expand the patch size to one side per axis.
 
     Raises:
-        ConfigError: If the number of sides is wrong or one is below 1.
+        ConfigError: If the number of sides is wrong or a side is below 1.
     """
     one = isinstance(patch_size, int)
     sides = (patch_size,) * spatial_dims if isinstance(patch_size, int) else tuple(patch_size)
@@ -31,11 +37,11 @@ def patch_sides(patch_size: int | Sequence[int], spatial_dims: int) -> tuple[int
 def space_to_depth(x: torch.Tensor, sides: Sequence[int]) -> torch.Tensor:
     """Map ``(B, C, *(spatial * sides))`` to ``(B, C * prod(sides), *spatial)``.
 
-    Channels are ordered as in PyTorch's pixel unshuffle (Shi et al. 2016): voxels of a block within
-    channels, the last axis first. `depth_to_space` is the inverse.
+    The channels are ordered as in PyTorch's pixel unshuffle (Shi et al. 2016): voxels of a block
+    within channels, the last axis varying fastest. `depth_to_space` is the inverse.
 
     Raises:
-        InputError: If a side of the map is not a multiple of that of a block.
+        InputError: If a spatial size is not a multiple of the block size.
     """
     if any(n % p for n, p in zip(x.shape[2:], sides, strict=True)):
         raise InputError(
@@ -48,16 +54,16 @@ def space_to_depth(x: torch.Tensor, sides: Sequence[int]) -> torch.Tensor:
     apart = x.reshape(*x.shape[:2], *split)
     inside = [3 + 2 * axis for axis in range(dims)]
     outside = [2 + 2 * axis for axis in range(dims)]
-    # Channels last in memory, where the convolutions that follow are fastest.
+    # The convolutions that follow are fastest with channels last in memory.
     rows = apart.permute(0, *outside, 1, *inside).reshape(len(x), *counts, -1)
     return rows.movedim(-1, 1)
 
 
 class SpaceToDepthND(LocalModule):
-    """Blocks of voxels become the channels of one.
+    """Rearrange blocks of voxels into channels.
 
     Args:
-        sides: Of a block, one for each axis.
+        sides: Size of a block along each axis.
     """
 
     def __init__(self, sides: Sequence[int]) -> None:
@@ -68,20 +74,20 @@ class SpaceToDepthND(LocalModule):
         """Map ``(B, C, *(spatial * sides))`` to ``(B, C * prod(sides), *spatial)``."""
         return space_to_depth(x, self.sides)
 
-    def reach(self) -> Reach:
-        """The slices of a block."""
-        return Reach(kernel=self.sides[0], stride=self.sides[0])
+    def receptive_field(self) -> ReceptiveField:
+        """Return the slices of one block."""
+        return ReceptiveField(kernel=self.sides[0], stride=self.sides[0])
 
-    def ready(self) -> Ready:
-        """The module itself, which adds no padding."""
+    def unpadded_operator(self) -> Operator:
+        """Return the module itself, which adds no padding."""
         return self
 
 
 class DepthToSpaceND(PerSlice):
-    """Channels become the voxels of a block: the inverse of `SpaceToDepthND`.
+    """Rearrange channels into blocks of voxels, the inverse of `SpaceToDepthND`.
 
     Args:
-        sides: Of a block, one for each axis.
+        sides: Size of a block along each axis.
     """
 
     def __init__(self, sides: Sequence[int]) -> None:
@@ -92,33 +98,33 @@ class DepthToSpaceND(PerSlice):
         """Map ``(B, C * prod(sides), *spatial)`` to ``(B, C, *(spatial * sides))``."""
         return depth_to_space(x, self.sides)
 
-    def reach(self) -> Reach:
-        """One slice becomes those of a block."""
-        return Reach(repeats=self.sides[0])
+    def receptive_field(self) -> ReceptiveField:
+        """Return one input slice for the slices of one block."""
+        return ReceptiveField(repeats=self.sides[0])
 
 
 def depth_to_space(x: torch.Tensor, strides: Sequence[int]) -> torch.Tensor:
     """Map ``(B, C * prod(strides), *spatial)`` to ``(B, C, *(spatial * strides))``.
 
-    Channels are ordered as in PyTorch's pixel shuffle (Shi et al. 2016): sub-voxels within
-    channels, the last axis first.
+    The channels are ordered as in PyTorch's pixel shuffle (Shi et al. 2016): sub-voxels within
+    channels, the last axis varying fastest.
     """
     dims, sides = len(strides), x.shape[2:]
     apart = x.reshape(len(x), -1, *strides, *sides)
-    # Each axis of voxels followed by its axis of sub-voxels.
+    # Each axis of voxels is followed by its axis of sub-voxels.
     order = [2 + axis + part for axis in range(dims) for part in (dims, 0)]
     finer = [step * side for step, side in zip(strides, sides, strict=True)]
     return apart.permute(0, 1, *order).reshape(len(x), -1, *finer)
 
 
 class PatchEmbedND(ChainModule):
-    """A linear map from each block of voxels to one vector of channels, as ViT's patch embedding.
+    """Linear map from each block of voxels to a vector of channels, as the patch embedding of ViT.
 
     Args:
-        spatial_dims: 1, 2 or 3.
+        spatial_dims: Number of spatial dimensions: 1, 2 or 3.
         in_channels: Channels of the image ``(B, in_channels, *(spatial * sides))``.
         out_channels: Channels of the result ``(B, out_channels, *spatial)``.
-        sides: Of a block, one for each axis.
+        sides: Size of a block along each axis.
     """
 
     def __init__(
@@ -135,12 +141,12 @@ class PatchEmbedND(ChainModule):
 
     @torch.no_grad()
     def set_map(self, matrix: torch.Tensor, offset: torch.Tensor) -> None:
-        """Give the first ``len(matrix)`` output channels these weights and all others zeros.
+        """Set the weights of the first ``len(matrix)`` output channels and zero all others.
 
         Args:
-            matrix: ``(channels, in_channels * prod(sides))``, columns in the order of
+            matrix: Weights ``(channels, in_channels * prod(sides))``, columns in the order of
                 `space_to_depth`.
-            offset: ``(channels,)``.
+            offset: Biases ``(channels,)``.
         """
         weight, bias = self.conv.get_parameter("weight"), self.conv.get_parameter("bias")
         weight.zero_()
@@ -149,18 +155,18 @@ class PatchEmbedND(ChainModule):
         bias[: len(matrix)].copy_(offset)
 
     def parts(self) -> Sequence[nn.Module]:
-        """The move of voxels to channels, and the map."""
+        """Return the rearrangement of voxels and the linear map."""
         return self.unfold, self.conv
 
 
 class PatchUnembedND(ChainModule):
-    """A linear map from each vector of channels to a block of voxels.
+    """Linear map from each vector of channels to a block of voxels.
 
     Args:
-        spatial_dims: 1, 2 or 3.
-        in_channels: Channels of the map ``(B, in_channels, *spatial)``.
+        spatial_dims: Number of spatial dimensions: 1, 2 or 3.
+        in_channels: Channels of the feature map ``(B, in_channels, *spatial)``.
         out_channels: Channels of the image ``(B, out_channels, *(spatial * sides))``.
-        sides: Of a block, one for each axis.
+        sides: Size of a block along each axis.
     """
 
     def __init__(
@@ -180,29 +186,29 @@ class PatchUnembedND(ChainModule):
         """Set the weights.
 
         Args:
-            matrix: ``(out_channels * prod(sides), in_channels)``, rows in the order of
+            matrix: Weights ``(out_channels * prod(sides), in_channels)``, rows in the order of
                 `space_to_depth`.
-            offset: ``(out_channels * prod(sides),)``.
+            offset: Biases ``(out_channels * prod(sides),)``.
         """
         weight = self.conv.get_parameter("weight")
         weight.copy_(matrix.reshape(weight.shape))
         self.conv.get_parameter("bias").copy_(offset)
 
     def parts(self) -> Sequence[nn.Module]:
-        """The map, and the move of channels to voxels."""
+        """Return the linear map and the rearrangement of channels."""
         return self.conv, self.fold
 
 
 class RefineND(nn.Module):
     """Two 3-wide convolutions at full resolution whose result is added to the image.
 
-    They see across the borders of blocks, which a map from channels to blocks does not.
+    Unlike the map from channels to blocks, they can use voxels of neighboring blocks.
 
     Args:
-        spatial_dims: 1, 2 or 3.
+        spatial_dims: Number of spatial dimensions: 1, 2 or 3.
         image_channels: Channels of input and output ``(B, image_channels, *spatial)``.
         channels: Channels between the two convolutions.
-        padding_mode: Values beyond the border.
+        padding_mode: Padding of the border.
     """
 
     def __init__(
@@ -219,14 +225,14 @@ class RefineND(nn.Module):
 
 
 def dct_basis(sides: Sequence[int], codes: int) -> torch.Tensor:
-    """The lowest frequencies of the orthonormal discrete cosine transform (type II) of a block.
+    """Return the lowest frequencies of the orthonormal DCT (type II) of a block.
 
     Args:
-        sides: Of the block, slowest axis first; channels count as an axis.
-        codes: Number of rows, at most ``prod(sides)``.
+        sides: Size of the block along each axis, slowest axis first; channels count as an axis.
+        codes: Number of basis functions, at most ``prod(sides)``.
 
     Returns:
-        ``(codes, prod(sides))`` float64, ordered by the sum of the relative frequencies.
+        Basis ``(codes, prod(sides))`` in float64, ordered by the sum of the relative frequencies.
     """
     axes = [_dct(n) for n in sides]
     basis, frequency = axes[0], torch.arange(sides[0]) / sides[0]

@@ -1,4 +1,4 @@
-"""What an operator sees along one axis, by which a volume can pass through it slab by slab."""
+"""Receptive fields along the first spatial axis, which allow volumes to be processed in slabs."""
 
 from __future__ import annotations
 
@@ -11,16 +11,25 @@ import torch
 from torch import nn
 
 PaddingMode = Literal["zeros", "replicate", "reflect", "circular"]
-Ready = Callable[[torch.Tensor], torch.Tensor]
+Operator = Callable[[torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
-class Reach:
-    """Which slices along the first spatial axis a step of an operator needs.
+class ReceptiveField:
+    """Slices along the first spatial axis that one step of an operator reads and writes.
 
-    The input is extended by ``low`` slices before its first and ``high`` after its last. Step ``i``
-    then reads slices ``stride * i`` to ``stride * i + kernel - 1`` and gives slices ``repeats * i``
-    to ``repeats * (i + 1) - 1``. The default is an operator for which no two slices meet.
+    The input is padded with ``low`` slices before and ``high`` slices after. Step ``i`` then reads
+    slices ``stride * i`` to ``stride * i + kernel - 1`` and writes slices ``repeats * i`` to
+    ``repeats * (i + 1) - 1``. The defaults describe an operator that treats each slice
+    independently.
+
+    Attributes:
+        kernel: Slices read by one step.
+        stride: Slices between the first slices read by two consecutive steps.
+        low: Slices of padding before the first slice.
+        high: Slices of padding after the last slice.
+        mode: Padding of the border.
+        repeats: Slices written by one step.
     """
 
     kernel: int = 1
@@ -31,42 +40,43 @@ class Reach:
     repeats: int = 1
 
     def steps(self, length: int) -> int:
-        """Steps over an input of ``length`` slices."""
+        """Return the number of steps over an input of ``length`` slices."""
         return (length + self.low + self.high - self.kernel) // self.stride + 1
 
 
 class LocalModule(nn.Module, ABC):
-    """A module that reads only a few slices for each that it gives: all that streaming asks for."""
+    """Module with a bounded receptive field, which can therefore be streamed slab by slab."""
 
     @abstractmethod
-    def reach(self) -> Reach:
-        """What it reads along the first spatial axis."""
+    def receptive_field(self) -> ReceptiveField:
+        """Return the receptive field along the first spatial axis."""
 
     @abstractmethod
-    def ready(self) -> Ready:
-        """The same operator without any padding along the first spatial axis.
+    def unpadded_operator(self) -> Operator:
+        """Return the same operator without padding along the first spatial axis.
 
         Returns:
-            From ``(B, C, stride * (n - 1) + kernel, ...)`` to ``(B, C', repeats * n, ...)``. What
-            follows from the weights alone is computed once, before it is given.
+            Function from ``(B, C, stride * (n - 1) + kernel, ...)`` to ``(B, C', repeats * n,
+            ...)``. Anything that depends only on the weights is computed once, before this method
+            returns.
         """
 
 
 class ChainModule(nn.Module, ABC):
-    """A module that is nothing but others in turn."""
+    """Module that applies other modules in sequence."""
 
     @abstractmethod
     def parts(self) -> Sequence[nn.Module]:
-        """The modules, first to last."""
+        """Return the modules in the order in which they are applied."""
 
 
 class PerSlice(LocalModule):
-    """A module that maps every slice on its own: ``forward`` is all there is to it."""
+    """Module that processes every slice independently, without padding."""
 
-    def reach(self) -> Reach:
-        """One slice for one slice."""
-        return Reach()
+    def receptive_field(self) -> ReceptiveField:
+        """Return a receptive field of one slice."""
+        return ReceptiveField()
 
-    def ready(self) -> Ready:
-        """The module itself."""
+    def unpadded_operator(self) -> Operator:
+        """Return the module itself."""
         return self

@@ -10,14 +10,14 @@ from ct_vae.blocks.style import BlockStyle
 
 
 class ResBlockND(nn.Module):
-    """Twice normalization, SiLU and 3-wide convolution, added to the input.
+    """Residual block: twice normalization, SiLU and 3-wide convolution, added to the input.
 
     Args:
-        spatial_dims: 1, 2 or 3.
+        spatial_dims: Number of spatial dimensions: 1, 2 or 3.
         in_channels: Channels of the input ``(B, in_channels, *spatial)``.
-        out_channels: Channels of the output; where they differ, a 1-wide convolution carries the
-            input across.
-        style: Of convolutions and normalisations.
+        out_channels: Channels of the output; if they differ from the input's, a 1-wide convolution
+            projects the shortcut.
+        style: Settings of convolutions and normalization layers; optional.
     """
 
     def __init__(
@@ -29,9 +29,9 @@ class ResBlockND(nn.Module):
     ) -> None:
         super().__init__()
         style = style or BlockStyle()
-        self.norm1 = style.normalise(spatial_dims, in_channels)
+        self.norm1 = style.normalize(spatial_dims, in_channels)
         self.conv1 = style.block_conv(spatial_dims, in_channels, out_channels)
-        inner = style.normalise(spatial_dims, out_channels) if style.inner_norm else nn.Identity()
+        inner = style.normalize(spatial_dims, out_channels) if style.inner_norm else nn.Identity()
         self.norm2 = inner
         self.dropout = nn.Dropout(style.dropout)
         self.conv2 = style.block_conv(spatial_dims, out_channels, out_channels)

@@ -1,4 +1,4 @@
-"""What all units of one network have in common."""
+"""Settings that all blocks of one network share."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ from ct_vae.errors import ConfigError
 
 @dataclass(frozen=True)
 class BlockStyle:
-    """How the convolutions and normalisations of a network are made.
+    """Settings of the convolutions and normalization layers of a network.
 
     Attributes:
-        norm: Over groups of channels and all positions, or per voxel over its channels.
-        norm_groups: Groups of a group normalisation; ``None`` means the largest divisor of the
-            width up to 32.
-        dropout: Share of values dropped before the second convolution of a residual block.
-        bias: Whether the convolutions of residual blocks have offsets.
-        padding_mode: What lies beyond the border of a map.
-        inner_norm: Whether a residual block normalizes before its second convolution too. Without
-            it, amplitudes reach that convolution as they are.
-        causal_axis: Axis along which a voxel sees none that come after it, or ``None``.
+        norm: Kind of normalization: ``group`` over groups of channels and all positions, or ``rms``
+            or ``layer`` per voxel over its channels.
+        norm_groups: Number of groups of a group normalization; ``None`` uses the largest divisor of
+            the number of channels up to 32.
+        dropout: Probability of dropping a value before the second convolution of a residual block.
+        bias: If true, the convolutions of residual blocks have biases.
+        padding_mode: Padding of the border of a feature map.
+        inner_norm: If true, residual blocks also normalize before their second convolution. Without
+            it, that convolution receives unnormalized amplitudes.
+        causal_axis: Axis along which an output depends on no later voxel; optional.
 
     Raises:
-        ConfigError: If a number is out of its range, or contradicts another.
+        ConfigError: If a value is out of range or contradicts another.
     """
 
     norm: NormKind = "group"
@@ -42,15 +43,15 @@ class BlockStyle:
         _one_of("norm", self.norm, ("group", "rms", "layer"))
         _one_of("padding_mode", self.padding_mode, ("zeros", "replicate", "reflect", "circular"))
         if not 0 <= self.dropout < 1:
-            raise ConfigError(f"dropout is a share from 0 to below 1, got {self.dropout}")
+            raise ConfigError(f"dropout is a probability in [0, 1), got {self.dropout}")
         if self.norm != "group" and self.norm_groups is not None:
             raise ConfigError(
-                f"norm_groups {self.norm_groups} says nothing about norm {self.norm!r}",
+                f"norm_groups {self.norm_groups} has no effect with norm {self.norm!r}",
                 "leave norm_groups out, or choose norm 'group'",
             )
         if self.causal_axis is not None and self.norm == "group":
             raise ConfigError(
-                "a causal network cannot have norm 'group', which lets every voxel see all others",
+                "a causal network cannot use norm 'group', where every voxel depends on all others",
                 "choose norm 'rms' or 'layer'",
             )
         check_causal_padding(self.padding_mode, self.causal_axis)
@@ -58,13 +59,13 @@ class BlockStyle:
     def conv(
         self, spatial_dims: int, in_channels: int, out_channels: int, kernel: int = 3
     ) -> nn.Module:
-        """A convolution with offsets that keeps the sides."""
+        """Create a convolution with bias that keeps the spatial size."""
         return replace(self, bias=True).block_conv(spatial_dims, in_channels, out_channels, kernel)
 
     def block_conv(
         self, spatial_dims: int, in_channels: int, out_channels: int, kernel: int = 3
     ) -> nn.Module:
-        """A convolution of a residual block."""
+        """Create a convolution of a residual block."""
         return ConvND(
             spatial_dims,
             in_channels,
@@ -75,8 +76,8 @@ class BlockStyle:
             self.causal_axis,
         )
 
-    def normalise(self, spatial_dims: int, channels: int) -> nn.Module:
-        """A normalisation of ``(B, channels, *spatial)``."""
+    def normalize(self, spatial_dims: int, channels: int) -> nn.Module:
+        """Create a normalization layer for ``(B, channels, *spatial)``."""
         if self.norm == "rms":
             return RMSNormND(channels)
         if self.norm == "layer":

@@ -1,4 +1,4 @@
-"""Doubling of the sides."""
+"""Upsampling layers that double the spatial size."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ct_vae.blocks.conv import ConvND, PaddingMode, pad
 from ct_vae.blocks.downsample import check_reflection, step_strides
 from ct_vae.blocks.memory_format import CHANNELS_LAST
 from ct_vae.blocks.patch import DepthToSpaceND, depth_to_space
-from ct_vae.blocks.receptive_field import ChainModule, LocalModule, Reach, Ready
+from ct_vae.blocks.receptive_field import ChainModule, LocalModule, Operator, ReceptiveField
 from ct_vae.errors import ConfigError
 
 _CONV = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
@@ -28,21 +28,22 @@ _LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
 class UpsampleND(ChainModule):
-    """More voxels, then a 3-wide convolution: the step up of CompVis (Rombach et al. 2022).
+    """Upsampling followed by a 3-wide convolution, as in CompVis (Rombach et al. 2022).
 
-    Repeating and convolving are one operation on the coarse grid that gives the same but for
-    rounding (see `fused_kernel`), unless padding reflects or voxels are interpolated.
+    Nearest-neighbor upsampling and convolution are fused into one operation on the coarse grid that
+    gives the same result up to rounding (see `fused_kernel`), unless the padding mode is
+    ``reflect`` or voxels are interpolated.
 
     Args:
-        spatial_dims: 1, 2 or 3.
+        spatial_dims: Number of spatial dimensions: 1, 2 or 3.
         channels: Channels of input ``(B, channels, *spatial)`` and output.
-        strides: 1 or 2 for each axis, one of them 2.
-        padding_mode: What lies beyond the border.
-        mode: Whether voxels are repeated (``nearest``) or interpolated between their centres
-            (``linear``), as the decoder of MAISI does.
+        strides: Factor of each axis, 1 or 2, at least one of them 2; defaults to 2.
+        padding_mode: Padding of the border; defaults to ``zeros``.
+        mode: Interpolation: ``nearest`` (the default) repeats voxels, ``linear`` interpolates
+            between voxel centers, as in the decoder of MAISI.
 
     Raises:
-        ConfigError: If the strides or the mode cannot be run.
+        ConfigError: If the strides or the mode are invalid.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class UpsampleND(ChainModule):
         """Map ``(B, channels, *spatial)`` to ``spatial * strides``.
 
         Raises:
-            InputError: If a side is too short to be reflected.
+            InputError: If a spatial size is too small for reflection padding.
         """
         if self._fusible:
             return self._fused(x)
@@ -76,7 +77,7 @@ class UpsampleND(ChainModule):
         return result
 
     def parts(self) -> Sequence[nn.Module]:
-        """One operation on the coarse grid where there is one, or interpolation and convolution."""
+        """Return the fused operation, or interpolation and convolution if they cannot be fused."""
         if self._fusible:
             return [_FusedUpsample(self)]
         return [_Interpolation(self.strides, self._interpolation), self.conv]
@@ -86,10 +87,10 @@ class UpsampleND(ChainModule):
         kernel, sides = fused_kernel(weight, self.strides), x.shape[2:]
         padded = self.padding_mode != "zeros"
         if padded:
-            # A repeated voxel beyond the border is a voxel beyond the border, repeated.
+            # Padding with copies and repeating voxels commute.
             x = pad(x, (1,) * len(sides), (1,) * len(sides), self.padding_mode)
         if _is_channels_last(x):
-            # Fastest where channels lie together; elsewhere it is the slower of the two.
+            # A transposed convolution is faster with channels last and slower otherwise.
             beyond = [1 + step * padded for step in self.strides]
             return _TRANSPOSED[len(sides)](
                 x, _transposed(kernel), bias, stride=self.strides, padding=beyond
@@ -101,21 +102,22 @@ class UpsampleND(ChainModule):
 
 
 class SubvoxelUpsampleND(ChainModule):
-    """A 3-wide convolution to the values of all sub-voxels, which then take their places.
+    """3-wide convolution to the values of all sub-voxels, followed by a pixel shuffle.
 
     Channel ``c * prod(strides) + s`` of the convolution becomes sub-voxel ``s`` of channel ``c``;
-    sub-voxels are counted along the last axis first. The sub-voxels of a voxel start out alike, so
-    that the first output has no checkerboard (ICNR, Aitken et al. 2017).
+    sub-voxels are counted with the last axis varying fastest. The sub-voxels of a voxel are
+    initialized equally, so that the initial output has no checkerboard pattern (ICNR, Aitken et al.
+    2017).
 
     Args:
-        spatial_dims: 1, 2 or 3.
+        spatial_dims: Number of spatial dimensions: 1, 2 or 3.
         channels: Channels of input ``(B, channels, *spatial)`` and output.
-        strides: 1 or 2 for each axis, one of them 2.
-        padding_mode: What lies beyond the border.
-        causal_axis: Axis along which the sub-voxels of a voxel see none that come after it.
+        strides: Factor of each axis, 1 or 2, at least one of them 2; defaults to 2.
+        padding_mode: Padding of the border; defaults to ``zeros``.
+        causal_axis: Axis along which an output depends on no later voxel; optional.
 
     Raises:
-        ConfigError: If strides, padding mode and causal axis do not fit together.
+        ConfigError: If strides, padding mode and causal axis are incompatible.
     """
 
     def __init__(
@@ -145,18 +147,18 @@ class SubvoxelUpsampleND(ChainModule):
         """Map ``(B, channels, *spatial)`` to ``spatial * strides``.
 
         Raises:
-            InputError: If a side is too short to be reflected.
+            InputError: If a spatial size is too small for reflection padding.
         """
         check_reflection(x.shape[2:], self.padding_mode)
         return depth_to_space(self.conv(x), self.strides)
 
     def parts(self) -> Sequence[nn.Module]:
-        """The convolution and the move of its channels."""
+        """Return the convolution and the pixel shuffle."""
         return self.conv, DepthToSpaceND(self.strides)
 
 
 class _FusedUpsample(LocalModule):
-    """`UpsampleND` in one operation: a coarse slice with its neighbours gives its fine ones."""
+    """Fused form of `UpsampleND`: each coarse slice and its two neighbors give the fine slices."""
 
     def __init__(self, upsample: UpsampleND) -> None:
         super().__init__()
@@ -166,11 +168,11 @@ class _FusedUpsample(LocalModule):
         result: torch.Tensor = self.upsample(x)
         return result
 
-    def reach(self) -> Reach:
+    def receptive_field(self) -> ReceptiveField:
         step, mode = self.upsample.strides[0], self.upsample.padding_mode
-        return Reach(kernel=3, low=1, high=1, mode=mode, repeats=step)
+        return ReceptiveField(kernel=3, low=1, high=1, mode=mode, repeats=step)
 
-    def ready(self) -> Ready:
+    def unpadded_operator(self) -> Operator:
         conv, mode = self.upsample.conv, self.upsample.padding_mode
         first, *others = self.upsample.strides
         weight, bias = cast(torch.Tensor, conv.weight), cast(torch.Tensor, conv.bias)
@@ -186,7 +188,7 @@ class _FusedUpsample(LocalModule):
 
 
 class _Interpolation(LocalModule):
-    """Voxels repeated, or interpolated between their centres."""
+    """Upsampling by repeating voxels or by interpolating between their centers."""
 
     def __init__(self, strides: Sequence[int], mode: str) -> None:
         super().__init__()
@@ -196,13 +198,13 @@ class _Interpolation(LocalModule):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return _interpolated(x, self.strides, self.mode)
 
-    def reach(self) -> Reach:
+    def receptive_field(self) -> ReceptiveField:
         if not self._blends:
-            return Reach(repeats=self.strides[0])
-        # Beyond the border, interpolation finds the border again.
-        return Reach(kernel=3, low=1, high=1, mode="replicate", repeats=2)
+            return ReceptiveField(repeats=self.strides[0])
+        # Interpolation repeats the border voxel beyond the border.
+        return ReceptiveField(kernel=3, low=1, high=1, mode="replicate", repeats=2)
 
-    def ready(self) -> Ready:
+    def unpadded_operator(self) -> Operator:
         return (lambda x: self(x)[:, :, 2:-2]) if self._blends else self
 
 
@@ -211,21 +213,21 @@ def _interpolated(x: torch.Tensor, strides: Sequence[int], mode: str) -> torch.T
 
 
 def fused_kernel(weight: torch.Tensor, strides: Sequence[int]) -> torch.Tensor:
-    """The kernel on the coarse grid of repeating voxels and convolving with ``weight``.
+    """Return the kernel on the coarse grid that repeats voxels and convolves them with ``weight``.
 
-    Along an axis of stride 2, voxel ``j`` is at ``2j`` and ``2j + 1`` of the fine grid, so that
-    taps ``(a, b, c)`` give ``a x[j - 1] + (b + c) x[j]`` at the one and
-    ``(a + b) x[j] + c x[j + 1]`` at the other: 27 multiplications become 8 in 3-D.
+    Along an axis of stride 2, voxel ``j`` covers voxels ``2j`` and ``2j + 1`` of the fine grid.
+    Taps ``(a, b, c)`` therefore give ``a x[j - 1] + (b + c) x[j]`` at the first and ``(a + b) x[j]
+    + c x[j + 1]`` at the second: 27 multiplications become 8 in 3-D.
 
     Args:
-        weight: ``(out, in, 3, ...)`` of the convolution on the fine grid, 3 wide on every axis.
-        strides: 1 or 2 for each axis.
+        weight: Kernel ``(out, in, 3, ...)`` on the fine grid, 3 wide along every axis.
+        strides: Stride of each axis, 1 or 2.
 
     Returns:
-        ``(out, in, ...)``: ``(a, a + b, b + c, c)`` on axes of stride 2, of which every other tap
-        is for one of the two places; 3 wide as they were on axes of stride 1.
+        Kernel ``(out, in, ...)``: ``(a, a + b, b + c, c)`` along axes of stride 2, of which every
+        other tap belongs to one of the two sub-voxels; unchanged along axes of stride 1.
     """
-    # Sums in half precision would round every tap once more.
+    # Summing in half precision would round every tap once more.
     kernel = weight.to(torch.promote_types(weight.dtype, torch.float32))
     for axis, step in enumerate(strides, start=2):
         if step == 2:
@@ -235,17 +237,17 @@ def fused_kernel(weight: torch.Tensor, strides: Sequence[int]) -> torch.Tensor:
 
 
 def _transposed(kernel: torch.Tensor) -> torch.Tensor:
-    """The kernel as transposed convolutions take it: from input to output, far end first."""
+    """Convert a kernel to the layout of transposed convolutions: swapped channels, flipped axes."""
     return kernel.flip(tuple(range(2, kernel.ndim))).transpose(0, 1)
 
 
 def _subvoxels(
     strides: Sequence[int], sides: Sequence[int]
 ) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...]]]:
-    """For each sub-voxel its places in an axis of taps or fine voxels, and those in its own map.
+    """Yield, for each sub-voxel, its index in the taps or fine voxels and its index in its own map.
 
-    A 2-wide kernel on a padded side of ``n + 2`` gives ``n + 1`` values; the first sub-voxel is
-    right of a border and has no use for the last, the second is left of one.
+    A 2-wide kernel on a padded side of ``n + 2`` gives ``n + 1`` values. The first sub-voxel uses
+    all but the last of them, the second all but the first.
     """
     whole = slice(None), slice(None)
     for parts in product(*map(range, strides)):
@@ -255,7 +257,7 @@ def _subvoxels(
 
 
 def _interleaved(maps: torch.Tensor, strides: Sequence[int], sides: Sequence[int]) -> torch.Tensor:
-    """Put the maps of all sub-voxels, stacked along the channels, in their places."""
+    """Interleave the maps of all sub-voxels, which are stacked along the channel axis."""
     finer = [step * side for step, side in zip(strides, sides, strict=True)]
     result = maps.new_empty((len(maps), maps.shape[1] // prod(strides), *finer))
     parts = maps.chunk(prod(strides), dim=1)

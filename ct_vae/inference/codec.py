@@ -107,7 +107,7 @@ class Codec:
             raise ConfigError("this model has codes and no posterior to draw from", "ask for none")
         prepared = self.preprocessor(volume, self.network.factor)
         x, y, z = prepared.tensor.shape[2:]
-        # Formed once for the whole volume, and only then drawn from or quantised.
+        # Formed once for the whole volume, and only then drawn from or quantized.
         features, passage = self._pass("encode", tiling, (x, y, z), prepared.tensor)
         array = self._latent_of(features, seed)
         record = self._record(volume, prepared, passage, array, seed)
@@ -172,11 +172,11 @@ class Codec:
     def _values_of(self, latent: Latent) -> torch.Tensor:
         """``(1, C, x, y, z)`` float32 of a latent, whatever its kind."""
         model = self.network.model
-        quantised = isinstance(model, QuantizedAutoencoder)
-        if quantised != (latent.record.kind == "codes"):
+        quantized = isinstance(model, QuantizedAutoencoder)
+        if quantized != (latent.record.kind == "codes"):
             raise InputError(
                 f"a latent of kind {latent.record.kind!r} is not what "
-                f"{'a model with codes' if quantised else 'a model without codes'} makes"
+                f"{'a model with codes' if quantized else 'a model without codes'} makes"
             )
         if isinstance(model, QuantizedAutoencoder):
             indices = torch.from_numpy(latent.array.astype(np.int64))[None]

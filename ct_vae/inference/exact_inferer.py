@@ -127,7 +127,7 @@ def _evaluating(network: nn.Module) -> Iterator[None]:
 
 
 def _placed(result: torch.Tensor, source: MetaTensor) -> MetaTensor:
-    """The result where it lies: a coarser voxel at the centre of its block."""
+    """The result where it lies: a coarser voxel at the center of its block."""
     ratio = torch.tensor(
         [a / b for a, b in zip(source.shape[2:], result.shape[2:], strict=True)],
         dtype=torch.float64,

@@ -43,7 +43,7 @@ class RandomLatents:
 
     A continuous latent is Gaussian noise with the mean and standard deviation that training has
     measured for each channel; a latent of codes has every code with the same probability. Neither
-    is how latents of CT are distributed: neighbours are independent.
+    is how latents of CT are distributed: neighbors are independent.
 
     Args:
         codec: The model.
@@ -105,7 +105,7 @@ class RandomLatents:
             InputError: If the memory does not hold it.
         """
         sides = self.check(size, spacing_mm)
-        record = self._record(_centred(sides, spacing_mm, self._axcodes), seed)
+        record = self._record(_centered(sides, spacing_mm, self._axcodes), seed)
         grid = record.latent_grid()
         values = self._values(grid.shape, np.random.default_rng([seed, index]))
         return Latent(values, grid, record)
@@ -156,7 +156,7 @@ class RandomLatents:
         )
 
 
-def _centred(
+def _centered(
     shape: tuple[int, int, int], spacing_mm: tuple[float, float, float], axcodes: str
 ) -> Grid:
     """A grid along ``axcodes`` with its middle at the origin."""

@@ -21,7 +21,7 @@ class VolumeNetwork:
     """Takes ``(1, 1, X, Y, Z)`` in model units, whatever the model was made for.
 
     A 2-D model meets the volume slice by slice along the last axis, with factor ``(f, f, 1)``. A
-    model with several image channels gets the grey value in each, and its outputs are averaged.
+    model with several image channels gets the gray value in each, and its outputs are averaged.
 
     Args:
         model: In evaluation mode. Its weights are laid out with channels last; no value changes.

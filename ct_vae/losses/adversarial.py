@@ -85,7 +85,7 @@ class Adversary(nn.Module):
     def generator_terms(
         self, reconstruction: torch.Tensor, target: torch.Tensor
     ) -> dict[str, torch.Tensor]:
-        """What the generator minimises; the discriminator gets no gradient.
+        """What the generator minimizes; the discriminator gets no gradient.
 
         ``adversarial`` is the generator's side of the game; ``feature_matching`` the mean absolute
         difference of features, mean over levels (Wang et al. 2018, eq. 4, without its sum).
@@ -146,7 +146,7 @@ class Adversary(nn.Module):
         samples_seen: int,
         reduce: Reduce = unreduced,
     ) -> Terms:
-        """What the discriminator minimises; the generator gets no gradient.
+        """What the discriminator minimizes; the generator gets no gradient.
 
         ``d_real`` and ``d_fake`` are its sides of the game, each with weight 1/2; ``r1`` occurs
         only at steps at which the slope is looked at; ``lecam`` compares with averages of the

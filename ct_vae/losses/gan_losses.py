@@ -18,9 +18,9 @@ class Game:
     """Three functions of logits of any shape, each a mean.
 
     Attributes:
-        real: What the discriminator minimises on real images.
-        fake: What it minimises on reconstructions.
-        generator: What the generator minimises on reconstructions.
+        real: What the discriminator minimizes on real images.
+        fake: What it minimizes on reconstructions.
+        generator: What the generator minimizes on reconstructions.
     """
 
     real: OfLogits

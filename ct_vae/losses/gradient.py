@@ -6,10 +6,10 @@ import torch
 
 
 def gradient_loss(image: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Mean absolute error of the differences between neighbours, averaged over the axes.
+    """Mean absolute error of the differences between neighbors, averaged over the axes.
 
     Blurred edges show here more than in the values (Mathieu et al. 2016, eq. 6, with exponent 1).
-    An axis of one voxel has no neighbours and does not count.
+    An axis of one voxel has no neighbors and does not count.
 
     Args:
         image: ``(B, C, *spatial)`` in model units.

@@ -1,4 +1,4 @@
-"""The weighted sum that training minimises, with every term on view."""
+"""The weighted sum that training minimizes, with every term on view."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Objective", "Terms"]
 
 
 class Objective:
-    """Reconstruction loss, losses beside it, regularisers of the latent, and an adversary.
+    """Reconstruction loss, losses beside it, regularizers of the latent, and an adversary.
 
     With ``kl`` it is the negative evidence lower bound per element (Kingma and Welling 2014, eq.
     10), with ``commitment`` the loss of van den Oord et al. 2017, eq. 3, whose codebook follows by
@@ -29,7 +29,7 @@ class Objective:
     Args:
         reconstruction: Loss of weight 1.
         weights: Of all other terms by name: of ``image_losses``, ``perceptual``, ``adversarial``,
-            ``feature_matching`` and regularisers. They multiply means, so that they keep their
+            ``feature_matching`` and regularizers. They multiply means, so that they keep their
             meaning when the patch size changes, except for a ``kl`` that is summed.
         image_losses: Losses by name between image and target in model units.
         perceptual: Distance of slices, named ``perceptual``.
@@ -64,17 +64,17 @@ class Objective:
         self,
         reconstruction: torch.Tensor,
         target: torch.Tensor,
-        regularisers: Mapping[str, torch.Tensor],
+        regularizers: Mapping[str, torch.Tensor],
         samples_seen: int,
         last_layer: torch.Tensor | None = None,
         reduce: Reduce = unreduced,
     ) -> Terms:
-        """Compare with the target and add the regularisers, in float32 also under autocast.
+        """Compare with the target and add the regularizers, in float32 also under autocast.
 
         Args:
             reconstruction: ``(B, C, *spatial)``, what the decoder gives before its activation.
             target: Of that shape, in model units.
-            regularisers: Scalars by name; ``kl`` is one number per latent element,
+            regularizers: Scalars by name; ``kl`` is one number per latent element,
                 ``(B, C, *spatial)``.
             samples_seen: Place in the run: it decides on annealing, adversary and slices.
             last_layer: Weights of the decoder's last layer, for an adaptive adversary.
@@ -93,7 +93,7 @@ class Objective:
                 compared["perceptual"] = self._perceptual(image, wanted, samples_seen)
             latent = {
                 name: self._divergence(wide(value)) if name == "kl" else wide(value)
-                for name, value in regularisers.items()
+                for name, value in regularizers.items()
             }
         values, weights = compared | latent, self._weights_at(samples_seen)
         self._refuse_unweighted(values)

@@ -13,7 +13,7 @@ from ct_vae.losses.vgg import VGG16
 # Features of a norm below about 0.1 count as none: directions of almost nothing are noise, and
 # their slopes have no bound. Air gives such features.
 _EPS = 1e-2
-_COLOURS = 3
+_COLORS = 3
 
 
 class PerceptualDistance:
@@ -45,8 +45,8 @@ class PerceptualDistance:
         """Compare ``(B, C, *spatial)`` in model units.
 
         Args:
-            image: In two or three dimensions; three channels are colours, any other number are
-                grey images each.
+            image: In two or three dimensions; three channels are colors, any other number are
+                gray images each.
             target: Of that shape.
             samples_seen: The slices are a function of it.
 
@@ -61,18 +61,18 @@ class PerceptualDistance:
             return torch.stack([self._distance(*pair) for pair in pairs]).mean()
 
     def _slices(self, shades: torch.Tensor, seed: int) -> Iterator[torch.Tensor]:
-        """Colour images ``(N, 3, H, W)`` along each axis of ``(B, C, *spatial)``."""
-        if shades.shape[1] != _COLOURS:
+        """Color images ``(N, 3, H, W)`` along each axis of ``(B, C, *spatial)``."""
+        if shades.shape[1] != _COLORS:
             shades = shades.flatten(0, 1).unsqueeze(1)
         if shades.ndim == 4:
-            yield _coloured(shades)
+            yield _colored(shades)
             return
         generator = torch.Generator().manual_seed(seed)
         for axis in range(2, 5):
             count = shades.shape[axis]
             taken = max(1, round(self._share * count))
             places = torch.randperm(count, generator=generator)[:taken].to(shades.device)
-            yield _coloured(shades.index_select(axis, places).movedim(axis, 1).flatten(0, 1))
+            yield _colored(shades.index_select(axis, places).movedim(axis, 1).flatten(0, 1))
 
     def _distance(self, image: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
@@ -84,8 +84,8 @@ class PerceptualDistance:
         return torch.stack(stages).sum()
 
 
-def _coloured(slices: torch.Tensor) -> torch.Tensor:
-    return slices.expand(-1, _COLOURS, -1, -1)
+def _colored(slices: torch.Tensor) -> torch.Tensor:
+    return slices.expand(-1, _COLORS, -1, -1)
 
 
 def _unit(features: torch.Tensor) -> torch.Tensor:

@@ -13,7 +13,7 @@ class Terms:
     """Value of an objective and of its parts.
 
     Attributes:
-        total: What is minimised, a scalar in float32.
+        total: What is minimized, a scalar in float32.
         values: Every term unweighted, by name, scalars in float32.
         weights: What each was multiplied by at this moment.
     """

@@ -15,7 +15,7 @@ from ct_vae.models.weights import load_into
 
 # Widths of the convolutions between two poolings (Simonyan and Zisserman 2015, table 1, column D).
 _STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
-# Mean and standard deviation of ImageNet's colours in [0, 1], with which the weights were trained.
+# Mean and standard deviation of ImageNet's colors in [0, 1], with which the weights were trained.
 _MEAN = (0.485, 0.456, 0.406)
 _STD = (0.229, 0.224, 0.225)
 KEY = "training.perceptual_weights_path"
@@ -52,7 +52,7 @@ class VGG16(nn.Module):
         self.requires_grad_(False).eval()
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """Features of colour images ``(N, 3, H, W)`` in [0, 1], one map per stage.
+        """Features of color images ``(N, 3, H, W)`` in [0, 1], one map per stage.
 
         Raises:
             InputError: If a side is shorter than 16.

@@ -94,13 +94,13 @@ class Autoencoder(nn.Module, ABC):
         return next(value for name, value in parameters if name.endswith("weight"))
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
-        """What the encoder says about the latent of images, before anything is drawn or quantised.
+        """What the encoder says about the latent of images, before anything is drawn or quantized.
 
         Args:
             x: ``(B, in_channels, *spatial)`` in model units, sides multiples of the factor.
 
         Returns:
-            ``(B, features, *spatial / factor)``: moments, or the latent before quantisation.
+            ``(B, features, *spatial / factor)``: moments, or the latent before quantization.
 
         Raises:
             InputError: If channels or sides do not fit.

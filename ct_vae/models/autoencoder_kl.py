@@ -37,11 +37,11 @@ class AutoencoderKL(Autoencoder):
         z_channels: Channels that leave the encoder and enter the decoder.
         double_z: Whether the encoder gives ``2 * z_channels``.
         embed_dim: Channels of the latent.
-        norm_groups: Groups of every normalisation; ``None`` means the largest divisor of the
+        norm_groups: Groups of every normalization; ``None`` means the largest divisor of the
             width up to 32.
         tanh_out: Whether the output goes through a hyperbolic tangent.
         dropout: Of every residual block.
-        codebook_size: Ignored; quantised models have it.
+        codebook_size: Ignored; quantized models have it.
         ckpt_path: Weights to load, a ``.safetensors`` file or a folder that holds
             ``model.safetensors``; a trained model brings its scaling factor. Without it a
             warning says that the weights are random.

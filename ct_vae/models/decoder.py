@@ -40,7 +40,7 @@ class Decoder(nn.Module):
         before = (*config.widths[1:], top)
         levels = range(len(config.widths))
         self.up = nn.ModuleList([_Up(layers, level, before[level]) for level in levels])
-        self.norm_out = layers.normalise(config.widths[0])
+        self.norm_out = layers.normalize(config.widths[0])
         self.nonlinearity = layers.activation()
         self.conv_out = layers.last()
         self.skip = layers.synthesis()

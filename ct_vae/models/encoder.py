@@ -37,7 +37,7 @@ class Encoder(nn.Module):
         levels = range(len(config.widths))
         self.down = nn.ModuleList([_Down(layers, level, before[level]) for level in levels])
         self.mid = middle(layers, config.encoder_mid)
-        self.norm_out = layers.normalise(config.widths[-1])
+        self.norm_out = layers.normalize(config.widths[-1])
         self.nonlinearity = layers.activation()
         self.conv_out = layers.head()
         self.skip = layers.analysis()

@@ -25,7 +25,7 @@ def inflate(
     """A 3-D network from a 2-D one, whose plane becomes the first two axes (Carreira 2017).
 
     ``central`` puts each 2-D kernel in the middle slice of a 3-D one: slices are treated alone, but
-    for group normalisation and attention, which see the whole volume. A single slice gives what
+    for group normalization and attention, which see the whole volume. A single slice gives what
     the 2-D network gives. ``averaged`` divides each kernel among three slices: a volume that is
     constant along the last axis gives what its slice gives, away from the ends of that axis, or
     everywhere with ``padding_mode="replicate"``.
@@ -62,7 +62,7 @@ def inflate(
 
 
 def merge_image_channels(model: AutoencoderKL, image_channels: int = 1) -> AutoencoderKL:
-    """A network of one image channel that equals one of several fed the grey value in each.
+    """A network of one image channel that equals one of several fed the gray value in each.
 
     The first kernel is summed over its input channels and the last averaged over its output
     channels, as if the outputs were averaged.

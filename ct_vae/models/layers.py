@@ -89,7 +89,7 @@ class Layers:
         if not self._magvit:
             return None
         modulation = self.conv(self.config.z_channels, 2 * channels, 1)
-        return AdaptiveNormND(self.normalise(channels), modulation)
+        return AdaptiveNormND(self.normalize(channels), modulation)
 
     def res_block(self, in_channels: int, out_channels: int) -> ResBlockND:
         """A residual block."""
@@ -103,9 +103,9 @@ class Layers:
         """A convolution that keeps the sides."""
         return self._style.conv(self._dims, in_channels, out_channels, kernel)
 
-    def normalise(self, channels: int) -> nn.Module:
+    def normalize(self, channels: int) -> nn.Module:
         """A normalization."""
-        return self._style.normalise(self._dims, channels)
+        return self._style.normalize(self._dims, channels)
 
     def activation(self) -> nn.Module:
         """The activation before the last convolution of encoder and decoder."""

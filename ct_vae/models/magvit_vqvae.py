@@ -1,4 +1,4 @@
-"""A quantised autoencoder after MAGVIT-v2, for volumes."""
+"""A quantized autoencoder after MAGVIT-v2, for volumes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class MagvitVQVAE(QuantizedAutoencoder):
     """Residual blocks without offsets, a decoder that the latent modulates, subvoxel upsampling.
 
     After Yu et al. 2023 (MAGVIT-v2, section 3.2 and appendix A), with two changes for volumes:
-    every level's normalisation takes a scale and a shift for each latent voxel, not pooled ones,
+    every level's normalization takes a scale and a shift for each latent voxel, not pooled ones,
     and the network is symmetric unless an axis is named along which it is causal.
 
     Args:
@@ -32,7 +32,7 @@ class MagvitVQVAE(QuantizedAutoencoder):
             of a code.
         double_z: Must be false: there are no log-variances.
         embed_dim: Width of a code, as in `VQVAE`.
-        norm_groups: Groups of every normalisation.
+        norm_groups: Groups of every normalization.
         tanh_out: Whether the output goes through a hyperbolic tangent.
         dropout: Of every residual block.
         codebook_size: Number of codes, as in `VQVAE`.

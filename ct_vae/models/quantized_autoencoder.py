@@ -11,7 +11,7 @@ from ct_vae.models.quantizers.quantized import Quantized
 
 
 class QuantizedAutoencoder(Autoencoder):
-    """An autoencoder with a quantiser between ``quant_conv`` and ``post_quant_conv``.
+    """An autoencoder with a quantizer between ``quant_conv`` and ``post_quant_conv``.
 
     Args:
         config: Architecture of a kind with codes.
@@ -31,10 +31,10 @@ class QuantizedAutoencoder(Autoencoder):
 
         Args:
             x: In model units, sides multiples of the factor.
-            normalize: Give the quantised latent times `scaling_factor` alone.
+            normalize: Give the quantized latent times `scaling_factor` alone.
 
         Returns:
-            Quantised latent with its indices, losses and use of codes, or that latent alone.
+            Quantized latent with its indices, losses and use of codes, or that latent alone.
 
         Raises:
             InputError: If channels or sides do not fit.
@@ -59,12 +59,12 @@ class QuantizedAutoencoder(Autoencoder):
         return self.decode(self.quantizer.decode_indices(indices))
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, Quantized]:
-        """Reconstruct images; gives the reconstruction and what was quantised."""
+        """Reconstruct images; gives the reconstruction and what was quantized."""
         quantized = self.quantize(self.features(x))
         return self.decode(quantized.latent), quantized
 
     def encode_stage_2_inputs(self, x: torch.Tensor) -> torch.Tensor:
-        """Unscaled quantised latents, for MONAI's latent inferers, which scale by themselves."""
+        """Unscaled quantized latents, for MONAI's latent inferers, which scale by themselves."""
         return self.quantize(self.features(x)).latent
 
     def decode_stage_2_outputs(self, z: torch.Tensor) -> torch.Tensor:

@@ -11,7 +11,7 @@ from ct_vae.models.quantized_autoencoder import QuantizedAutoencoder
 
 
 class VQVAE(QuantizedAutoencoder):
-    """Encoder and decoder of `AutoencoderKL` around a quantiser (van den Oord et al. 2017).
+    """Encoder and decoder of `AutoencoderKL` around a quantizer (van den Oord et al. 2017).
 
     Args:
         spatial_dims: 1, 2 or 3.
@@ -29,7 +29,7 @@ class VQVAE(QuantizedAutoencoder):
         double_z: Must be false: there are no log-variances.
         embed_dim: Width of a code: 8 for ``ema``, the number of levels for ``fsq``, the number of
             bits for ``lfq``, 16 by default.
-        norm_groups: Groups of every normalisation.
+        norm_groups: Groups of every normalization.
         tanh_out: Whether the output goes through a hyperbolic tangent.
         dropout: Of every residual block.
         codebook_size: Number of codes: 8192 for ``ema``, follows for the others.

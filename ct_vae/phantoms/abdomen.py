@@ -41,13 +41,13 @@ def _trunk(rng: np.random.Generator) -> Trunk:
 
 
 def _spine_y(trunk: Trunk, z: float) -> float:
-    back = trunk.cavity.centre[1] - trunk.cavity.radii[1]
+    back = trunk.cavity.center[1] - trunk.cavity.radii[1]
     return back + 26 - 0.0004 * (z - 30) * (z - 30)
 
 
 def _wall_muscles(tissue: Tissue, trunk: Trunk) -> list[Layer]:
     """The straight muscles beside the white line, with fat between them."""
-    front = trunk.wall.centre[1] + trunk.wall.radii[1]
+    front = trunk.wall.center[1] + trunk.wall.radii[1]
     gap = Blob((0, front - 6, 0), (78, 14, 420), None, 3, 4)
     layers = [Layer(gap, tissue.fat, trunk.wall)]
     for side in (-1, 1):
@@ -152,7 +152,7 @@ def _kidneys(tissue: Tissue, trunk: Trunk, rng: np.random.Generator) -> list[Lay
             tip = frame @ (
                 np.array([-2.0, rng.uniform(-7, 7), 0]) + 36 * np.array([0, 0, turnabout])
             )
-            x0, y0, z0 = (np.asarray(kidney.centre) + tip * size).tolist()
+            x0, y0, z0 = (np.asarray(kidney.center) + tip * size).tolist()
             layers.append(Layer(Blob((x0, y0, z0), (9, 8, 7)), tissue.kidney - 45, kidney))
         layers.append(Layer(part(-10, (14, 10, 30)), tissue.fat))
         layers.append(Layer(part(-12, (7, 6, 16)), rng.uniform(0, 30)))

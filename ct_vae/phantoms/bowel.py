@@ -73,7 +73,7 @@ def small_bowel(tissue: Tissue, cavity: Blob, rng: np.random.Generator) -> list[
 def colon(tissue: Tissue, cavity: Blob, rng: np.random.Generator) -> list[Layer]:
     """The frame of the colon with its haustra, filled with stool and gas."""
     a, b, _ = cavity.radii
-    x, front = a - 27, cavity.centre[1] + b - 34
+    x, front = a - 27, cavity.center[1] + b - 34
     courses: list[tuple[Path, float]] = [
         ([(x, -14, -150), (x + 2, -12, -100), (x, -10, -50), (x - 4, 0, -14)], 23.0),
         (
@@ -109,12 +109,12 @@ def colon(tissue: Tissue, cavity: Blob, rng: np.random.Generator) -> list[Layer]
 
 
 def _loop(rng: np.random.Generator) -> NDArray[np.float64]:
-    centre = rng.uniform((-72, -8, -150), (72, 62, -20))
+    center = rng.uniform((-72, -8, -150), (72, 62, -20))
     angles = np.linspace(0, rng.uniform(2.5, 4.5), 12)
     size = rng.uniform(18, 34, size=2)
     arc = np.stack([size[0] * np.cos(angles), size[1] * np.sin(angles), 4 * np.sin(2 * angles)], 1)
     frame = turn(rng.uniform(-70, 70), rng.uniform(-70, 70), rng.uniform(0, 360))
-    path: NDArray[np.float64] = arc @ frame.T + centre
+    path: NDArray[np.float64] = arc @ frame.T + center
     return path
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from ct_vae.phantoms.scene import Layer, waves
 from ct_vae.phantoms.shapes import Array, Blob, Level, Solid, Tubes, turn
 
-_CSF_HU, _GREY_HU, _WHITE_HU = 8.0, 39.0, 29.0
+_CSF_HU, _GRAY_HU, _WHITE_HU = 8.0, 39.0, 29.0
 _FAR = 140.0
 
 
@@ -22,11 +22,11 @@ def skull(vault: Blob, cortex_hu: float) -> list[Layer]:
 
 
 def brain(vault: Blob, rng: np.random.Generator) -> list[Layer]:
-    """Everything inside the inner table of a vault centred near the origin."""
+    """Everything inside the inner table of a vault centered near the origin."""
     surface = vault.grown(-8.5)
     folds = waves(rng, 30.0, 6)
     layers = [
-        Layer(surface, _GREY_HU),
+        Layer(surface, _GRAY_HU),
         Layer(_solid(_white(surface, folds)), _WHITE_HU),
         Layer(_solid(_sulci(surface, folds)), _CSF_HU + 4),
         Layer(_solid(lambda p: np.maximum(np.abs(p[0]) - 1.2, 8 - p[2])), _CSF_HU + 4, surface),
@@ -47,7 +47,7 @@ def _solid(level: Level) -> Solid:
 def _white(surface: Blob, folds: Level) -> Level:
     def level(points: Array) -> Array:
         depth = surface.level(points)
-        # The grey ribbon follows the sulci for 20 mm inward.
+        # The gray ribbon follows the sulci for 20 mm inward.
         ribbon = np.minimum(5.5 - 9 * np.abs(folds(points)), depth + 22)
         white: Array = np.maximum(np.maximum(depth + 4.5, ribbon), 5 - np.abs(points[0]))
         return white
@@ -72,7 +72,7 @@ def _cerebellum(surface: Blob, rng: np.random.Generator) -> list[Layer]:
     layers.append(Layer(tent.grown(2.0), _CSF_HU + 8, surface))
     for side in (-1, 1):
         lobe = Blob((side * 24, -52, -36), (27, 29, 22))
-        layers.append(Layer(lobe, _GREY_HU + 1, surface))
+        layers.append(Layer(lobe, _GRAY_HU + 1, surface))
         layers.append(Layer(lobe.grown(-9), _WHITE_HU + 3))
 
         def folia(points: Array, lobe: Blob = lobe) -> Array:
@@ -84,7 +84,7 @@ def _cerebellum(surface: Blob, rng: np.random.Generator) -> list[Layer]:
         layers.append(Layer(_solid(folia), _CSF_HU + 14, surface))
     worm = Blob((0, -50, -30), (9, 24, 20))
     stem = Tubes.along([(0, -8, -4), (0, -12, -26), (0, -22, -52), (0, -30, -90)], [13, 14, 9, 6])
-    layers += [Layer(worm, _GREY_HU), Layer(stem.grown(4), _CSF_HU + 4, surface.grown(6))]
+    layers += [Layer(worm, _GRAY_HU), Layer(stem.grown(4), _CSF_HU + 4, surface.grown(6))]
     layers += [Layer(stem, _WHITE_HU + 3), Layer(Blob((0, -30, -34), (7, 5, 9)), _CSF_HU)]
     return layers
 
@@ -93,10 +93,10 @@ def _nuclei() -> list[Layer]:
     layers = []
     for side in (-1, 1):
         layers += [
-            Layer(Blob((side * 12, -10, 6), (8.5, 14, 9), turn(z_deg=side * 25.0)), _GREY_HU + 1),
-            Layer(Blob((side * 25, 8, 4), (6.5, 16, 11), turn(z_deg=side * -14.0)), _GREY_HU + 2),
-            Layer(Blob((side * 14, 22, 10), (5.5, 9, 9)), _GREY_HU + 1),
-            Layer(Blob((side * 38, 6, 4), (2.6, 20, 14), turn(z_deg=side * -8.0)), _GREY_HU),
+            Layer(Blob((side * 12, -10, 6), (8.5, 14, 9), turn(z_deg=side * 25.0)), _GRAY_HU + 1),
+            Layer(Blob((side * 25, 8, 4), (6.5, 16, 11), turn(z_deg=side * -14.0)), _GRAY_HU + 2),
+            Layer(Blob((side * 14, 22, 10), (5.5, 9, 9)), _GRAY_HU + 1),
+            Layer(Blob((side * 38, 6, 4), (2.6, 20, 14), turn(z_deg=side * -8.0)), _GRAY_HU),
         ]
     return layers
 

@@ -193,7 +193,7 @@ def _orbit(bone: Bone, side: int) -> list[Layer]:
         Layer(open_front, 35.0),
         Layer(open_front.grown((-3, -4, -3)), _FAT_HU),
     ]
-    back = np.add(eye.centre, (-side * 5, -10, 0))
+    back = np.add(eye.center, (-side * 5, -10, 0))
     for offset in np.array([(-11, -2, 0), (11, -2, 0), (0, -2, -11), (0, -2, 11)]):
         rectus = Tubes.along([apex + 0.3 * offset, back + offset], [2, 2.6])
         layers.append(Layer(rectus, _MUSCLE_HU))
@@ -209,7 +209,7 @@ def _orbit(bone: Bone, side: int) -> list[Layer]:
 def _sinuses(bone: Bone, vault: Blob, rng: np.random.Generator) -> list[Layer]:
     layers = []
     full = rng.random() < 0.3
-    forehead = vault.centre[1] + vault.radii[1] - 6.5
+    forehead = vault.center[1] + vault.radii[1] - 6.5
     for side in (-1, 1):
         size = rng.uniform(0.8, 1.15)
         maxillary = Blob((side * 27, 52, -55), (14 * size, 17 * size, 15 * size), None, 2.5, 2.5)

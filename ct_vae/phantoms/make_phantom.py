@@ -65,12 +65,12 @@ def make_phantom(
     sigma = [_PSF_FWHM_MM / 2.3548 / s for s in spacing]
     picture = ndimage.gaussian_filter(picture, sigma, mode="nearest")
     if noise_hu:
-        micrometres = [round(s * 1000) for s in spacing]
-        rng = _generator(kind, seed, *micrometres, *shape)
+        micrometers = [round(s * 1000) for s in spacing]
+        rng = _generator(kind, seed, *micrometers, *shape)
         picture += np.float32(noise_hu) * _noise(rng, shape, spacing)
     voxels = np.rint(picture.clip(*_HU_RANGE)).astype(np.int16)
     affine = np.diag([*spacing, 1.0])
-    affine[:3, 3] = scene.pose.centre_mm - (np.asarray(shape) - 1) / 2 * spacing
+    affine[:3, 3] = scene.pose.center_mm - (np.asarray(shape) - 1) / 2 * spacing
     return Volume(voxels, Grid(shape, affine), source={"format": "phantom", "dtype": "int16"})
 
 

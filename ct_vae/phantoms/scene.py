@@ -50,7 +50,7 @@ class Scene:
 
 
 def render(scene: Scene, shape: Triple, spacing_mm: tuple[float, float, float]) -> Array:
-    """Paint a scene on an axis-parallel RAS lattice centred on it.
+    """Paint a scene on an axis-parallel RAS lattice centered on it.
 
     Args:
         scene: What to paint.
@@ -74,14 +74,14 @@ def render(scene: Scene, shape: Triple, spacing_mm: tuple[float, float, float]) 
 
 
 def random_pose(
-    rng: np.random.Generator, centre_mm: tuple[float, float, float], warp_mm: float = 2.0
+    rng: np.random.Generator, center_mm: tuple[float, float, float], warp_mm: float = 2.0
 ) -> Pose:
-    """A pose a few degrees and millimetres off, with five smooth waves of 70 to 160 mm."""
+    """A pose a few degrees and millimeters off, with five smooth waves of 70 to 160 mm."""
     directions = rng.normal(size=(5, 3))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     lengths_mm = rng.uniform(70, 160, size=(5, 1))
     return Pose(
-        centre_mm=np.asarray(centre_mm) + rng.uniform(-4, 4, size=3),
+        center_mm=np.asarray(center_mm) + rng.uniform(-4, 4, size=3),
         rotation=turn(*rng.uniform(-3, 3, size=3)),
         waves_mm=rng.uniform(-1, 1, size=(5, 3)) * warp_mm,
         wave_vectors=2 * np.pi * directions / lengths_mm,
@@ -152,13 +152,13 @@ def mottle(rng: np.random.Generator, hu: float, spread_hu: float, length_mm: flo
 def _per_axis(
     scene: Scene, fine: NDArray[np.int_], step: NDArray[np.float64]
 ) -> Iterator[tuple[float, int, float]]:
-    return zip(scene.pose.centre_mm.tolist(), fine.tolist(), step.tolist(), strict=True)
+    return zip(scene.pose.center_mm.tolist(), fine.tolist(), step.tolist(), strict=True)
 
 
-def _axis(centre_mm: float, count: int, step_mm: float) -> NDArray[np.float64]:
-    """Positions of voxel centres, with one more at either end."""
+def _axis(center_mm: float, count: int, step_mm: float) -> NDArray[np.float64]:
+    """Positions of voxel centers, with one more at either end."""
     steps = np.arange(-1, count + 1, dtype=np.float64) - (count - 1) / 2
-    return np.asarray(steps * step_mm + centre_mm, dtype=np.float64)
+    return np.asarray(steps * step_mm + center_mm, dtype=np.float64)
 
 
 def _slabs(shape: Triple, split: NDArray[np.int_]) -> Iterator[tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""Analytic shapes in millimetres and their anti-aliased rasterisation."""
+"""Analytic shapes in millimeters and their anti-aliased rasterisation."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class Pose:
     """How a patient lies: a rigid motion and a smooth warp, from scanner to body frame.
 
     Attributes:
-        centre_mm: ``(3,)`` RAS+ position in the scanner of the body frame's origin.
+        center_mm: ``(3,)`` RAS+ position in the scanner of the body frame's origin.
         rotation: ``(3, 3)`` with the body axes as columns.
         waves_mm: ``(K, 3)`` amplitudes of sine displacements.
         wave_vectors: ``(K, 3)`` in radians per mm.
         phases: ``(K,)`` in radians.
     """
 
-    centre_mm: NDArray[np.float64]
+    center_mm: NDArray[np.float64]
     rotation: NDArray[np.float64]
     waves_mm: NDArray[np.float64]
     wave_vectors: NDArray[np.float64]
@@ -34,7 +34,7 @@ class Pose:
 
     def body_frame(self, axes_mm: Sequence[NDArray[np.float64]]) -> Array:
         """Body-frame positions ``(3, X, Y, Z)`` of the scanner lattice spanned by three axes."""
-        x, y, z = (axis - c for axis, c in zip(axes_mm, self.centre_mm, strict=True))
+        x, y, z = (axis - c for axis, c in zip(axes_mm, self.center_mm, strict=True))
         points = np.stack([_linear(column, x, y, z) for column in self.rotation.T])
         for amplitude, vector, phase in zip(
             self.waves_mm, self.wave_vectors, self.phases, strict=True
@@ -48,7 +48,7 @@ class Pose:
         self, low: NDArray[np.float64], high: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """A scanner-frame box that holds the body-frame boxes ``(..., 3)``."""
-        middle = (low + high) / 2 @ self.rotation.T + self.centre_mm
+        middle = (low + high) / 2 @ self.rotation.T + self.center_mm
         reach = (high - low) / 2 @ np.abs(self.rotation).T + np.abs(self.waves_mm).sum(axis=0)
         return middle - reach, middle + reach
 
@@ -58,7 +58,7 @@ class Canvas:
     """A lattice on which shapes are rasterised.
 
     Attributes:
-        points: ``(3, X, Y, Z)`` float32 body-frame positions of the voxel centres, in mm.
+        points: ``(3, X, Y, Z)`` float32 body-frame positions of the voxel centers, in mm.
         origin_mm: Scanner position of the first voxel.
         spacing_mm: Voxel size per axis.
         pose: Maps between the frames.
@@ -110,14 +110,14 @@ class Blob:
     """A superellipsoid ``|x/a|^n + |y/b|^n + |z/c|^m < 1``.
 
     Attributes:
-        centre: Body-frame centre in mm.
+        center: Body-frame center in mm.
         radii: Half axes in mm.
         rotation: ``(3, 3)`` with its axes as columns; ``None`` for the body's own.
         power: The exponent ``n``: 2 is an ellipsoid, more is boxier.
         power_z: The exponent ``m``.
     """
 
-    centre: tuple[float, float, float]
+    center: tuple[float, float, float]
     radii: tuple[float, float, float]
     rotation: NDArray[np.float64] | None = None
     power: float = 2.0
@@ -128,12 +128,12 @@ class Blob:
         reach = np.asarray(self.radii)
         if self.rotation is not None:
             reach = np.abs(self.rotation) @ reach
-        box = canvas.slices(np.asarray(self.centre) - reach, np.asarray(self.centre) + reach)
+        box = canvas.slices(np.asarray(self.center) - reach, np.asarray(self.center) + reach)
         return None if box is None else (box, _covered(self.level(canvas.points[:, *box])))
 
     def level(self, points: Array) -> Array:
         """First-order distance in mm from the surface, negative inside."""
-        local = [points[i] - np.float32(self.centre[i]) for i in range(3)]
+        local = [points[i] - np.float32(self.center[i]) for i in range(3)]
         if self.rotation is not None:
             local = [sum(np.float32(c[i]) * local[i] for i in range(3)) for c in self.rotation.T]
         powers = (self.power, self.power, self.power_z)

@@ -44,10 +44,10 @@ def spine(
 
     Args:
         bone: What the vertebrae are made of.
-        levels_mm: Height of each vertebral body's centre.
-        height_mm: Distance from one centre to the next.
+        levels_mm: Height of each vertebral body's center.
+        height_mm: Distance from one center to the next.
         radius_mm: Half the width of a vertebral body.
-        curve: Front-to-back position of the bodies' centres at a height.
+        curve: Front-to-back position of the bodies' centers at a height.
     """
     layers = []
     for z in levels_mm:
@@ -120,6 +120,6 @@ def rib(
 
 def _on_wall(wall: Blob, x: float, y: float, z: float) -> NDArray[np.float64]:
     a, b, c = wall.radii
-    rest = max(1 - abs((z - wall.centre[2]) / c) ** wall.power_z, 0.02)
+    rest = max(1 - abs((z - wall.center[2]) / c) ** wall.power_z, 0.02)
     length = (rest / (abs(x / a) ** wall.power + abs(y / b) ** wall.power)) ** (1 / wall.power)
-    return np.array([wall.centre[0] + length * x, wall.centre[1] + length * y, z])
+    return np.array([wall.center[0] + length * x, wall.center[1] + length * y, z])

@@ -42,7 +42,7 @@ def _trunk(rng: np.random.Generator) -> Trunk:
 
 
 def _spine_y(trunk: Trunk, z: float) -> float:
-    back = trunk.cavity.centre[1] - trunk.cavity.radii[1]
+    back = trunk.cavity.center[1] - trunk.cavity.radii[1]
     return back + 20 + 0.0005 * z * z
 
 
@@ -58,7 +58,7 @@ def _heart() -> Blob:
 def _lung(cavity: Blob, side: int, rng: np.random.Generator) -> Solid:
     """What the chest wall, the mediastinum and the diaphragm leave of one side."""
     heart, dome = _heart().grown(4.0), _dome(side)
-    back = cavity.centre[1] - cavity.radii[1]
+    back = cavity.center[1] - cavity.radii[1]
     column = Blob((0, back + 12, 0), (21, 24, 600), None, 2.5, 4)
     middle = Blob((-side * 3.0, 4, 45), (27 + rng.uniform(-2, 3), 52, 120), None, 2, 4)
     inner = cavity.grown(-4.0)
@@ -99,9 +99,9 @@ def _lung_layers(tissue: Tissue, lung: Solid, side: int, rng: np.random.Generato
     layers.append(Layer(bronchi.grown(1.1), 0.0, lung))
     layers.append(Layer(bronchi, -990.0, lung))
     for _ in range(int(rng.integers(0, 3))):
-        centre = (side * rng.uniform(50, 100), rng.uniform(-50, 50), rng.uniform(-60, 80))
+        center = (side * rng.uniform(50, 100), rng.uniform(-50, 50), rng.uniform(-60, 80))
         radius = rng.uniform(2.5, 7)
-        layers.append(Layer(Blob(centre, (radius, radius, radius)), rng.uniform(0, 50), lung))
+        layers.append(Layer(Blob(center, (radius, radius, radius)), rng.uniform(0, 50), lung))
     return layers
 
 
@@ -182,7 +182,7 @@ def _heart_layers(tissue: Tissue) -> list[Layer]:
     frame = heart.rotation
 
     def placed(offset: Sequence[float], radii: tuple[float, float, float]) -> Blob:
-        x, y, z = (np.asarray(heart.centre) + frame @ np.asarray(offset)).tolist()
+        x, y, z = (np.asarray(heart.center) + frame @ np.asarray(offset)).tolist()
         return Blob((x, y, z), radii, frame)
 
     left = placed((-12, 6, -2), (23, 42, 25))
@@ -220,7 +220,7 @@ def _below_diaphragm(tissue: Tissue, trunk: Trunk, rng: np.random.Generator) -> 
     spleen = Blob((-88, -34, -128), (24, 38, 44), turn(z_deg=28))
     stomach = Blob((-52, 24, -122), (34, 38, 40), turn(z_deg=-20))
     gas = stomach.grown(-4)
-    level = stomach.centre[1] + 12
+    level = stomach.center[1] + 12
 
     def bubble(points: Array) -> Array:
         return smooth_max(gas.level(points), np.float32(level) - points[1], mm=1.0)
@@ -257,7 +257,7 @@ def _skeleton(tissue: Tissue, trunk: Trunk, rng: np.random.Generator) -> list[La
     heads = [(15.0, curve(z) - 4, z + 8) for z in levels if -190 < z < 125]
     drops = [float(np.clip(70 - 0.25 * head[2], 30, 85)) for head in heads]
     layers += ribs(bone, trunk.cavity.grown(5.5), heads, drops, 0.86)
-    front = trunk.cavity.centre[1] + trunk.cavity.radii[1]
+    front = trunk.cavity.center[1] + trunk.cavity.radii[1]
     sternum = Blob((0, front + 4, 0), (16, 6.5, 72), turn(x_deg=6), 3, 6)
     manubrium = Blob((0, front - 8, 84), (25, 7.5, 24), turn(x_deg=16), 3, 3)
     layers += bone.solid(sternum) + bone.solid(manubrium)

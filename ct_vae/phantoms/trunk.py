@@ -62,7 +62,7 @@ class Trunk:
     def layers(self, tissue: Tissue, rng: np.random.Generator) -> list[Layer]:
         """Couch, skin, fat, the muscles of the wall with fat between them, and the back."""
         between = (self.wall.radii[0] - self.cavity.radii[0]) / 2
-        back = self.skin.centre[1] - self.skin.radii[1]
+        back = self.skin.center[1] - self.skin.radii[1]
         layers = couch(back - rng.uniform(3, 6))
         layers += [
             Layer(self.skin, 25.0),
@@ -101,8 +101,8 @@ def back_muscles(tissue: Tissue, spine_y: float, scale: float, height: float) ->
     for side in (-1, 1):
         for x, dy, radii in ((24, -38, (20, 14)), (46, -34, (15, 12))):
             a, b = radii[0] * scale, radii[1] * scale
-            centre = (side * x * scale, spine_y + dy * scale, 0.0)
-            muscle = Blob(centre, (a, b, height), turn(z_deg=-12.0 * side), 2.4, 4)
+            center = (side * x * scale, spine_y + dy * scale, 0.0)
+            muscle = Blob(center, (a, b, height), turn(z_deg=-12.0 * side), 2.4, 4)
             layers.append(Layer(muscle.grown((1.5, 1.5, 0)), tissue.fat))
             layers.append(Layer(muscle, tissue.muscle + 3))
     return layers

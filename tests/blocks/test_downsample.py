@@ -51,7 +51,7 @@ def blurred(x: torch.Tensor, steps: tuple[int, ...], mode: str, causal: int | No
 def test_down_reads_three_voxels_from_every_even_one_on(steps, mode, causal):
     down = DownsampleND(len(steps), 2, steps, mode, causal)
     x = sample(steps)
-    # The kernel is centred on odd voxels, on even ones of a causal axis.
+    # The kernel is centered on odd voxels, on even ones of a causal axis.
     whole = correlated(down.conv, x, mode, causal if causal == 0 and steps[0] == 1 else None)
     middles = [
         slice(0 if axis == causal else step - 1, side // step * step, step)
@@ -143,8 +143,8 @@ def test_gradients_are_those_of_finite_differences(kind):
     [
         ({"strides": 1}, "strides .1, 1, 1. change no side"),
         ({"strides": (2, 2)}, "a stride of 1 or 2 for each of 3 axes"),
-        ({"causal_axis": 3}, "causal_axis 3 is none of 3 axes"),
-        ({"causal_axis": -1}, "causal_axis -1 is none of 3 axes"),
+        ({"causal_axis": 3}, "causal_axis 3 is out of range for 3 axes"),
+        ({"causal_axis": -1}, "causal_axis -1 is out of range for 3 axes"),
         ({"causal_axis": 0, "padding_mode": "reflect"}, "'reflect' puts later voxels"),
         ({"causal_axis": 0, "padding_mode": "circular"}, "'circular' puts later voxels"),
     ],
@@ -163,5 +163,5 @@ def test_a_side_that_cannot_be_halved_is_refused(layer):
 
 @EVERY_KIND
 def test_a_side_that_cannot_be_reflected_is_refused(kind):
-    with pytest.raises(InputError, match="a side of 1 has nothing to reflect"):
+    with pytest.raises(InputError, match="padding_mode 'reflect' needs at least 2 voxels"):
         kind(2, 1, (1, 2), "reflect")(torch.zeros(1, 1, 1, 4))

@@ -59,11 +59,11 @@ def drawn(norm: nn.Module) -> nn.Module:
 def banal(norm: nn.Module, x: torch.Tensor) -> torch.Tensor:
     """One voxel at a time, in float64."""
     wide = x.double()
-    centre = wide.mean(1, keepdim=True) if isinstance(norm, LayerNormND) else 0
-    scale = ((wide - centre).square().mean(1, keepdim=True) + 1e-6).sqrt()
+    center = wide.mean(1, keepdim=True) if isinstance(norm, LayerNormND) else 0
+    scale = ((wide - center).square().mean(1, keepdim=True) + 1e-6).sqrt()
     per_channel = (1, -1) + (1,) * (x.ndim - 2)
     shift = norm.bias.double().view(per_channel) if isinstance(norm, LayerNormND) else 0
-    return (wide - centre) / scale * norm.weight.double().view(per_channel) + shift
+    return (wide - center) / scale * norm.weight.double().view(per_channel) + shift
 
 
 PER_VOXEL = pytest.mark.parametrize("kind", [RMSNormND, LayerNormND])
@@ -71,20 +71,20 @@ PER_VOXEL = pytest.mark.parametrize("kind", [RMSNormND, LayerNormND])
 
 @PER_VOXEL
 @pytest.mark.parametrize("dims", [1, 2, 3])
-def test_each_voxel_is_normalised_over_its_channels(kind, dims):
+def test_each_voxel_is_normalized_over_its_channels(kind, dims):
     norm, x = drawn(kind(6)), 2 + 3 * noise(2, 6, *(4, 3, 5)[:dims])
     assert_close(norm(x), banal(norm, x), 1e-6)
     assert norm(x).shape == x.shape
 
 
 @PER_VOXEL
-def test_a_voxel_does_not_depend_on_its_neighbours(kind):
+def test_a_voxel_does_not_depend_on_its_neighbors(kind):
     norm, x = drawn(kind(6)), noise(1, 6, 4, 4, 4)
     assert torch.equal(norm(x)[..., :2], norm(x[..., :2].contiguous()))
 
 
 @PER_VOXEL
-def test_half_precision_is_normalised_in_float32(kind):
+def test_half_precision_is_normalized_in_float32(kind):
     norm, x = drawn(kind(6)), 100 * noise(1, 6, 4, 4, 4)
     with torch.autocast("cpu", torch.bfloat16):
         result = norm(x.bfloat16())

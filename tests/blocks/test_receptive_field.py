@@ -6,7 +6,7 @@ import torch
 from ct_vae.blocks.conv import ConvND, PaddedConv, pad
 from ct_vae.blocks.downsample import BlurPoolND, DownsampleND
 from ct_vae.blocks.norm import LayerNormND, RMSNormND
-from ct_vae.blocks.receptive_field import Reach
+from ct_vae.blocks.receptive_field import ReceptiveField
 from ct_vae.blocks.upsample import UpsampleND
 from tests._asserts import assert_close
 
@@ -37,20 +37,20 @@ def local_parts(module):
 @pytest.mark.parametrize("name", MODULES)
 def test_on_an_extended_map_the_result_is_that_of_the_map(name):
     for part in local_parts(MODULES[name]().double().eval()):
-        reach = part.reach()
+        reach = part.receptive_field()
         x = torch.randn(1, 3, 8, 6, 4, dtype=torch.float64)
         x = x.contiguous(memory_format=torch.channels_last_3d)
         with torch.inference_mode():
             whole = part(x)
             extended = pad(x, (reach.low, 0, 0), (reach.high, 0, 0), reach.mode)
-            assert_close(part.ready()(extended), whole, 1e-12)
+            assert_close(part.unpadded_operator()(extended), whole, 1e-12)
             assert whole.shape[2] == reach.steps(8) * reach.repeats
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_slices_out_of_reach_change_nothing(name):
     for part in local_parts(MODULES[name]().double().eval()):
-        reach = part.reach()
+        reach = part.receptive_field()
         x = torch.randn(1, 3, 16, 6, 4, dtype=torch.float64)
         step = 2
         first = step * reach.stride - reach.low
@@ -62,7 +62,7 @@ def test_slices_out_of_reach_change_nothing(name):
 
 
 def test_steps_are_those_of_a_convolution():
-    assert Reach().steps(7) == 7
-    assert Reach(3, 1, 1, 1).steps(7) == 7
-    assert Reach(3, 2, 0, 1).steps(8) == 4
-    assert ConvND(3, 1, 1, causal_axis=0).reach() == Reach(3, 1, 2, 0)
+    assert ReceptiveField().steps(7) == 7
+    assert ReceptiveField(3, 1, 1, 1).steps(7) == 7
+    assert ReceptiveField(3, 2, 0, 1).steps(8) == 4
+    assert ConvND(3, 1, 1, causal_axis=0).receptive_field() == ReceptiveField(3, 1, 2, 0)

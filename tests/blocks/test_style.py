@@ -7,9 +7,9 @@ from ct_vae.errors import ConfigError
 
 
 def test_norms_are_made_by_name():
-    assert isinstance(BlockStyle(norm="rms").normalise(3, 8), RMSNormND)
-    assert isinstance(BlockStyle(norm="layer").normalise(3, 8), LayerNormND)
-    assert BlockStyle(norm_groups=4).normalise(3, 8).num_groups == 4
+    assert isinstance(BlockStyle(norm="rms").normalize(3, 8), RMSNormND)
+    assert isinstance(BlockStyle(norm="layer").normalize(3, 8), LayerNormND)
+    assert BlockStyle(norm_groups=4).normalize(3, 8).num_groups == 4
 
 
 def test_only_the_convolutions_of_blocks_lose_their_offsets():
@@ -31,9 +31,9 @@ def test_a_causal_style_makes_causal_convolutions():
     [
         ({"norm": "batch"}, "norm is one of group, rms, layer, got 'batch'"),
         ({"padding_mode": "same"}, "padding_mode is one of zeros, .*, got 'same'"),
-        ({"dropout": 1.0}, "dropout is a share from 0 to below 1, got 1.0"),
-        ({"norm": "rms", "norm_groups": 2}, "norm_groups 2 says nothing about norm 'rms'"),
-        ({"causal_axis": 0}, "a causal network cannot have norm 'group'"),
+        ({"dropout": 1.0}, "dropout is a probability in .0, 1., got 1.0"),
+        ({"norm": "rms", "norm_groups": 2}, "norm_groups 2 has no effect with norm 'rms'"),
+        ({"causal_axis": 0}, "a causal network cannot use norm 'group'"),
         (
             {"causal_axis": 0, "norm": "rms", "padding_mode": "circular"},
             "'circular' puts later voxels before the first",

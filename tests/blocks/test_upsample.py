@@ -187,7 +187,7 @@ def test_linear_is_what_maisi_does():
 
 
 @pytest.mark.parametrize(("dims", "name"), [(1, "linear"), (2, "bilinear"), (3, "trilinear")])
-def test_linear_places_centres_as_monai_does_without_aligned_corners(dims, name):
+def test_linear_places_centers_as_monai_does_without_aligned_corners(dims, name):
     steps = (2, 1, 2)[:dims]
     up, x = UpsampleND(dims, 4, steps, mode="linear"), noise(1, 4, *(4, 3, 5)[:dims])
     theirs = UpSample(
@@ -304,5 +304,5 @@ def test_a_causal_axis_is_not_padded_with_what_comes_later(mode):
 
 @pytest.mark.parametrize("kind", [UpsampleND, SubvoxelUpsampleND])
 def test_a_side_that_cannot_be_reflected_is_refused(kind):
-    with pytest.raises(InputError, match="a side of 1 has nothing to reflect"):
+    with pytest.raises(InputError, match="padding_mode 'reflect' needs at least 2 voxels"):
         kind(2, 2, (1, 2), "reflect")(torch.zeros(1, 2, 1, 4))

@@ -32,7 +32,7 @@ def test_any_volume_comes_back_onto_its_own_grid(shape, affine):
 
 @settings(max_examples=25)
 @given(st.tuples(*[st.integers(1, 14)] * 3), affines(), st.data())
-def test_a_latent_voxel_lies_at_the_centre_of_its_block(shape, affine, data):
+def test_a_latent_voxel_lies_at_the_center_of_its_block(shape, affine, data):
     volume = ct_volume(shape, affine)
     latent = CODEC.encode(volume)
     index = [data.draw(st.integers(0, n - 1)) for n in latent.grid.shape]
@@ -110,7 +110,7 @@ def test_blended_tiles_of_the_whole_are_the_whole():
 
 
 def test_tiles_are_recorded_and_stay_near_the_whole():
-    """GroupNorm renormalises every window, so blended tiles only come near."""
+    """GroupNorm renormalizes every window, so blended tiles only come near."""
     volume = ct_volume((40, 24, 24))
     whole = CODEC.encode(volume, tiling="whole")
     tiled = small_codec(Tiling("blend", tile=16, overlap=0.5)).encode(volume)
@@ -205,7 +205,7 @@ def test_a_latent_is_not_done_anew_for_thinner_slabs():
     assert not CODEC.repeats(record, 3)
 
 
-def test_grey_values_fill_all_channels_and_outputs_are_averaged():
+def test_gray_values_fill_all_channels_and_outputs_are_averaged():
     codec, volume = small_codec(in_channels=3, out_channels=3), ct_volume((12, 8, 8))
     latent, whole = codec.encode(volume), codec.encode(volume, tiling="whole")
     assert_close(torch.tensor(latent.array), torch.tensor(whole.array), 1e-5)

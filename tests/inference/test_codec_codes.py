@@ -1,4 +1,4 @@
-"""Volumes as codes: what the codec owes for models that quantise."""
+"""Volumes as codes: what the codec owes for models that quantize."""
 
 import numpy as np
 import pytest
@@ -48,7 +48,7 @@ def test_more_codes_than_uint16_holds_are_int32(tmp_path):
 
 
 @KIND
-def test_quantisation_happens_once_after_blending(kind):
+def test_quantization_happens_once_after_blending(kind):
     """Codes of blended tiles are codes of the blended latent, not blends of codes."""
     tiling = Tiling("blend", tile=8, overlap=0.5)
     codec, volume = small_codec(tiling, base=SMALL_CODES[kind]), ct_volume((17, 12, 12))

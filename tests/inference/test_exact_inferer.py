@@ -92,8 +92,8 @@ def test_sides_that_do_not_fit_are_refused_and_not_cropped(method):
 
 
 def test_what_it_cannot_do_is_refused_in_words():
-    colour = part_of("encode", small_model(in_channels=3), PreprocessConfig(), hounsfield=False)
+    color = part_of("encode", small_model(in_channels=3), PreprocessConfig(), hounsfield=False)
     with pytest.raises(ConfigError, match="images of one channel, not of 3"):
-        ExactInferer()(torch.zeros(1, 3, 8, 8, 8), colour)
+        ExactInferer()(torch.zeros(1, 3, 8, 8, 8), color)
     with pytest.raises(ConfigError, match="tiling is exact, blend, whole, got 'nope'"):
         ExactInferer("nope")

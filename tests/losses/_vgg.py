@@ -7,7 +7,7 @@ from tests.models._small import noise
 
 
 def random_vgg16(seed: int = 0) -> VGG16:
-    """Weights that keep the spread of features, some of them dead on grey images."""
+    """Weights that keep the spread of features, some of them dead on gray images."""
     network = VGG16()
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in network.features.named_parameters():

@@ -108,7 +108,7 @@ def test_the_gradient_is_that_of_finite_differences(kind):
     )
 
 
-def test_a_regulariser_that_a_model_does_not_have_says_nothing():
+def test_a_regularizer_that_a_model_does_not_have_says_nothing():
     a, b = pair(5, 6)
     plain = Objective(Reconstruction("l1"), {"kl": 0.3})(a, b, {"kl": kl()}, 0)
     more = Objective(Reconstruction("l1"), WEIGHTS)(a, b, {"kl": kl()}, 0)

@@ -18,7 +18,7 @@ def network() -> VGG16:
 
 
 def lpips(network, a, b):
-    """Zhang et al. 2018, eq. 1, of grey images ``(N, H, W)`` in [0, 1], without any guard."""
+    """Zhang et al. 2018, eq. 1, of gray images ``(N, H, W)`` in [0, 1], without any guard."""
     features = [network(x[:, None].expand(-1, 3, -1, -1)) for x in (a, b)]
     total = 0.0
     for *maps, weights in zip(*features, network.lin, strict=True):
@@ -40,7 +40,7 @@ def test_with_all_slices_it_is_the_mean_over_the_axes(network):
     assert distance.item() == pytest.approx(np.mean(axes), rel=2e-3)
 
 
-def test_three_channels_are_colours_and_others_are_grey(network):
+def test_three_channels_are_colors_and_others_are_gray(network):
     a, b = pair(16, 16, channels=2)
     measure = PerceptualDistance(network, (0.0, 1.0), 1.0)
     each = [measure(a[:, i : i + 1], b[:, i : i + 1], 0) for i in range(2)]

@@ -72,7 +72,7 @@ def test_encode_gives_the_posterior_of_the_moments():
     torch.testing.assert_close(model.posterior(x).mean, mean, rtol=0, atol=0)
 
 
-def test_normalised_latents_are_scaled_means_or_samples():
+def test_normalized_latents_are_scaled_means_or_samples():
     model, x = small_model(), noise(1, 1, 4, 4, 4)
     posterior = model.posterior(x)
     assert model.scaling_factor == LATENT_SCALE == 0.18215
@@ -106,7 +106,7 @@ def test_the_doors_for_stage_two_are_unscaled():
     torch.testing.assert_close(model.decode_stage_2_outputs(latent), model.decode(latent))
 
 
-def test_a_single_z_goes_through_the_quantisation_convolution():
+def test_a_single_z_goes_through_the_quantization_convolution():
     model = small_model(double_z=False, z_channels=3, embed_dim=4)
     assert model.quant_conv.weight.shape[:2] == (8, 3)
     assert model.post_quant_conv.weight.shape[:2] == (3, 4)
@@ -240,7 +240,7 @@ def test_encode_compiles_as_one_graph():
 
 
 @pytest.mark.parametrize("dims", [1, 2])
-def test_a_network_inflated_at_the_centre_sees_what_the_flatter_one_sees(dims):
+def test_a_network_inflated_at_the_center_sees_what_the_flatter_one_sees(dims):
     flat = small_model(spatial_dims=dims, attn_resolutions=(2,))
     deep = small_model(spatial_dims=dims + 1, attn_resolutions=(2,))
     deep.load_state_dict(
@@ -260,9 +260,9 @@ def _inflated(tensor: torch.Tensor, dims: int) -> torch.Tensor:
     if tensor.ndim != dims + 2:
         return tensor
     kernel = tensor.shape[-1]
-    centre = torch.zeros(kernel)
-    centre[kernel // 2] = 1
-    return tensor.unsqueeze(-1) * centre
+    center = torch.zeros(kernel)
+    center[kernel // 2] = 1
+    return tensor.unsqueeze(-1) * center
 
 
 def test_without_weights_a_warning_says_so():

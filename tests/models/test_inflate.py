@@ -84,7 +84,7 @@ def test_averaged_with_zeros_beyond_the_ends_agrees_away_from_them():
 
 
 @pytest.mark.parametrize("inflated", [False, True])
-def test_merged_channels_are_the_grey_value_thrice_and_the_mean(inflated):
+def test_merged_channels_are_the_gray_value_thrice_and_the_mean(inflated):
     model = flat(in_channels=3, out_channels=3)
     one = inflate(model, "central", image_channels=1) if inflated else merge_image_channels(model)
     assert (one.in_channels, one.out_channels) == (1, 1)

@@ -30,7 +30,7 @@ def test_a_diffusion_model_trains_a_step_and_samples(member):
     model = make_member(member)
     unet = diffusion(model.latent_channels)
     inferer = LatentDiffusionInferer(DDPMScheduler(num_train_timesteps=4), scale_factor=2.0)
-    optimiser = torch.optim.SGD(unet.parameters(), lr=1e-3)
+    optimizer = torch.optim.SGD(unet.parameters(), lr=1e-3)
     image, drawn = noise(2, 1, 8, 8, 8), noise(2, model.latent_channels, 4, 4, 4)
     before = [p.clone() for p in unet.parameters()]
     predicted = inferer(
@@ -42,7 +42,7 @@ def test_a_diffusion_model_trains_a_step_and_samples(member):
     )
     assert predicted.shape == drawn.shape
     (predicted - drawn).square().mean().backward()
-    optimiser.step()
+    optimizer.step()
     assert any(not torch.equal(a, b) for a, b in zip(before, unet.parameters(), strict=True))
     sample = inferer.sample(
         input_noise=drawn, autoencoder_model=model, diffusion_model=unet.eval(), verbose=False

@@ -48,7 +48,7 @@ def test_a_reconstruction_is_decode_after_encode(member):
 
 
 @CODED
-def test_normalising_and_back(member):
+def test_normalizing_and_back(member):
     model, x = make_member(member), noise(1, 1, 8, 4, 6)
     model.scaling_factor = 0.5
     scaled = model.encode(x, normalize=True)
@@ -86,7 +86,7 @@ def test_an_index_that_is_no_code_is_refused(member):
         ({"quantizer": "lfq", "embed_dim": 4, "codebook_size": 16}, (4, 16)),
     ],
 )
-def test_width_and_number_of_codes_follow_from_the_quantiser(numbers, expected):
+def test_width_and_number_of_codes_follow_from_the_quantizer(numbers, expected):
     with pytest.warns(UserWarning, match="random weights"):
         model = VQVAE(base_ch=8, ch_mult=(1, 2), **numbers)
     assert (model.latent_channels, model.codebook_size) == expected

@@ -50,8 +50,8 @@ def test_default_field_of_view_shows_the_anatomy(anatomy):
     assert volume.grid.axcodes == "RAS"
     np.testing.assert_allclose(volume.grid.spacing_mm, COARSE_MM)
     assert np.array(volume.grid.shape) * COARSE_MM == pytest.approx([300] * 3, rel=0.35)
-    centre = volume.grid.to_world((np.array(volume.grid.shape) - 1) / 2)
-    assert np.abs(centre[:2]).max() < 10
+    center = volume.grid.to_world((np.array(volume.grid.shape) - 1) / 2)
+    assert np.abs(center[:2]).max() < 10
     body = body_mask(volume)
     assert not body.note
     assert 0.25 < body.voxels.mean() < 0.85
@@ -87,13 +87,13 @@ def test_two_spacings_show_the_same_patient():
     assert error.std() < 0.06 * blocks.std()
 
 
-def test_anisotropic_spacing_and_given_shape_keep_the_centre():
+def test_anisotropic_spacing_and_given_shape_keep_the_center():
     volume = make_phantom("abdomen", 1, (2.5, 4.0, 9.0), shape=(41, 30, 5))
     assert volume.grid.shape == (41, 30, 5)
     np.testing.assert_allclose(volume.grid.spacing_mm, (2.5, 4.0, 9.0))
     whole = make_phantom("abdomen", 1, 30.0)
-    centres = [v.grid.to_world((np.array(v.grid.shape) - 1) / 2) for v in (volume, whole)]
-    np.testing.assert_allclose(*centres)
+    centers = [v.grid.to_world((np.array(v.grid.shape) - 1) / 2) for v in (volume, whole)]
+    np.testing.assert_allclose(*centers)
 
 
 def test_one_voxel_is_a_volume():
@@ -118,7 +118,7 @@ def test_noise_is_low_pass_and_independent_of_the_patient():
     for axis in range(3):
         ahead = np.take(noise, range(1, noise.shape[axis]), axis)
         behind = np.take(noise, range(noise.shape[axis] - 1), axis)
-        # A Gaussian of 1 mm makes neighbours 1 mm apart correlate by exp(-1/4).
+        # A Gaussian of 1 mm makes neighbors 1 mm apart correlate by exp(-1/4).
         assert np.corrcoef(ahead.ravel(), behind.ravel())[0, 1] == pytest.approx(0.78, abs=0.04)
 
 

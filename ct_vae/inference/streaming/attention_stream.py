@@ -20,7 +20,7 @@ class AttentionStream(Stream):
 
     Args:
         block: The attention.
-        normalised: Makes a stream of the normalised map; one is for keys and values.
+        normalized: Makes a stream of the normalized map; one is for keys and values.
         source: The map itself, which is added to the result.
         slab: Slices whose keys and values are computed in one go.
     """
@@ -28,13 +28,13 @@ class AttentionStream(Stream):
     def __init__(
         self,
         block: SpatialSelfAttention,
-        normalised: Callable[[], Stream],
+        normalized: Callable[[], Stream],
         source: Stream,
         slab: int,
     ) -> None:
         super().__init__(source.shape, source.dtype, source.device)
-        self._block, self._source, self._queries = block, source, normalised()
-        self._keys, self._values = self._gather(normalised(), slab)
+        self._block, self._source, self._queries = block, source, normalized()
+        self._keys, self._values = self._gather(normalized(), slab)
 
     def read(self, count: int) -> torch.Tensor:
         """Attend with the next slices."""

@@ -19,7 +19,7 @@ from ct_vae.inference.streaming.schedule import Schedule, schedule
 from ct_vae.inference.streaming.slab_plan import StreamPlan
 from ct_vae.inference.streaming.streams import (
     GivenStream,
-    NormalisedStream,
+    NormalizedStream,
     PerSliceStream,
     SiluStream,
     SpoolStream,
@@ -38,7 +38,7 @@ def run_exact(
     """Apply a module to ``(1, C, X, Y, Z)`` as if it were given the whole at once.
 
     Slabs flow from operator to operator, each of which keeps the slices that its next slab needs
-    again. Group normalisation and attention wait for all of their input, which is spooled; moments
+    again. Group normalization and attention wait for all of their input, which is spooled; moments
     are gathered while it is written. No more than three maps of a size are held at a time.
 
     Args:
@@ -120,7 +120,7 @@ class _Run:
         step = self._steps[i]
         module, slab = step.module, self._plan.slab(step)
         if isinstance(module, nn.GroupNorm):
-            return NormalisedStream(self._spools[step.sources[0]], module, self._device)
+            return NormalizedStream(self._spools[step.sources[0]], module, self._device)
         if isinstance(module, SpatialSelfAttention):
             return self._attention(module, step.sources[0], slab)
         assert isinstance(module, LocalModule)
@@ -136,12 +136,12 @@ class _Run:
     def _attention(self, block: SpatialSelfAttention, source: int, slab: int) -> Stream:
         spool, norm = self._spools[source], block.norm
 
-        def normalised() -> Stream:
+        def normalized() -> Stream:
             if isinstance(norm, nn.GroupNorm):
-                return NormalisedStream(spool, norm, self._device)
+                return NormalizedStream(spool, norm, self._device)
             return PerSliceStream([SpoolStream(spool, self._device)], norm, spool.shape)
 
-        return AttentionStream(block, normalised, SpoolStream(spool, self._device), slab)
+        return AttentionStream(block, normalized, SpoolStream(spool, self._device), slab)
 
 
 def _into(spool: Spool) -> Sink:
@@ -156,7 +156,7 @@ def _local(
         return SiluStream(sources[0])
     if function is torch.add:
         return SumStream(*sources)
-    reach = module.reach()
+    reach = module.receptive_field()
     if reach.steps(1) == 1 and reach.kernel == reach.repeats == 1:
-        return PerSliceStream(sources, module.ready(), step.shape)
-    return WindowStream(sources[0], reach, module.ready(), step.shape, slab, fetch)
+        return PerSliceStream(sources, module.unpadded_operator(), step.shape)
+    return WindowStream(sources[0], reach, module.unpadded_operator(), step.shape, slab, fetch)

@@ -14,7 +14,13 @@ from torch.nn import functional
 
 from ct_vae.blocks.attention import SpatialSelfAttention
 from ct_vae.blocks.conv import padded_convolution
-from ct_vae.blocks.receptive_field import ChainModule, LocalModule, PerSlice, Reach, Ready
+from ct_vae.blocks.receptive_field import (
+    ChainModule,
+    LocalModule,
+    Operator,
+    PerSlice,
+    ReceptiveField,
+)
 
 Map = torch.Tensor
 Shape = tuple[int, int, int, int]
@@ -42,12 +48,12 @@ class _Convolution(LocalModule):
         result: Map = self.conv(x)
         return result
 
-    def reach(self) -> Reach:
+    def receptive_field(self) -> ReceptiveField:
         low, stride = int(self.conv.padding[0]), self.conv.stride[0]
         mode: Any = self.conv.padding_mode
-        return Reach(self.conv.kernel_size[0], stride, low, low, mode)
+        return ReceptiveField(self.conv.kernel_size[0], stride, low, low, mode)
 
-    def ready(self) -> Ready:
+    def unpadded_operator(self) -> Operator:
         around = [int(n) for n in self.conv.padding[1:]]
         mode: Any = self.conv.padding_mode
         return padded_convolution(self.conv, around, around, mode)
@@ -98,7 +104,7 @@ class Step:
     def needs_whole(self) -> bool:
         """Whether it needs all of its first source before it can give anything."""
         if isinstance(self.module, LocalModule):
-            reach = self.module.reach()
+            reach = self.module.receptive_field()
             return reach.mode == "circular" and reach.low + reach.high > 0
         return self.module is not None
 

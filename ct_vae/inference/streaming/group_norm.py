@@ -40,7 +40,7 @@ class RunningMoments:
         self._count += rows.numel() // self._channels
 
     def affine(self, norm: nn.GroupNorm) -> tuple[torch.Tensor, torch.Tensor]:
-        """Scale and shift ``(C,)`` in float64 by which a normalisation acts on the map.
+        """Scale and shift ``(C,)`` in float64 by which a normalization acts on the map.
 
         Moments of channels are merged to those of groups after Chan, Golub and LeVeque 1983.
         """

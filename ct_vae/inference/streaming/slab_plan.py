@@ -122,7 +122,7 @@ def _held(steps: Sequence[Step], i: int, slab_bytes: int) -> int:
     held = 2 * slab * step.slice_bytes
     source = steps[step.sources[0]] if step.sources else step
     if isinstance(step.module, LocalModule):
-        reach = step.module.reach()
+        reach = step.module.receptive_field()
         runs = -(-slab // reach.repeats)
         lines = reach.stride * (runs - 1) + reach.kernel
         # Once as they lie, once padded.

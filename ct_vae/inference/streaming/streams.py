@@ -89,8 +89,8 @@ class SpoolStream(FilledStream):
         return self._spool.view(self._position - count, count)
 
 
-class NormalisedStream(FilledStream):
-    """A spool through a group normalisation by the moments of the whole map."""
+class NormalizedStream(FilledStream):
+    """A spool through a group normalization by the moments of the whole map."""
 
     def __init__(self, spool: Spool, norm: nn.GroupNorm, device: torch.device) -> None:
         super().__init__(spool.shape, spool.dtype, device)
@@ -101,7 +101,7 @@ class NormalisedStream(FilledStream):
         self._spool, self._scale, self._shift, self._position = spool, scale, shift, 0
 
     def read_into(self, out: torch.Tensor) -> None:
-        """Read the next slices and normalise them, in one pass where the spool is at hand."""
+        """Read the next slices and normalize them, in one pass where the spool is at hand."""
         store, rows = self._spool.store, rows_of(out)
         if isinstance(store, torch.Tensor) and store.device == out.device:
             source = rows_of(self._spool.view(self._position, out.shape[2]))

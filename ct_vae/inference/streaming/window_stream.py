@@ -1,4 +1,4 @@
-"""Operators that read neighbouring slices, which a buffer of lines keeps for them."""
+"""Operators that read neighboring slices, which a buffer of lines keeps for them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from ct_vae.blocks.receptive_field import Reach, Ready
+from ct_vae.blocks.receptive_field import Operator, ReceptiveField
 from ct_vae.inference.streaming.graph import Shape
 from ct_vae.inference.streaming.streams import Stream
 
@@ -15,7 +15,7 @@ Fetch = Callable[[int, torch.Tensor], object]
 
 
 class WindowStream(Stream):
-    """An operator that reads neighbouring slices: nothing is read or computed twice.
+    """An operator that reads neighboring slices: nothing is read or computed twice.
 
     Args:
         source: What it reads.
@@ -29,8 +29,8 @@ class WindowStream(Stream):
     def __init__(
         self,
         source: Stream,
-        reach: Reach,
-        run: Ready,
+        reach: ReceptiveField,
+        run: Operator,
         shape: Shape,
         slab: int,
         fetch: Fetch | None = None,
@@ -65,7 +65,9 @@ class WindowStream(Stream):
 class _LineBuffer:
     """The slices under a kernel that moves along the first axis, borders included."""
 
-    def __init__(self, source: Stream, reach: Reach, steps: int, fetch: Fetch | None) -> None:
+    def __init__(
+        self, source: Stream, reach: ReceptiveField, steps: int, fetch: Fetch | None
+    ) -> None:
         self._source, self._reach, self._fetch = source, reach, fetch
         self._room = source.empty(reach.stride * (steps - 1) + reach.kernel)
         self._gap = 0

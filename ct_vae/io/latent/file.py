@@ -41,7 +41,7 @@ from ct_vae.io.nifti.image import (
     write_parts,
 )
 from ct_vae.io.reading import reading
-from ct_vae.latent import Latent, LatentRecord, Layout, QuantisationRecord
+from ct_vae.latent import Latent, LatentRecord, Layout, QuantizationRecord
 
 LatentDtype = Literal["int16", "float32"]
 
@@ -185,20 +185,20 @@ def verify_latent(path: str | Path) -> Latent:
 
 def _store(
     latent: Latent, dtype: LatentDtype
-) -> tuple[NDArray[Any], NDArray[Any], QuantisationRecord]:
+) -> tuple[NDArray[Any], NDArray[Any], QuantizationRecord]:
     """The array to store, the array that a reader gets, and how they differ."""
     if latent.record.kind == "codes":
         codes = _smallest_codes(latent.array)
         name: Literal["uint16", "int32"] = "uint16" if codes.dtype == np.uint16 else "int32"
-        return codes, codes, QuantisationRecord(dtype=name)
+        return codes, codes, QuantizationRecord(dtype=name)
     array = latent.array.astype(np.float32, copy=False)
     if dtype == "float32":
         check_finite(array)
-        return array, array, QuantisationRecord(dtype="float32")
+        return array, array, QuantizationRecord(dtype="float32")
     quantised = quantise(array)
     values = quantised.values()
     error = values.astype(np.float64) - array
-    how = QuantisationRecord(
+    how = QuantizationRecord(
         dtype="int16",
         slope=quantised.slope,
         inter=quantised.inter,
@@ -217,7 +217,7 @@ def _smallest_codes(codes: NDArray[Any]) -> NDArray[Any]:
 
 def _nifti_bytes(
     stored: NDArray[Any],
-    how: QuantisationRecord,
+    how: QuantizationRecord,
     record: LatentRecord,
     grid: Grid,
     path: str | Path,

@@ -164,7 +164,7 @@ def checked(numbers: Mapping[str, Any]) -> ModelConfig:
 
 
 def groups(config: ModelConfig) -> int:
-    """The one number of groups of every normalisation, 0 if they differ."""
+    """The one number of groups of every normalization, 0 if they differ."""
     widths = (config.conv_in_channels, *config.widths)
     counts = {group_count(width, config.norm_groups) for width in widths}
     return counts.pop() if len(counts) == 1 else 0

@@ -8,7 +8,7 @@ from ct_vae.config.model_folder import ModelFolderConfig
 
 _TEMPLATE = """# {name}
 
-A converted autoencoder. It was not trained by ct_vae: its licence and its training data are those
+A converted autoencoder. It was not trained by ct_vae: its license and its training data are those
 of where it comes from, and so are its limits.
 
 ## Use

@@ -22,7 +22,7 @@ _PREFIX = re.compile(
 _ASIDE = {"loss": "networks of the training loss", "model_ema": "averaged weights"}
 # Latent diffusion keeps it beside the first stage when it has measured it.
 _SCALE = "scale_factor"
-_QUANTISED = ("quantize.", "quantizer.", "codebook", "vq.")
+_QUANTIZED = ("quantize.", "quantizer.", "codebook", "vq.")
 _MAISI_KEYS = {"num_splits", "dim_split", "norm_float16", "save_mem"}
 
 
@@ -66,7 +66,7 @@ def autoencoder_part(
     return rest, None if scale is None or scale.numel() != 1 else float(scale)
 
 
-def recognise(state: State, config: Mapping[str, Any]) -> Form:
+def recognize(state: State, config: Mapping[str, Any]) -> Form:
     """The format of an autoencoder's weights.
 
     Args:
@@ -76,10 +76,10 @@ def recognise(state: State, config: Mapping[str, Any]) -> Form:
     Raises:
         WeightsError: If it is none that is read.
     """
-    quantised = [name for name in state if name.startswith(_QUANTISED)]
-    if quantised:
+    quantized = [name for name in state if name.startswith(_QUANTIZED)]
+    if quantized:
         raise WeightsError(
-            f"a quantised autoencoder ({quantised[0]}): only continuous ones are read"
+            f"a quantized autoencoder ({quantized[0]}): only continuous ones are read"
         )
     kind = str(config.get("_class_name") or config.get("_target_") or "").rsplit(".", 1)[-1]
     if any(name.startswith(("encoder.down_blocks.", "decoder.up_blocks.")) for name in state):

@@ -94,7 +94,7 @@ class CompVis(Peer):
         if dims != 2 and "num_groups" not in config:
             raise WeightsError(
                 f"CompVis names in {dims} dimensions: CompVis's own networks have 2, so that "
-                "nothing tells the number of groups of the normalisations",
+                "nothing tells the number of groups of the normalizations",
                 'give a configuration with "num_groups"',
             )
         for key, usual in (

@@ -99,7 +99,7 @@ def change(
     model, statements = origin.model, list(origin.statements)
     if image_channels is not None:
         statements.append(
-            f"changed: {model.in_channels} image channels merged into one, which is given the grey "
+            f"changed: {model.in_channels} image channels merged into one, which is given the gray "
             f"value; {model.out_channels} outputs averaged"
         )
         model = merge_image_channels(model, image_channels)

@@ -14,7 +14,7 @@ from ct_vae.errors import WeightsError
 from ct_vae.models.autoencoder_kl import AutoencoderKL
 from ct_vae.models.build import build_untrained
 from ct_vae.models.convert.architecture import State, groups
-from ct_vae.models.convert.checkpoint import autoencoder_part, recognise
+from ct_vae.models.convert.checkpoint import autoencoder_part, recognize
 from ct_vae.models.convert.peer import Account, Form, Peer, latent_scale
 from ct_vae.models.convert.peers import PEERS
 
@@ -30,7 +30,7 @@ class Imported:
     Attributes:
         model: In evaluation mode, on the CPU; in float32, or in float64 where the weights are.
         config: Its architecture.
-        form: The format that was recognised.
+        form: The format that was recognized.
         statements: What was found, what left aside, and what assumed, in sentences.
     """
 
@@ -73,7 +73,7 @@ def interpret(
     config: Mapping[str, Any] | None = None,
     scale: float | None = None,
 ) -> Imported:
-    """As `import_weights`, with an account of what was recognised and assumed.
+    """As `import_weights`, with an account of what was recognized and assumed.
 
     Args:
         state_dict: As `import_weights`.
@@ -86,7 +86,7 @@ def interpret(
     account = Account()
     _refuse_strange(state_dict)
     bare, carried_scale = autoencoder_part(state_dict, account)
-    peer = PEERS[recognise(bare, config or {})]
+    peer = PEERS[recognize(bare, config or {})]
     account.lines.insert(0, f"format: {peer.title}")
     given = peer.flatten(config or {})
     state = peer.unify(bare, account)
@@ -154,7 +154,7 @@ def _refuse_values(state: State) -> None:
     for name, tensor in state.items():
         if tensor.dtype not in _PRECISIONS:
             kind = str(tensor.dtype).removeprefix("torch.")
-            raise WeightsError(f"{name} holds {kind}: quantised weights are not read")
+            raise WeightsError(f"{name} holds {kind}: quantized weights are not read")
         if not tensor.isfinite().all():
             raise WeightsError(f"{name} holds infinities or what is no number: damaged weights")
 

@@ -155,7 +155,7 @@ def latent_scale(given: Mapping[str, Any], account: Account) -> float:
             return float(value)
     account.say(
         f"assumed: latent scaling factor {LATENT_SCALE}, as nothing tells another; it matters only "
-        "to who asks for normalised latents"
+        "to who asks for normalized latents"
     )
     return LATENT_SCALE
 
@@ -175,7 +175,7 @@ def refuse_unless(given: Mapping[str, Any], key: str, allowed: Iterable[Any], de
 
 
 def check_eps(given: Mapping[str, Any], key: str) -> None:
-    """Refuse a normalisation with another eps.
+    """Refuse a normalization with another eps.
 
     Raises:
         WeightsError: If it is not 1e-6.
@@ -198,7 +198,7 @@ def integer(given: Mapping[str, Any], key: str, default: int) -> int:
 def no_config(title: str, example: str) -> WeightsError:
     """The refusal of weights whose configuration is needed."""
     return WeightsError(
-        f"{title} weights do not tell the number of groups of their normalisations; a wrong one "
+        f"{title} weights do not tell the number of groups of their normalizations; a wrong one "
         "would give wrong images without an error",
         f"give the peer's configuration (--config FILE in ct-vae convert), at least {example}",
     )

@@ -91,7 +91,7 @@ class EMACodebook(Quantizer):
         self.register_buffer("initialised", torch.tensor(False))
 
     def forward(self, z: torch.Tensor) -> Quantized:
-        """Quantise ``(B, width, *spatial)``; in training mode, update the codebook as well.
+        """Quantize ``(B, width, *spatial)``; in training mode, update the codebook as well.
 
         ``losses["commitment"]`` is the mean squared distance of a latent's element to its code's.
 
@@ -101,7 +101,7 @@ class EMACodebook(Quantizer):
         vectors = self._on_sphere(self._vectors(z))
         rows = vectors.detach().flatten(0, -2)
         if self.training:
-            self._initialise(rows)
+            self._initialize(rows)
         indices = nearest_code(rows, self.codes)
         chosen = self.codes[indices].to(vectors.dtype).view_as(vectors)
         if self.training:
@@ -131,7 +131,7 @@ class EMACodebook(Quantizer):
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     @torch.no_grad()
-    def _initialise(self, rows: torch.Tensor) -> None:
+    def _initialize(self, rows: torch.Tensor) -> None:
         if self.codes.dtype in (torch.float16, torch.bfloat16):
             raise ConfigError(
                 f"moving averages of a codebook do not work in {self.codes.dtype}",

@@ -38,7 +38,7 @@ class FiniteScalar(Quantizer):
         given = tuple(levels) if isinstance(levels, Iterable) else ()
         if not given or min(given) < 2 or math.prod(given) > MOST_CODES:
             raise ConfigError(
-                f"finite scalar quantisation has at least 2 levels in each channel and at most "
+                f"finite scalar quantization has at least 2 levels in each channel and at most "
                 f"{MOST_CODES} codes, got levels {levels}"
             )
         super().__init__(codebook_size=math.prod(given), width=len(given))

@@ -1,4 +1,4 @@
-"""What a quantiser gives, and what all quantisers share."""
+"""What a quantizer gives, and what all quantizers share."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Quantized:
     """A latent on the codes of a finite codebook.
 
     Attributes:
-        latent: ``(B, width, *spatial)`` of codes, in the dtype of what was quantised. Its gradient
+        latent: ``(B, width, *spatial)`` of codes, in the dtype of what was quantized. Its gradient
             goes straight through to that, as if there were no rounding. A latent that was not
             finite stays so.
         indices: ``(B, *spatial)``, int64, from 0 to the size of the codebook less one.
-        losses: Unweighted means, float32 scalars by name; none where a quantiser needs none.
+        losses: Unweighted means, float32 scalars by name; none where a quantizer needs none.
         perplexity: Exponential of the entropy of the codes' frequencies in this batch, scalar.
         usage: Share of the codebook that occurs in this batch, scalar.
     """
@@ -37,7 +37,7 @@ class Quantized:
 
 
 class Quantizer(nn.Module, ABC):
-    """Base of the quantisers.
+    """Base of the quantizers.
 
     Args:
         codebook_size: Number of codes.
@@ -58,7 +58,7 @@ class Quantizer(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, z: torch.Tensor) -> Quantized:
-        """Quantise an encoder's output ``(B, width, *spatial)``, any number of dimensions.
+        """Quantize an encoder's output ``(B, width, *spatial)``, any number of dimensions.
 
         Raises:
             InputError: If it has another number of channels, or no voxel.
@@ -101,7 +101,7 @@ class Quantizer(nn.Module, ABC):
         """``(B, *spatial, width)`` in float32, or in float64 when that is what comes in."""
         if z.ndim < 2 or z.shape[1] != self.width or z.numel() == 0:
             raise InputError(
-                f"a quantiser with codes of {self.width} channels takes "
+                f"a quantizer with codes of {self.width} channels takes "
                 f"(B, {self.width}, *spatial) with at least one voxel, got {tuple(z.shape)}"
             )
         return z.movedim(1, -1).to(torch.promote_types(z.dtype, torch.float32))

@@ -102,7 +102,7 @@ def test_codes_are_the_same_and_in_float32_but_for_near_ties(name):
 def _near_ties(model, features, whole, exact):
     """Where the codes ``whole`` and ``exact`` are as near to the features as float32 can tell.
 
-    Squared distances in float64, to what the quantiser rounds. Features that moved by ``d`` move
+    Squared distances in float64, to what the quantizer rounds. Features that moved by ``d`` move
     the difference of two squared distances by 2 d times the distance of the codes, and ``d`` is
     bounded by 1e-5 of the norm of all of them, the bound of the test above.
     """

@@ -14,7 +14,7 @@ def channels_last(x):
     return x.contiguous(memory_format=torch.channels_last_3d)
 
 
-def normalised(x, norm, cuts):
+def normalized(x, norm, cuts):
     moments = RunningMoments(x.shape[1])
     for slab in torch.tensor_split(x, sorted(cuts), dim=2):
         if slab.shape[2]:
@@ -31,7 +31,7 @@ def test_slabs_of_any_size_have_the_moments_of_the_whole(cuts, groups, seed):
         for parameter in norm.parameters():
             parameter.copy_(torch.randn(6, generator=generator))
         x = torch.randn(1, 6, 9, 5, 4, generator=generator, dtype=torch.float64)
-        assert_close(normalised(x, norm, cuts), norm(x), 1e-12)
+        assert_close(normalized(x, norm, cuts), norm(x), 1e-12)
 
 
 @pytest.mark.parametrize("mean", [1.0, 1e3, -1e4])
@@ -41,7 +41,7 @@ def test_a_large_mean_leaves_the_variance_its_digits(mean):
     x = torch.randn(1, 4, 16, 64, 64, generator=generator) + mean
     norm = nn.GroupNorm(2, 4, affine=False)
     expected = copy.deepcopy(norm).double()(x.double())
-    assert_close(normalised(x, norm, [3, 9]), expected, 1e-5)
+    assert_close(normalized(x, norm, [3, 9]), expected, 1e-5)
 
 
 def test_many_values_add_up():
@@ -50,14 +50,14 @@ def test_many_values_add_up():
     x = torch.rand(1, 2, 64, 128, 128, generator=generator)
     norm = nn.GroupNorm(1, 2)
     with torch.no_grad():
-        assert_close(normalised(x, norm, [32]), copy.deepcopy(norm).double()(x.double()), 1e-6)
+        assert_close(normalized(x, norm, [32]), copy.deepcopy(norm).double()(x.double()), 1e-6)
 
 
 def test_half_precision_is_summed_in_single():
     x = (torch.rand(1, 2, 8, 64, 64) + 10).bfloat16()
     norm = nn.GroupNorm(1, 2)
     with torch.no_grad():
-        assert_close(normalised(x, norm, []), copy.deepcopy(norm).double()(x.double()), 1e-5)
+        assert_close(normalized(x, norm, []), copy.deepcopy(norm).double()(x.double()), 1e-5)
 
 
 def test_rows_hold_whole_lines_of_voxels():

@@ -164,9 +164,9 @@ def test_earlier_losses_stay_told(tmp_path):
     ],
 )
 def test_the_ratio_is_that_of_the_stored_numbers(kind, dtype, method, ratio):
-    from ct_vae.latent import QuantisationRecord
+    from ct_vae.latent import QuantizationRecord
 
-    latent = latent_of(kind, quantisation=QuantisationRecord(dtype=dtype))
+    latent = latent_of(kind, quantisation=QuantizationRecord(dtype=dtype))
     found = Derivation.of(latent)
     values = latent.array.size
     assert found.ratio == pytest.approx(np.prod(latent.record.source.grid.shape) / values * ratio)

@@ -15,11 +15,11 @@ from tests.models._small import small_model
     [
         ({"norm_groups": 4}, 4),
         ({"norm_groups": None, "ch_mult": (1, 1)}, 8),
-        # The first block normalises what the first convolution gives.
+        # The first block normalizes what the first convolution gives.
         ({"norm_groups": None, "ch_mult": (2, 2)}, 0),
     ],
 )
-def test_one_number_of_groups_is_that_of_every_normalisation(numbers, count):
+def test_one_number_of_groups_is_that_of_every_normalization(numbers, count):
     assert groups(small_model(**numbers).config) == count
 
 

@@ -128,7 +128,7 @@ def test_strange_values_in_a_configuration_are_refused_or_change_nothing(form, v
 @pytest.mark.parametrize(
     ("tensor", "words"),
     [
-        (torch.ones(8, dtype=torch.int8), "conv1.bias holds int8: quantised weights"),
+        (torch.ones(8, dtype=torch.int8), "conv1.bias holds int8: quantized weights"),
         (torch.full((8,), torch.nan), "conv1.bias holds infinities or what is no number"),
         (torch.full((8,), torch.inf), "damaged weights"),
     ],
@@ -218,7 +218,7 @@ def test_what_was_assumed_is_logged(caplog):
 def test_only_known_forms_and_continuous_models_are_exported():
     with pytest.raises(ConfigError, match="form is one of compvis, diffusers, monai, maisi"):
         export_weights(small_model(), "onnx")
-    quantised = build_untrained(
+    quantized = build_untrained(
         small_model().config.model_copy(
             update={
                 "latent_type": "vq",
@@ -230,9 +230,9 @@ def test_only_known_forms_and_continuous_models_are_exported():
             }
         )
     )
-    assert isinstance(quantised, VQVAE)
+    assert isinstance(quantized, VQVAE)
     with pytest.raises(ConfigError, match="only continuous autoencoders are exported, not VQVAE"):
-        export_weights(quantised, "compvis")
+        export_weights(quantized, "compvis")
 
 
 @pytest.mark.parametrize(

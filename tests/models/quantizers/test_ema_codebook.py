@@ -21,7 +21,7 @@ def assert_same_state(a: EMACodebook, b: EMACodebook | dict[str, torch.Tensor]) 
     assert [name for name in left if not torch.equal(left[name], right[name])] == []
 
 
-def initialised(*args, **numbers) -> EMACodebook:
+def initialized(*args, **numbers) -> EMACodebook:
     """A codebook that takes its random codes for drawn ones."""
     quantizer = EMACodebook(*args, **numbers)
     quantizer.initialised.fill_(True)
@@ -74,7 +74,7 @@ def reference_updates(codes, batches, decay):
 
 @pytest.mark.parametrize("decay", [0.0, 0.9, 0.99])
 def test_codes_follow_the_moving_averages_of_the_paper(decay):
-    quantizer = initialised(12, 3, decay=decay, revive_after=None)
+    quantizer = initialized(12, 3, decay=decay, revive_after=None)
     batches = [noise(50, 3, seed=s) for s in range(8)]
     expected = reference_updates(quantizer.codes, batches, decay)
     for z in batches:
@@ -86,7 +86,7 @@ def test_codes_follow_the_moving_averages_of_the_paper(decay):
 
 
 def test_the_result_is_that_of_the_codes_before_the_update():
-    quantizer = initialised(12, 3)
+    quantizer = initialized(12, 3)
     codes = quantizer.codes.clone()
     result = quantizer(noise(50, 3))
     assert torch.equal(result.latent, codes[result.indices])
@@ -138,7 +138,7 @@ def test_fewer_latents_than_codes_are_spread_a_little():
 
 @SPHERE
 def test_codes_of_no_latent_stay_to_the_last_bit_and_none_explodes(normalize):
-    quantizer = initialised(100, 4, normalize=normalize, revive_after=None)
+    quantizer = initialized(100, 4, normalize=normalize, revive_after=None)
     quantizer.codes[10:] = quantizer.codes[10:] - 40 * torch.eye(4)[0]
     if normalize:
         quantizer.codes[10:] = torch.nn.functional.normalize(quantizer.codes[10:])
@@ -158,7 +158,7 @@ def test_codes_of_no_latent_stay_to_the_last_bit_and_none_explodes(normalize):
 
 
 def test_a_code_whose_averages_have_vanished_comes_back_where_latents_are():
-    quantizer = initialised(2, 1, revive_after=None)
+    quantizer = initialized(2, 1, revive_after=None)
     quantizer.codes.copy_(torch.tensor([[0.0], [10.0]]))
     quantizer.counts.copy_(torch.tensor([1.0, 0.0]))
     quantizer.sums.zero_()
@@ -170,7 +170,7 @@ def test_a_code_whose_averages_have_vanished_comes_back_where_latents_are():
 
 @SPHERE
 def test_a_revived_code_lies_on_a_latent_and_stays_there(normalize):
-    quantizer = initialised(8, 2, normalize=normalize, revive_after=3)
+    quantizer = initialized(8, 2, normalize=normalize, revive_after=3)
     quantizer.codes.copy_(torch.tensor([[1.0, 0.0], *[[-0.6, -0.8]] * 7]))
     quantizer.sums.copy_(quantizer.codes)
     here = torch.tensor([[1.0, 0.0]]) + 0.01 * noise(20, 2)
@@ -190,7 +190,7 @@ def test_a_revived_code_lies_on_a_latent_and_stays_there(normalize):
 
 
 def test_a_revived_code_is_not_thrown_back_by_its_old_averages():
-    quantizer = initialised(2, 1, revive_after=1)
+    quantizer = initialized(2, 1, revive_after=1)
     quantizer.codes.copy_(torch.tensor([[5.0], [900.0]]))
     quantizer.sums.copy_(torch.tensor([[5.0], [900.0 * 50]]))
     quantizer.counts.copy_(torch.tensor([1.0, 50.0]))
@@ -250,7 +250,7 @@ def test_one_bad_latent_in_a_first_batch_does_not_get_into_a_code():
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_the_codebook_stays_in_single_precision_under_autocast(dtype):
-    plain, mixed = (initialised(32, 4) for _ in range(2))
+    plain, mixed = (initialized(32, 4) for _ in range(2))
     mixed.load_state_dict(plain.state_dict())
     z = noise(100, 4).to(dtype)
     expected = plain(z.float())
@@ -278,7 +278,7 @@ def test_codes_on_the_sphere_stay_on_it():
 
 
 def test_opposite_latents_give_a_code_on_the_sphere_no_direction():
-    quantizer = initialised(2, 2, decay=0.0, normalize=True, revive_after=None)
+    quantizer = initialized(2, 2, decay=0.0, normalize=True, revive_after=None)
     quantizer.codes.copy_(torch.tensor([[1.0, 0.0], [-1.0, 0.0]]))
     quantizer(torch.tensor([[0.0, 1.0], [0.0, -1.0]]))
     assert quantizer.codes.tolist() == [[1.0, 0.0], [-1.0, 0.0]]

@@ -40,7 +40,7 @@ def test_a_step_on_a_large_latent_takes_little_memory(tmp_path):
     assert 8_000 < kilobytes < 500_000
 
 
-# Whether codes are normalised, by how many places the second rank has more, and whether one of its
+# Whether codes are normalized, by how many places the second rank has more, and whether one of its
 # batches is not finite.
 RUNS = {
     "broken": (False, 7, True),
@@ -141,13 +141,13 @@ def test_a_codebook_is_as_usual_unless_told_otherwise():
 def structured(amount: int, seed: int) -> torch.Tensor:
     """A mixture of flat clusters of unequal weight, and a curve: ``(amount, 8)``."""
     fixed = torch.Generator().manual_seed(0)
-    centres = 3 * torch.randn(20, 8, generator=fixed)
+    centers = 3 * torch.randn(20, 8, generator=fixed)
     axes = torch.randn(20, 8, 8, generator=fixed) * torch.logspace(0, -2, 8)
     weights = torch.linspace(1, 10, 20)
     drawn = torch.Generator().manual_seed(seed)
     which = torch.multinomial(weights, amount // 2, replacement=True, generator=drawn)
     spread = torch.randn(amount // 2, 8, 1, generator=drawn)
-    clusters = centres[which] + (axes[which] @ spread).squeeze(-1)
+    clusters = centers[which] + (axes[which] @ spread).squeeze(-1)
     place = torch.rand(amount - amount // 2, 1, generator=drawn)
     return torch.cat([clusters, torch.sin(place * torch.arange(1.0, 9.0)) * 4])
 

@@ -61,11 +61,11 @@ def test_the_entropy_loss_moves_latents_apart():
     z = (0.01 * noise(200, 6).abs()).requires_grad_()
     quantizer = LookupFree(6)
     before = quantizer(z)
-    optimiser = torch.optim.Adam([z], lr=1e-3)
+    optimizer = torch.optim.Adam([z], lr=1e-3)
     for _ in range(50):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         quantizer(z).losses["entropy"].backward()
-        optimiser.step()
+        optimizer.step()
     after = quantizer(z)
     assert before.usage == 1 / 64
     assert after.usage > 0.5

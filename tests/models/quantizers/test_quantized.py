@@ -1,4 +1,4 @@
-"""What holds for every quantiser."""
+"""What holds for every quantizer."""
 
 import pytest
 import torch
@@ -30,7 +30,7 @@ MODES = pytest.mark.parametrize("train", [True, False])
 @KINDS
 @MODES
 @pytest.mark.parametrize("spatial", [(), (7,), (4, 5), (2, 3, 4)])
-def test_any_number_of_dimensions_is_quantised_voxel_by_voxel(kind, train, spatial):
+def test_any_number_of_dimensions_is_quantized_voxel_by_voxel(kind, train, spatial):
     quantizer = quantizer_of(kind).train(train)
     quantizer(noise(64, 3, seed=1))
     z = noise(2, 3, *spatial)
@@ -69,7 +69,7 @@ def test_every_code_is_its_own_nearest(kind):
 @KINDS
 @MODES
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
-def test_a_quantised_latent_is_its_own_nearest_to_the_last_bit(kind, train, dtype):
+def test_a_quantized_latent_is_its_own_nearest_to_the_last_bit(kind, train, dtype):
     quantizer = quantizer_of(kind).train(train)
     z = noise(2, 3, 5, 6).to(dtype)
     quantizer(z)
@@ -92,7 +92,7 @@ def test_nearest_is_nearest_of_all_codes(kind):
 
 
 @pytest.mark.parametrize("kind", ["ema", "lfq"])
-def test_quantising_a_quantised_latent_gives_the_same_codes(kind):
+def test_quantizing_a_quantized_latent_gives_the_same_codes(kind):
     quantizer = quantizer_of(kind).eval()
     once = quantizer(noise(2, 3, 5, 6))
     twice = quantizer(once.latent)
@@ -154,9 +154,9 @@ def test_what_is_not_finite_stays_visible(kind, bad):
 @pytest.mark.parametrize("shape", [(2, 4, 5), (3,), (2, 3, 0)])
 def test_latents_of_another_shape_are_refused(kind, shape):
     quantizer = quantizer_of(kind)
-    for quantise in (quantizer, quantizer.nearest):
+    for quantize in (quantizer, quantizer.nearest):
         with pytest.raises(InputError, match=r"takes \(B, 3, \*spatial\).*got \("):
-            quantise(torch.zeros(shape))
+            quantize(torch.zeros(shape))
 
 
 @KINDS
