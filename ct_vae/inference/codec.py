@@ -17,6 +17,7 @@ from ct_vae.config.default_models import find_model
 from ct_vae.errors import ConfigError, InputError
 from ct_vae.inference.device import HOST, memory_budget, memory_errors, peak_memory_mb, pick_device
 from ct_vae.inference.execution_plan import Half, Passage, plan_passage
+from ct_vae.inference.latent_moments import LatentMoments
 from ct_vae.inference.tiling import Method, Tiling
 from ct_vae.inference.volume_adapter import VolumeNetwork
 from ct_vae.io import volume_sha256
@@ -296,7 +297,5 @@ def _statistics(array: np.ndarray) -> LatentStatistics | None:
     # The mean of code numbers says nothing.
     if array.ndim == 3:
         return None
-    return LatentStatistics(
-        mean=tuple(array.mean((1, 2, 3), dtype=np.float64).tolist()),
-        std=tuple(array.std((1, 2, 3), dtype=np.float64).tolist()),
-    )
+    moments = LatentMoments.of(array.reshape(len(array), -1))
+    return LatentStatistics(mean=moments.mean, std=moments.std)

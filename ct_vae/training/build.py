@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import torch
-
-from ct_vae.blocks.memory_format import CHANNELS_LAST
+from ct_vae.blocks.memory_format import memory_format
 from ct_vae.config.run import RunConfig
 from ct_vae.losses.build import build_objective
+from ct_vae.training.data.model_units import ToModelUnits
 from ct_vae.training.distributed import World
 from ct_vae.training.initial import freeze_encoder, initial_model
 from ct_vae.training.learner import Learner
 from ct_vae.training.optim import build_optimiser
 from ct_vae.training.precision import choose_precision
 from ct_vae.training.step import StepSettings, TrainStep
-
-
-def memory_format(spatial_dims: int) -> torch.memory_format:
-    """How networks and images lie in memory."""
-    return CHANNELS_LAST.get(spatial_dims, torch.contiguous_format)
 
 
 def build_step(config: RunConfig, world: World) -> TrainStep:
@@ -53,4 +47,7 @@ def build_step(config: RunConfig, world: World) -> TrainStep:
     settings = StepSettings(
         training.seed, training.micro_batch_size or share, training.most_skipped
     )
-    return TrainStep(generator, objective, settings, precision, world, discriminator)
+    to_model_units = ToModelUnits(config, world.device)
+    return TrainStep(
+        generator, objective, settings, precision, world, discriminator, to_model_units
+    )

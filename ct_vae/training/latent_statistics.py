@@ -1,4 +1,4 @@
-"""Mean and standard deviation of a trained model's latent, channel by channel."""
+"""Mean and standard deviation of a trained model's latent over training images."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 
 from ct_vae.config.model_folder import LatentConfig
 from ct_vae.errors import CtVaeError
+from ct_vae.inference.latent_moments import LatentMoments
 from ct_vae.models.autoencoder import Autoencoder
 from ct_vae.models.autoencoder_kl import AutoencoderKL
 
@@ -17,32 +18,31 @@ def measure_latent(model: Autoencoder, batches: Iterable[torch.Tensor]) -> Laten
     """Gather the stage-2 inputs of batches ``(B, C, *spatial)`` in model units.
 
     The scaling factor is one over the standard deviation of all values together, as in Rombach et
-    al. 2022, appendix G. Sums are in float64. Where stage 2 is given samples, the variance of the
-    noise is added to that of the means instead of drawing any.
+    al. 2022, appendix G. Where stage 2 is given samples, the variance of the noise is added to that
+    of the means instead of drawing any.
+
+    Raises:
+        CtVaeError: If no batch has a finite latent.
     """
-    samples, count = 0, 0
-    total = squares = torch.zeros(1, dtype=torch.float64)
+    samples, parts = 0, []
     for batch in batches:
         values, noise = _stage_2_inputs(model, batch)
         if not (values.isfinite().all() and noise.isfinite().all()):
             # Training leaves such a batch out as well.
             continue
-        axes = [0, *range(2, values.ndim)]
         samples += len(batch)
-        count += values.numel() // values.shape[1]
-        total = total + values.sum(axes)
-        squares = squares + (values.square() + noise).sum(axes)
-    if not count:
+        rows, variances = (x.transpose(0, 1).flatten(1) for x in (values, noise))
+        parts.append(LatentMoments.of(rows.numpy()).with_noise(variances.sum(1).tolist()))
+    if not parts:
         raise CtVaeError(
             "no batch of training images has a finite latent", "lower training.lr, check the data"
         )
-    means = total / count
-    variances = (squares / count - means.square()).clamp_min(0)
-    pooled = (squares.mean() / count - means.mean().square()).clamp_min(0).sqrt().item()
+    moments = LatentMoments.together(parts)
+    pooled = moments.pooled_std
     return LatentConfig(
         scaling_factor=1 / pooled if pooled > 0 else 1.0,
-        mean=tuple(means.tolist()),
-        std=tuple(variances.sqrt().tolist()),
+        mean=moments.mean,
+        std=moments.std,
         samples=samples,
     )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
@@ -19,9 +18,10 @@ from ct_vae.models.autoencoder import Autoencoder
 from ct_vae.models.linear_code import BlockKLT, load_linear_code
 from ct_vae.models.model_folder import remove_model
 from ct_vae.preprocess.build import build_preprocessor
+from ct_vae.training.checkpoints.best import Best
 from ct_vae.training.checkpoints.checkpoint import Checkpoint, clear_checkpoints, save_checkpoint
 from ct_vae.training.checkpoints.resume import changes
-from ct_vae.training.checkpoints.save import Results, RunFacts, saved_at
+from ct_vae.training.checkpoints.save import ModelSaver, RunFacts, saved_at
 from ct_vae.training.checkpoints.state import gather_state, restore_state, shared_checkpoint
 from ct_vae.training.data.loader import Batches
 from ct_vae.training.data.run_data import RunData
@@ -31,10 +31,12 @@ from ct_vae.training.optim import learning_rate
 from ct_vae.training.reporting.pictures import clear_pictures
 from ct_vae.training.reporting.progress import Progress
 from ct_vae.training.reporting.run_log import METRICS, NoLog, RunLog, rewind_log
+from ct_vae.training.reporting.run_outputs import RunOutputs
 from ct_vae.training.reporting.run_summary import build_plan, plan_lines
 from ct_vae.training.reporting.trackers import NoTracker, Tracker, build_tracker
-from ct_vae.training.step import StepValues, TrainStep
-from ct_vae.training.validation import summarise
+from ct_vae.training.step import TrainStep
+from ct_vae.training.step_metrics import StepMetrics
+from ct_vae.training.validation import summarise, validate
 
 _STATISTICS_BATCHES = 32
 
@@ -48,6 +50,7 @@ class Run:
         self.config = config
         self.folder = folder
         self.samples_seen = 0
+        self._stop = StopRequest()
         self._world = world = step.world
         self._data = data
         self._settings = data.settings(config)
@@ -62,14 +65,8 @@ class Run:
                 "validation case",
                 "name some, or leave patience out",
             )
-        self._batches = Batches(
-            data.train,
-            settings.samples,
-            settings.batch_size,
-            settings.seed,
-            settings.workers,
-            world,
-        )
+        size, seed = settings.batch_size, settings.seed
+        self._batches = Batches(data.train, settings.samples, size, seed, settings.workers, world)
         facts = RunFacts(
             config,
             name,
@@ -79,7 +76,8 @@ class Run:
             data.spacings_mm,
             data.validation,
         )
-        self._results = Results(facts, world)
+        self._best = Best(folder, settings.best_by, settings.patience)
+        self._saver = ModelSaver(facts, self._best)
 
     def train(self, resume: bool) -> None:
         """Run to the end, saving state and model on the way and when done.
@@ -105,11 +103,11 @@ class Run:
             if self.samples_seen == 0:
                 self._clear()
             with (
-                StopRequest() as stop,
+                self._stop,
                 RunLog(self.folder / METRICS) if self._world.first else nullcontext(NoLog()) as log,
                 progress,
             ):
-                self._go_on(Outlets(log, progress, tracker, stop), save_due)
+                self._go_on(RunOutputs(log, progress, tracker, self._hu_per_unit), save_due)
         finally:
             tracker.close()
 
@@ -120,7 +118,7 @@ class Run:
             return
         klt = BlockKLT(config.factor)
         for batch in self._first_batches():
-            klt.add(self._results.model_units(batch))
+            klt.add(self._step.to_model_units(batch))
         load_linear_code(self._model.encoder, self._model.decoder, klt.fit(config.embed_dim))
         self._ema.module.load_state_dict(self._model.state_dict())
         report(f"the linear skip begins as the KLT of {_STATISTICS_BATCHES} batches of patches")
@@ -132,45 +130,48 @@ class Run:
         batches = Batches(self._data.train, settings.samples, size, seed, world=alone)
         return islice(batches(0), _STATISTICS_BATCHES)
 
-    def _go_on(self, outlets: Outlets, save_due: bool) -> None:
+    def _go_on(self, outputs: RunOutputs, save_due: bool) -> None:
         settings = self.config.training
         if save_due:
-            self._save(outlets)
+            self._save(outputs)
         for batch in self._batches(self.samples_seen):
-            if self._results.finished:
-                outlets.progress.say(
+            if self._best.out_of_patience:
+                outputs.progress.say(
                     f"the run ends: {settings.patience} validations in a row were no better than "
-                    f"that at {self._results.best.samples_seen} samples"
+                    f"that at {self._best.samples_seen} samples"
                 )
                 break
             before = self.samples_seen
-            values = self._advance(self._results.model_units(batch), outlets)
-            if values is not None:
-                self._tell(values, before, outlets)
+            metrics = self._advance(batch, outputs)
+            if metrics is not None:
+                outputs.show(self.samples_seen, metrics)
+                if self._passed(settings.log_every, before):
+                    lr = learning_rate(settings, before)
+                    outputs.log_step(self.samples_seen, metrics, lr, self._step.skipped)
             last = self.samples_seen >= (settings.stop_after or settings.samples)
             save = last or self._passed(settings.save_every, before)
-            stop = self._world.any(outlets.stop.name is not None)
+            stop = self._world.any(self._stop.name is not None)
             if save or stop or self._passed(settings.checkpoint_every, before):
-                outlets.log.sync()
+                outputs.log.sync()
                 self._checkpoint(save_due=save)
             if stop:
-                self._stopped(outlets)
+                self._stopped()
             if save:
-                self._save(outlets)
+                self._save(outputs)
             if last:
                 break
 
     def _passed(self, every: int | None, before: int) -> bool:
         return every is not None and self.samples_seen // every > before // every
 
-    def _advance(self, batch: torch.Tensor, outlets: Outlets) -> StepValues | None:
+    def _advance(self, batch: torch.Tensor, outputs: RunOutputs) -> StepMetrics | None:
         self._model.train()
         if self.config.training.freeze == "encoder":
             for part in self._model.encoding_parts().values():
                 part.eval()
         lr = learning_rate(self.config.training, self.samples_seen)
         try:
-            values = self._step(batch, self.samples_seen, lr)
+            metrics = self._step(batch, self.samples_seen, lr)
         except CtVaeError as error:
             if type(error) is not CtVaeError:
                 raise
@@ -178,66 +179,46 @@ class Run:
             last = "nothing was saved" if where is None else f"the model of {where} samples is kept"
             raise CtVaeError(error.cause, f"{error.hint}; {last}") from error
         samples = len(batch) * self._world.size
-        if values is not None:
+        if metrics is not None:
             self._ema.follow(self._model, self.samples_seen + samples, samples)
         for notes in (self._batches.notes, self._step.notes):
             for note in notes:
-                outlets.progress.say(note)
-                outlets.log.write({"samples_seen": self.samples_seen, "note": note})
+                outputs.note(self.samples_seen, note)
             notes.clear()
         self.samples_seen += samples
-        return values
+        return metrics
 
-    def _tell(self, values: StepValues, before: int, outlets: Outlets) -> None:
-        outlets.progress.show(self.samples_seen, values, self._hu_per_unit)
-        if not self._passed(self.config.training.log_every, before):
-            return
-        line = {
-            "loss": values.loss,
-            "mae_hu": values.mae * self._hu_per_unit,
-            **values.values,
-            **{f"{name}_weight": weight for name, weight in values.weights.items()},
-            **values.codes,
-            **values.discriminator,
-            "grad_norm": values.grad_norm,
-            "latent_std": values.latent_std,
-            "lr": learning_rate(self.config.training, before),
-            "skipped_steps": self._step.skipped,
-        }
-        outlets.log.write({"samples_seen": self.samples_seen, **line})
-        outlets.tracker.write(line, self.samples_seen)
-
-    def _save(self, outlets: Outlets) -> None:
-        results = self._results.validate(self._averaged, outlets.stop)
-        if self._world.any(outlets.stop.name is not None):
-            self._stopped(outlets)
+    def _save(self, outputs: RunOutputs) -> None:
+        cases, world = self._data.validation, self._world
+        results = validate(self._averaged, cases, self.config, world, self._stop)
+        if self._world.any(self._stop.name is not None):
+            self._stopped()
         metrics = summarise(results)
         if metrics:
-            self._results.best.improved(metrics, self.samples_seen)
-            outlets.progress.note(self.samples_seen, metrics)
-            outlets.tracker.write(metrics, self.samples_seen)
+            self._best.improved(metrics, self.samples_seen)
+            outputs.validation(self.samples_seen, metrics)
         if self._world.first:
             first = (
-                part
+                self._step.to_model_units(part)
                 for batch in self._first_batches()
                 for part in torch.split(batch, self._step.micro_batch)
             )
             pictures = [r.picture for r in results if r.picture is not None]
-            notes = self._results.write(
-                self._averaged, first, metrics, pictures, self.samples_seen, outlets.log
+            notes = self._saver.write(
+                self._averaged, first, metrics, pictures, self.samples_seen, outputs.log
             )
             for note in notes:
-                outlets.progress.say(note)
+                outputs.progress.say(note)
 
     @property
     def _averaged(self) -> Autoencoder:
         return cast(Autoencoder, self._ema.module)
 
-    def _stopped(self, outlets: Outlets) -> None:
+    def _stopped(self) -> None:
         # Whoever started the ranks may end all of them as soon as one has gone.
         self._world.wait()
         raise StoppedError(
-            f"stopped by {outlets.stop.name or 'a signal to another rank'} at "
+            f"stopped by {self._stop.name or 'a signal to another rank'} at "
             f"{self.samples_seen} samples, all saved in {self.folder}",
             "--resume goes on from there",
         )
@@ -246,7 +227,7 @@ class Run:
         """Take away what an earlier run has left, which would pass for results of this one."""
         if self._world.first:
             remove_model(self.folder)
-            self._results.best.clear()
+            self._best.clear()
             clear_checkpoints(self.folder)
             clear_pictures(self.folder)
             write_text(self.folder / METRICS, "")
@@ -294,7 +275,7 @@ class Run:
         if self._world.first:
             rewind_log(self.folder / METRICS, self.samples_seen, validated=not due)
         self._world.wait()
-        self._results.recall()
+        self._best.recall(self.folder / METRICS)
         return due
 
     def _plan(self) -> list[str]:
@@ -312,13 +293,3 @@ class Run:
             return NoTracker()
         name, tree = self.config.training.tracker, self.config.as_json()
         return build_tracker(name, self.folder, tree, self.samples_seen, say)
-
-
-@dataclass(frozen=True, eq=False)
-class Outlets:
-    """Where a run tells of itself, and where it is told to stop."""
-
-    log: RunLog | NoLog
-    progress: Progress
-    tracker: Tracker
-    stop: StopRequest

@@ -1,10 +1,10 @@
-"""One optimisation step: the autoencoder, and the discriminator that judges it."""
+"""One optimization step of the autoencoder and of the discriminator that judges it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,38 +13,15 @@ from ct_vae.errors import CtVaeError
 from ct_vae.losses.adversarial import Adversary
 from ct_vae.losses.objective import Objective
 from ct_vae.models.autoencoder import Autoencoder
-from ct_vae.training.bottleneck import bottleneck
+from ct_vae.models.posterior import DiagonalGaussian
+from ct_vae.models.quantized_autoencoder import QuantizedAutoencoder
 from ct_vae.training.distributed import World
 from ct_vae.training.learner import Learner
 from ct_vae.training.precision import Precision
-from ct_vae.training.tally import Tally
+from ct_vae.training.seeding import posterior_noise, seeded_layers
+from ct_vae.training.step_metrics import MetricAccumulator, StepMetrics
 
-
-@dataclass(frozen=True)
-class StepValues:
-    """What a step reports: means over the whole batch, of all ranks.
-
-    Attributes:
-        loss: What was minimised.
-        values: Terms of the objective by name, unweighted.
-        weights: What each term was multiplied by.
-        grad_norm: Norm of the autoencoder's gradient before clipping.
-        latent_std: Standard deviation of the latent without noise, over all its elements.
-        mae: Mean absolute error in model units, whatever the reconstruction loss is.
-        mse: Mean squared error in model units.
-        codes: How a codebook was used, by name; empty without codes.
-        discriminator: Terms of the discriminator by name; empty while it does not play.
-    """
-
-    loss: float
-    values: dict[str, float]
-    weights: dict[str, float]
-    grad_norm: float
-    latent_std: float
-    mae: float
-    mse: float
-    codes: dict[str, float] = field(default_factory=dict)
-    discriminator: dict[str, float] = field(default_factory=dict)
+ToModelUnits = Callable[[torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -52,7 +29,7 @@ class StepSettings:
     """Numbers of a step.
 
     Attributes:
-        seed: Of posterior noise and dropout, which also depend on the place in the run.
+        seed: Seed of posterior noise and dropout, which also depend on a sample's index in the run.
         micro_batch: Most samples that go through the network at once.
         most_skipped: Steps in a row that may be left out before the run stops.
     """
@@ -63,28 +40,26 @@ class StepSettings:
 
 
 class TrainStep:
-    """Forward, backward and update of both sides, with steps that are not finite left out.
+    """Forward, backward and update of both networks; steps that are not finite are left out.
 
-    In the autoencoder's turn the discriminator is frozen; in the discriminator's it gets detached
-    reconstructions. Each side has its own gradients.
+    While the autoencoder trains, the discriminator is frozen; the discriminator gets detached
+    reconstructions. Each network has its own gradients.
 
     Args:
         generator: The autoencoder, in training mode, on its device.
-        objective: What it minimises.
+        objective: Its loss.
         settings: Seed and sizes.
-        precision: In what numbers the networks compute.
+        precision: Number format in which the networks compute.
         world: Ranks that share a batch.
-        discriminator: The other side, of which the module is an `Adversary`, or ``None``.
+        discriminator: Its module is an `Adversary`; ``None`` trains without one.
+        to_model_units: Turns a batch in HU into images in model units on the device; ``None``
+            takes batches as they are.
 
     Attributes:
-        generator: As given.
-        discriminator: As given.
-        precision: As given.
-        world: As given.
         micro_batch: Most samples at once; halved when a GPU runs out of memory.
         skipped: Steps left out so far.
-        skipped_in_a_row: Those since the last that was not.
-        notes: What happened and must be told, such as a smaller micro-batch; the caller empties it.
+        skipped_in_a_row: Steps left out since the last one that was not.
+        notes: Messages for the user, such as about a smaller micro-batch; the caller empties it.
     """
 
     def __init__(
@@ -95,6 +70,7 @@ class TrainStep:
         precision: Precision,
         world: World,
         discriminator: Learner | None = None,
+        to_model_units: ToModelUnits | None = None,
     ) -> None:
         assert isinstance(generator.module, Autoencoder)
         self._model = generator.module
@@ -104,129 +80,121 @@ class TrainStep:
         self._settings = settings
         self.precision = precision
         self.world = world
+        self.to_model_units = to_model_units or (lambda batch: batch)
         self.micro_batch = settings.micro_batch
         self.skipped = 0
         self.skipped_in_a_row = 0
         self.notes: list[str] = []
 
-    def __call__(self, batch: torch.Tensor, samples_seen: int, lr: float) -> StepValues | None:
+    def __call__(self, batch: torch.Tensor, samples_seen: int, lr: float) -> StepMetrics | None:
         """Learn from one batch.
 
         Args:
-            batch: This rank's share ``(B, C, *spatial)`` in model units; ranks follow each other.
+            batch: This rank's part ``(B, C, *spatial)``, in HU; ranks follow each other.
             samples_seen: Samples before this batch, of all ranks.
             lr: Learning rate of this step.
 
         Returns:
-            What happened, or ``None`` when the step was not finite and changed nothing.
+            Metrics of the step, or ``None`` if it was not finite and changed nothing.
 
         Raises:
+            InputError: If the images have another number of axes than the model.
             CtVaeError: If too many steps in a row were not finite, or if the memory does not hold
                 one sample.
         """
-        first = samples_seen + self.world.rank * len(batch)
+        images = self.to_model_units(batch)
         while True:
             try:
-                with self._undone_unless_kept() as keep:
-                    values = self._turns(batch, samples_seen, first, lr)
-                    if values is not None:
+                with self._buffers_restored_unless_kept() as keep:
+                    metrics = self._train_both(images, samples_seen, lr)
+                    if metrics is not None:
                         keep()
                 break
             except torch.OutOfMemoryError:
-                self._halve(len(batch))
-        if values is None:
-            self._skip(samples_seen)
-        else:
-            self.skipped_in_a_row = 0
-        return values
+                self._halve_micro_batch(len(images))
+        self._count_skipped(metrics is None, samples_seen)
+        return metrics
 
-    def _turns(
-        self, batch: torch.Tensor, samples_seen: int, first: int, lr: float
-    ) -> StepValues | None:
-        parts = torch.split(batch, self.micro_batch)
-        tally = Tally(len(batch))
+    def _train_both(self, images: torch.Tensor, samples_seen: int, lr: float) -> StepMetrics | None:
+        metrics = MetricAccumulator(len(images))
+        parts = torch.split(images, self.micro_batch)
         self.generator.begin(lr)
-        images, place = [], first
+        index = samples_seen + self.world.rank * len(images)
+        fakes = []
         for part in parts:
-            with _seeded(self._settings.seed, place, batch.device):
-                images.append(self._generate(part, samples_seen, place, tally))
-            place += len(part)
-        norms = [self.generator.norm()]
-        other = self._judge(parts, images, samples_seen, lr, tally)
-        if other is not None:
-            norms.append(other.norm())
-        told = tally.means(self.world)
+            fakes.append(self._generator_backward(part, index, samples_seen, metrics))
+            index += len(part)
+        networks = [self.generator]
+        if self.discriminator is not None and self._adversary.active(samples_seen):
+            self.discriminator.begin(lr)
+            for real, fake in zip(parts, fakes, strict=True):
+                self._discriminator_backward(self.discriminator, real, fake, samples_seen, metrics)
+            networks.append(self.discriminator)
+        norms = [network.norm() for network in networks]
+        means = metrics.means(self.world)
         # Averaged over the ranks, so that all of them decide alike.
-        finite = all(bool(torch.isfinite(n)) for n in norms) and np.isfinite(told["loss"]["total"])
-        for side in (self.generator, other):
-            if side is not None:
-                side.step() if finite else side.skip()
-        return _report(told, norms[0].item()) if finite else None
+        finite = all(bool(torch.isfinite(n)) for n in norms) and np.isfinite(means["loss"]["total"])
+        for network in networks:
+            network.step() if finite else network.skip()
+        return StepMetrics.of(means, norms[0].item()) if finite else None
 
-    def _generate(
-        self, part: torch.Tensor, samples_seen: int, place: int, tally: Tally
+    def _generator_backward(
+        self, images: torch.Tensor, index: int, samples_seen: int, metrics: MetricAccumulator
     ) -> torch.Tensor:
-        """The autoencoder's turn on one micro-batch; gives the detached reconstruction."""
-        with self.precision.autocast():
-            through = bottleneck(self._model, part, lambda mean: self._noise(mean, place))
-            raw = self._model.decode_raw(through.latent)
-            terms = self._objective(
-                raw,
-                part,
-                through.regularisers,
-                samples_seen,
-                self._model.last_layer,
-                self.world.mean,
-            )
-        self.generator.add(terms.total * (len(part) / tally.samples))
-        image = self._objective.image(raw.detach())
-        error = image - part
-        spread = through.centre.detach().float().std(correction=0)
-        tally.add(
-            len(part),
-            loss={"total": terms.total},
-            values=terms.values,
-            weights=terms.weights,
-            codes=through.codes,
+        """Forward and backward of a micro-batch; returns the detached reconstruction."""
+        seed = self._settings.seed
+        with seeded_layers(seed, index, images.device):
+            with self.precision.autocast():
+                latent = sample_latent(
+                    self._model, images, lambda mean: posterior_noise(mean, seed, index)
+                )
+                raw = self._model.decode_raw(latent.sample)
+                losses = self._objective(
+                    raw,
+                    images,
+                    latent.regularizers,
+                    samples_seen,
+                    self._model.last_layer,
+                    self.world.mean,
+                )
+            self.generator.add(losses.total * (len(images) / metrics.samples))
+        reconstruction = self._objective.image(raw.detach())
+        error = reconstruction - images
+        spread = latent.center.detach().float().std(correction=0)
+        metrics.add(
+            len(images),
+            loss={"total": losses.total},
+            losses=losses.values,
+            weights=losses.weights,
+            codes=latent.codes,
             image={"mae": error.abs().mean(), "mse": error.square().mean(), "latent_std": spread},
         )
-        return image
+        return reconstruction
 
-    def _judge(
+    def _discriminator_backward(
         self,
-        parts: Sequence[torch.Tensor],
-        images: Sequence[torch.Tensor],
+        discriminator: Learner,
+        real: torch.Tensor,
+        fake: torch.Tensor,
         samples_seen: int,
-        lr: float,
-        tally: Tally,
-    ) -> Learner | None:
-        """The discriminator's turn; gives its side if it plays."""
-        side = self.discriminator
-        if side is None:
-            return None
-        adversary = side.module
-        assert isinstance(adversary, Adversary)
-        if not adversary.active(samples_seen):
-            return None
-        side.begin(lr)
-        for real, fake in zip(parts, images, strict=True):
-            with self.precision.autocast():
-                terms = adversary.discriminator_terms(fake, real, samples_seen, self.world.mean)
-            side.add(terms.total * (len(real) / tally.samples))
-            tally.add(len(real), discriminator=terms.values)
-        return side
+        metrics: MetricAccumulator,
+    ) -> None:
+        """Forward and backward of a micro-batch of images and detached reconstructions."""
+        with self.precision.autocast():
+            losses = self._adversary.discriminator_terms(fake, real, samples_seen, self.world.mean)
+        discriminator.add(losses.total * (len(real) / metrics.samples))
+        metrics.add(len(real), discriminator=losses.values)
 
-    def _noise(self, mean: torch.Tensor, place: int) -> torch.Tensor:
-        rows = [
-            torch.randn(mean.shape[1:], generator=_generator(self._settings.seed, place + i))
-            for i in range(len(mean))
-        ]
-        return torch.stack(rows).to(mean)
+    @property
+    def _adversary(self) -> Adversary:
+        assert self.discriminator is not None
+        assert isinstance(self.discriminator.module, Adversary)
+        return self.discriminator.module
 
     @contextmanager
-    def _undone_unless_kept(self) -> Iterator[Callable[[], None]]:
-        """Put buffers back, such as a codebook's averages, when the step is not kept."""
-        modules = [s.module for s in (self.generator, self.discriminator) if s is not None]
+    def _buffers_restored_unless_kept(self) -> Iterator[Callable[[], None]]:
+        """Restore buffers, such as the averages of a codebook, when the step is not kept."""
+        modules = [n.module for n in (self.generator, self.discriminator) if n is not None]
         buffers = [buffer for module in modules for buffer in module.buffers()]
         before = [buffer.clone() for buffer in buffers]
         kept = False
@@ -243,7 +211,7 @@ class TrainStep:
                     for buffer, old in zip(buffers, before, strict=True):
                         buffer.copy_(old)
 
-    def _halve(self, samples: int) -> None:
+    def _halve_micro_batch(self, samples: int) -> None:
         """Take half as many samples at once, or give up with one clear line."""
         self.generator.optimiser.zero_grad(set_to_none=True)
         torch.cuda.empty_cache()
@@ -261,7 +229,10 @@ class TrainStep:
             "the batch stays the same"
         )
 
-    def _skip(self, samples_seen: int) -> None:
+    def _count_skipped(self, skipped: bool, samples_seen: int) -> None:
+        if not skipped:
+            self.skipped_in_a_row = 0
+            return
         self.skipped += 1
         self.skipped_in_a_row += 1
         if self.skipped_in_a_row >= self._settings.most_skipped:
@@ -272,31 +243,41 @@ class TrainStep:
             )
 
 
-def _report(told: Mapping[str, dict[str, float]], grad_norm: float) -> StepValues:
-    image = told["image"]
-    return StepValues(
-        loss=told["loss"]["total"],
-        values=told["values"],
-        weights=told["weights"],
-        grad_norm=grad_norm,
-        latent_std=image["latent_std"],
-        mae=image["mae"],
-        mse=image["mse"],
-        codes=told.get("codes", {}),
-        discriminator=told.get("discriminator", {}),
-    )
+@dataclass(frozen=True, eq=False)
+class LatentSample:
+    """The latent of a batch in training, of any kind of model.
+
+    Attributes:
+        sample: ``(B, C, *spatial)`` that goes to the decoder.
+        center: ``(B, C, *spatial)`` without noise: the mean, or the codes.
+        regularizers: Unweighted losses by name, scalars in float32; ``kl`` is one number per
+            latent element.
+        codes: Use of the codebook, scalars by name; empty without codes.
+    """
+
+    sample: torch.Tensor
+    center: torch.Tensor
+    regularizers: Mapping[str, torch.Tensor]
+    codes: Mapping[str, torch.Tensor]
 
 
-@contextmanager
-def _seeded(seed: int, place: int, device: torch.device) -> Iterator[None]:
-    """Make what layers draw, such as dropout, a function of the seed and the place in the run."""
-    drawn = np.random.SeedSequence([seed, place, 1]).generate_state(1, np.uint64)
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(int(drawn[0] >> np.uint64(1)))
-        yield
+def sample_latent(
+    model: Autoencoder,
+    images: torch.Tensor,
+    noise: Callable[[torch.Tensor], torch.Tensor],
+) -> LatentSample:
+    """Encode images ``(B, C, *spatial)`` and sample from the posterior, or quantize.
 
-
-def _generator(seed: int, index: int) -> torch.Generator:
-    # Mersenne Twister seeds that differ in one bit start with alike states; spread them.
-    mixed = (seed * 0x9E3779B97F4A7C15 + index * 0xD1B54A32D192ED03 + 1) % 2**63
-    return torch.Generator().manual_seed(mixed)
+    Args:
+        model: Autoencoder of any kind.
+        images: In model units.
+        noise: Returns standard normal values of the shape of the mean that it is given.
+    """
+    features = model.features(images)
+    if isinstance(model, QuantizedAutoencoder):
+        quantized = model.quantize(features)
+        codes = {"perplexity": quantized.perplexity, "code_usage": quantized.usage}
+        return LatentSample(quantized.latent, quantized.latent, quantized.losses, codes)
+    posterior = DiagonalGaussian(features)
+    sample = posterior.mean + posterior.std * noise(posterior.mean)
+    return LatentSample(sample, posterior.mean, {"kl": posterior.kl_elements()}, {})

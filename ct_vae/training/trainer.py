@@ -10,13 +10,14 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset
 
+from ct_vae.blocks.memory_format import memory_format
 from ct_vae.config.load import load_config
 from ct_vae.config.run import RunConfig
 from ct_vae.datasets.sources.check import checked_split
 from ct_vae.errors import ConfigError
 from ct_vae.models.weights import WEIGHTS
 from ct_vae.terminal import say
-from ct_vae.training.build import build_step, memory_format
+from ct_vae.training.build import build_step
 from ct_vae.training.checkpoints.best import BEST
 from ct_vae.training.checkpoints.checkpoint import CHECKPOINTS, has_checkpoint
 from ct_vae.training.checkpoints.lock import run_lock

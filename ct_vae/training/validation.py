@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,17 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from ct_vae.batch.signals import StopRequest
+from ct_vae.config.run import RunConfig
 from ct_vae.evaluation.metrics.masks import BoolArray, Mask, body_mask
 from ct_vae.evaluation.metrics.metric_rows import DEFAULT_WINDOWS, evaluate_pair
 from ct_vae.evaluation.metrics.ssim import axial_ssim
 from ct_vae.inference.codec import Codec
+from ct_vae.inference.latent_moments import LatentMoments
 from ct_vae.inference.tiling import Tiling
 from ct_vae.latent import Latent, ModelRecord
 from ct_vae.models.autoencoder import Autoencoder
 from ct_vae.models.quantized_autoencoder import QuantizedAutoencoder
+from ct_vae.preprocess.build import build_preprocessor
 from ct_vae.preprocess.pipeline import Preprocessor
-from ct_vae.training.latent_moments import LatentMoments
-from ct_vae.training.reporting.validation_picture import CasePicture, case_picture
+from ct_vae.training.distributed import World
+from ct_vae.training.reporting.validation_picture import PICTURED_CASES, CasePicture, case_picture
 from ct_vae.volume import Volume
 
 # The weights have no digest before they are saved, and these latents never leave memory.
@@ -56,6 +60,39 @@ def make_codec(
     kind: Literal["kl", "vq"] = "vq" if isinstance(model, QuantizedAutoencoder) else "kl"
     identity = ModelRecord(name="training", sha256=_NO_DIGEST, latent_type=kind)
     return Codec(model, preprocessor, identity, tiling)
+
+
+def validate(
+    model: Autoencoder,
+    cases: Sequence[Callable[[], Volume]],
+    config: RunConfig,
+    world: World,
+    stop: StopRequest,
+) -> list[CaseResult]:
+    """Send every validation case through the model; ranks take turns.
+
+    Args:
+        model: Put into evaluation mode.
+        cases: Each returns a whole volume.
+        config: Its preprocessing and inference settings.
+        world: Ranks that share the cases.
+        stop: Ends the validation early.
+
+    Returns:
+        Results of all cases in their order, on every rank; fewer when asked to stop.
+    """
+    model.eval()
+    if not cases:
+        return []
+    wishes = config.inference
+    tiling = Tiling(wishes.tiling, wishes.tile, wishes.overlap, wishes.max_memory_gb)
+    codec = make_codec(model, build_preprocessor(config.preprocess), tiling)
+    own = []
+    for number in range(world.rank, len(cases), world.size):
+        if stop.name is not None:
+            break
+        own.append((number, validate_case(codec, cases[number](), number < PICTURED_CASES)))
+    return [result for _, result in sorted(world.gather(own), key=lambda pair: pair[0])]
 
 
 def validate_case(codec: Codec, volume: Volume, pictured: bool = True) -> CaseResult:

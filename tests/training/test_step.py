@@ -10,7 +10,9 @@ from ct_vae.losses.terms import Terms
 from ct_vae.training.distributed import World
 from ct_vae.training.learner import Learner
 from ct_vae.training.precision import Precision
-from ct_vae.training.step import StepSettings, TrainStep, _generator
+from ct_vae.training.seeding import generator as generator_of
+from ct_vae.training.seeding import posterior_noise
+from ct_vae.training.step import StepSettings, TrainStep
 from tests._small import SMALL_CODES, SMALL_MODEL, small_model
 
 
@@ -61,7 +63,7 @@ def test_a_step_is_the_gradient_of_the_objective():
     model, twin = small_model(), small_model()
     values = make_step(model, grad_clip=None)(batch(), 0, 0.1)
     posterior = twin.encode(batch())
-    noise = torch.stack([torch.randn(4, 2, 2, 2, generator=_generator(0, i)) for i in range(2)])
+    noise = torch.stack([torch.randn(4, 2, 2, 2, generator=generator_of(0, i)) for i in range(2)])
     reconstruction = twin.decode(posterior.mean + posterior.std * noise)
     loss = (reconstruction - batch()).abs().mean() + 1e-3 * posterior.kl().mean()
     loss.backward()
@@ -85,10 +87,9 @@ def test_the_same_place_and_seed_give_the_same_step_and_others_do_not():
 
 
 def test_noise_belongs_to_the_sample_and_not_to_the_batch():
-    step = make_step(small_model())
     mean = small_model().posterior(batch(4)).mean
-    together = step._noise(mean, 10)
-    apart = [step._noise(small_model().posterior(batch(1)).mean, 10 + i) for i in range(4)]
+    together = posterior_noise(mean, 0, 10)
+    apart = [posterior_noise(mean[:1], 0, 10 + i) for i in range(4)]
     assert torch.equal(together, torch.cat(apart))
 
 
@@ -178,7 +179,7 @@ def test_ranks_do_not_take_smaller_micro_batches_alone(monkeypatch):
 
 
 def test_generators_of_neighbouring_places_are_unrelated():
-    draws = torch.stack([torch.randn(1000, generator=_generator(0, i)) for i in range(50)])
+    draws = torch.stack([torch.randn(1000, generator=generator_of(0, i)) for i in range(50)])
     correlation = torch.corrcoef(draws) - torch.eye(50)
     assert correlation.abs().max() < 0.2
     assert abs(draws.mean().item()) < 0.02

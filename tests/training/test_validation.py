@@ -8,10 +8,10 @@ import torch
 from ct_vae.evaluation.metrics.masks import body_mask
 from ct_vae.evaluation.metrics.metric_rows import evaluate_pair
 from ct_vae.grid import Grid
+from ct_vae.inference.latent_moments import LatentMoments
 from ct_vae.inference.tiling import Tiling
 from ct_vae.phantoms.make_phantom import make_phantom
 from ct_vae.preprocess.pipeline import Preprocessor
-from ct_vae.training.latent_moments import LatentMoments
 from ct_vae.training.validation import CaseResult, make_codec, summarise, validate_case
 from ct_vae.volume import Volume
 from tests._small import SMALL_CODES, ct_volume, small_model

@@ -1,4 +1,4 @@
-"""The best model of a run, kept as a model folder inside the run folder."""
+"""The best validation of a run: its model folder, and early stopping when none is better."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ct_vae.models.model_folder import remove_model
+from ct_vae.training.reporting.run_log import is_validation, read_log
 
 BEST = "best"
 _HIGHER_IS_BETTER = ("val_psnr_", "val_ssim_")
@@ -19,6 +20,8 @@ class Best:
     Args:
         run: The run folder; the best model is its folder ``best``.
         metric: By which validations are compared; lower is better, but for PSNR and SSIM.
+        patience: Validations in a row that may be no better before training ends; ``None`` trains
+            to the end.
 
     Attributes:
         metrics: Of the best validation; empty before there is one.
@@ -26,14 +29,27 @@ class Best:
         since: Validations in a row that were no better.
     """
 
-    def __init__(self, run: Path, metric: str) -> None:
+    def __init__(self, run: Path, metric: str, patience: int | None = None) -> None:
         self.folder = run / BEST
         self.metrics: Mapping[str, float] = {}
         self.samples_seen: int | None = None
         self.since = 0
         self._metric = metric
+        self._patience = patience
         self._sign = -1.0 if metric.startswith(_HIGHER_IS_BETTER) else 1.0
         self._lowest = math.inf
+
+    @property
+    def out_of_patience(self) -> bool:
+        """True once as many validations in a row as allowed were no better."""
+        return self._patience is not None and self.since >= self._patience
+
+    def recall(self, log: Path) -> None:
+        """Take up the validations that a log of the run holds."""
+        for line in read_log(log):
+            if is_validation(line):
+                metrics = {k: float(v) for k, v in line.items() if k.startswith("val_")}
+                self.improved(metrics, line["samples_seen"])
 
     def clear(self) -> None:
         """Remove the best model of an earlier run; files of other names are left alone.

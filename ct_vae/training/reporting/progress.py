@@ -15,7 +15,7 @@ from rich.text import Text
 from ct_vae.config.windows import WINDOWS
 from ct_vae.terminal import SafeConsole, printable
 from ct_vae.training.reporting.duration import readable_duration
-from ct_vae.training.step import StepValues
+from ct_vae.training.step_metrics import StepMetrics
 
 _PLAIN_LINE_EVERY_S = 10.0
 _CHANNEL = "latent_std_"
@@ -65,7 +65,7 @@ class Progress:
     ) -> None:
         self._bar.stop()
 
-    def show(self, samples_seen: int, values: StepValues, hu_per_unit: float) -> None:
+    def show(self, samples_seen: int, values: StepMetrics, hu_per_unit: float) -> None:
         """Report a step; ``hu_per_unit`` turns errors in model units into HU."""
         elapsed = max(time.monotonic() - self._started, 1e-9)
         pace = (samples_seen - self._start) / elapsed
@@ -94,8 +94,8 @@ def _psnr(mse: float, hu_per_unit: float) -> str:
     return f"PSNR {20 * math.log10(width / rmse) if rmse else math.inf:.1f} dB of {width:g} HU"
 
 
-def _details(values: StepValues, hu_per_unit: float) -> str:
+def _details(values: StepMetrics, hu_per_unit: float) -> str:
     parts = {"MAE": f"{values.mae * hu_per_unit:.1f} HU"}
-    for told in (values.values, values.codes, values.discriminator):
+    for told in (values.losses, values.codes, values.discriminator):
         parts |= {name.replace("_", " "): f"{value:.3g}" for name, value in told.items()}
     return ", ".join(f"{name} {value}" for name, value in parts.items())

@@ -5,20 +5,20 @@ import pytest
 
 from ct_vae.training.reporting import progress
 from ct_vae.training.reporting.progress import Progress
-from ct_vae.training.step import StepValues
+from ct_vae.training.step_metrics import StepMetrics
 
 
-def values(**changes) -> StepValues:
+def values(**changes) -> StepMetrics:
     facts = {
         "loss": 0.1234,
-        "values": {"reconstruction": 0.05, "kl": 12.0},
+        "losses": {"reconstruction": 0.05, "kl": 12.0},
         "weights": {"reconstruction": 1.0, "kl": 1e-4},
         "grad_norm": 1.0,
         "latent_std": 1.0,
         "mae": 0.01,
         "mse": 4e-4,
     }
-    return StepValues(**{**facts, **changes})
+    return StepMetrics(**{**facts, **changes})
 
 
 @pytest.fixture

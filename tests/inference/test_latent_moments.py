@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ct_vae.training.latent_moments import LatentMoments
+from ct_vae.inference.latent_moments import LatentMoments
 
 
 def values(seed=0, channels=3, count=1000):

@@ -3,21 +3,21 @@ import torch
 from torch import distributed
 
 from ct_vae.training.distributed import World
-from ct_vae.training.tally import Tally
+from ct_vae.training.step_metrics import MetricAccumulator
 
 
 def test_micro_batches_count_by_their_samples():
-    tally = Tally(4)
-    tally.add(3, loss={"total": torch.tensor(1.0)}, weights={"kl": 0.5})
-    tally.add(1, loss={"total": torch.tensor(5.0)}, weights={"kl": 0.5})
-    assert tally.means(World()) == {"loss": {"total": 2.0}, "weights": {"kl": 0.5}}
+    metrics = MetricAccumulator(4)
+    metrics.add(3, loss={"total": torch.tensor(1.0)}, weights={"kl": 0.5})
+    metrics.add(1, loss={"total": torch.tensor(5.0)}, weights={"kl": 0.5})
+    assert metrics.means(World()) == {"loss": {"total": 2.0}, "weights": {"kl": 0.5}}
 
 
 def test_means_are_those_of_all_ranks(monkeypatch):
     """The other rank tells of 3 where this one tells of 1, and of 6 where this one tells of 2."""
     monkeypatch.setattr(distributed, "all_reduce", lambda tensor: tensor.mul_(4))
-    tally = Tally(1)
-    tally.add(1, loss={"total": torch.tensor(1.0)}, image={"mae": torch.tensor(2.0)})
-    told = tally.means(World(0, 2))
+    metrics = MetricAccumulator(1)
+    metrics.add(1, loss={"total": torch.tensor(1.0)}, image={"mae": torch.tensor(2.0)})
+    told = metrics.means(World(0, 2))
     assert told["loss"]["total"] == pytest.approx(2)
     assert told["image"]["mae"] == pytest.approx(4)

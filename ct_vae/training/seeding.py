@@ -1,0 +1,39 @@
+"""Random numbers of training, each a function of the seed and of a sample's index in the run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+
+def posterior_noise(mean: torch.Tensor, seed: int, index: int) -> torch.Tensor:
+    """Draw standard normal values for the posteriors of consecutive samples.
+
+    Args:
+        mean: Means ``(B, C, *spatial)``, whose shape, type and device the noise gets.
+        seed: Seed of the run.
+        index: Index of the first sample in the run.
+    """
+    rows = [
+        torch.randn(mean.shape[1:], generator=generator(seed, index + i)) for i in range(len(mean))
+    ]
+    return torch.stack(rows).to(mean)
+
+
+@contextmanager
+def seeded_layers(seed: int, index: int, device: torch.device) -> Iterator[None]:
+    """Make what layers draw, such as dropout, a function of the seed and a sample's index."""
+    drawn = np.random.SeedSequence([seed, index, 1]).generate_state(1, np.uint64)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(int(drawn[0] >> np.uint64(1)))
+        yield
+
+
+def generator(seed: int, index: int) -> torch.Generator:
+    """Return the generator of one sample."""
+    # Mersenne Twister seeds that differ in one bit start with alike states; spread them.
+    mixed = (seed * 0x9E3779B97F4A7C15 + index * 0xD1B54A32D192ED03 + 1) % 2**63
+    return torch.Generator().manual_seed(mixed)
