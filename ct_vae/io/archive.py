@@ -25,6 +25,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO, Self, cast
 
 from ct_vae.errors import CtVaeError, InputError, OutputError
+from ct_vae.io.temporary import make_temporary_folder
 
 MAX_MEMBERS = 100_000
 MAX_BYTES = 1 << 34
@@ -34,6 +35,8 @@ ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.
 
 _FREE_OF_RATIO = 1 << 26
 _CHUNK_BYTES = 1 << 20
+# Compressed archives up to this size are read once more, only to count their members.
+_COUNTED_BYTES = 1 << 26
 _TAR_BLOCK = 512
 _HIDDEN = {"__MACOSX"}
 _AGAIN = "copy or download it again"
@@ -80,7 +83,7 @@ def extracted(path: Path) -> Iterator[Path]:
             links or devices.
         OutputError: If the temporary folder cannot hold it.
     """
-    with tempfile.TemporaryDirectory(prefix="ct_vae_") as name:
+    with make_temporary_folder() as name:
         folder = Path(name)
         unpacking = _Unpacking(folder, path.stat().st_size)
         with path.open("rb") as file:
@@ -114,8 +117,8 @@ class _Unpacking:
         """Bytes that an archive of this size may unpack to before it counts as a bomb."""
         return max(_FREE_OF_RATIO, MAX_RATIO * self.size)
 
-    def count(self) -> None:
-        self.members += 1
+    def count(self, more: int = 1) -> None:
+        self.members += more
         if self.members > MAX_MEMBERS:
             raise InputError(f"has more than {MAX_MEMBERS} members", _UNSAFE)
 
@@ -152,8 +155,9 @@ class _Unpacking:
 
 def _unzip(path: Path, unpacking: _Unpacking) -> None:
     with zipfile.ZipFile(path) as archive:
-        for member in archive.infolist():
-            unpacking.count()
+        unpacking.count(len(archive.infolist()))
+        for number, member in enumerate(archive.infolist(), start=1):
+            unpacking.members = number
             _safe_parts(member.filename)
             mode = member.external_attr >> 16
             if mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
@@ -166,6 +170,7 @@ def _unzip(path: Path, unpacking: _Unpacking) -> None:
 
 
 def _untar(path: Path, unpacking: _Unpacking) -> None:
+    _refuse_too_many(path, unpacking)
     with path.open("rb") as raw:
         head = raw.read(_TAR_BLOCK)
         raw.seek(0)
@@ -187,6 +192,24 @@ def _untar(path: Path, unpacking: _Unpacking) -> None:
                 if file is not None:
                     unpacking.write(member.name, file)
             _check_end(archive)
+
+
+def _refuse_too_many(path: Path, unpacking: _Unpacking) -> None:
+    """Count the members of a tar archive before any is written, if that is quickly done."""
+    with path.open("rb") as raw:
+        layer = _decompressed(raw, raw.read(_TAR_BLOCK))
+        raw.seek(0)
+        if layer is not None and unpacking.size > _COUNTED_BYTES:
+            return
+        counter = _Unpacking(unpacking.folder, unpacking.size)
+        source = raw if layer is None else cast("BinaryIO", _Counted(layer, counter))
+        try:
+            with tarfile.open(fileobj=source, mode="r:" if layer is None else "r|") as archive:
+                for _ in archive:
+                    counter.count()
+        # What is damaged is told when it is unpacked.
+        except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError):
+            return
 
 
 def _check_end(archive: tarfile.TarFile) -> None:

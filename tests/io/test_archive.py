@@ -159,6 +159,30 @@ def test_too_many_members_and_bytes_are_refused(tmp_path, monkeypatch):
         assert "unpacks to more than" in refusal(path)
 
 
+def test_too_many_members_are_counted_before_any_is_unpacked(tmp_path, monkeypatch):
+    paths = list(forms(tmp_path))
+    monkeypatch.setattr(archive, "MAX_MEMBERS", 2)
+    monkeypatch.setattr(archive._Unpacking, "write", None)
+    for path in paths:
+        assert "more than 2 members" in refusal(path)
+    # A large compressed one is not read twice.
+    monkeypatch.undo()
+    monkeypatch.setattr(archive, "MAX_MEMBERS", 2)
+    monkeypatch.setattr(archive, "_COUNTED_BYTES", 0)
+    assert "more than 2 members" in refusal(tarred(tmp_path / "large", mode="w:gz"))
+
+
+def test_without_a_temporary_folder_nothing_is_unpacked_and_the_code_is_that_of_disks(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    path = zipped(tmp_path / "a.zip")
+    with pytest.raises(OutputError, match="no temporary folder can be made") as caught:
+        contents(path)
+    assert "TMPDIR" in caught.value.hint
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temp"))
+
+
 def test_a_false_size_in_a_zip_header_is_no_way_round_the_caps(tmp_path, monkeypatch):
     monkeypatch.setattr(archive, "_FREE_OF_RATIO", 1 << 20)
     path = zipped(tmp_path / "a", {"a": bytes(1 << 24)})

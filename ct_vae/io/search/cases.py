@@ -93,7 +93,8 @@ def discover(
         latents: Whether to take latents from folders and patterns, instead of volumes.
         suffixes: How names of volumes end, in lower case.
         unique: Whether outputs will be named by keys, so that no two may be the same.
-        report: Takes a line about each DICOM series that is skipped, being no CT volume.
+        report: Takes a line about each DICOM series that is skipped, being no CT volume, and each
+            folder below one that was named that cannot be searched.
 
     Raises:
         NoInputError: If an input does not exist or gives nothing.
@@ -163,7 +164,8 @@ def _of_file(given: Path, latents: bool, endings: tuple[str, ...], named: bool =
 def _of_tree(given: Path, latents: bool, endings: tuple[str, ...]) -> _Findings:
     root, pattern = _split_pattern(given)
     found, others, archives = _Findings([], []), [], []
-    for path in walk_files(root):
+    barred: dict[Path, str] = {}
+    for path in walk_files(root, barred):
         parts = path.relative_to(root).parts
         if not _matches_part(parts, pattern):
             continue
@@ -175,6 +177,7 @@ def _of_tree(given: Path, latents: bool, endings: tuple[str, ...]) -> _Findings:
             others.append(path)
         elif (kind == "latent") == latents and (latents or not is_derived(path)):
             found.cases.append(Case(path, "/".join((*parts[:-1], _stem(path.name, endings)))))
+    found.skipped.extend(f"{folder} {reason}" for folder, reason in barred.items())
     if not latents:
         series = scan_files(others)
         # A folder that directly holds a decoded series names it.

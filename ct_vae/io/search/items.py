@@ -175,18 +175,13 @@ def _file_or_archive(path: Path) -> Literal["archive", "file"]:
 
 def _files_below(root: Path) -> tuple[list[Path], list[Item]]:
     """The files below a folder, and an item for each folder that cannot be listed."""
-    barred: dict[tuple[int, int], Item] = {}
-    while True:
-        try:
-            return list(walk_files(root, set(barred))), list(barred.values())
-        except OSError as error:
-            folder = Path(error.filename or root)
-            reason = f"cannot be searched: {error.strerror}"
-            try:
-                status = folder.stat()
-            except OSError:
-                raise NoInputError(f"{folder}: {reason}") from error
-            if folder == root or (status.st_dev, status.st_ino) in barred:
-                raise NoInputError(f"{folder}: {reason}") from error
-            item = Item(folder, folder.relative_to(root), "folder", problem=reason)
-            barred[status.st_dev, status.st_ino] = item
+    barred: dict[Path, str] = {}
+    try:
+        files = list(walk_files(root, barred))
+    except OSError as error:
+        folder = Path(error.filename or root)
+        raise NoInputError(f"{folder}: cannot be searched: {error.strerror}") from error
+    return files, [
+        Item(folder, folder.relative_to(root), "folder", problem=reason)
+        for folder, reason in barred.items()
+    ]

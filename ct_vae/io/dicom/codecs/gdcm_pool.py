@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ct_vae.errors import OutputError
 from ct_vae.io.dicom.codecs.gdcm_worker import NO_ROOM
+from ct_vae.io.temporary import make_temporary_folder
 
 _SCRIPT = Path(__file__).with_name("gdcm_worker.py")
 _MAX_PROCESSES = 4
@@ -93,7 +94,7 @@ class Gdcm:
     def _folder(self) -> str:
         with self._lock:
             if self._temporary is None:
-                self._temporary = tempfile.TemporaryDirectory(prefix="ct_vae_")
+                self._temporary = make_temporary_folder()
             return self._temporary.name
 
 

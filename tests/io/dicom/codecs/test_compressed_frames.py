@@ -1,5 +1,7 @@
 import base64
 import contextlib
+import errno
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ import SimpleITK
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ct_vae.errors import CtVaeError
+from ct_vae.errors import CtVaeError, OutputError
 from ct_vae.io import ReadOptions, read_volume
 from ct_vae.io.dicom.codecs import gdcm_pool
 from ct_vae.io.dicom.codecs.compressed_frames import decode_frame
@@ -192,3 +194,51 @@ def test_a_decoder_that_crashes_or_hangs_is_an_error_of_its_slice(tmp_path, monk
         script.write_text(f"import os, time\n{body}\n")
         assert "cannot be decoded" in quiet_refusal(folder)
         assert not list(temp.iterdir())
+
+
+def test_uncompressed_slices_need_no_temporary_folder(tmp_path, monkeypatch):
+    folder = write_series(tmp_path / "in", make_series())
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    np.testing.assert_array_equal(read_volume(folder).voxels, hounsfield())
+
+
+def jpeg_ls_series(folder):
+    slices = changed(lambda k, d: compress(d, "1.2.840.10008.1.2.4.80", lambda _: JPEG_LS))
+    return write_series(folder, slices)
+
+
+def test_without_a_temporary_folder_compressed_slices_end_with_the_code_of_disks(
+    tmp_path, monkeypatch
+):
+    folder = jpeg_ls_series(tmp_path / "in")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    with pytest.raises(OutputError, match="no temporary folder can be made") as caught:
+        read_volume(folder)
+    assert caught.value.exit_code == 7
+
+
+@pytest.mark.parametrize("where", ["ours", "decoder"])
+def test_a_full_temporary_folder_ends_with_the_code_of_disks(tmp_path, monkeypatch, where):
+    folder = jpeg_ls_series(tmp_path / "in")
+    if where == "ours":
+        real = Path.write_bytes
+
+        def full(self, data):
+            if self.name.startswith("tmp"):
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return real(self, data)
+
+        monkeypatch.setattr(Path, "write_bytes", full)
+    else:
+        script = tmp_path / "full.py"
+        body = Path(gdcm_pool._SCRIPT).read_text().replace("array.tofile(", "full(")
+        fault = "def full(path):\n    raise OSError(28, 'No space left on device')\n\n\n"
+        script.write_text(body.replace("def serve(", f"{fault}def serve("))
+        monkeypatch.setattr(gdcm_pool, "_SCRIPT", script)
+    with pytest.raises(OutputError) as caught:
+        read_volume(folder)
+    told = str(caught.value)
+    assert "no space left on device" in told.lower()
+    assert "TMPDIR" in told
+    assert "Traceback" not in told
+    assert "\n" not in told
