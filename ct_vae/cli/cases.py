@@ -1,4 +1,4 @@
-"""What commands on many cases share: finding them, progress, failures, exit code."""
+"""Functions for commands on several cases: search, progress, failures and exit code."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 
 def find_cases(inputs: Sequence[str], *, unique: bool = True) -> list[Case]:
-    """Find what is to be done, and say which DICOM series are skipped and why.
+    """Find the input cases, and report DICOM series that are skipped.
 
     Args:
-        inputs: Files, folders and patterns.
-        unique: Whether results will be named by keys, so that no two may be the same.
+        inputs: Files, folders and glob patterns.
+        unique: True if results are named by case keys, which must then differ.
 
     Raises:
-        NoInputError: If an input does not exist or gives nothing.
-        ConfigError: If two cases would get the same key.
+        NoInputError: If an input does not exist or contains no case.
+        ConfigError: If two cases have the same key.
     """
     from ct_vae.io.search.cases import discover
 
@@ -32,7 +32,14 @@ def find_cases(inputs: Sequence[str], *, unique: bool = True) -> list[Case]:
 def work_through(
     cases: Sequence[Case], work: Callable[[Case], str], stage: str, folder: Path
 ) -> int:
-    """Do every case and say so; ``work`` returns the line that tells what became of its case."""
+    """Process all cases, print a line for each, and return the exit code.
+
+    Args:
+        cases: Cases to process.
+        work: Function that processes one case and returns the line to print.
+        stage: Name of the command in ``failures.jsonl``.
+        folder: Output folder, in which ``failures.jsonl`` is written.
+    """
     from ct_vae.batch.run_batch import run_batch
 
     place = 0
@@ -46,10 +53,14 @@ def work_through(
 
 
 def output_folder(output: Path) -> Path:
-    """The folder for results, refused when it looks like the name of a file."""
+    """Return the output folder.
+
+    Raises:
+        ConfigError: If it is a file or has the name of one.
+    """
     from ct_vae.errors import ConfigError
 
-    # Unlike `Path.is_file` this bears names too long and folders that cannot be looked into.
+    # Unlike `Path.is_file`, this raises nothing for long names or unreadable folders.
     file = os.path.isfile(output)  # noqa: PTH113
     if file or output.name.endswith((".nii", ".nii.gz", ".mha", ".nrrd")):
         raise ConfigError(f"-o {output} names a file", "-o takes a folder")

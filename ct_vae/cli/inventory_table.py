@@ -1,4 +1,4 @@
-"""How an inventory looks on a terminal: a table, and below it what the table has no room for."""
+"""Table of an inventory for the terminal, followed by remarks and totals."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ct_vae.io.search.inventory import Row
 
 _PLAIN_WIDTH = 120
-# Below it, paths need the room more than patients, kinds of file and third digits do.
+# On narrower terminals, columns are left out so that paths are readable.
 _ROOMY_WIDTH = 110
 _SHOWN_COPIES = 5
 _STYLES = {"ok": "green", "refused": "red", "skipped": "dim"}
@@ -33,14 +33,14 @@ def show_rows(
     given: Sequence[Path],
     console: Console | None = None,
 ) -> None:
-    """Print all rows, why some are no use, and sums.
+    """Print a table of all rows, the reasons for unusable ones, and totals.
 
     Args:
-        rows: Of the inventory.
-        places: Of each, where it belongs if it goes into a list.
-        other_files: Number of files that have no row.
-        given: The paths that the user named; what they have in common is not repeated.
-        console: Where to print; standard output by default.
+        rows: Rows of the inventory.
+        places: Split and patient of each row, or ``None`` if it is not listed.
+        other_files: Number of files without a row.
+        given: Paths given by the user; their common folder is printed only once.
+        console: Console to print on; defaults to standard output.
     """
     if console is None:
         console = SafeConsole()
@@ -89,7 +89,7 @@ def _table(
 def _remarks(
     rows: Sequence[Row], names: Sequence[str], places: Sequence[Placement | None]
 ) -> Iterator[tuple[str, str]]:
-    """Style and text of a line about each row that is of no use for a list."""
+    """Yield style and text of a line for each row that is not listed."""
     for row, name, place in zip(rows, names, places, strict=True):
         if row.verdict != "ok":
             yield _STYLES[row.verdict], f"{row.verdict}: {name}: {printable(row.reason)}"
@@ -103,7 +103,7 @@ def _remarks(
 
 
 def _copies(names: Sequence[str], places: Sequence[Placement | None]) -> dict[int, list[str]]:
-    """Names of the copies of each volume that is there several times."""
+    """Return the names of the copies of each volume that occurs several times."""
     copies: dict[int, list[str]] = defaultdict(list)
     for name, place in zip(names, places, strict=True):
         if place is not None and place.same_as is not None:
@@ -117,12 +117,12 @@ def _sums(
     from ct_vae.io.search.patients import RULE
 
     verdicts = Counter(row.verdict for row in rows)
-    told = [f"{verdicts[v]} {v}" for v in ("ok", "refused", "skipped") if verdicts[v]]
-    beside = f"; {other_files} other files" if other_files else ""
-    yield f"{', '.join(told)}{beside}"
+    parts = [f"{verdicts[v]} {v}" for v in ("ok", "refused", "skipped") if verdicts[v]]
+    others = f"; {other_files} other files" if other_files else ""
+    yield f"{', '.join(parts)}{others}"
     odd = sum(bool(row.warnings) for row in rows)
     if odd:
-        yield f"{odd} with remarks, such as on padding, which --json tells"
+        yield f"{odd} with warnings, for example about padding; use --json to see them"
     listed = [place for place in places if place and place.same_as is None]
     lists = Counter(place.list_name for place in listed)
     patients = len({place.patient for place in listed})
@@ -133,7 +133,7 @@ def _sums(
 
 
 def _base(given: Sequence[Path]) -> str:
-    """The folder that all of the paths lie in, or nothing."""
+    """Return the common folder of all paths, or an empty string."""
     folders = [str(path if path.is_dir() else path.parent) for path in given]
     try:
         base = os.path.commonpath(folders)

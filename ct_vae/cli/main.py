@@ -1,4 +1,4 @@
-"""The program ``ct-vae``: its commands and its exit codes."""
+"""Entry point of ``ct-vae``: registers the commands and maps errors to exit codes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ _SHOWN = 60
 
 app = typer.Typer(
     name="ct-vae",
-    help="Train volumetric autoencoders for CT, encode volumes to latents, decode them back.",
+    rich_markup_mode="markdown",
+    help="Train volumetric autoencoders for CT, encode volumes to latents and decode them.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -56,7 +57,7 @@ def _version(version: bool = typer.Option(False, "--version", help="Print the ve
 
 
 def run() -> None:
-    """Run the command line; an error that the user can mend is one line, without a traceback."""
+    """Run the command line; errors that the user can fix are shown without a traceback."""
     guard_streams()
     try:
         _run_app()
@@ -67,18 +68,18 @@ def run() -> None:
         say(f"error: {error}")
         sys.exit(error.exit_code)
     except UnicodeEncodeError as error:
-        # The command line and folders give names as they are; those in files are text.
+        # Names from the command line and from folders are bytes; names in files are text.
         text = error.object[max(0, error.start - _SHOWN) : error.end + _SHOWN]
         hint = "rename it"
         if error.encoding != "utf-8":
             hint = "set PYTHONUTF8=1 or a UTF-8 locale such as LC_ALL=C.UTF-8"
-        where = f"{text!a} has no name in the encoding {error.encoding} of these surroundings"
+        where = f"{text!a} cannot be written in the encoding {error.encoding} of this environment"
         say(f"error: {where}; {hint}")
         sys.exit(_USAGE)
 
 
 def _run_app() -> None:
-    """Run a command to its exit code, with its output brought to where it goes."""
+    """Run a command and flush its output before it exits."""
     try:
         app()
     except SystemExit:

@@ -1,4 +1,4 @@
-"""Options about what is measured, shared by ``evaluate`` and ``compare``."""
+"""Metric options shared by ``evaluate`` and ``compare``."""
 
 from __future__ import annotations
 
@@ -20,49 +20,52 @@ OptionalInputs = Annotated[
     typer.Argument(help="Volumes: files, folders, or quoted glob patterns.", metavar="INPUT..."),
 ]
 Phantom = Annotated[
-    bool, typer.Option("--phantom", help="Measure resolution, linearity and nodules in phantoms.")
+    bool, typer.Option("--phantom", help="Measure resolution, linearity and nodules on phantoms.")
 ]
 Windows = Annotated[
     list[str],
-    typer.Option("--window", help="Window by name, or name:width/level; may be repeated."),
+    typer.Option("--window", help="CT window: a name or name:width/level in HU; may be repeated."),
 ]
 Metrics = Annotated[
     str,
     typer.Option(
-        help="all, or names with commas: errors, ssim, ssim_axial, ms_ssim, gradient, linearity, "
-        "tissue_bands, regions, texture, seams."
+        help="Comma-separated metrics, or all: errors, ssim, ssim_axial, ms_ssim, gradient, "
+        "linearity, tissue_bands, regions, texture, seams."
     ),
 ]
 Protocol = Annotated[
     Literal["synthrad", "maisi"] | None,
-    typer.Option(help="Measure as SynthRAD or MAISI do, instead of windows and metrics."),
+    typer.Option(help="Use the metrics of SynthRAD or MAISI instead of --window and --metrics."),
 ]
 MaskFiles = Annotated[
     list[str],
     typer.Option(
         "--mask",
-        help="Mask on the same grid, or folder of masks by name of the case; may be repeated. "
-        "Rows are named mask_1 and so on, or as name=path says.",
+        help="Mask on the grid of the volume, or folder of masks named like the cases; may be "
+        "repeated. Results are named mask_1, mask_2, ... or by the given name.",
         metavar="[NAME=]PATH",
     ),
 ]
 Labels = Annotated[
-    Path | None, typer.Option(help="Label map, or folder of them by name: a row per label.")
+    Path | None,
+    typer.Option(
+        help="Label map, or folder of label maps named like the cases; one result per label."
+    ),
 ]
-LabelNames = Annotated[Path | None, typer.Option(help="JSON or CSV with the names of labels.")]
-WriteMasks = Annotated[
-    bool, typer.Option("--write-masks", help="Write the masks that were used as NIfTI.")
-]
+LabelNames = Annotated[Path | None, typer.Option(help="JSON or CSV file with label names.")]
+WriteMasks = Annotated[bool, typer.Option("--write-masks", help="Write the masks as NIfTI files.")]
 Datalist = Annotated[
     Path | None,
-    typer.Option(help="Table with the columns image and patient: intervals are over patients."),
+    typer.Option(
+        help="CSV with columns image and patient, for confidence intervals over patients."
+    ),
 ]
-Panels = Annotated[bool, typer.Option(help="Write a picture for each case.")]
-Report = Annotated[bool, typer.Option(help="Write report.html.")]
-Full = Annotated[bool, typer.Option("--full", help="Put every voxel into the report.")]
+Panels = Annotated[bool, typer.Option(help="Write an image of each case.")]
+Report = Annotated[bool, typer.Option(help="Write the HTML report.")]
+Full = Annotated[bool, typer.Option("--full", help="Include all voxels in the report.")]
 
 
-# Names of the parameters above that are about volumes from files.
+# Parameters above that apply to volumes read from files.
 NAMES = (
     "windows",
     "metrics",
@@ -77,7 +80,7 @@ NAMES = (
 
 
 def tell_masks(settings: Settings) -> None:
-    """Say which mask is which, on the terminal alone."""
+    """Print the name of each mask; it is not written to files, because paths may identify."""
     from ct_vae.terminal import say
 
     for name, path in settings.given.masks:
@@ -85,7 +88,7 @@ def tell_masks(settings: Settings) -> None:
 
 
 def show(rows: Sequence[MetricRow]) -> None:
-    """Print errors inside the first mask of every case."""
+    """Print a table of the errors inside the first mask."""
     from rich.table import Table
 
     from ct_vae.terminal import SafeConsole
@@ -102,7 +105,7 @@ def show(rows: Sequence[MetricRow]) -> None:
 
 
 def _cell(text: str) -> Text:
-    """A name as it is, without what rich would take for markup."""
+    """Return a name as text that rich does not parse as markup."""
     from rich.text import Text
 
     from ct_vae.terminal import printable

@@ -22,87 +22,89 @@ Model = Annotated[
 ]
 Inputs = Annotated[
     list[str],
-    typer.Argument(help="Volumes: files, folders, or quoted glob patterns.", metavar="INPUT..."),
+    typer.Argument(help="CT volumes: files, folders, or quoted glob patterns.", metavar="INPUT..."),
 ]
 Latents = Annotated[
     list[str],
     typer.Argument(help="Latents: files, folders, or quoted glob patterns.", metavar="LATENT..."),
 ]
-Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")]
-Device = Annotated[str | None, typer.Option(help="cpu or cuda:N; a GPU is taken if there is one.")]
+Output = Annotated[Path, typer.Option("--output", "-o", help="Output folder.")]
+Device = Annotated[str | None, typer.Option(help="cpu or cuda:N; defaults to a GPU if available.")]
 TilingMethod = Annotated[
     Literal["exact", "blend", "whole"] | None,
-    typer.Option(help="Exact slabs (the default), blended tiles, or all at once."),
+    typer.Option(
+        help="Exact slabs, blended tiles, or the whole volume at once. Defaults to the model's."
+    ),
 ]
-Tile = Annotated[int | None, typer.Option(min=1, help="With blend: side of a tile in voxels.")]
+Tile = Annotated[int | None, typer.Option(min=1, help="Tile size in voxels, for blend.")]
 Overlap = Annotated[
     float | None,
-    typer.Option(min=0, max=0.99, help="With blend: share of a tile shared with the next."),
+    typer.Option(min=0, max=0.99, help="Overlap of tiles as a fraction, for blend."),
 ]
 MaxMemory = Annotated[
     float | None,
-    typer.Option("--max-memory-gb", min=0.01, help="Bound for the process, or for the GPU."),
+    typer.Option("--max-memory-gb", min=0.01, help="Memory limit in GB, of the GPU or process."),
 ]
 Verbose = Annotated[
-    bool, typer.Option("--verbose", help="Tell how each volume is cut, before any work.")
+    bool, typer.Option("--verbose", help="Print how each volume is divided into slabs or tiles.")
 ]
-Frame = Annotated[int | None, typer.Option(min=0, help="Which time point of a 4-D file.")]
+Frame = Annotated[int | None, typer.Option(min=0, help="Index of the time point of a 4-D file.")]
 Nan = Annotated[
-    Literal["refuse", "air"], typer.Option(help="What becomes of voxels that are not numbers.")
+    Literal["refuse", "air"], typer.Option(help="Refuse volumes with NaN, or replace NaN by air.")
 ]
-HuOffset = Annotated[float, typer.Option(help="Added to every voxel, such as -1024.")]
+HuOffset = Annotated[float, typer.Option(help="Offset in HU added to every voxel, such as -1024.")]
 AssumeRas = Annotated[
-    bool, typer.Option("--assume-ras", help="Take files without orientation as RAS+.")
+    bool, typer.Option("--assume-ras", help="Assume RAS+ for files without orientation.")
 ]
 Force = Annotated[
-    bool, typer.Option("--force", help="Take volumes that do not look like CT in HU.")
+    bool, typer.Option("--force", help="Accept volumes that do not look like CT in HU.")
 ]
 DecodedFormat = Annotated[
-    Literal["nifti", "dicom"], typer.Option("--format", help="Files or derived DICOM series.")
+    Literal["nifti", "dicom"],
+    typer.Option("--format", help="NIfTI files, or derived DICOM series."),
 ]
 Like = Annotated[
     list[str] | None,
-    typer.Option(
-        "--like", help="With --format dicom: the series that were encoded; may be repeated."
-    ),
+    typer.Option("--like", help="Source DICOM series, for --format dicom; may be repeated."),
 ]
 KeepIdentity = Annotated[
     bool,
     typer.Option(
-        "--keep-identity", help="With --format dicom: copy patient and study data from the source."
+        "--keep-identity", help="Copy patient and study data to DICOM, for --format dicom."
     ),
 ]
 AssumeHu = Annotated[
-    bool, typer.Option("--assume-hu", help="Take DICOM images without rescale as HU.")
+    bool, typer.Option("--assume-hu", help="Assume HU for DICOM images without rescale.")
 ]
 ResampleIrregular = Annotated[
     bool,
     typer.Option(
-        "--resample-irregular", help="Resample gaps, uneven spacing and tilt onto a regular grid."
+        "--resample-irregular",
+        help="Resample volumes with gaps, uneven spacing or gantry tilt to a regular grid.",
     ),
 ]
 AnySopClass = Annotated[
     bool,
     typer.Option(
         "--any-sop-class",
-        help="Read DICOM images of CT whose SOP class is another, such as Secondary Capture.",
+        help="Accept CT images of other DICOM SOP classes, such as Secondary Capture.",
     ),
 ]
 Shard = Annotated[
     str | None,
     typer.Option(
-        help="i/n, from 0: do every n-th case. By default as torchrun or the job array says.",
+        help="Process shard I (from 0) of N; defaults to that of torchrun or the job array.",
         metavar="I/N",
     ),
 ]
 Fallback = Annotated[
     Literal["cpu"] | None,
-    typer.Option(help="Where a volume goes that the GPU's memory does not hold."),
+    typer.Option(help="Device for volumes that do not fit into GPU memory."),
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Do again what is done already.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing results.")]
 
 
-# Names of the parameters that say how volumes are read.
+# Parameters for reading volumes.
 READING = (
     "frame",
     "nan",
@@ -111,20 +113,21 @@ READING = (
     "force",
     "assume_hu",
     "resample_irregular",
+    "any_sop_class",
 )
 
 
 def refuse_idle(ctx: typer.Context, names: Iterable[str], why: str, hint: str) -> None:
-    """Refuse options on the command line that nothing would heed.
+    """Raise an error if options are given that have no effect.
 
     Args:
-        ctx: Of the command.
-        names: Parameters that have no effect beside the others that were given.
-        why: Why they have none, in one clause.
-        hint: What to do about it.
+        ctx: Context of the command.
+        names: Parameters that have no effect with the other options.
+        why: Reason, as one clause.
+        hint: Advice for the user.
 
     Raises:
-        ConfigError: With the options as they are typed.
+        ConfigError: If one of the parameters was given on the command line.
     """
     from ct_vae.errors import ConfigError
 
@@ -135,17 +138,17 @@ def refuse_idle(ctx: typer.Context, names: Iterable[str], why: str, hint: str) -
         if parameter.name in wanted and is_given(ctx, str(parameter.name))
     ]
     if idle:
-        raise ConfigError(f"{', '.join(idle)} would change nothing: {why}", hint)
+        raise ConfigError(f"{', '.join(idle)} would have no effect: {why}", hint)
 
 
 def is_given(ctx: typer.Context, name: str) -> bool:
-    """Whether a parameter stands on the command line, be it with its default."""
+    """Return True if a parameter was given on the command line, even with its default value."""
     source = ctx.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
 
 
 def refuse_idle_fallback(device: str | None, fallback: str | None) -> None:
-    """Refuse a fallback to the CPU for work that is sent there anyway.
+    """Raise an error if the fallback device is the device itself.
 
     Raises:
         ConfigError: If both are the CPU.
@@ -154,8 +157,8 @@ def refuse_idle_fallback(device: str | None, fallback: str | None) -> None:
 
     if device == fallback == "cpu":
         raise ConfigError(
-            "--fallback cpu would change nothing: --device cpu computes there already",
-            "leave one of them out",
+            "--fallback cpu would have no effect with --device cpu",
+            "leave out one of them",
         )
 
 
@@ -169,12 +172,12 @@ def load_codec_with(
     *,
     verbose: bool = False,
 ) -> Codec:
-    """Load a model; options that were given override those of its configuration.
+    """Load a model; the given options override its configuration.
 
-    A process that torchrun has started takes its own GPU, unless a device is named.
+    Processes started by torchrun use their own GPU by default.
 
     Raises:
-        ConfigError: If there is no such device, or options are given that nothing would heed.
+        ConfigError: If the device does not exist, or an option would have no effect.
         WeightsError: If the model folder is damaged.
     """
     from ct_vae.errors import ConfigError
@@ -188,8 +191,8 @@ def load_codec_with(
     chosen = own.method if method is None else method
     if chosen != "blend" and not (tile is None and overlap is None):
         raise ConfigError(
-            f"--tile and --overlap are about blended tiles, and the tiling is {chosen}",
-            "add --tiling blend, or leave them out",
+            f"--tile and --overlap are for blended tiles, but the tiling is {chosen}",
+            "add --tiling blend, or leave out both",
         )
     codec.tiling = Tiling(
         chosen,
@@ -212,7 +215,7 @@ def read_options(  # noqa: PLR0913, PLR0917 - one parameter per option
     resample_irregular: bool,
     any_sop_class: bool,
 ) -> ReadOptions:
-    """Bundle the options about reading volumes."""
+    """Collect the options for reading volumes."""
     from ct_vae.io import ReadOptions
 
     return ReadOptions(

@@ -1,4 +1,4 @@
-"""How far an inventory is: a bar on a terminal, plain lines elsewhere."""
+"""Progress of ``scan``: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PLAIN_LINE_EVERY_S = 10.0
 
 
 class ScanProgress:
-    """Shows the search, then one item after the other; all on standard error."""
+    """Show the progress of the search and of reading, on standard error."""
 
     def __init__(self) -> None:
         console = SafeConsole(stderr=True)
@@ -27,7 +27,7 @@ class ScanProgress:
             transient=True,
             disable=self._plain,
         )
-        self._task = self._bar.add_task("looking for DICOM", total=None)
+        self._task = self._bar.add_task("searching", total=None)
         self._last_line = time.monotonic()
 
     def __enter__(self) -> ScanProgress:
@@ -43,17 +43,17 @@ class ScanProgress:
         self._bar.stop()
 
     def looked_into(self, files: int) -> None:
-        """Report the number of files looked into so far."""
+        """Show the number of files searched so far."""
         self._bar.update(self._task, completed=files)
-        self._line(f"{files} files looked into")
+        self._line(f"{files} files searched")
 
     def begin(self, total: int) -> None:
-        """Report how many items there are."""
+        """Start reading ``total`` items."""
         self._bar.reset(self._task, description="reading", total=total)
         self._last_line = time.monotonic()
 
     def did(self, place: int, total: int) -> None:
-        """Report how many items are done."""
+        """Show the number of items read so far."""
         self._bar.update(self._task, completed=place)
         self._line(f"[{place}/{total}] read", last=place == total)
 

@@ -17,7 +17,7 @@ from tests.cli._run import call
 
 INTERFACE = json.loads(Path(__file__).with_name("interface.json").read_text("utf-8"))["commands"]
 READING = "--frame 1|--nan air|--hu-offset -1024|--assume-ras|--force|--assume-hu"
-READING = f"{READING}|--resample-irregular".split("|")
+READING = f"{READING}|--resample-irregular|--any-sop-class".split("|")
 BLENDING = ["--tile 16", "--overlap 0.5", "--tiling exact --tile 16", "--tiling whole --overlap 0"]
 OF_INPUTS = "--window lung|--metrics ssim|--protocol maisi|--mask x|--labels x|--label-names x"
 OF_INPUTS = f"{OF_INPUTS}|--write-masks|--datalist x|--full".split("|")
@@ -25,34 +25,38 @@ OF_INPUTS = f"{OF_INPUTS}|--write-masks|--datalist x|--full".split("|")
 # By command, what is refused, and words of the refusal. Words in capitals are paths.
 REFUSED: dict[str, list[tuple[str, list[str], str]]] = {
     "encode": [
-        ("MODEL IN -o OUT", BLENDING, "--tile and --overlap are about blended tiles"),
+        ("MODEL IN -o OUT", BLENDING, "--tile and --overlap are for blended tiles"),
         ("MODEL IN -o OUT", ["--sample", "--seed 3"], "--sample and --seed go together"),
-        ("MODEL IN -o OUT --device cpu", ["--fallback cpu"], "--device cpu computes there already"),
+        ("MODEL IN -o OUT --device cpu", ["--fallback cpu"], "no effect with --device cpu"),
         (
             "MODEL IN -o OUT",
             ["--tiling whole --max-memory-gb 0.01"],
             "the whole volume at once needs",
         ),
-        ("MODEL IN -o OUT --overwrite", ["--verify"], "--overwrite compares nothing"),
+        (
+            "MODEL IN -o OUT --overwrite",
+            ["--verify"],
+            "--overwrite and --verify exclude each other",
+        ),
         ("CODES IN -o OUT", ["--dtype int16", "--dtype float32"], "this model makes codes"),
         ("CODES IN -o OUT", ["--sample --seed 3"], "no posterior to draw from"),
     ],
     "decode": [
-        ("MODEL LATENTS -o OUT", BLENDING, "--tile and --overlap are about blended tiles"),
+        ("MODEL LATENTS -o OUT", BLENDING, "--tile and --overlap are for blended tiles"),
         (
             "MODEL LATENTS -o OUT",
             ["--like IN", "--keep-identity", "--hu-offset -1024"],
-            "are about DICOM",
+            "are for DICOM",
         ),
-        ("MODEL LATENTS -o OUT --device cpu", ["--fallback cpu"], "computes there already"),
+        ("MODEL LATENTS -o OUT --device cpu", ["--fallback cpu"], "no effect with --device cpu"),
     ],
     "reconstruct": [
-        ("MODEL IN -o OUT", BLENDING, "--tile and --overlap are about blended tiles"),
-        ("MODEL IN -o OUT --device cpu", ["--fallback cpu"], "computes there already"),
+        ("MODEL IN -o OUT", BLENDING, "--tile and --overlap are for blended tiles"),
+        ("MODEL IN -o OUT --device cpu", ["--fallback cpu"], "no effect with --device cpu"),
     ],
     "evaluate": [
-        ("MODEL IN -o OUT", BLENDING, "--tile and --overlap are about blended tiles"),
-        ("MODEL -o OUT --phantom", [*OF_INPUTS, *READING], "no INPUT is named"),
+        ("MODEL IN -o OUT", BLENDING, "--tile and --overlap are for blended tiles"),
+        ("MODEL -o OUT --phantom", [*OF_INPUTS, *READING], "no INPUT is given"),
         ("MODEL IN -o OUT --no-report", ["--full"], "full puts voxels into the report"),
         ("MODEL IN -o OUT --protocol maisi", ["--window lung", "--metrics ssim"], "has its own"),
         ("MODEL IN -o OUT", ["--label-names x"], "names of labels need labels"),
@@ -65,11 +69,11 @@ REFUSED: dict[str, list[tuple[str, list[str], str]]] = {
         ("IN IN -o OUT", ["--datalist OTHERS"], "names none of the 1 volumes"),
     ],
     "sample": [
-        ("MODEL IN -o OUT", BLENDING, "--tile and --overlap are about blended tiles"),
+        ("MODEL IN -o OUT", BLENDING, "--tile and --overlap are for blended tiles"),
         (
             "MODEL IN -o OUT --count 0",
             ["--seed 0", "--size 8 8 8", "--spacing-mm 1 1 1"],
-            "--count 0 draws nothing",
+            "--count 0 draws no samples",
         ),
         ("MODEL -o OUT", READING, "no file is read"),
         ("MODEL -o OUT --config PHANTOMS", READING, "phantoms are made and not read"),
@@ -89,7 +93,7 @@ REFUSED: dict[str, list[tuple[str, list[str], str]]] = {
                 "--model-range 0 1",
                 "--name x",
             ],
-            "--to goes with",
+            "--to can be used with",
         ),
         ("MODEL -o OUT", ["--image-channels 1"], "has one image channel already"),
         ("MODEL -o OUT --image-channels 1", ["--depth-stride 2"], ""),

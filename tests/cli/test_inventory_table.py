@@ -69,7 +69,7 @@ def test_what_is_no_use_is_told_below():
     ]
     assert rest[4:7] == [
         "3 ok, 1 refused, 1 skipped; 3 other files",
-        "1 with remarks, such as on padding, which --json tells",
+        "1 with warnings, for example about padding; use --json to see them",
         "1 different volumes of 1 patients: training 0, validation 1, test 0",
     ]
     assert "--patient REGEX" in rest[7]

@@ -23,7 +23,7 @@ def test_plain_lines_come_now_and_then_and_at_the_end(clock, capsys):
             progress.did(place, 4)
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.splitlines() == ["2 files looked into", "[2/4] read", "[4/4] read"]
+    assert err.splitlines() == ["2 files searched", "[2/4] read", "[4/4] read"]
 
 
 def test_a_terminal_gets_a_bar_on_stderr(monkeypatch, capsys):

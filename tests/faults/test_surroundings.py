@@ -105,7 +105,7 @@ def test_a_path_that_the_surroundings_cannot_name_is_one_line(tmp_path, monkeypa
         run()
     assert done.value.code == 2
     (told,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
-    assert "\\xfcn/run' has no name in the encoding ascii of these surroundings" in told
+    assert "\\xfcn/run' cannot be written in the encoding ascii of this environment" in told
     assert told.endswith("set PYTHONUTF8=1 or a UTF-8 locale such as LC_ALL=C.UTF-8")
 
 

@@ -1,4 +1,4 @@
-"""``ct-vae bundle``: a trained model as a MONAI Bundle."""
+"""``ct-vae bundle``: write a model as a MONAI Bundle."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ from ct_vae.terminal import show
 
 def bundle(
     model: options.Model,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the bundle.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Output folder of the bundle.")],
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an older bundle, or an empty folder.")
+        bool, typer.Option("--overwrite", help="Replace an existing bundle or empty folder.")
     ] = False,
-    authors: Annotated[str, typer.Option(help="Who made the model.")] = "not stated",
+    authors: Annotated[str, typer.Option(help="Authors of the model.")] = "not stated",
     copyright_: Annotated[
-        str, typer.Option("--copyright", help="Who holds the rights in it.")
+        str, typer.Option("--copyright", help="Copyright holder of the model.")
     ] = "not stated",
     version: Annotated[str, typer.Option(help="Version of the bundle.")] = "0.1.0",
 ) -> None:
-    """Write a MONAI Bundle: configurations that encode, decode, evaluate and train, and weights."""
+    """Write a MONAI Bundle: weights, and configurations to encode, decode, evaluate and train.
+
+    Example: ct-vae bundle runs/kl_f4 -o bundle --authors "A. Author"
+    """
     from ct_vae.bundle.metadata import Imprint
     from ct_vae.bundle.write_bundle import write_bundle
     from ct_vae.config.default_models import find_model

@@ -1,4 +1,4 @@
-"""``ct-vae compare``: errors in HU of reconstructions that any tool has made."""
+"""``ct-vae compare``: errors in HU of reconstructions made by any tool."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ct_vae.terminal import say
 
 
 def compare(  # noqa: PLR0913, PLR0917 - one parameter per option
-    reference: Annotated[Path, typer.Argument(help="Original, or folder of originals.")],
+    reference: Annotated[Path, typer.Argument(help="Original volume, or folder of originals.")],
     reconstruction: Annotated[
-        Path, typer.Argument(help="Its reconstruction, or a folder of them.")
+        Path, typer.Argument(help="Reconstruction, or folder of reconstructions.")
     ],
     output: options.Output,
     windows: metric_options.Windows = [],  # noqa: B006 - typer reads it and never changes it
@@ -38,10 +38,12 @@ def compare(  # noqa: PLR0913, PLR0917 - one parameter per option
     resample_irregular: options.ResampleIrregular = False,
     any_sop_class: options.AnySopClass = False,
 ) -> None:
-    """Measure reconstructions against their originals: two files, or two folders of pairs.
+    """Compare reconstructions with their originals: two files, or two folders.
 
-    Partners have the same path below their folders, but for an ending such as _recon or _decoded.
-    Cases are numbered in the results, so that no name gets out; the terminal shows which is which.
+    Files are paired by their path below the folder; a suffix such as _recon or _decoded is ignored.
+    Results contain case numbers instead of names; the terminal shows which is which.
+
+    Example: ct-vae compare originals reconstructions -o comparison --window lung
     """
     from dataclasses import asdict, replace
 
@@ -82,7 +84,7 @@ def compare(  # noqa: PLR0913, PLR0917 - one parameter per option
     def work(case: Case) -> str:
         name, partner = names[case], partners[case]
         original = case.read(reading)
-        # A bad reconstruction need not look like CT, and is to be measured all the same.
+        # A bad reconstruction may not look like CT, but must be measured.
         result = partner.read(replace(reading, force=True))
         pair = Pair(original, result)
         used = results.masks(original, case.key, reading)

@@ -1,4 +1,4 @@
-"""``ct-vae config``: check a configuration, show it with defaults, print its schema."""
+"""``ct-vae config``: check configurations, show their values, print the schema."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import typer
 
 from ct_vae import terminal
 
-app = typer.Typer(help="Check, show and describe run configurations.", no_args_is_help=True)
+app = typer.Typer(
+    help="Check or show a run configuration, or print the JSON Schema.", no_args_is_help=True
+)
 File = Annotated[Path, typer.Argument(help="Run configuration, a JSON file.")]
 Overrides = Annotated[
     list[str], typer.Option("--set", help="Override a key, such as training.lr=2e-4.")
@@ -18,7 +20,10 @@ Overrides = Annotated[
 
 @app.command()
 def check(config: File, overrides: Overrides = []) -> None:  # noqa: B006 - typer never changes it
-    """Say what is wrong with a configuration, or that nothing is."""
+    """Check a configuration and list all errors.
+
+    Example: ct-vae config check configs/kl_f4.json
+    """
     from ct_vae.config.load import load_config
 
     load_config(config, overrides)
@@ -27,7 +32,10 @@ def check(config: File, overrides: Overrides = []) -> None:  # noqa: B006 - type
 
 @app.command()
 def show(config: File, overrides: Overrides = []) -> None:  # noqa: B006 - typer never changes it
-    """Print a configuration with every key and its value."""
+    """Print a configuration with all keys, defaults included.
+
+    Example: ct-vae config show configs/kl_f4.json --set training.lr=2e-4
+    """
     from ct_vae.config.load import load_config
 
     terminal.show_json(load_config(config, overrides).as_json())
@@ -35,7 +43,10 @@ def show(config: File, overrides: Overrides = []) -> None:  # noqa: B006 - typer
 
 @app.command()
 def schema() -> None:
-    """Print the JSON Schema of configurations."""
+    """Print the JSON Schema of configurations.
+
+    Example: ct-vae config schema > schema.json
+    """
     from ct_vae.config.schema import schema_text
 
     terminal.show_text(schema_text())

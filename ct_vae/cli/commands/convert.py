@@ -1,4 +1,4 @@
-"""``ct-vae convert``: other people's weights in, ours out."""
+"""``ct-vae convert``: import weights of other projects, or export to their formats."""
 
 from __future__ import annotations
 
@@ -19,35 +19,41 @@ def convert(  # noqa: PLR0913, PLR0917 - one parameter per option
     ],
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", help="Model folder; with --to a folder or .safetensors."),
+        typer.Option(
+            "--output", "-o", help="Model folder to write; with --to, a folder or .safetensors."
+        ),
     ],
     to: Annotated[
         Literal["compvis", "diffusers", "monai", "maisi"] | None,
-        typer.Option(help="Export a model folder to this form."),
+        typer.Option(help="Export a model folder to this format."),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(help="The peer's own configuration, a JSON file.")
+        Path | None, typer.Option(help="Configuration (JSON) of the source model.")
     ] = None,
     inflate: Annotated[
         Literal["central", "averaged"] | None,
-        typer.Option(help="Make a 2-D network 3-D: every slice alone, or three averaged."),
+        typer.Option(help="Inflate a 2-D network to 3-D: central slice, or average of three."),
     ] = None,
     depth_stride: Annotated[
-        int, typer.Option(min=1, max=2, help="Step along the new axis; 2 with averaged only.")
+        int,
+        typer.Option(min=1, max=2, help="Stride along the new axis; 2 needs --inflate averaged."),
     ] = 1,
     image_channels: Annotated[
         int | None, typer.Option(min=1, max=1, help="Merge the image channels into one.")
     ] = None,
-    window_hu: Annotated[Range | None, typer.Option(help="HU that are represented.")] = None,
+    window_hu: Annotated[Range | None, typer.Option(help="HU range of the model input.")] = None,
     model_range: Annotated[
-        Range | None, typer.Option(help="What the network takes these HU as.")
+        Range | None, typer.Option(help="Range of the model input that --window-hu maps to.")
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Of the model; that of the folder.")] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace what is there already.")
-    ] = False,
+    name: Annotated[
+        str | None, typer.Option(help="Model name; defaults to that of the folder.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
 ) -> None:
-    """Turn weights of CompVis, diffusers, MONAI or MAISI into a model folder, or back with --to."""
+    """Convert weights of CompVis, diffusers, MONAI or MAISI to a model folder, or back with --to.
+
+    Example: ct-vae convert autoencoder.pt --config maisi.json -o models/maisi
+    """
     from ct_vae.config.load import read_json
     from ct_vae.errors import ConfigError
     from ct_vae.io.search.walk import real_path
@@ -57,7 +63,8 @@ def convert(  # noqa: PLR0913, PLR0917 - one parameter per option
     if to is not None:
         if changing or config or window_hu or model_range or name:
             raise ConfigError(
-                "--to goes with SOURCE, -o and --overwrite only", "leave the rest out"
+                "--to can be used with SOURCE, -o and --overwrite only",
+                "leave out the other options",
             )
         files = targets.export_targets(output, to)
         targets.refuse_own(files)

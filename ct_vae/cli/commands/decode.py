@@ -1,4 +1,4 @@
-"""``ct-vae decode``: latent NIfTI files back to CT volumes."""
+"""``ct-vae decode``: decode latent NIfTI files to CT volumes."""
 
 from __future__ import annotations
 
@@ -37,10 +37,13 @@ def decode(  # noqa: PLR0913, PLR0917 - one parameter per option
     shard: options.Shard = None,
     fallback: options.Fallback = None,
 ) -> None:
-    """Decode latents to HU on the grid of their source; the result is not for diagnosis.
+    """Decode latents to CT volumes in HU on the original grid.
 
-    With --format dicom, each becomes a folder of slices, a series derived from the one among --like
-    that was encoded. Such a folder is replaced only with --overwrite; other files always are.
+    Decoded volumes are not for diagnosis. With --format dicom, each volume is written as a folder
+    with a DICOM series derived from its source series, which --like must include. Existing DICOM
+    folders are replaced only with --overwrite; existing files are always replaced.
+
+    Example: ct-vae decode ct-f4 latents -o decoded
     """
     from ct_vae.batch.jobs import decoded_name, decoding, do_cases, name_targets
     from ct_vae.io.search.cases import discover
@@ -69,15 +72,15 @@ def _check_options(
     from ct_vae.errors import ConfigError
 
     if file_format == "dicom" and not like:
-        raise ConfigError("--format dicom needs the series that was encoded", "name it by --like")
+        raise ConfigError("--format dicom needs the source series", "give it with --like")
     if file_format != "dicom" and (like or keep_identity or hu_offset):
         raise ConfigError(
-            "--like, --keep-identity and --hu-offset are about DICOM", "add --format dicom"
+            "--like, --keep-identity and --hu-offset are for DICOM", "add --format dicom"
         )
 
 
 def _check_targets(targets: Iterable[Path], like: Sequence[str], overwrite: bool) -> None:
-    """Refuse, before any work, results that exist already or that would replace a source."""
+    """Raise an error, before any work, if a result exists already or would replace a source."""
     from ct_vae.errors import ConfigError
     from ct_vae.io.dicom.write_derived import check_target
     from ct_vae.io.search.walk import real_path
@@ -110,7 +113,7 @@ def _dicom_writer(
     with opened_series(like, hu_offset) as series:
 
         def writer(latent: Latent) -> Callable[[Volume, Path], None]:
-            """What writes the volume of a latent, whose source is looked for first."""
+            """Find the source series of a latent and return the function that writes its volume."""
             template = series.template_of(latent.record.source)
             derivation = Derivation.of(latent)
 

@@ -1,4 +1,4 @@
-"""``ct-vae encode``: volumes to latent NIfTI files."""
+"""``ct-vae encode``: encode volumes to latent NIfTI files."""
 
 from __future__ import annotations
 
@@ -23,16 +23,19 @@ def encode(  # noqa: PLR0913, PLR0917 - one parameter per option
     verbose: options.Verbose = False,
     dtype: Annotated[
         Literal["int16", "float32"] | None,
-        typer.Option(help="How latents are stored: int16 by default; float32 is exact."),
+        typer.Option(help="Data type of latent files; defaults to int16. float32 is lossless."),
     ] = None,
     layout: Annotated[
         Literal["plain", "vector", "maisi"],
-        typer.Option(help="4-D; 5-D with vector intent; *_emb.nii.gz for MAISI, in float32."),
+        typer.Option(help="Plain 4-D, 5-D with vector intent, or MAISI (*_emb.nii.gz)."),
     ] = "plain",
     sample: Annotated[
-        bool, typer.Option("--sample", help="Draw from the posterior; needs --seed.")
+        bool,
+        typer.Option(
+            "--sample", help="Sample from the posterior instead of its mean; needs --seed."
+        ),
     ] = False,
-    seed: Annotated[int | None, typer.Option(min=0, help="Of the draw.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Random seed for --sample.")] = None,
     frame: options.Frame = None,
     nan: options.Nan = "refuse",
     hu_offset: options.HuOffset = 0.0,
@@ -45,17 +48,20 @@ def encode(  # noqa: PLR0913, PLR0917 - one parameter per option
     verify: Annotated[
         bool,
         typer.Option(
-            "--verify", help="Compare volumes with what is done by voxels, not by size and time."
+            "--verify",
+            help="Compare inputs with existing latents by voxels, not by file size and time.",
         ),
     ] = False,
     shard: options.Shard = None,
     fallback: options.Fallback = None,
 ) -> None:
-    """Encode CT volumes to latents, each with its record beside it.
+    """Encode CT volumes to latent files, each with a JSON record.
 
-    A latent that is already there, verified and of the same volume and model, is kept; a volume
-    whose files have the size and time that they had then is not read again. Several processes may
-    share the work: by --shard, by torchrun, as a job array, or just started together.
+    Existing latents of the same volume and model are verified and kept. A volume is not read again
+    if its files have the same size and modification time. Several processes can share the work: by
+    --shard, torchrun or a job array, or simply by running the same command.
+
+    Example: ct-vae encode ct-f4 scan.nii.gz -o latents
     """
     from ct_vae.batch.jobs import do_cases, encoding, latent_name, name_targets
     from ct_vae.errors import ConfigError
@@ -63,7 +69,7 @@ def encode(  # noqa: PLR0913, PLR0917 - one parameter per option
     if sample != (seed is not None):
         raise ConfigError("--sample and --seed go together", "give both or neither")
     if overwrite and verify:
-        raise ConfigError("--overwrite compares nothing, and --verify does", "give one of them")
+        raise ConfigError("--overwrite and --verify exclude each other", "give one of them")
     options.refuse_idle_fallback(device, fallback)
     folder = output_folder(output)
     reading = options.read_options(

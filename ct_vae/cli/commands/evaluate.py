@@ -1,4 +1,4 @@
-"""``ct-vae evaluate``: errors in HU, beside those of what needs no network."""
+"""``ct-vae evaluate``: errors of a model in HU, compared with baselines."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import typer
 from ct_vae.cli import metric_options, options
 from ct_vae.cli.cases import find_cases, output_folder, work_through
 
-# Parameters about volumes, which drawn objects have no use for.
+# Parameters that apply to input volumes, not to phantoms.
 _OF_INPUTS = (*metric_options.NAMES, *options.READING)
 
 
@@ -43,20 +43,22 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one parameter per option
     resample_irregular: options.ResampleIrregular = False,
     any_sop_class: options.AnySopClass = False,
 ) -> None:
-    """Encode, decode and measure volumes, inside the body and in clinical windows.
+    """Encode and decode volumes, and measure errors in HU, in the body and in clinical windows.
 
-    The results compare the reconstruction with baselines: the model's preprocessing alone, the best
-    linear code of blocks (KLT) and cubic resampling with as many numbers as the latent, JPEG 2000
-    at as many bits per voxel, and the best constant. With --phantom, drawn objects of known size
-    and HU go through the model too, and no INPUT is needed. Cases are numbered in the results, so
-    that no name gets out; the terminal shows which is which.
+    Results include baselines: the preprocessing alone, the best linear code of blocks (KLT) and
+    cubic resampling with as many values as the latent, JPEG 2000 at the same bits per voxel, and
+    the best constant. With --phantom, synthetic objects of known size and HU are measured too, and
+    INPUT is optional. Results contain case numbers instead of names; the terminal shows which is
+    which.
+
+    Example: ct-vae evaluate ct-f4 test_scans -o evaluation --window lung
     """
     from ct_vae.evaluation.evaluation import Evaluation
     from ct_vae.evaluation.settings import build_settings
 
     if not inputs:
-        hint = "name volumes, or leave them out" if phantom else "name volumes, or give --phantom"
-        options.refuse_idle(ctx, _OF_INPUTS, "no INPUT is named", hint)
+        hint = "give volumes, or leave them out" if phantom else "give volumes or --phantom"
+        options.refuse_idle(ctx, _OF_INPUTS, "no INPUT is given", hint)
     folder = output_folder(output)
     reading = options.read_options(
         frame, nan, hu_offset, assume_ras, force, assume_hu, resample_irregular, any_sop_class

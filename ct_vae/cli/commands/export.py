@@ -1,4 +1,4 @@
-"""``ct-vae export``: a model in a format that runs without this package."""
+"""``ct-vae export``: write a model as TorchScript, ONNX or exported program."""
 
 from __future__ import annotations
 
@@ -13,23 +13,27 @@ from ct_vae.terminal import show, show_json
 
 def export(
     model: options.Model,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Output file.")],
     form: Annotated[
         Literal["torchscript", "onnx", "export"],
-        typer.Option("--format", help="TorchScript, ONNX, or a program of torch.export."),
+        typer.Option("--format", help="TorchScript, ONNX, or a torch.export program."),
     ],
     part: Annotated[
-        Literal["reconstruct", "encode", "decode"], typer.Option(help="Which way it goes.")
+        Literal["reconstruct", "encode", "decode"],
+        typer.Option(help="Part of the model to export."),
     ] = "reconstruct",
     model_units: Annotated[
-        bool, typer.Option("--model-units", help="Images in model units instead of HU.")
+        bool, typer.Option("--model-units", help="Use model units instead of HU for images.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the agreement as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the differences as JSON.")] = False,
 ) -> None:
-    """Write a network of one tensor in and one out, and compare it with the model in HU.
+    """Export a model as a network that runs without this package.
 
-    It takes any sides that are multiples of the factor. Nothing is written when it is off by more
-    than 0.1 HU.
+    The network has one input and one output tensor and accepts any size that is a multiple of the
+    downsampling factor. It is compared with the model; if they differ by more than 0.1 HU, nothing
+    is written.
+
+    Example: ct-vae export runs/kl_f4 -o network.onnx --format onnx
     """
     from ct_vae.bundle.network import load_part
     from ct_vae.bundle.onnx_torchscript import export as write

@@ -1,4 +1,4 @@
-"""``ct-vae info``: what a configuration, model, latent, volume or DICOM series is."""
+"""``ct-vae info``: describe a configuration, model, latent, volume or DICOM series."""
 
 from __future__ import annotations
 
@@ -26,10 +26,12 @@ def info(
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Tell what a configuration, model, latent, volume or DICOM series is; nothing identifying.
+    """Describe a configuration, model, latent, volume or DICOM series, without patient data.
 
-    A volume is told of even if it is not CT in HU. Of several DICOM series each is told, and of a
-    single one that is fit its volume.
+    Volumes are described even if they are not CT in HU. For a folder with several DICOM series,
+    all series are listed; if exactly one can be read, its volume is described too.
+
+    Example: ct-vae info case_latent.nii.gz
     """
     facts = _facts(path)
     if as_json:
@@ -57,7 +59,7 @@ def _facts(path: Path) -> dict[str, Any]:
     kind = path_kind(path)
     if kind in {"latent", "record"}:
         return _latent_facts(latent_of_record(path) if kind == "record" else path)
-    # Missing and damaged files are told by what their name promises.
+    # Missing and damaged files are classified by their name.
     if kind == "model" or path.suffix == ".safetensors":
         return _model_folder_facts(path if path.is_dir() else path.parent)
     if path.suffix == ".json":
@@ -191,7 +193,7 @@ def _volume_facts(path: Path) -> dict[str, Any]:
 
 
 def _place(grid: Grid) -> dict[str, Any]:
-    """Where voxels lie."""
+    """Return the position and orientation of a grid."""
     last = [n - 1 for n in grid.shape]
     return {
         "spacing mm": list(grid.spacing_mm),

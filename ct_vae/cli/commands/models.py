@@ -1,4 +1,4 @@
-"""``ct-vae models``: the models that ship with the package."""
+"""``ct-vae models``: list the default models of the package."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from ct_vae.terminal import show, show_json
 
 
 def models(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """List the default models, which are taken by name wherever MODEL stands.
+    """List the default models, which can be given by name for MODEL.
 
-    For example: ct-vae encode ct-f4 scan.nii.gz -o latents
+    Example: ct-vae encode ct-f4 scan.nii.gz -o latents
     """
     from ct_vae.config.default_models import default_models
 
@@ -28,7 +28,7 @@ def models(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
         )
         show(f"  {row['summary']}")
     if not rows:
-        show("this installation holds no default model")
+        show("this installation has no default models")
 
 
 def _row(name: str) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def _row(name: str) -> dict[str, Any]:
     folder = find_model(name)
     config = parse_model_folder((folder / "config.json").read_text("utf-8"), name)
     card = (folder / "MODEL_CARD.md").read_text("utf-8").splitlines()
-    # The first paragraph of the card after its title says what the model is and how good.
+    # The first paragraph of the model card describes the model and its quality.
     text = [line for line in card if line and not line.startswith(("#", "---"))]
     return {
         "name": name,

@@ -1,4 +1,4 @@
-"""``ct-vae phantom``: generated CT volumes to try things with."""
+"""``ct-vae phantom``: generate CT phantoms."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ct_vae.terminal import show
 
 
 class Anatomy(StrEnum):
-    """Bodies that can be generated, as choices of the command line."""
+    """Body regions of phantoms, as choices of the command line."""
 
     THORAX = "thorax"
     ABDOMEN = "abdomen"
@@ -25,17 +25,22 @@ def phantom(
     output: options.Output,
     anatomy: Annotated[
         list[Anatomy],
-        typer.Option(help="Which body; may be given several times, all three by default."),
+        typer.Option(help="Body region; may be repeated. Defaults to all three."),
     ] = list(Anatomy),  # noqa: B006 - typer reads it and never changes it
     count: Annotated[int, typer.Option(min=1, help="Number of volumes.")] = 3,
-    seed: Annotated[int, typer.Option(min=0, help="Of the first; each has the next one.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Random seed of the first volume; the others follow.")
+    ] = 0,
     spacing_mm: Annotated[tuple[float, float, float], typer.Option(help="Voxel spacing in mm.")] = (
         2.0,
         2.0,
         2.0,
     ),
 ) -> None:
-    """Write phantom CTs with true HU; the same seed gives the same body."""
+    """Write synthetic CT volumes with realistic HU; the same seed gives the same volume.
+
+    Example: ct-vae phantom -o phantoms --anatomy thorax --count 2
+    """
     from ct_vae.cli.cases import output_folder
     from ct_vae.config.data import PhantomConfig
     from ct_vae.datasets.sources.split import phantom_cases
@@ -46,7 +51,7 @@ def phantom(
     if options.is_given(ctx, "anatomy") and count < len(anatomy):
         raise ConfigError(
             f"--count {count} leaves out some of the {len(anatomy)} bodies of --anatomy",
-            "raise --count, or name fewer",
+            "increase --count, or give fewer",
         )
     if min(spacing_mm) <= 0:
         raise ConfigError(f"--spacing-mm {spacing_mm} must be positive")

@@ -1,4 +1,4 @@
-"""``ct-vae reconstruct``: through the model and back in one go."""
+"""``ct-vae reconstruct``: encode and decode volumes in one step."""
 
 from __future__ import annotations
 
@@ -30,7 +30,12 @@ def reconstruct(  # noqa: PLR0913, PLR0917 - one parameter per option
     shard: options.Shard = None,
     fallback: options.Fallback = None,
 ) -> None:
-    """Encode and decode volumes and write only the reconstruction, not for diagnosis."""
+    """Encode and decode volumes, and write the reconstructions only.
+
+    Reconstructions are not for diagnosis.
+
+    Example: ct-vae reconstruct ct-f4 scan.nii.gz -o reconstructions
+    """
     from ct_vae.batch.jobs import (
         do_cases,
         name_targets,

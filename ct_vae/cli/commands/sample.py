@@ -1,4 +1,4 @@
-"""``ct-vae sample``: what a run has learnt, to look at."""
+"""``ct-vae sample``: reconstructions and random samples of a trained model."""
 
 from __future__ import annotations
 
@@ -22,26 +22,27 @@ def sample(  # noqa: PLR0913, PLR0917 - one parameter per option
     inputs: Annotated[
         list[str],
         typer.Argument(
-            help="Volumes to reconstruct; phantoms of the run by default.", metavar="[INPUT...]"
+            help="Volumes to reconstruct; defaults to the phantoms of the run.",
+            metavar="[INPUT...]",
         ),
     ] = [],  # noqa: B006 - typer reads it as the default and never changes it
     config: Annotated[
         Path | None,
-        typer.Option(help="Run configuration whose validation volumes are reconstructed."),
+        typer.Option(help="Run configuration with the validation volumes to reconstruct."),
     ] = None,
     checkpoint: Annotated[
         Literal["best", "last", "both"],
-        typer.Option(help="Model of the lowest validation error, of the last save, or both."),
+        typer.Option(help="Checkpoint: lowest validation error, last save, or both."),
     ] = "last",
     count: Annotated[int, typer.Option(min=0, help="Number of random latents.")] = 4,
-    seed: Annotated[int, typer.Option(min=0, help="Of the random latents.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the latents.")] = 0,
     size: Annotated[
         tuple[int, int, int] | None,
-        typer.Option(help="Sides of random volumes in voxels; a training patch by default."),
+        typer.Option(help="Size of random volumes in voxels; defaults to a training patch."),
     ] = None,
     spacing_mm: Annotated[
         tuple[float, float, float] | None,
-        typer.Option(help="Spacing of random volumes in mm; that of the data by default."),
+        typer.Option(help="Spacing of random volumes in mm; defaults to that of the data."),
     ] = None,
     device: options.Device = None,
     tiling: options.TilingMethod = None,
@@ -60,9 +61,11 @@ def sample(  # noqa: PLR0913, PLR0917 - one parameter per option
         bool, typer.Option("--overwrite", help="Remove earlier samples from the folder.")
     ] = False,
 ) -> None:
-    """Write reconstructions of volumes, decoded random latents, and one picture of them all.
+    """Write reconstructions, decoded random latents, and an overview image.
 
-    The same seed gives the same random volumes, however many. Nothing here is for diagnosis.
+    The same seed gives the same random volumes for any --count. Results are not for diagnosis.
+
+    Example: ct-vae sample runs/kl_f4 case.nii.gz -o samples
     """
     from ct_vae.config.default_models import find_model
     from ct_vae.training.reporting.sample_sources import find_originals
@@ -70,11 +73,14 @@ def sample(  # noqa: PLR0913, PLR0917 - one parameter per option
 
     if count == 0:
         options.refuse_idle(
-            ctx, ("seed", "size", "spacing_mm"), "--count 0 draws nothing", "leave one of them out"
+            ctx,
+            ("seed", "size", "spacing_mm"),
+            "--count 0 draws no samples",
+            "leave out one of them",
         )
     if not inputs and config is None:
         options.refuse_idle(
-            ctx, options.READING, "no file is read", "name volumes after RUN, or give --config"
+            ctx, options.READING, "no file is read", "give volumes after RUN, or --config"
         )
     folder = output_folder(output)
     reading = options.read_options(

@@ -1,4 +1,4 @@
-"""``ct-vae scan``: what lies in folders and archives, and which of it is fit for a datalist."""
+"""``ct-vae scan``: list the volumes in folders and archives, and write a datalist."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ def scan(  # noqa: PLR0913, PLR0917 - one parameter per option
     paths: Annotated[
         list[Path],
         typer.Argument(
-            help="Folders, searched to any depth, volumes, DICOM files or archives.",
+            help="Folders (searched recursively), volumes, DICOM files or archives.",
             metavar="PATH...",
         ),
     ],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Datalist to write, a .json file, split by patient."),
+        typer.Option("--output", "-o", help="Datalist (.json) to write, split by patient."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     val_share: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of patients for validation.")
+        float, typer.Option(min=0, max=1, help="Fraction of patients for validation.")
     ] = 0.1,
     test_share: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of patients for test.")
+        float, typer.Option(min=0, max=1, help="Fraction of patients for testing.")
     ] = 0.1,
-    seed: Annotated[int, typer.Option(min=0, help="Of the split.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the split.")] = 0,
     patient: Annotated[
         str | None,
         typer.Option(
-            metavar="REGEX", help="Takes the patient from the path; its first group if it has one."
+            metavar="REGEX", help="Extract the patient from the path: first group, or match."
         ),
     ] = None,
     frame: options.Frame = None,
@@ -63,14 +63,16 @@ def scan(  # noqa: PLR0913, PLR0917 - one parameter per option
         bool, typer.Option("--overwrite", help="Replace an existing datalist.")
     ] = False,
 ) -> None:
-    """Tell what each volume is and whether it can be used, and list those that can.
+    """List all volumes with size, spacing, HU percentiles and whether they can be used.
 
-    One row for each series or file: size, spacing, percentiles of HU, and a verdict with its
-    reason. A volume that is there twice is listed once.
+    With -o, usable volumes are written to a MONAI datalist; duplicates are listed once.
 
-    Cases are split by patient. The list of a patient follows from the seed and the patient alone,
-    so that it stays when cases are added. The patient is the PatientID of a DICOM series, or else
-    its study; of a file the topmost folder below PATH, or else its name up to the first number.
+    Volumes are split by patient. The split of a patient depends only on the patient and the seed,
+    so it does not change when volumes are added. The patient of a DICOM series is its PatientID, or
+    else its study; the patient of a file is the top folder below PATH, or else the file name up to
+    the first number.
+
+    Example: ct-vae scan /archive -o datalist.json --val-share 0.1
     """
     from ct_vae.cli.inventory_table import show_rows
     from ct_vae.datasets.sources.patient_split import Shares
@@ -84,10 +86,10 @@ def scan(  # noqa: PLR0913, PLR0917 - one parameter per option
     if output:
         check_target(output, overwrite)
     else:
-        options.refuse_idle(ctx, ("overwrite",), "no datalist is written", "name one by -o")
+        options.refuse_idle(ctx, ("overwrite",), "no datalist is written", "give one with -o")
     rows, other_files = _take_stock(paths, reading, pattern)
     if not rows:
-        raise NoInputError(f"{', '.join(map(str, paths))}: no volume and no DICOM series is there")
+        raise NoInputError(f"{', '.join(map(str, paths))}: no volumes or DICOM series found")
     places = _places(rows, shares)
     if as_json:
         show_json(_document(rows, places, other_files))
@@ -97,7 +99,9 @@ def scan(  # noqa: PLR0913, PLR0917 - one parameter per option
     if output:
         entries = _entries(rows, places)
         if not entries:
-            raise NoInputError("no volume is fit for a datalist", "the reasons are given above")
+            raise NoInputError(
+                "no volume can be used for a datalist", "the reasons are given above"
+            )
         write_datalist(output, entries, shares, reading)
         say(f"{output}: {len(entries)} volumes")
 
@@ -114,7 +118,7 @@ def _pattern(patient: str | None) -> re.Pattern[str] | None:
 def _take_stock(
     paths: Sequence[Path], reading: ReadOptions, pattern: re.Pattern[str] | None
 ) -> tuple[list[Row], int]:
-    """All rows, and the number of other files."""
+    """Return all rows and the number of other files."""
     from ct_vae.cli.scan_progress import ScanProgress
     from ct_vae.io.search.inventory import take_stock
     from ct_vae.io.search.items import find_items
@@ -130,7 +134,7 @@ def _take_stock(
 
 
 def _places(rows: Sequence[Row], shares: Shares) -> list[Placement | None]:
-    """Where each row belongs that is ok and whose patient is known."""
+    """Return the split of each usable row with a known patient."""
     from dataclasses import replace
 
     from ct_vae.datasets.sources.patient_split import place_cases
@@ -180,7 +184,7 @@ def _facts(row: Row, place: Placement | None, rows: Sequence[Row]) -> dict[str, 
 
 
 def _warn(rows: Sequence[Row], places: Sequence[Placement | None], shares: Shares) -> None:
-    """Say on standard error what a split suffers from."""
+    """Print warnings about the split on standard error."""
     for line in _shared_lists(rows, places):
         say(line)
     listed = {place.list_name: place.patient for place in places if place}
@@ -189,13 +193,13 @@ def _warn(rows: Sequence[Row], places: Sequence[Placement | None], shares: Share
     if listed and empty:
         patients = len({place.patient for place in places if place})
         say(
-            f"warning: none of {patients} patients fell to {' or '.join(empty)}; another --seed or "
-            "share may do, or --patient if cases are taken for one patient who are not"
+            f"warning: none of {patients} patients is in {' or '.join(empty)}; try another --seed "
+            "or share, or --patient if different patients are counted as one"
         )
 
 
 def _shared_lists(rows: Sequence[Row], places: Sequence[Placement | None]) -> Iterator[str]:
-    """One line for each group of patients whose cases share a list because of a common volume."""
+    """Yield a warning for each group of patients that share a volume and therefore a split."""
     from ct_vae.datasets.sources.patient_split import linked_patients
 
     placed = [(row, place) for row, place in zip(rows, places, strict=True) if place]
@@ -203,13 +207,13 @@ def _shared_lists(rows: Sequence[Row], places: Sequence[Placement | None]) -> It
     for group in linked_patients((row.patient, row.content) for row, _ in placed):
         copy = next(r for r, p in placed if r.patient in group and p.same_as is not None)
         yield (
-            f"warning: patients {_enumerate(sorted(numbers[each] for each in group))} share one "
-            f"list, since a volume of one is there as another's, such as {copy.path}"
+            f"warning: patients {_enumerate(sorted(numbers[each] for each in group))} are in the "
+            f"same list, because they share a volume, such as {copy.path}"
         )
 
 
 def _enumerate(numbers: Sequence[int]) -> str:
-    """The first numbers of a list, and how many follow."""
+    """Format the first numbers of a list and the count of the others."""
     shown = [str(number) for number in numbers[:_SHOWN]]
     if len(numbers) > _SHOWN:
         shown.append(f"{len(numbers) - _SHOWN} more")

@@ -1,4 +1,4 @@
-"""``ct-vae train``: from a configuration to a model folder."""
+"""``ct-vae train``: train a model from a configuration."""
 
 from __future__ import annotations
 
@@ -18,18 +18,21 @@ def train(
     ] = [],  # noqa: B006 - typer reads it as the default and never changes it
     device: options.Device = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the newest whole state, or begin.")
+        bool, typer.Option("--resume", help="Resume from the latest checkpoint, if any.")
     ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Begin anew in a folder that holds a run.")
+        bool, typer.Option("--overwrite", help="Replace an existing run in the folder.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check the data, try a step, print the plan, stop.")
+        bool, typer.Option("--dry-run", help="Check data, try one step, print the plan, and stop.")
     ] = False,
 ) -> None:
     """Train an autoencoder; the run folder becomes a model folder.
 
-    SIGTERM, SIGINT and SIGUSR1 end it after the step at hand with everything saved (exit code 75).
+    On SIGTERM, SIGINT or SIGUSR1, training saves a checkpoint after the current step and exits with
+    code 75; use --resume to continue.
+
+    Example: ct-vae train configs/kl_f4.json --set training.lr=2e-4
     """
     from ct_vae.config.load import load_config
 

@@ -1,4 +1,4 @@
-"""``ct-vae verify``: whether files are whole and belong to their records."""
+"""``ct-vae verify``: check the integrity of files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ def verify(
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Check checksums and records again, one line for each file."""
+    """Check that files are complete and match their checksums and records.
+
+    Example: ct-vae verify latents runs/kl_f4
+    """
     from ct_vae.batch.run_batch import SEVERAL_FAILED
     from ct_vae.batch.verify import Verdict, find_items, verify_item
     from ct_vae.errors import NoInputError
@@ -36,6 +39,6 @@ def verify(
     failed = [each for each in verdicts if each.status == "failed"]
     checked = [each for each in verdicts if each.status != "skipped"]
     if not checked:
-        raise NoInputError("there was nothing to verify: all that was found was skipped")
+        raise NoInputError("there is nothing to verify: all files that were found are skipped")
     if failed:
         raise typer.Exit(SEVERAL_FAILED if len(checked) > 1 else failed[0].exit_code)

@@ -191,7 +191,7 @@ def test_what_is_there_is_kept_unless_told_otherwise(tmp_path):
         (["own", "-o", "m", "--inflate", "central"], 2, "only 2-D networks are inflated"),
         (["own", "-o", "m", "--inflate", "central", "--config", "bad.json"], 2, "its own config"),
         (["own", "-o", "m", "--to", "diffusers"], 2, "spatial_dims 3"),
-        (["own", "-o", "m", "--to", "monai", "--name", "x"], 2, "--to goes with"),
+        (["own", "-o", "m", "--to", "monai", "--name", "x"], 2, "--to can be used with"),
         (["x.ckpt", "-o", "m"], 4, "damaged, or a pickle that wants more"),
     ],
 )

@@ -103,8 +103,8 @@ def test_a_double_is_listed_once_and_patients_who_share_it_stay_together(tree):
         assert rows["in/p02/first.nii.gz"]["list"] == rows["in/p03/first.nii.gz"]["list"]
     text = call("scan", "in")[1]
     numbers = [rows[f"in/p0{k}/first.nii.gz"]["patient"] for k in (2, 3)]
-    assert f"patients {numbers[0]} and {numbers[1]} share one list" in text
-    assert text.count("share one list") == 1
+    assert f"patients {numbers[0]} and {numbers[1]} are in the same list" in text
+    assert text.count("are in the same list") == 1
 
 
 def test_many_copies_of_one_volume_are_one_line_and_one_warning(here):
@@ -113,7 +113,7 @@ def test_many_copies_of_one_volume_are_one_line_and_one_warning(here):
     code, text = call("scan", "in", "--val-share", 0, "--test-share", 0)
     assert code == 0
     (warned,) = [line for line in text.splitlines() if line.startswith("warning: ")]
-    assert warned.startswith("warning: patients 1, 2, 3, 4, 5 and 3 more share one list, ")
+    assert warned.startswith("warning: patients 1, 2, 3, 4, 5 and 3 more are in the same list, ")
     assert [line for line in text.splitlines() if line.startswith("not listed: ")] == [
         "not listed: p1/ct.nii.gz, p2/ct.nii.gz, p3/ct.nii.gz, p4/ct.nii.gz, p5/ct.nii.gz and 2 "
         "more: the same volume as p0/ct.nii.gz"
@@ -180,7 +180,7 @@ def test_options_of_reading_apply_and_are_noted(here):
     voxels = (shifted.voxels + 1024).clip(0).astype(np.int16)
     write_volume(type(shifted)(voxels, shifted.grid), here / "in" / "a.nii.gz")
     code, text = call("scan", "in", "-o", "out.json")
-    assert (code, "no volume is fit" in text) == (3, True)
+    assert (code, "no volume can be used" in text) == (3, True)
     assert not Path("out.json").exists()
     code, text = call("scan", "in")
     assert code == 0
@@ -207,7 +207,7 @@ def test_bad_cases_are_results(here):
 @pytest.mark.parametrize(
     ("args", "code", "words"),
     [
-        (["empty"], 3, "no volume and no DICOM series is there"),
+        (["empty"], 3, "no volumes or DICOM series found"),
         (["missing"], 3, "no such file or folder"),
         (["in", "missing"], 3, "no such file or folder"),
         (["in", "-o", "out.txt"], 2, "takes a .json file"),
@@ -244,7 +244,7 @@ def test_an_empty_list_is_warned_of(here):
     write_volume(ct_volume(), here / "in" / "a.nii")
     code, text = call("scan", "in", "--val-share", 0.1, "--test-share", 0)
     assert code == 0
-    assert "warning: none of 1 patients fell to validation" in text
+    assert "warning: none of 1 patients is in validation" in text
     assert "test;" not in text
     assert "warning" not in call("scan", "in", "--val-share", 0, "--test-share", 0)[1]
 
