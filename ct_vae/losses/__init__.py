@@ -1,1 +1,1 @@
-"""The terms of the training objective."""
+"""Loss terms of the training objective."""

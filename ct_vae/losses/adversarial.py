@@ -1,4 +1,4 @@
-"""A discriminator and what it says, to the generator and to itself."""
+"""Adversarial losses of the autoencoder and its discriminator."""
 
 from __future__ import annotations
 
@@ -11,27 +11,28 @@ from torch import nn
 
 from ct_vae.errors import ConfigError
 from ct_vae.losses.discriminator_regularizers import (
+    LeCamLogitEMA,
     Penalties,
     Reduce,
-    VerdictAverages,
-    squared_slope,
-    unreduced,
+    identity_reduce,
+    r1_penalty,
 )
-from ct_vae.losses.gan_losses import game
+from ct_vae.losses.gan_losses import gan_loss
 from ct_vae.losses.kl import ramp
-from ct_vae.losses.precision import full_precision, wide
-from ct_vae.losses.terms import Terms, add_up
+from ct_vae.losses.precision import autocast_disabled, to_float32_or_higher
+from ct_vae.losses.terms import LossTerms, weighted_sum
 
 _BALANCE_EPS = 1e-4
 
 
 @dataclass(frozen=True)
-class Entrance:
-    """When an adversary comes in, in samples seen.
+class AdversarialWarmup:
+    """Start and warm-up of the adversarial loss, in samples seen.
 
     Attributes:
-        start: The discriminator learns, and the generator hears it, from here on.
-        ramp: Samples after the start over which the generator's terms rise from 0.
+        start: Samples after which the discriminator is trained and the adversarial terms are added
+            to the generator's loss.
+        ramp: Samples after the start over which the weights of these terms rise from 0.
     """
 
     start: int = 0
@@ -39,99 +40,107 @@ class Entrance:
 
 
 class Adversary(nn.Module):
-    """The discriminator, its game and its penalties; `state_dict` holds all that resume needs.
+    """Discriminator with its GAN loss and regularizers.
 
-    A step that is not taken must leave the buffers as they were before it.
+    `state_dict` contains all state that is needed to resume. If an optimization step is skipped,
+    the caller must restore the buffers to their values before it.
 
     Args:
-        discriminator: Gives a `Judgement` of images.
-        loss: ``hinge``, ``least_squares`` or ``non_saturating``.
-        entrance: When it comes in.
-        penalties: Costs beside the game.
-        match_features: Whether the generator is told to match features of real images.
-        adaptive_limit: Largest ratio of gradients in `balance`; ``None`` leaves weights as given.
+        discriminator: Module that maps images to a `DiscriminatorOutput`.
+        loss: GAN loss: ``hinge`` (the default), ``least_squares`` or ``non_saturating``.
+        warmup: Start and warm-up of the adversarial terms.
+        penalties: Weights of the discriminator's regularizers.
+        match_features: If true, add a feature-matching loss to the generator's terms; defaults to
+            false.
+        adaptive_limit: Upper limit of the adaptive weight; ``None`` (the default) disables adaptive
+            weights.
 
     Raises:
-        ConfigError: If there is no loss of that name.
+        ConfigError: If the loss is unknown.
     """
 
     def __init__(
         self,
         discriminator: nn.Module,
         loss: str = "hinge",
-        entrance: Entrance = Entrance(),
+        warmup: AdversarialWarmup = AdversarialWarmup(),
         penalties: Penalties = Penalties(),  # noqa: B008 - frozen
         match_features: bool = False,
         adaptive_limit: float | None = None,
     ) -> None:
         super().__init__()
         self.discriminator = discriminator
-        self.averages = VerdictAverages()
+        self.averages = LeCamLogitEMA()
         self.adaptive_limit = adaptive_limit
-        self._game = game(loss)
-        self._entrance = entrance
+        self._gan_loss = gan_loss(loss)
+        self._warmup = warmup
         self._penalties = penalties
         self._match_features = match_features
 
     def active(self, samples_seen: int) -> bool:
-        """Whether it has come in at this place of the run."""
-        return samples_seen >= self._entrance.start
+        """Return true if the adversarial loss is in use at ``samples_seen``."""
+        return samples_seen >= self._warmup.start
 
     def weight(self, samples_seen: int) -> float:
-        """Share of their weights that the generator's terms have here, from 0 to 1."""
-        after = samples_seen - self._entrance.start
-        return ramp(after, self._entrance.ramp) if after >= 0 else 0.0
+        """Return the warm-up factor of the generator's adversarial terms, from 0 to 1."""
+        after = samples_seen - self._warmup.start
+        return ramp(after, self._warmup.ramp) if after >= 0 else 0.0
 
     def generator_terms(
         self, reconstruction: torch.Tensor, target: torch.Tensor
     ) -> dict[str, torch.Tensor]:
-        """What the generator minimizes; the discriminator gets no gradient.
+        """Compute the adversarial terms of the generator; the discriminator gets no gradient.
 
-        ``adversarial`` is the generator's side of the game; ``feature_matching`` the mean absolute
-        difference of features, mean over levels (Wang et al. 2018, eq. 4, without its sum).
+        ``adversarial`` is the generator's GAN loss. ``feature_matching`` is the mean absolute
+        difference of discriminator features, averaged over levels (Wang et al. 2018, eq. 4, with a
+        mean instead of the sum).
 
         Args:
-            reconstruction: ``(B, C, *spatial)`` in model units, after the output activation.
-            target: Of that shape.
+            reconstruction: Reconstruction ``(B, C, *spatial)`` in model units, after the output
+                activation.
+            target: Target of the same shape.
+
+        Returns:
+            Unweighted scalars by name.
         """
         with _frozen(self.discriminator):
             judged = self.discriminator(reconstruction)
-            values = {"adversarial": self._game.generator(wide(judged.logits))}
+            values = {"adversarial": self._gan_loss.generator(to_float32_or_higher(judged.logits))}
             if self._match_features:
                 with torch.no_grad():
                     real = self.discriminator(target).features
                 gaps = [
-                    (wide(a) - wide(b)).abs().mean()
+                    (to_float32_or_higher(a) - to_float32_or_higher(b)).abs().mean()
                     for a, b in zip(judged.features, real, strict=True)
                 ]
                 values["feature_matching"] = torch.stack(gaps).mean()
         return values
 
-    def balance(
+    def adaptive_weight(
         self,
         reconstruction: torch.Tensor,
         adversarial: torch.Tensor,
         last_layer: torch.Tensor | None,
         reduce: Reduce,
     ) -> float:
-        """What makes the adversary's gradient at the last layer as long as that of the others.
+        """Compute the ratio of the gradient norms of both losses at the last layer.
 
-        Esser et al. 2021 (VQGAN), eq. 7, with 1e-4 beside the denominator, and at most
-        `adaptive_limit`; 1 where there is no limit.
+        Follows VQGAN (Esser et al. 2021, eq. 7), with 1e-4 added to the denominator and
+        `adaptive_limit` as upper limit. Without a limit, the weight is 1.
 
         Args:
-            reconstruction: All that compares image and target, weighted, a scalar.
-            adversarial: The term of the game, a scalar.
+            reconstruction: Weighted sum of all losses between image and target, a scalar.
+            adversarial: Adversarial loss, a scalar.
             last_layer: Weights of the generator's last layer.
-            reduce: Averages a tensor over ranks.
+            reduce: Function that averages a tensor over ranks.
 
         Raises:
-            ConfigError: If the last layer is needed and was not given.
+            ConfigError: If an adaptive weight is required and ``last_layer`` is ``None``.
         """
         if self.adaptive_limit is None:
             return 1.0
         if last_layer is None:
-            raise ConfigError("the adaptive weight of an adversary needs the last layer")
+            raise ConfigError("an adaptive adversarial weight requires the last layer")
         norms = [
             reduce(torch.autograd.grad(term, last_layer, retain_graph=True)[0]).norm()
             for term in (reconstruction, adversarial)
@@ -144,37 +153,43 @@ class Adversary(nn.Module):
         reconstruction: torch.Tensor,
         target: torch.Tensor,
         samples_seen: int,
-        reduce: Reduce = unreduced,
-    ) -> Terms:
-        """What the discriminator minimizes; the generator gets no gradient.
+        reduce: Reduce = identity_reduce,
+    ) -> LossTerms:
+        """Compute the loss of the discriminator; the generator gets no gradient.
 
-        ``d_real`` and ``d_fake`` are its sides of the game, each with weight 1/2; ``r1`` occurs
-        only at steps at which the slope is looked at; ``lecam`` compares with averages of the
-        steps before. Calls with equal ``samples_seen`` are parts of one step.
+        ``d_real`` and ``d_fake`` are the GAN losses of real images and reconstructions, each with
+        weight 1/2. ``r1`` is present only in steps in which the gradient penalty is due. ``lecam``
+        uses the averages of previous steps. Calls with the same ``samples_seen`` belong to the same
+        step.
 
         Args:
-            reconstruction: ``(B, C, *spatial)`` in model units, after the output activation.
-            target: Of that shape.
-            samples_seen: Place in the run.
-            reduce: Averages a tensor over ranks.
+            reconstruction: Reconstruction ``(B, C, *spatial)`` in model units, after the output
+                activation.
+            target: Target of the same shape.
+            samples_seen: Samples seen before this step.
+            reduce: Function that averages a tensor over ranks; optional.
+
+        Returns:
+            Total loss and its terms.
         """
         self.averages.begin(samples_seen)
         real, fake = (
-            wide(self.discriminator(image.detach()).logits) for image in (target, reconstruction)
+            to_float32_or_higher(self.discriminator(image.detach()).logits)
+            for image in (target, reconstruction)
         )
-        with full_precision(real):
-            values = {"d_real": self._game.real(real), "d_fake": self._game.fake(fake)}
+        with autocast_disabled(real):
+            values = {"d_real": self._gan_loss.real(real), "d_fake": self._gan_loss.fake(fake)}
             if self._penalties.lecam > 0:
                 values["lecam"] = self.averages.penalty(real, fake)
         if self._penalties.r1 > 0 and self.averages.steps.item() % self._penalties.r1_every == 0:
-            values["r1"] = squared_slope(self.discriminator, target)
+            values["r1"] = r1_penalty(self.discriminator, target)
         self.averages.gather(real, fake, reduce)
-        return add_up(values, {"d_real": 0.5, "d_fake": 0.5, **self._penalties.weights})
+        return weighted_sum(values, {"d_real": 0.5, "d_fake": 0.5, **self._penalties.weights})
 
 
 @contextmanager
 def _frozen(module: nn.Module) -> Iterator[None]:
-    """Within it, what is computed leaves no gradient at the module's parameters."""
+    """Disable gradients of a module's parameters within the context."""
     learning = [p for p in module.parameters() if p.requires_grad]
     for parameter in learning:
         parameter.requires_grad_(False)

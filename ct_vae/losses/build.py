@@ -1,4 +1,4 @@
-"""From configuration to objective."""
+"""Build the training objective from a configuration."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from ct_vae.config.loss import ObjectiveConfig
 from ct_vae.config.preprocess import PreprocessConfig
 from ct_vae.config.run import RunConfig
 from ct_vae.config.windows import Window
-from ct_vae.losses.adversarial import Adversary, Entrance
+from ct_vae.losses.adversarial import AdversarialWarmup, Adversary
 from ct_vae.losses.discriminator_regularizers import Penalties
 from ct_vae.losses.gradient import gradient_loss
-from ct_vae.losses.kl import Divergence
+from ct_vae.losses.kl import KLLoss
 from ct_vae.losses.objective import Objective
 from ct_vae.losses.perceptual import PerceptualDistance
 from ct_vae.losses.reconstruction import Loss, Reconstruction
@@ -22,15 +22,15 @@ from ct_vae.models.discriminator import PatchDiscriminator
 
 
 def build_objective(config: RunConfig, activation: nn.Module, device: torch.device) -> Objective:
-    """The objective that a configuration describes; what has weight 0 is not built.
+    """Build the training objective of a run; terms of weight 0 are left out.
 
     Args:
-        config: Of the run.
-        activation: The decoder's output activation.
-        device: Of the networks in it.
+        config: Configuration of the run.
+        activation: Output activation of the decoder.
+        device: Device of the perceptual network and the discriminator.
 
     Raises:
-        ConfigError: If the weights of the perceptual network are missing or of another network.
+        ConfigError: If the weights of the perceptual network are missing or have other shapes.
     """
     losses, preprocess = config.training, config.preprocess
     weights = {
@@ -48,16 +48,18 @@ def build_objective(config: RunConfig, activation: nn.Module, device: torch.devi
         weights,
         _image_losses(losses, preprocess),
         _perceptual(losses, preprocess, device),
-        Divergence(losses.kl_reduction, losses.kl_anneal_samples),
+        KLLoss(losses.kl_reduction, losses.kl_anneal_samples),
         build_adversary(config, device),
     )
 
 
 def build_adversary(config: RunConfig, device: torch.device) -> Adversary | None:
-    """The adversary that a configuration describes, a function of the run's seed.
+    """Build the adversarial loss of a run, initialized from the run's seed.
+
+    The global random state is left unchanged.
 
     Returns:
-        ``None`` where it has weight 0; nobody's random state is touched either way.
+        The adversarial loss, or ``None`` if its weight is 0.
     """
     losses = config.training
     if losses.adversarial_weight == 0:
@@ -75,7 +77,7 @@ def build_adversary(config: RunConfig, device: torch.device) -> Adversary | None
     adversary = Adversary(
         discriminator,
         losses.adversarial_loss,
-        Entrance(losses.adversarial_start_samples, losses.adversarial_ramp_samples),
+        AdversarialWarmup(losses.adversarial_start_samples, losses.adversarial_ramp_samples),
         Penalties(losses.r1_weight, losses.r1_every, losses.lecam_weight),
         losses.feature_matching_weight > 0,
         losses.adversarial_adaptive_limit if losses.adversarial_adaptive else None,
@@ -110,6 +112,6 @@ def _window_term(window: Window) -> str:
 
 
 def _units(hu: float, preprocess: PreprocessConfig) -> float:
-    """Model units of HU, also of those that preprocessing clips."""
+    """Convert HU to model units without clipping."""
     (bottom, top), (low, high) = preprocess.window_hu, preprocess.model_range
     return low + (hu - bottom) / (top - bottom) * (high - low)

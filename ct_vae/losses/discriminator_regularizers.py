@@ -1,4 +1,4 @@
-"""What keeps a discriminator from running away: its slope at real images, and its own past."""
+"""Regularizers of the discriminator: R1 gradient penalty and LeCam regularization."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from torch import nn
 from torch.nn import functional
 
 from ct_vae.errors import ConfigError
-from ct_vae.losses.precision import full_precision, wide
+from ct_vae.losses.precision import autocast_disabled, to_float32_or_higher
 
 Reduce = Callable[[torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
 class Penalties:
-    """Costs beside the game; a cost of 0 is not computed.
+    """Weights of the discriminator's regularizers; a regularizer of weight 0 is not computed.
 
     Attributes:
-        r1: Of the squared slope at real images.
-        r1_every: Steps from one look at the slope to the next.
-        lecam: Of verdicts that leave their moving averages.
+        r1: Weight of the R1 gradient penalty; defaults to 0.
+        r1_every: Steps between two evaluations of the gradient penalty; defaults to 16.
+        lecam: Weight of the LeCam regularization; defaults to 0.
 
     Raises:
-        ConfigError: If a cost is negative, or if there is no step between two looks.
+        ConfigError: If a weight is negative or ``r1_every`` is below 1.
     """
 
     r1: float = 0.0
@@ -34,56 +34,64 @@ class Penalties:
 
     def __post_init__(self) -> None:
         if min(self.r1, self.lecam) < 0 or self.r1_every < 1:
-            raise ConfigError(f"penalties are 0 or more, at every step or more seldom, got {self}")
+            raise ConfigError(
+                f"weights of penalties are at least 0 and r1_every is at least 1, got {self}"
+            )
 
     @property
     def weights(self) -> dict[str, float]:
-        """Weights of ``r1`` and ``lecam``.
+        """Weights of the terms ``r1`` and ``lecam``.
 
-        One look at the slope weighs half the cost (Mescheder et al. 2018, eq. 9) times the steps
-        that it stands for (Karras et al. 2020, appendix B).
+        The weight of ``r1`` is half of the configured one (Mescheder et al. 2018, eq. 9), times the
+        number of steps between two evaluations (lazy regularization, Karras et al. 2020, appendix
+        B).
         """
         return {"r1": self.r1 / 2 * self.r1_every, "lecam": self.lecam}
 
 
-def unreduced(tensor: torch.Tensor) -> torch.Tensor:
-    """The average over a single rank."""
+def identity_reduce(tensor: torch.Tensor) -> torch.Tensor:
+    """Return the tensor unchanged, the average over a single rank."""
     return tensor
 
 
-def squared_slope(discriminator: nn.Module, real: torch.Tensor) -> torch.Tensor:
-    """Squared norm of a logit's gradient with respect to real images, mean over images.
+def r1_penalty(discriminator: nn.Module, real: torch.Tensor) -> torch.Tensor:
+    """Compute the R1 gradient penalty: the squared gradient norm at real images.
 
-    With a single logit per image this is R1 of Mescheder et al. 2018, eq. 9. With more, the
-    gradient of their sum is taken and its squared norm divided by their number, so that the cost
-    keeps its meaning when images are larger.
+    With one logit per image this is R1 of Mescheder et al. 2018, eq. 9. With several, the squared
+    norm of the gradient of their sum is divided by their number, so the weight keeps its meaning
+    for larger images. The result is averaged over images.
 
     Args:
-        discriminator: Gives a `Judgement`.
-        real: ``(B, C, *spatial)``. Computed in float32, since it is differentiated twice.
+        discriminator: Module that maps images to a `DiscriminatorOutput`.
+        real: Real images ``(B, C, *spatial)``. Computed in float32, since the result is
+            differentiated twice.
+
+    Returns:
+        Penalty, a scalar.
     """
-    with full_precision(real):
-        images = wide(real.detach()).requires_grad_()
+    with autocast_disabled(real):
+        images = to_float32_or_higher(real.detach()).requires_grad_()
         logits: torch.Tensor = discriminator(images).logits
         (slope,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
         return slope.square().sum() / logits.numel()
 
 
-class VerdictAverages(nn.Module):
-    """Moving averages of the mean logit of real images and of reconstructions.
+class LeCamLogitEMA(nn.Module):
+    """Exponential moving averages of the mean logits of real images and reconstructions.
 
-    What is gathered at one place of the run is one step; it enters the averages when the next
-    step begins, so that they do not depend on how a batch was split. All state lies in buffers.
+    The logits gathered at the same ``samples_seen`` form one step, which enters the averages when
+    the next step begins. The averages therefore do not depend on how a batch is split. All state is
+    stored in buffers.
 
     Args:
-        decay: Per step of the discriminator, in [0, 1).
+        decay: Decay per discriminator step, in [0, 1); defaults to 0.99.
 
     Attributes:
-        means: Averages of real images and reconstructions, ``(2,)``, 0 before there are any.
-        gathered: Sums over the samples of the step that is going on, ``(2,)``.
-        samples: Number of these samples.
-        place: Samples seen before that step, -1 before the first.
-        steps: Steps that have entered the averages.
+        means: Averages for real images and reconstructions, ``(2,)``, initially 0.
+        gathered: Sums over the samples of the current step, ``(2,)``.
+        samples: Number of samples of the current step.
+        place: Samples seen before the current step, -1 before the first.
+        steps: Number of steps in the averages.
     """
 
     means: torch.Tensor
@@ -101,14 +109,18 @@ class VerdictAverages(nn.Module):
             self.register_buffer(name, torch.tensor(first))
 
     def penalty(self, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
-        """How far verdicts on real images exceed the average of reconstructions, and the reverse.
+        """Compute the LeCam regularization (Tseng et al. 2021, section 3).
 
-        Tseng et al. 2021 (LeCam, section 3); like the authors' program it counts only logits of
-        real images above that average, and of reconstructions below theirs. 0 without averages.
+        As in the authors' implementation, only logits of real images above the average of
+        reconstructions count, and logits of reconstructions below the average of real images. The
+        result is 0 before the first step has entered the averages.
 
         Args:
             real: Logits of real images, any shape.
             fake: Logits of reconstructions.
+
+        Returns:
+            Penalty, a scalar.
         """
         mean_real, mean_fake = self.means
         above = functional.relu(real - mean_fake).square().mean()
@@ -117,7 +129,10 @@ class VerdictAverages(nn.Module):
 
     @torch.no_grad()
     def begin(self, samples_seen: int) -> None:
-        """Close the step before if this place is a new one; the first step is the average."""
+        """Begin a step: add the previous one to the averages unless ``samples_seen`` is unchanged.
+
+        The first step initializes the averages.
+        """
         if self.place.item() == samples_seen:
             return
         if self.samples.item() > 0:
@@ -130,7 +145,7 @@ class VerdictAverages(nn.Module):
 
     @torch.no_grad()
     def gather(self, real: torch.Tensor, fake: torch.Tensor, reduce: Reduce) -> None:
-        """Take in logits ``(B, 1, *spatial)`` of a part of the step's batch."""
+        """Add the logits ``(B, 1, *spatial)`` of a part of the current step's batch."""
         means = reduce(torch.stack([real.mean(), fake.mean()]).to(self.means))
         self.gathered.add_(len(real) * means)
         self.samples.add_(len(real))

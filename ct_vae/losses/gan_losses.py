@@ -1,4 +1,4 @@
-"""What discriminator and generator make of logits, above 0 where an image looks real."""
+"""GAN losses on logits, which are positive for images that look real."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ OfLogits = Callable[[torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
-class Game:
-    """Three functions of logits of any shape, each a mean.
+class GANLoss:
+    """Loss functions of discriminator and generator, each a mean over logits of any shape.
 
     Attributes:
-        real: What the discriminator minimizes on real images.
-        fake: What it minimizes on reconstructions.
-        generator: What the generator minimizes on reconstructions.
+        real: Loss of the discriminator on real images.
+        fake: Loss of the discriminator on reconstructions.
+        generator: Loss of the generator on reconstructions.
     """
 
     real: OfLogits
@@ -28,20 +28,20 @@ class Game:
     generator: OfLogits
 
 
-# Hinge: Lim and Ye 2017. Least squares: Mao et al. 2017, eq. 9 without its halves,
-# which the weights hold. Non-saturating: Goodfellow et al. 2014, section 3, on logits.
-_GAMES = {
-    "hinge": Game(
+# Hinge: Lim and Ye 2017. Least squares: Mao et al. 2017, eq. 9 without the factor 1/2, which is
+# part of the weights. Non-saturating: Goodfellow et al. 2014, section 3, on logits.
+_LOSSES = {
+    "hinge": GANLoss(
         real=lambda logits: functional.relu(1 - logits).mean(),
         fake=lambda logits: functional.relu(1 + logits).mean(),
         generator=lambda logits: -logits.mean(),
     ),
-    "least_squares": Game(
+    "least_squares": GANLoss(
         real=lambda logits: (logits - 1).square().mean(),
         fake=lambda logits: logits.square().mean(),
         generator=lambda logits: (logits - 1).square().mean(),
     ),
-    "non_saturating": Game(
+    "non_saturating": GANLoss(
         real=lambda logits: functional.softplus(-logits).mean(),
         fake=lambda logits: functional.softplus(logits).mean(),
         generator=lambda logits: functional.softplus(-logits).mean(),
@@ -49,12 +49,12 @@ _GAMES = {
 }
 
 
-def game(name: str) -> Game:
-    """The game of that name.
+def gan_loss(name: str) -> GANLoss:
+    """Return the GAN loss with the given name.
 
     Raises:
-        ConfigError: If there is none.
+        ConfigError: If the name is unknown.
     """
-    if name not in _GAMES:
-        raise ConfigError(f"adversarial_loss {name!r} is not one of {', '.join(_GAMES)}")
-    return _GAMES[name]
+    if name not in _LOSSES:
+        raise ConfigError(f"adversarial_loss {name!r} is not one of {', '.join(_LOSSES)}")
+    return _LOSSES[name]

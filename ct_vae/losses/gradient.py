@@ -1,4 +1,4 @@
-"""Errors of edges."""
+"""Loss on image gradients."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import torch
 
 
 def gradient_loss(image: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Mean absolute error of the differences between neighbors, averaged over the axes.
+    """Mean absolute error of the differences between neighboring voxels, averaged over axes.
 
-    Blurred edges show here more than in the values (Mathieu et al. 2016, eq. 6, with exponent 1).
-    An axis of one voxel has no neighbors and does not count.
+    The loss penalizes blurred edges more than a loss on the values does (Mathieu et al. 2016, eq.
+    6, with exponent 1). Axes of size 1 are ignored.
 
     Args:
-        image: ``(B, C, *spatial)`` in model units.
-        target: Of that shape.
+        image: Reconstruction ``(B, C, *spatial)`` in model units.
+        target: Target of the same shape.
+
+    Returns:
+        Loss, a scalar.
     """
     error = image - target
     axes = [axis for axis in range(2, error.ndim) if error.shape[axis] > 1]

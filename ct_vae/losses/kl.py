@@ -1,4 +1,4 @@
-"""How the divergence of the posterior enters the objective."""
+"""KL loss of the posterior."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ Reduction = Literal["mean", "sum"]
 
 
 @dataclass(frozen=True)
-class Divergence:
-    """Reduction of the KL divergence, and the growth of its weight.
+class KLLoss:
+    """Reduction and annealing of the KL divergence.
 
     Attributes:
-        reduction: ``mean`` per latent element: a weight then keeps its meaning when the patch
-            size changes; ``sum`` over the elements of a sample, as in Kingma and Welling 2014,
-            eq. 10. Either is a mean over samples.
+        reduction: ``mean`` (the default) averages over latent elements, so that a weight keeps its
+            meaning for other patch sizes; ``sum`` adds the elements of a sample (Kingma and Welling
+            2014, eq. 10). Both average over samples.
         anneal_samples: Samples over which the weight rises from 0 (Bowman et al. 2016, section
-            3.1).
+            3.1); defaults to 0, no annealing.
 
     Raises:
-        ConfigError: If there is no such reduction, or for a negative number of samples.
+        ConfigError: If the reduction is unknown or the number of samples is negative.
     """
 
     reduction: Reduction = "mean"
@@ -37,15 +37,15 @@ class Divergence:
             raise ConfigError(f"kl_anneal_samples is 0 or more, got {self.anneal_samples}")
 
     def __call__(self, kl: torch.Tensor) -> torch.Tensor:
-        """Reduce the divergence of each latent element, ``(B, C, *spatial)``, to a scalar."""
+        """Reduce the KL divergence of each latent element, ``(B, C, *spatial)``, to a scalar."""
         rows = kl.flatten(1)
         return (rows.sum(dim=1) if self.reduction == "sum" else rows.mean(dim=1)).mean()
 
-    def share(self, samples_seen: int) -> float:
-        """Share of the weight that holds at this place of the run, from 0 to 1."""
+    def annealing_factor(self, samples_seen: int) -> float:
+        """Return the factor of the weight at ``samples_seen``, from 0 to 1."""
         return ramp(samples_seen, self.anneal_samples)
 
 
 def ramp(samples: int, length: int) -> float:
-    """From 0 to 1 over ``length`` samples; 1 at once if that is 0."""
+    """Return a linear ramp from 0 to 1 over ``length`` samples; 1 if ``length`` is 0."""
     return min(1.0, samples / length) if length else 1.0

@@ -1,4 +1,4 @@
-"""The weighted sum that training minimizes, with every term on view."""
+"""Training objective: the weighted sum of all loss terms."""
 
 from __future__ import annotations
 
@@ -8,36 +8,36 @@ import torch
 
 from ct_vae.errors import ConfigError
 from ct_vae.losses.adversarial import Adversary
-from ct_vae.losses.discriminator_regularizers import Reduce, unreduced
-from ct_vae.losses.kl import Divergence
+from ct_vae.losses.discriminator_regularizers import Reduce, identity_reduce
+from ct_vae.losses.kl import KLLoss
 from ct_vae.losses.perceptual import PerceptualDistance
-from ct_vae.losses.precision import full_precision, wide
+from ct_vae.losses.precision import autocast_disabled, to_float32_or_higher
 from ct_vae.losses.reconstruction import Loss, Reconstruction
-from ct_vae.losses.terms import Terms, add_up
+from ct_vae.losses.terms import LossTerms, weighted_sum
 
-__all__ = ["Objective", "Terms"]
+__all__ = ["LossTerms", "Objective"]
 
 
 class Objective:
-    """Reconstruction loss, losses beside it, regularizers of the latent, and an adversary.
+    """Sum of the reconstruction loss, other image losses, regularizers and adversarial terms.
 
     With ``kl`` it is the negative evidence lower bound per element (Kingma and Welling 2014, eq.
-    10), with ``commitment`` the loss of van den Oord et al. 2017, eq. 3, whose codebook follows by
-    moving averages, with ``entropy`` that of Yu et al. 2023, eq. 5, with ``adversarial`` that of
+    10), with ``commitment`` the loss of van den Oord et al. 2017, eq. 3, whose codebook is updated
+    by moving averages, with ``entropy`` that of Yu et al. 2023, eq. 5, with ``adversarial`` that of
     Esser et al. 2021, eq. 6.
 
     Args:
-        reconstruction: Loss of weight 1.
-        weights: Of all other terms by name: of ``image_losses``, ``perceptual``, ``adversarial``,
-            ``feature_matching`` and regularizers. They multiply means, so that they keep their
-            meaning when the patch size changes, except for a ``kl`` that is summed.
-        image_losses: Losses by name between image and target in model units.
-        perceptual: Distance of slices, named ``perceptual``.
-        divergence: Reduction and growth of ``kl``.
-        adversary: Comes in when it says so.
+        reconstruction: Reconstruction loss, of weight 1.
+        weights: Weights of all other terms by name: ``image_losses``, ``perceptual``,
+            ``adversarial``, ``feature_matching`` and regularizers. All terms are means, so weights
+            keep their meaning for other patch sizes, except for a ``kl`` with reduction ``sum``.
+        image_losses: Losses between image and target in model units, by name; optional.
+        perceptual: Perceptual distance, the term ``perceptual``; optional.
+        kl_loss: Reduction and annealing of the term ``kl``.
+        adversary: Adversarial loss; optional.
 
     Attributes:
-        adversary: As given; the discriminator's phase is the caller's.
+        adversary: As given; the caller trains the discriminator.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Objective:
         weights: Mapping[str, float],
         image_losses: Mapping[str, Loss] | None = None,
         perceptual: PerceptualDistance | None = None,
-        divergence: Divergence = Divergence(),  # noqa: B008 - frozen
+        kl_loss: KLLoss = KLLoss(),  # noqa: B008 - frozen
         adversary: Adversary | None = None,
     ) -> None:
         self.adversary = adversary
@@ -54,11 +54,14 @@ class Objective:
         self._weights = {"reconstruction": 1.0, **weights}
         self._image_losses = dict(image_losses or {})
         self._perceptual = perceptual
-        self._divergence = divergence
+        self._kl_loss = kl_loss
 
     def image(self, raw: torch.Tensor) -> torch.Tensor:
-        """Model units ``(B, C, *spatial)``, float32, of what the decoder gives unactivated."""
-        return self._reconstruction.image(wide(raw))
+        """Convert the decoder's raw output to an image ``(B, C, *spatial)`` in model units.
+
+        The result is in float32 or higher precision.
+        """
+        return self._reconstruction.image(to_float32_or_higher(raw))
 
     def __call__(
         self,
@@ -67,53 +70,60 @@ class Objective:
         regularizers: Mapping[str, torch.Tensor],
         samples_seen: int,
         last_layer: torch.Tensor | None = None,
-        reduce: Reduce = unreduced,
-    ) -> Terms:
-        """Compare with the target and add the regularizers, in float32 also under autocast.
+        reduce: Reduce = identity_reduce,
+    ) -> LossTerms:
+        """Compute the objective in float32, also under autocast.
 
         Args:
-            reconstruction: ``(B, C, *spatial)``, what the decoder gives before its activation.
-            target: Of that shape, in model units.
-            regularizers: Scalars by name; ``kl`` is one number per latent element,
-                ``(B, C, *spatial)``.
-            samples_seen: Place in the run: it decides on annealing, adversary and slices.
-            last_layer: Weights of the decoder's last layer, for an adaptive adversary.
-            reduce: Averages a tensor over ranks.
+            reconstruction: Raw decoder output ``(B, C, *spatial)``, before the output activation.
+            target: Target of the same shape, in model units.
+            regularizers: Scalars by name; ``kl`` is the divergence of each latent element, ``(B, C,
+                *spatial)``.
+            samples_seen: Samples seen before this step, which determine annealing, warm-up and the
+                slices of the perceptual loss.
+            last_layer: Weights of the decoder's last layer, for an adaptive adversarial weight;
+                optional.
+            reduce: Function that averages a tensor over ranks; optional.
+
+        Returns:
+            Total loss and its terms.
 
         Raises:
-            ConfigError: If a term has no weight, or if the last layer is needed and missing.
+            ConfigError: If a term has no weight, or if the last layer is required and missing.
         """
-        with full_precision(reconstruction):
-            raw, wanted = wide(reconstruction), wide(target)
+        with autocast_disabled(reconstruction):
+            raw, expected = to_float32_or_higher(reconstruction), to_float32_or_higher(target)
             image = self._reconstruction.image(raw)
-            compared = {"reconstruction": self._reconstruction(raw, image, wanted)}
+            image_terms = {"reconstruction": self._reconstruction(raw, image, expected)}
             for name, loss in self._image_losses.items():
-                compared[name] = loss(image, wanted)
+                image_terms[name] = loss(image, expected)
             if self._perceptual is not None:
-                compared["perceptual"] = self._perceptual(image, wanted, samples_seen)
-            latent = {
-                name: self._divergence(wide(value)) if name == "kl" else wide(value)
-                for name, value in regularizers.items()
-            }
-        values, weights = compared | latent, self._weights_at(samples_seen)
-        self._refuse_unweighted(values)
+                image_terms["perceptual"] = self._perceptual(image, expected, samples_seen)
+            latent = {name: to_float32_or_higher(v) for name, v in regularizers.items()}
+            if "kl" in latent:
+                latent["kl"] = self._kl_loss(latent["kl"])
+        values, weights = image_terms | latent, self._weights_at(samples_seen)
+        self._check_weighted(values)
         if self.adversary is not None and self.adversary.active(samples_seen):
-            told = self.adversary.generator_terms(image, wanted)
-            self._refuse_unweighted(told)
-            alone = add_up(compared, weights).total
-            balance = self.adversary.balance(alone, told["adversarial"], last_layer, reduce)
-            weights["adversarial"] *= balance
-            values |= told
-        return add_up(values, weights)
+            adversarial = self.adversary.generator_terms(image, expected)
+            self._check_weighted(adversarial)
+            weights["adversarial"] *= self.adversary.adaptive_weight(
+                weighted_sum(image_terms, weights).total,
+                adversarial["adversarial"],
+                last_layer,
+                reduce,
+            )
+            values |= adversarial
+        return weighted_sum(values, weights)
 
     def _weights_at(self, samples_seen: int) -> dict[str, float]:
-        shares = {"kl": self._divergence.share(samples_seen)}
+        factors = {"kl": self._kl_loss.annealing_factor(samples_seen)}
         if self.adversary is not None:
-            heard = self.adversary.weight(samples_seen)
-            shares |= {"adversarial": heard, "feature_matching": heard}
-        return {name: weight * shares.get(name, 1.0) for name, weight in self._weights.items()}
+            weight_factor = self.adversary.weight(samples_seen)
+            factors |= {"adversarial": weight_factor, "feature_matching": weight_factor}
+        return {name: weight * factors.get(name, 1.0) for name, weight in self._weights.items()}
 
-    def _refuse_unweighted(self, values: Mapping[str, torch.Tensor]) -> None:
-        strange = sorted(values.keys() - self._weights.keys())
-        if strange:
-            raise ConfigError(f"no weight for the terms {strange}, known: {sorted(self._weights)}")
+    def _check_weighted(self, values: Mapping[str, torch.Tensor]) -> None:
+        unknown = sorted(values.keys() - self._weights.keys())
+        if unknown:
+            raise ConfigError(f"no weight for the terms {unknown}, known: {sorted(self._weights)}")

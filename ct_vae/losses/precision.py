@@ -1,15 +1,15 @@
-"""In which precision losses are computed, whatever the networks compute in."""
+"""Precision of the losses, which is independent of the precision of the networks."""
 
 from __future__ import annotations
 
 import torch
 
 
-def wide(x: torch.Tensor) -> torch.Tensor:
-    """A tensor in float32, or in float64 when that is what comes in."""
+def to_float32_or_higher(x: torch.Tensor) -> torch.Tensor:
+    """Convert a tensor to float32; float64 tensors are left unchanged."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
-def full_precision(x: torch.Tensor) -> torch.autocast:
-    """A context in which nothing on the tensor's device is cast to half precision."""
+def autocast_disabled(x: torch.Tensor) -> torch.autocast:
+    """Return a context that disables autocast on the tensor's device."""
     return torch.autocast(x.device.type, enabled=False)

@@ -1,4 +1,4 @@
-"""Reconstruction losses: means over all voxels, in model units or on logits."""
+"""Reconstruction losses, averaged over all voxels, on model units or on logits."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ _CHARBONNIER_EPS = 1e-3
 
 
 class Reconstruction:
-    """How the output of a decoder becomes an image, and what of it is compared with the target.
+    """Reconstruction loss together with the output activation of the decoder.
 
     Args:
-        recon_type: A name that `reconstruction_loss` knows.
-        activation: The decoder's output activation, a sigmoid for losses on logits.
-        focal_gamma: Of ``bce_focal``.
-        charbonnier_eps: Of ``charbonnier``.
+        recon_type: Name of the loss, see `reconstruction_loss`.
+        activation: Output activation of the decoder; must be a sigmoid for losses on logits, for
+            which it is the default.
+        focal_gamma: Exponent of ``bce_focal``; defaults to 2.
+        charbonnier_eps: Constant of ``charbonnier`` in model units; defaults to 1e-3.
 
     Raises:
-        ConfigError: If there is no loss of that name, or if the activation does not fit it.
+        ConfigError: If the loss is unknown or does not match the activation.
     """
 
     def __init__(
@@ -43,38 +44,38 @@ class Reconstruction:
         self._activation = default if activation is None else activation
         if self._on_logits and not isinstance(self._activation, nn.Sigmoid):
             raise ConfigError(
-                f"recon_type {recon_type!r} is for decoders that end in a sigmoid, not in "
+                f"recon_type {recon_type!r} requires a decoder with a sigmoid at its end, not "
                 f"{type(self._activation).__name__}",
                 "set model.output_activation to 'sigmoid'",
             )
 
     def image(self, raw: torch.Tensor) -> torch.Tensor:
-        """Model units ``(B, C, *spatial)`` of what the decoder gives before its activation."""
+        """Apply the output activation to the raw decoder output ``(B, C, *spatial)``."""
         result: torch.Tensor = self._activation(raw)
         return result
 
     def __call__(
         self, raw: torch.Tensor, image: torch.Tensor, target: torch.Tensor
     ) -> torch.Tensor:
-        """Compare the raw output, or the image that it becomes, with the target."""
+        """Compute the loss of the raw output if it is on logits, or else of the image."""
         return self._loss(raw if self._on_logits else image, target)
 
 
 def reconstruction_loss(
     recon_type: str, focal_gamma: float = 2.0, charbonnier_eps: float = _CHARBONNIER_EPS
 ) -> Loss:
-    """The loss of that name, a function of reconstruction and target ``(B, C, *spatial)``.
+    """Return a reconstruction loss, a function of reconstruction and target ``(B, C, *spatial)``.
 
     ``l1``, ``mse`` and ``charbonnier`` compare model units. ``bce`` and ``bce_focal`` take logits
-    and targets in [0, 1]; the least value of ``bce`` is the entropy of the target, not 0.
+    and targets in [0, 1]; the minimum of ``bce`` is the entropy of the target, not 0.
 
     Args:
-        recon_type: One of these names.
-        focal_gamma: Of ``bce_focal``, 0 or at least 1.
-        charbonnier_eps: Of ``charbonnier``, in model units.
+        recon_type: Name of the loss.
+        focal_gamma: Exponent of ``bce_focal``, 0 or at least 1; defaults to 2.
+        charbonnier_eps: Constant of ``charbonnier`` in model units; defaults to 1e-3.
 
     Raises:
-        ConfigError: If there is no loss of that name, or if gamma is out of range.
+        ConfigError: If the loss is unknown, or if gamma is out of range.
     """
     if focal_gamma < 0 or 0 < focal_gamma < 1:
         raise ConfigError(f"focal_gamma is 0 or at least 1, got {focal_gamma}")
@@ -93,23 +94,24 @@ def reconstruction_loss(
 def charbonnier(
     reconstruction: torch.Tensor, target: torch.Tensor, eps: float = _CHARBONNIER_EPS
 ) -> torch.Tensor:
-    """Absolute error with a round bottom, ``sqrt(d^2 + eps^2)`` (Charbonnier et al. 1994).
+    """Charbonnier loss ``sqrt(d^2 + eps^2)``, a smooth absolute error (Charbonnier et al. 1994).
 
-    The least value is ``eps``, in model units.
+    Its minimum is ``eps``, in model units.
     """
     return (reconstruction - target).square().add(eps**2).sqrt().mean()
 
 
 def bce_focal(logits: torch.Tensor, target: torch.Tensor, gamma: float) -> torch.Tensor:
-    """Cross-entropy times ``|target - p|^gamma`` with ``p`` the sigmoid of the logit.
+    """Binary cross-entropy times ``|target - p|^gamma``, with ``p`` the sigmoid of the logit.
 
-    The focal loss (Lin et al. 2017, eq. 4) for targets between 0 and 1, as Li et al. 2020 write
-    it (their quality focal loss). It is 0 where ``p`` is the target.
+    This is the focal loss (Lin et al. 2017, eq. 4) for targets between 0 and 1, the quality focal
+    loss of Li et al. 2020. It is 0 if ``p`` equals the target.
 
     Args:
-        logits: Any shape.
-        target: Of that shape, in [0, 1].
-        gamma: 0, which leaves the cross-entropy, or at least 1: between, the slope has no bound.
+        logits: Logits of any shape.
+        target: Target of the same shape, in [0, 1].
+        gamma: Exponent, 0 (plain cross-entropy) or at least 1; the gradient is unbounded in
+            between.
     """
     entropy = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
     return ((target - torch.sigmoid(logits)).abs() ** gamma * entropy).mean()

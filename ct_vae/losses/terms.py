@@ -1,4 +1,4 @@
-"""A sum of weighted terms, with every term on view."""
+"""Weighted sum of loss terms."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import torch
 
 
 @dataclass(frozen=True, eq=False)
-class Terms:
-    """Value of an objective and of its parts.
+class LossTerms:
+    """Value of an objective and its terms.
 
     Attributes:
-        total: What is minimized, a scalar in float32.
-        values: Every term unweighted, by name, scalars in float32.
-        weights: What each was multiplied by at this moment.
+        total: Weighted sum of the terms, a scalar in float32.
+        values: Unweighted terms by name, scalars in float32.
+        weights: Weights of the terms at this step.
     """
 
     total: torch.Tensor
@@ -23,13 +23,13 @@ class Terms:
     weights: Mapping[str, float]
 
 
-def add_up(values: Mapping[str, torch.Tensor], weights: Mapping[str, float]) -> Terms:
-    """The weighted sum of at least one term.
+def weighted_sum(values: Mapping[str, torch.Tensor], weights: Mapping[str, float]) -> LossTerms:
+    """Compute the weighted sum of at least one term.
 
     Args:
         values: Scalars by name.
-        weights: At least those of the values.
+        weights: Weights by name, at least those of the values.
     """
     first, *others = (weights[name] * value for name, value in values.items())
     total: torch.Tensor = sum(others, start=first)
-    return Terms(total, dict(values), {name: weights[name] for name in values})
+    return LossTerms(total, dict(values), {name: weights[name] for name in values})

@@ -1,4 +1,4 @@
-"""The convolutions of VGG-16, whose features tell images apart as people do."""
+"""Convolutional part of VGG-16, the feature network of the perceptual distance."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ from ct_vae.errors import ConfigError, InputError, WeightsError
 from ct_vae.models.convert.foreign_files import read_foreign
 from ct_vae.models.weights import load_into
 
-# Widths of the convolutions between two poolings (Simonyan and Zisserman 2015, table 1, column D).
+# Channels of the convolutions of each stage (Simonyan and Zisserman 2015, table 1, column D).
 _STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
-# Mean and standard deviation of ImageNet's colors in [0, 1], with which the weights were trained.
+# Mean and standard deviation of ImageNet colors in [0, 1], which the weights were trained with.
 _MEAN = (0.485, 0.456, 0.406)
 _STD = (0.229, 0.224, 0.225)
 KEY = "training.perceptual_weights_path"
 
 
 class VGG16(nn.Module):
-    """Features after the last activation of each stage, frozen.
+    """Frozen VGG-16 that returns the features after the last activation of each stage.
 
-    Names of weights are torchvision's: ``features.N.weight``, counting activations and poolings.
+    Parameter names are those of torchvision: ``features.N.weight``, where N counts activations and
+    poolings.
 
     Attributes:
-        lin: Weights of each stage's channels, as LPIPS has learnt them; 1 without.
+        lin: LPIPS weights of each stage's channels; 1 by default.
     """
 
     mean: torch.Tensor
@@ -44,7 +45,7 @@ class VGG16(nn.Module):
                 before = width
             self._taps.append(len(layers) - 1)
             layers.append(nn.MaxPool2d(2))
-        # Nothing looks at what the last pooling would give.
+        # The output of the last pooling is not used.
         self.features = nn.Sequential(*layers[:-1])
         self.lin = nn.ParameterList([torch.ones(widths[-1]) for widths in _STAGES])
         self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1), persistent=False)
@@ -52,12 +53,12 @@ class VGG16(nn.Module):
         self.requires_grad_(False).eval()
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """Features of color images ``(N, 3, H, W)`` in [0, 1], one map per stage.
+        """Compute the features of color images ``(N, 3, H, W)`` in [0, 1], one map per stage.
 
         Raises:
             InputError: If a side is shorter than 16.
         """
-        # Four poolings come before the last stage.
+        # There are four poolings before the last stage.
         if min(x.shape[2:]) < SHORTEST_SLICE:
             raise InputError(
                 f"the perceptual network needs slices of at least {SHORTEST_SLICE} x "
@@ -74,15 +75,15 @@ class VGG16(nn.Module):
 
 
 def load_vgg16(path: str | Path) -> VGG16:
-    """The network with weights from a local file.
+    """Load the network with weights from a local file.
 
     Args:
-        path: ``.safetensors`` or a PyTorch state dict, with the names of torchvision's VGG-16; its
-            classifier is left out. Where the file also holds ``lin0.model.1.weight`` to ``lin4``,
-            as LPIPS names them, features are weighted by them.
+        path: ``.safetensors`` file or PyTorch state dict with the names of torchvision's VGG-16;
+            its classifier is ignored. If the file also contains ``lin0.model.1.weight`` to
+            ``lin4``, the names of LPIPS, features are weighted by them.
 
     Raises:
-        ConfigError: If there is no such file, or if it holds other weights.
+        ConfigError: If the file does not exist or contains other weights.
     """
     if not Path(path).is_file():
         raise ConfigError(
@@ -101,7 +102,7 @@ def load_vgg16(path: str | Path) -> VGG16:
 
 
 def _renamed(state: Mapping[str, torch.Tensor], network: VGG16) -> dict[str, torch.Tensor]:
-    """What of a file belongs to the network, under the network's names."""
+    """Select the tensors of the network and rename them to the network's names."""
     named = {name: value for name, value in state.items() if name.startswith("features.")}
     given = [f"lin{i}.model.1.weight" for i in range(len(_STAGES))]
     if any(name in state for name in given):

@@ -1,4 +1,4 @@
-"""Errors within a display window."""
+"""Reconstruction loss within a display window."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from ct_vae.errors import ConfigError
 
 
 class WindowLoss:
-    """Mean absolute error of values clipped to a window, in units of its width.
+    """Mean absolute error of values clipped to a display window, in units of its width.
 
-    What lies beyond the window counts as its end, as on a screen: there the loss is flat, and a
-    reconstruction that far off is left to the reconstruction loss.
+    Values beyond the window are clipped to its ends, as on a screen. The gradient is zero there, so
+    errors that large are left to the reconstruction loss.
 
     Args:
-        low: End of the window in model units.
-        high: Its other end.
+        low: Lower end of the window in model units.
+        high: Upper end of the window in model units.
 
     Raises:
         ConfigError: If the window is empty.
@@ -27,6 +27,6 @@ class WindowLoss:
         self.low, self.high = low, high
 
     def __call__(self, image: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Compare ``(B, C, *spatial)`` in model units; 1 is a screen of black instead of white."""
+        """Compute the loss of ``(B, C, *spatial)`` in model units; 1 is white instead of black."""
         error = image.clamp(self.low, self.high) - target.clamp(self.low, self.high)
         return error.abs().mean() / (self.high - self.low)

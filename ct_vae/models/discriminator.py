@@ -21,7 +21,7 @@ _SLOPE = 0.2
 
 
 @dataclass(frozen=True, eq=False)
-class Judgement:
+class DiscriminatorOutput:
     """What a discriminator says of images.
 
     Attributes:
@@ -94,7 +94,7 @@ class PatchDiscriminator(nn.Module):
             width = wider
         self.head = ConvND(spatial_dims, width, 1)
 
-    def forward(self, x: torch.Tensor) -> Judgement:
+    def forward(self, x: torch.Tensor) -> DiscriminatorOutput:
         """Judge images ``(B, in_channels, *spatial)`` of any sides that can be halved so often.
 
         Raises:
@@ -118,4 +118,4 @@ class PatchDiscriminator(nn.Module):
         for level in self.levels:
             h = level(h)
             features.append(h)
-        return Judgement(self.head(h), tuple(features))
+        return DiscriminatorOutput(self.head(h), tuple(features))

@@ -1,4 +1,4 @@
-"""The Gaussian that the encoder gives for every latent element."""
+"""Posterior of a continuous latent: a Gaussian with diagonal covariance."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ class DiagonalGaussian:
     """Independent normal distributions, one per latent element (Kingma and Welling 2014).
 
     Args:
-        moments: ``(B, 2 C, *spatial)``: means, then log-variances, which are clamped to
-            [-30, 20]. Computed with in float32, or in float64 when that is what comes in.
+        moments: Means, then log-variances, ``(B, 2 C, *spatial)``. Log-variances are clamped to
+            [-30, 20]. Computed in float32, or in float64 if the moments are.
 
     Attributes:
-        mean: ``(B, C, *spatial)``.
-        logvar: ``(B, C, *spatial)``.
+        mean: Means ``(B, C, *spatial)``.
+        logvar: Log-variances ``(B, C, *spatial)``.
 
     Raises:
-        InputError: If the channels cannot be halved.
+        InputError: If the number of channels is odd.
     """
 
     def __init__(self, moments: torch.Tensor) -> None:
         if moments.ndim < 2 or moments.shape[1] % 2:
             raise InputError(
-                f"moments hold as many log-variances as means, got shape {tuple(moments.shape)}"
+                "moments need an even number of channels, means and log-variances, "
+                f"got shape {tuple(moments.shape)}"
             )
         wide = moments if moments.dtype == torch.float64 else moments.float()
         self.mean, logvar = wide.chunk(2, dim=1)
@@ -39,10 +40,13 @@ class DiagonalGaussian:
         return torch.exp(0.5 * self.logvar)
 
     def sample(self, generator: torch.Generator | None = None) -> torch.Tensor:
-        """Draw ``(B, C, *spatial)``.
+        """Draw a sample ``(B, C, *spatial)``.
 
-        The noise comes from the generator's own device: one on the CPU gives the same sample
-        whatever device the model runs on.
+        The noise is drawn on the generator's device, so a generator on the CPU gives the same
+        sample for any device of the model.
+
+        Args:
+            generator: Random generator; defaults to the global one of the latent's device.
         """
         device = self.mean.device if generator is None else generator.device
         noise = torch.randn(
@@ -51,16 +55,16 @@ class DiagonalGaussian:
         return self.mean + self.std * noise.to(self.mean.device)
 
     def mode(self) -> torch.Tensor:
-        """The most probable latent, which is the mean."""
+        """Return the mode of the distribution, which is its mean."""
         return self.mean
 
     def kl(self) -> torch.Tensor:
-        """Divergence from the unit Gaussian, mean per latent element, ``(B,)``."""
-        return self.kl_elements().flatten(1).mean(dim=1)
+        """Compute the KL divergence from the unit Gaussian, summed over elements, ``(B,)``."""
+        return self.kl_elements().flatten(1).sum(dim=1)
 
     def kl_elements(self) -> torch.Tensor:
-        """Divergence of each element from the unit Gaussian, ``(B, C, *spatial)``.
+        """Compute the KL divergence of each element from the unit Gaussian, ``(B, C, *spatial)``.
 
-        Kingma and Welling 2014, appendix B, before the sum.
+        See Kingma and Welling 2014, appendix B.
         """
         return 0.5 * (self.mean.square() + self.logvar.exp() - 1.0 - self.logvar)

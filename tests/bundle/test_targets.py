@@ -95,7 +95,7 @@ def test_models_train_a_step_on_scaled_images_that_know_their_place(name, tmp_pa
 def test_penalties_and_discriminators_can_be_named():
     tree = parsed(
         {
-            "kl": {"_target_": "ct_vae.losses.kl.Divergence", "reduction": "sum"},
+            "kl": {"_target_": "ct_vae.losses.kl.KLLoss", "reduction": "sum"},
             "judge": {
                 "_target_": "ct_vae.models.discriminator.PatchDiscriminator",
                 "base_ch": 4,

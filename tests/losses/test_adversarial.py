@@ -5,10 +5,10 @@ import torch
 from torch import nn
 
 from ct_vae.errors import ConfigError
-from ct_vae.losses.adversarial import Adversary, Entrance
-from ct_vae.losses.discriminator_regularizers import Penalties, squared_slope
-from ct_vae.losses.gan_losses import game
-from ct_vae.losses.precision import wide
+from ct_vae.losses.adversarial import AdversarialWarmup, Adversary
+from ct_vae.losses.discriminator_regularizers import Penalties, r1_penalty
+from ct_vae.losses.gan_losses import gan_loss
+from ct_vae.losses.precision import to_float32_or_higher
 from tests.losses._pairs import pair, small_discriminator
 
 GAMES = ("hinge", "least_squares", "non_saturating")
@@ -45,7 +45,7 @@ def images():
 @pytest.mark.parametrize("name", GAMES)
 def test_both_sides_play_the_game(name):
     fake, real = images()
-    judge, rules = adversary(loss=name), game(name)
+    judge, rules = adversary(loss=name), gan_loss(name)
     logits = {k: judge.discriminator(x).logits for k, x in (("real", real), ("fake", fake))}
     told = judge.generator_terms(fake, real)
     assert set(told) == {"adversarial"}
@@ -105,13 +105,13 @@ def test_an_error_in_the_generators_turn_does_not_leave_the_discriminator_frozen
     [(0, False, 0.0), (9, False, 0.0), (10, True, 0.0), (15, True, 0.25), (40, True, 1.0)],
 )
 def test_it_comes_in_slowly(seen, active, weight):
-    judge = adversary(entrance=Entrance(10, 20))
+    judge = adversary(warmup=AdversarialWarmup(10, 20))
     assert judge.active(seen) is active
     assert judge.weight(seen) == weight
 
 
 def test_without_a_ramp_it_comes_in_at_once():
-    judge = adversary(entrance=Entrance(10))
+    judge = adversary(warmup=AdversarialWarmup(10))
     assert [judge.weight(seen) for seen in (9, 10)] == [0.0, 1.0]
 
 
@@ -121,7 +121,7 @@ def test_the_slope_is_looked_at_every_so_many_steps():
     looks = [judge.discriminator_terms(fake, real, 4 * step) for step in range(7)]
     assert ["r1" in terms.values for terms in looks] == [i % 3 == 0 for i in range(7)]
     first, second = looks[:2]
-    torch.testing.assert_close(first.values["r1"], squared_slope(judge.discriminator, real))
+    torch.testing.assert_close(first.values["r1"], r1_penalty(judge.discriminator, real))
     assert first.weights["r1"] == 15.0
     torch.testing.assert_close(first.total, second.total + 15 * first.values["r1"])
 
@@ -177,7 +177,7 @@ def balanced(limit, reduce=lambda gradient: gradient):
         generator.last.weight.copy_(torch.linspace(-1, 1, 27).view(1, 1, 3, 3, 3))
     fake = generator(x)
     close, told = (fake - real).abs().mean(), judge.generator_terms(fake, real)["adversarial"]
-    weight = judge.balance(close, told, generator.last.weight, reduce)
+    weight = judge.adaptive_weight(close, told, generator.last.weight, reduce)
     norms = [
         torch.autograd.grad(term, generator.last.weight, retain_graph=True)[0].norm().item()
         for term in (close, told)
@@ -212,18 +212,18 @@ def test_gradients_are_averaged_over_ranks_before_their_norm():
 def test_a_generator_that_nobody_hears_leaves_the_weight_finite():
     judge = adversary(adaptive_limit=10.0)
     last = torch.ones(2, requires_grad=True)
-    assert judge.balance(last.sum(), 0 * last.sum(), last, lambda g: g) == 10.0
+    assert judge.adaptive_weight(last.sum(), 0 * last.sum(), last, lambda g: g) == 10.0
 
 
 def test_without_a_limit_weights_are_as_given():
     last = torch.ones(2, requires_grad=True)
-    assert adversary().balance(last.sum(), 3 * last.sum(), None, lambda g: g) == 1.0
+    assert adversary().adaptive_weight(last.sum(), 3 * last.sum(), None, lambda g: g) == 1.0
 
 
 def test_the_adaptive_weight_needs_the_last_layer():
     last = torch.ones(2, requires_grad=True)
-    with pytest.raises(ConfigError, match="needs the last layer"):
-        adversary(adaptive_limit=1.0).balance(last.sum(), last.sum(), None, lambda g: g)
+    with pytest.raises(ConfigError, match="requires the last layer"):
+        adversary(adaptive_limit=1.0).adaptive_weight(last.sum(), last.sum(), None, lambda g: g)
 
 
 @pytest.mark.parametrize("name", GAMES)
@@ -253,7 +253,7 @@ def test_under_autocast_terms_are_finite_float32():
 
 def test_wide_is_float32_or_more():
     kinds = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
-    assert [wide(torch.zeros(1, dtype=kind)).dtype for kind in kinds] == [
+    assert [to_float32_or_higher(torch.zeros(1, dtype=kind)).dtype for kind in kinds] == [
         torch.float32,
         torch.float32,
         torch.float32,

@@ -4,7 +4,7 @@ import torch
 from monai.losses import PatchAdversarialLoss
 
 from ct_vae.errors import ConfigError
-from ct_vae.losses.gan_losses import game
+from ct_vae.losses.gan_losses import gan_loss
 from tests.models._small import noise
 
 NAMES = ("hinge", "least_squares", "non_saturating")
@@ -39,14 +39,14 @@ BANAL = {
 def test_every_side_is_a_mean_over_patches(name, side):
     logits = 2 * noise(2, 1, 3, 4)
     expected = BANAL[name][side](logits.double().numpy()).mean()
-    assert getattr(game(name), side)(logits).item() == pytest.approx(expected, rel=1e-5)
+    assert getattr(gan_loss(name), side)(logits).item() == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("side", SIDES)
 def test_gradients_agree_with_finite_differences(name, side):
     logits = (2 * noise(2, 1, 3, 4)).double().requires_grad_()
-    assert torch.autograd.gradcheck(getattr(game(name), side), logits)
+    assert torch.autograd.gradcheck(getattr(gan_loss(name), side), logits)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_gradients_agree_with_finite_differences(name, side):
 )
 def test_monai_agrees(name, criterion):
     peer = PatchAdversarialLoss(criterion=criterion, no_activation_leastsq=True)
-    logits, own = noise(2, 1, 3, 4), game(name)
+    logits, own = noise(2, 1, 3, 4), gan_loss(name)
     for value, real, judging in [
         (own.real(logits), True, True),
         (own.fake(logits), False, True),
@@ -66,7 +66,7 @@ def test_monai_agrees(name, criterion):
 def test_monai_agrees_on_hinges_without_its_tangent():
     peer = PatchAdversarialLoss(criterion="hinge")
     peer.activation = None
-    logits, own = 2 * noise(2, 1, 3, 4), game("hinge")
+    logits, own = 2 * noise(2, 1, 3, 4), gan_loss("hinge")
     torch.testing.assert_close(own.real(logits), peer(logits, True, for_discriminator=True))
     torch.testing.assert_close(own.fake(logits), peer(logits, False, for_discriminator=True))
 
@@ -74,9 +74,9 @@ def test_monai_agrees_on_hinges_without_its_tangent():
 def test_far_logits_stay_finite():
     logits = torch.tensor([-1e4, 1e4])
     for name in NAMES:
-        assert all(getattr(game(name), side)(logits).isfinite() for side in SIDES)
+        assert all(getattr(gan_loss(name), side)(logits).isfinite() for side in SIDES)
 
 
 def test_an_unknown_game_is_refused_with_the_known_ones():
     with pytest.raises(ConfigError, match="'chess' is not one of hinge, least_squares"):
-        game("chess")
+        gan_loss("chess")

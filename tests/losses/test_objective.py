@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from ct_vae.errors import ConfigError
-from ct_vae.losses.adversarial import Adversary, Entrance
+from ct_vae.losses.adversarial import AdversarialWarmup, Adversary
 from ct_vae.losses.gradient import gradient_loss
-from ct_vae.losses.kl import Divergence
+from ct_vae.losses.kl import KLLoss
 from ct_vae.losses.objective import Objective
 from ct_vae.losses.perceptual import PerceptualDistance
 from ct_vae.losses.reconstruction import Reconstruction, reconstruction_loss
@@ -47,8 +47,8 @@ def full(kind="mse", limit=None):
         WEIGHTS,
         {"window_lung": WindowLoss(0.2, 0.7), "gradient": gradient_loss},
         PerceptualDistance(network(), (0.0, 1.0), 1.0),
-        Divergence("sum", 100),
-        opponent(entrance=Entrance(40, 40), adaptive_limit=limit),
+        KLLoss("sum", 100),
+        opponent(warmup=AdversarialWarmup(40, 40), adaptive_limit=limit),
     )
 
 
@@ -118,7 +118,7 @@ def test_a_regularizer_that_a_model_does_not_have_says_nothing():
 
 def test_the_weight_of_the_divergence_grows():
     a, b = pair(5, 6)
-    objective = Objective(Reconstruction("l1"), {"kl": 0.3}, divergence=Divergence("mean", 100))
+    objective = Objective(Reconstruction("l1"), {"kl": 0.3}, kl_loss=KLLoss("mean", 100))
     weights = [objective(a, b, {"kl": kl()}, seen).weights["kl"] for seen in (0, 50, 100, 500)]
     assert weights == [0.0, 0.15, 0.3, 0.3]
 
@@ -126,7 +126,7 @@ def test_the_weight_of_the_divergence_grows():
 def test_before_its_entrance_an_adversary_changes_nothing():
     a, b = pair(8, 8)
     alone = Objective(Reconstruction("l1"), WEIGHTS)
-    judge = opponent(entrance=Entrance(10))
+    judge = opponent(warmup=AdversarialWarmup(10))
     later = Objective(Reconstruction("l1"), WEIGHTS, adversary=judge)
     assert torch.equal(alone(a, b, {}, 9).total, later(a, b, {}, 9).total)
     assert "adversarial" not in later(a, b, {}, 9).values

@@ -119,8 +119,8 @@ def test_the_focus_is_passed_on():
         (lambda: reconstruction_loss("l7"), "l1, mse, charbonnier, bce, bce_focal"),
         (lambda: reconstruction_loss("bce_focal", 0.5), "0 or at least 1, got 0.5"),
         (lambda: reconstruction_loss("bce_focal", -1), "0 or at least 1, got -1"),
-        (lambda: Reconstruction("bce", nn.Identity()), "end in a sigmoid, not in Identity"),
-        (lambda: Reconstruction("bce_focal", nn.Tanh()), "end in a sigmoid, not in Tanh"),
+        (lambda: Reconstruction("bce", nn.Identity()), "a sigmoid at its end, not Identity"),
+        (lambda: Reconstruction("bce_focal", nn.Tanh()), "a sigmoid at its end, not Tanh"),
     ],
 )
 def test_what_does_not_fit_is_refused(make, message):

@@ -6,7 +6,7 @@ from ct_vae.config.training import TrainingConfig
 from ct_vae.errors import CtVaeError
 from ct_vae.losses.build import build_objective
 from ct_vae.losses.objective import Objective
-from ct_vae.losses.terms import Terms
+from ct_vae.losses.terms import LossTerms
 from ct_vae.training.distributed import World
 from ct_vae.training.learner import Learner
 from ct_vae.training.precision import Precision
@@ -65,7 +65,7 @@ def test_a_step_is_the_gradient_of_the_objective():
     posterior = twin.encode(batch())
     noise = torch.stack([torch.randn(4, 2, 2, 2, generator=generator_of(0, i)) for i in range(2)])
     reconstruction = twin.decode(posterior.mean + posterior.std * noise)
-    loss = (reconstruction - batch()).abs().mean() + 1e-3 * posterior.kl().mean()
+    loss = (reconstruction - batch()).abs().mean() + 1e-3 * posterior.kl_elements().mean()
     loss.backward()
     assert values.loss == pytest.approx(loss.item())
     assert values.mse == pytest.approx((reconstruction - batch()).square().mean().item())
@@ -142,7 +142,7 @@ def test_whatever_is_not_finite_leaves_both_sides_as_they_were(where, monkeypatc
 
         def endless(objective, *args):
             terms = finite(objective, *args)
-            return Terms(terms.total + torch.inf, terms.values, terms.weights)
+            return LossTerms(terms.total + torch.inf, terms.values, terms.weights)
 
         monkeypatch.setattr(Objective, "__call__", endless)
     else:
