@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import re
@@ -16,6 +15,7 @@ from typing import Any, NoReturn
 from ct_vae.batch.shard import Shard
 from ct_vae.errors import CtVaeError, OutputError
 from ct_vae.io.atomic.file import write_text
+from ct_vae.io.lock_file import lock
 from ct_vae.io.search.cases import Case
 
 FAILURES = "failures.jsonl"
@@ -140,7 +140,7 @@ def _locked(folder: Path) -> Iterator[None]:
     descriptor = None
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        lock(descriptor, wait=True)
     try:
         yield
     finally:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import json
 import os
 import socket
@@ -16,7 +15,7 @@ from typing import NamedTuple
 from ct_vae.io.atomic.file import writing_failed
 from ct_vae.io.atomic.leftovers import temporary_prefix
 from ct_vae.io.folders import make_folders
-from ct_vae.io.lock_file import open_lock_file
+from ct_vae.io.lock_file import lock, open_lock_file
 from ct_vae.io.mounts import mount_of
 
 # A holder that lives touches its leases this often.
@@ -130,16 +129,11 @@ class Leases:
 
     def _try(self, descriptor: int, path: Path) -> Holder | None:
         """Write our name into a lease; or say whose it is."""
-        locks = True
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        state = lock(descriptor)
+        if state == "busy":
             locker = _holder_of(descriptor) or Holder("", 0)
             return locker._replace(locked=True)
-        except OSError as error:
-            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS):
-                raise
-            locks = False
+        locks = state == "held"
         holder = _holder_of(descriptor)
         if holder is not None and self._lives(holder, descriptor, path, locks):
             return holder

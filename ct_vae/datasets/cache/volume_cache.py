@@ -7,7 +7,6 @@ Neither holds anything of the source but its voxels: no name, no path, no place 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import io
 import json
@@ -26,7 +25,7 @@ from ct_vae.errors import InputError, OutputError
 from ct_vae.io.atomic.file import atomic_write, sha256_file, write_json, writing_failed
 from ct_vae.io.file_stamp import stamp
 from ct_vae.io.folders import make_folders
-from ct_vae.io.lock_file import open_lock_file
+from ct_vae.io.lock_file import lock, open_lock_file
 from ct_vae.volume import Volume
 
 # Goes up when the same key would have to mean other bytes.
@@ -129,7 +128,8 @@ class VolumeCache:
         except OSError as error:
             writing_failed(self.folder / _LOCKS, error)
         try:
-            yield _lock(descriptor, int(key[:15], 16), wait)
+            # Without locks both write, and the last of two equal files stays.
+            yield lock(descriptor, wait=wait, byte=int(key[:15], 16)) != "busy"
         finally:
             os.close(descriptor)
 
@@ -192,18 +192,6 @@ def _write_array(path: Path, voxels: NDArray[np.int16]) -> str:
             digest.update(slab)
             file.write(slab)
     return digest.hexdigest()
-
-
-def _lock(descriptor: int, place: int, wait: bool) -> bool:
-    operation = fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB
-    try:
-        fcntl.lockf(descriptor, operation, 1, place)
-    except (BlockingIOError, PermissionError):
-        return False
-    except OSError:
-        # There are no locks here; then both write, and the last of two equal files stays.
-        return True
-    return True
 
 
 def _digest(value: object) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import io
 import json
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, cast
 from ct_vae.errors import InputError, OutputError
 from ct_vae.io.atomic.leftovers import leftovers, temporary_prefix
 from ct_vae.io.folders import make_folders
+from ct_vae.io.lock_file import lock
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -208,9 +208,7 @@ def _create_locked(target: Path) -> tuple[Path, int]:
         except FileExistsError:
             number += 0 if _remove_if_unlocked(temporary) else 1
             continue
-        # Some network file systems have no locks; there, nobody else's temporary file is removed.
-        with contextlib.suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        lock(descriptor, wait=True)
         # A cleaner may have removed the file in the moment before it was locked.
         if os.fstat(descriptor).st_nlink > 0:
             return temporary, descriptor
@@ -230,9 +228,11 @@ def _remove_if_unlocked(temporary: Path) -> bool:
     with contextlib.suppress(OSError):
         descriptor = os.open(temporary, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Another file may have got the name while this one was opened.
-            if os.path.samestat(os.fstat(descriptor), temporary.stat(follow_symlinks=False)):
+            # Without locks, nobody else's file is removed. Another file may have got the name while
+            # this one was opened.
+            if lock(descriptor) == "held" and os.path.samestat(
+                os.fstat(descriptor), temporary.stat(follow_symlinks=False)
+            ):
                 temporary.unlink()
         finally:
             os.close(descriptor)

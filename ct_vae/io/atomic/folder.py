@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import secrets
 import shutil
@@ -15,6 +14,7 @@ from ct_vae.errors import OutputError
 from ct_vae.io.atomic.file import sync_folder, writing_failed
 from ct_vae.io.atomic.leftovers import leftovers, temporary_prefix
 from ct_vae.io.folders import make_folders
+from ct_vae.io.lock_file import lock
 
 
 class FolderStage:
@@ -81,8 +81,7 @@ class FolderStage:
         # While it is locked nobody takes it for what a killed process has left.
         older = os.open(self.target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            with contextlib.suppress(OSError):
-                fcntl.flock(older, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(older)
             os.replace(self.target, aside)  # noqa: PTH105
             try:
                 os.replace(self._temporary, self.target)  # noqa: PTH105
@@ -130,12 +129,12 @@ def _create_locked(target: Path) -> tuple[Path, int]:
     while True:
         temporary = _beside(target, "tmp")
         temporary.mkdir()
-        lock = _lock(temporary, wait=True)
+        descriptor = _locked(temporary, wait=True)
         # A cleaner may have removed the folder in the moment before it was locked.
-        if lock is not None:
+        if descriptor is not None:
             if temporary.exists():
-                return temporary, lock
-            os.close(lock)
+                return temporary, descriptor
+            os.close(descriptor)
 
 
 def _settle(target: Path) -> None:
@@ -143,8 +142,8 @@ def _settle(target: Path) -> None:
     for path, ending in leftovers(target):
         if path.is_symlink() or not path.is_dir():
             continue
-        lock = _lock(path, wait=False)
-        if lock is None:
+        descriptor = _locked(path, wait=False)
+        if descriptor is None:
             continue
         try:
             if ending == "old" and not os.path.lexists(target):
@@ -152,20 +151,17 @@ def _settle(target: Path) -> None:
             else:
                 shutil.rmtree(path, ignore_errors=True)
         finally:
-            os.close(lock)
+            os.close(descriptor)
 
 
-def _lock(folder: Path, wait: bool) -> int | None:
+def _locked(folder: Path, wait: bool) -> int | None:
     """An open descriptor that holds the lock; ``None`` if the folder is gone or another's."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        # Some network file systems have no locks; there, nobody else's folder is removed.
-        if not wait:
-            os.close(descriptor)
-            return None
-    return descriptor
+    # Without locks, nobody else's folder is removed.
+    if lock(descriptor, wait=wait) == "held" or wait:
+        return descriptor
+    os.close(descriptor)
+    return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import socket
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from pathlib import Path
 from ct_vae.errors import ConfigError
 from ct_vae.io.atomic.file import writing_failed
 from ct_vae.io.folders import make_folders
-from ct_vae.io.lock_file import open_lock_file
+from ct_vae.io.lock_file import lock, open_lock_file
 
 LOCK = ".lock"
 # A fork shares the lock, and worker processes may live on for seconds after their parent is killed.
@@ -46,16 +45,13 @@ def run_lock(folder: Path) -> Iterator[None]:
     except OSError as error:
         writing_failed(path, error)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        # Where there are no locks, nobody is refused.
+        if lock(descriptor) == "busy":
             owner = os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "unknown"
             raise ConfigError(
                 f"{folder}: another process trains there ({owner})",
                 "wait for it, or choose another training.output_dir",
-            ) from None
-        except OSError:
-            pass
+            )
         with contextlib.suppress(OSError):
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)

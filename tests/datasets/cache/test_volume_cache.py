@@ -1,3 +1,4 @@
+import fcntl
 import json
 import os
 import signal
@@ -264,7 +265,7 @@ def test_without_locks_the_last_of_two_equal_writers_wins(tmp_path, monkeypatch)
     def unsupported(*_):
         raise OSError(95, "not supported")
 
-    monkeypatch.setattr(cache_module.fcntl, "lockf", unsupported)
+    monkeypatch.setattr(fcntl, "lockf", unsupported)
     cache = VolumeCache(tmp_path)
     with cache.writing(KEY, wait=False) as first, cache.writing(KEY, wait=False) as second:
         assert first
