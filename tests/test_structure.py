@@ -1,8 +1,11 @@
-"""The layout of the package: no circles between modules and no crowded folders."""
+"""The layout of the package: no circles, no crowded folders, and documents that describe it."""
 
 import ast
+import re
+import tomllib
 from collections import Counter
 from graphlib import TopologicalSorter
+from itertools import pairwise
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "ct_vae"
@@ -35,3 +38,28 @@ def test_no_module_imports_itself_by_way_of_others_not_even_inside_a_function():
 def test_no_folder_holds_more_than_twenty_modules():
     folders = Counter(str(path.parent.relative_to(PACKAGE)) for path in FILES.values())
     assert max(folders.values()) <= 20, folders.most_common(3)
+
+
+def test_the_diagram_of_the_architecture_shows_the_layers_of_the_import_contract():
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text("utf-8"))
+    contracts = project["tool"]["importlinter"]["contracts"]
+    layers = next(each["layers"] for each in contracts if each["type"] == "layers")
+    page = (PACKAGE.parent / "docs" / "architecture.md").read_text("utf-8")
+    diagram = re.search(r"```mermaid\n(.*?)```", page, re.DOTALL)
+    assert diagram is not None
+    labels = dict(re.findall(r'(\w+)\["([^"]+)"\]', diagram[1]))
+    assert list(labels.values()) == layers
+    names = list(labels)
+    edges = re.findall(r"(\w+)(?:\[[^]]+\])? --> (\w+)", diagram[1])
+    assert edges == list(pairwise(names))
+    rows = set(re.findall(r"`ct_vae/(\w+)(?:\.py)?`", page))
+    assert {name for layer in layers for name in layer.split(" | ")} <= rows
+
+
+def test_paths_that_the_documents_name_exist():
+    root = PACKAGE.parent
+    for document in ("docs/architecture.md", "CONTRIBUTING.md"):
+        text = (root / document).read_text("utf-8")
+        named = re.findall(r"`((?:ct_vae|tests|scripts|configs)/[\w./]+)`", text)
+        assert named
+        assert [path for path in named if not (root / path).exists()] == []

@@ -39,7 +39,7 @@ class SplitNetwork(Protocol):
 
 
 class ExactInferer(Inferer):  # type: ignore[misc]
-    """Volumes through a network in slabs, with the result of the whole (DESIGN section 8).
+    """Exact inference of volumes in slabs, equal to the whole volume (see docs/architecture.md).
 
     Args:
         tiling: ``exact``, ``blend`` or ``whole``.

@@ -1,4 +1,4 @@
-"""A volume through a module slab by slab, with the result of the whole (DESIGN section 8)."""
+"""Exact streaming of a volume through a module, slab by slab (see docs/architecture.md)."""
 
 from __future__ import annotations
 
