@@ -1,4 +1,4 @@
-"""Errors that a user can cause, each with the exit code of the command line."""
+"""Errors that a user can cause, with their exit codes."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import unicodedata
 
 
 class CtVaeError(Exception):
-    """Base of every error that this package raises on purpose.
+    """Base class of all errors that this package raises on purpose.
 
     Args:
-        cause: What is wrong, where, and with which values, as one line without a full stop.
-        hint: What to do next, as one line without a full stop; may be empty.
+        cause: One line without a full stop: what is wrong, where, and with which values.
+        hint: One line without a full stop: what to do next. May be empty.
     """
 
     exit_code = 1
@@ -25,9 +25,9 @@ class CtVaeError(Exception):
 
 
 def printable(text: str) -> str:
-    """Escape what a terminal would obey or cannot show, such as newlines in the name of a file.
+    """Escape characters that a terminal would interpret or cannot show, such as newlines.
 
-    Spaces of every width stay. Text that is printable already is returned as it is.
+    Spaces of any width are kept.
     """
     if text.isprintable():
         return text
@@ -39,36 +39,36 @@ def _is_shown(character: str) -> bool:
 
 
 class ConfigError(CtVaeError):
-    """A configuration, option or combination of settings that cannot be run."""
+    """Invalid configuration, option, or combination of settings."""
 
     exit_code = 2
 
 
 class NoInputError(CtVaeError):
-    """Nothing that could be worked on was found."""
+    """No usable input was found."""
 
     exit_code = 3
 
 
 class InputError(CtVaeError):
-    """An input that is corrupt, or that is refused because its result would be wrong."""
+    """Input that is corrupt, or refused because the result would be wrong."""
 
     exit_code = 4
 
 
 class WeightsError(CtVaeError):
-    """A model folder or weights file that is corrupt, incomplete or of another architecture."""
+    """Model folder or weights file that is corrupt, incomplete or of another architecture."""
 
     exit_code = 4
 
 
 class OutputError(CtVaeError):
-    """A result that could not be written; nothing half-written has been left."""
+    """Result that could not be written; no partial file remains."""
 
     exit_code = 7
 
 
 class StoppedError(CtVaeError):
-    """A run that was asked to stop and has saved all that it needs to go on."""
+    """Run that was stopped by a signal after saving its state."""
 
     exit_code = 75

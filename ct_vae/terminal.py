@@ -1,8 +1,8 @@
-r"""Standard output and standard error: what is shown is escaped, and streams that fail are told.
+r"""Printing on standard output and standard error, with control characters escaped.
 
-Names of files and metadata of other programs may hold newlines, escape sequences that a terminal
-obeys, or marks that reverse the direction of text. Every line that this package shows goes through
-this module, which writes such characters as ``\n``, ``\x1b`` or ``\u202e``.
+File names and metadata may contain newlines, terminal escape sequences, or marks that reverse the
+direction of text. All output of this package goes through this module, which writes such characters
+as ``\n``, ``\x1b`` or ``\u202e``.
 """
 
 from __future__ import annotations
@@ -34,35 +34,35 @@ __all__ = [
 
 
 def show(text: object) -> None:
-    """Print one line of a result on standard output."""
+    """Print one line of results on standard output."""
     _write(sys.stdout, text)
 
 
 def show_text(text: str) -> None:
-    """Print text of several lines that has no foreign names in it, such as a schema."""
+    """Print text of several lines, such as a schema, on standard output."""
     _write(sys.stdout, *text.splitlines())
 
 
 def show_json(value: Any, indent: int | None = 2) -> None:
-    """Print JSON, which escapes what a terminal would obey by its own rules."""
+    """Print a value as JSON on standard output."""
     show_text(json.dumps(value, indent=indent))
 
 
 def say(text: object) -> None:
-    """Print one line about the work on standard error."""
+    """Print one line of progress or a message on standard error."""
     _write(sys.stderr, text)
 
 
 class SafeConsole(Console):
-    """A console of rich that escapes whatever is printed on it; its own styles stay.
+    """A rich console that escapes control characters but keeps styles.
 
-    Newlines are left to the layout: a name in a cell of a table is escaped by `printable` first.
+    Newlines are kept for the layout; escape names in table cells with `printable` first.
     """
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
-        """Render as rich does, with the text of every segment escaped."""
+        """Render like rich, with the text of every segment escaped."""
         for segment in super().render(renderable, options):
             if segment.control or segment.text == "\n":
                 yield segment
@@ -72,15 +72,15 @@ class SafeConsole(Console):
 
 
 def guard_streams() -> None:
-    """Replace standard output and standard error by streams that fail in an orderly way.
+    """Replace standard output and standard error by streams that handle write errors.
 
-    A pipe that nobody reads any more takes the rest and drops it, so that ``ct-vae scan | head``
-    finishes its work. A disk that is full raises one OutputError on standard output, and is passed
-    over on standard error. Characters that the encoding lacks are escaped.
+    Output to a closed pipe is dropped, so that ``ct-vae scan | head`` finishes its work. A full
+    disk raises one OutputError on standard output, and is ignored on standard error. Characters
+    that the encoding does not support are escaped.
     """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        # Test runners and notebooks put objects of their own there.
+        # Test runners and notebooks replace the streams.
         if not isinstance(stream, io.TextIOWrapper):
             continue
         if isinstance(getattr(stream.buffer, "raw", stream.buffer), io.FileIO):
@@ -90,10 +90,10 @@ def guard_streams() -> None:
 
 
 def flush_streams() -> None:
-    """Bring everything to where it goes.
+    """Flush standard output and standard error.
 
     Raises:
-        OutputError: If standard output does not take it.
+        OutputError: If writing to standard output fails.
     """
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
@@ -101,7 +101,7 @@ def flush_streams() -> None:
 
 
 def _write(stream: TextIO | None, *lines: object) -> None:
-    # It is absent where a process has been started without it.
+    # The stream is None if the process was started without it.
     if stream is not None:
         stream.write("".join(f"{printable(str(line))}\n" for line in lines))
         stream.flush()
@@ -119,17 +119,17 @@ def _guarded(stream: io.TextIOWrapper, silent: bool) -> io.TextIOWrapper:
 
 
 class _GuardedFile(io.FileIO):
-    """A file descriptor that takes everything and drops it once it has failed."""
+    """A file descriptor that drops output after a write error."""
 
     def __init__(self, descriptor: int, silent: bool) -> None:
         super().__init__(descriptor, "w", closefd=False)
         self._silent, self._failed = silent, False
 
     def write(self, data: ReadableBuffer, /) -> int:
-        """Write, or drop what nobody can read.
+        """Write data, or drop it after an earlier error.
 
         Raises:
-            OutputError: If the first write to standard output fails, unless its reader has gone.
+            OutputError: If the first write to standard output fails, unless the pipe is closed.
         """
         size = memoryview(data).nbytes
         if self._failed:
@@ -139,7 +139,7 @@ class _GuardedFile(io.FileIO):
         except BrokenPipeError:
             self._failed = True
         except OSError as error:
-            # What is left in buffers must not fail again when the interpreter ends.
+            # Buffered output must not fail again when the interpreter exits.
             self._failed = True
             if not self._silent:
                 raise OutputError(
