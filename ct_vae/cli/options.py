@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 if TYPE_CHECKING:
     from ct_vae.inference.codec import Codec
-    from ct_vae.io import ReadOptions
 
 Model = Annotated[
     str,
@@ -104,17 +105,52 @@ Fallback = Annotated[
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing results.")]
 
 
-# Parameters for reading volumes.
-READING = (
-    "frame",
-    "nan",
-    "hu_offset",
-    "assume_ras",
-    "force",
-    "assume_hu",
-    "resample_irregular",
-    "any_sop_class",
-)
+# Fields of `ReadOptions`, with the types and defaults of their options.
+_READING: dict[str, tuple[Any, Any]] = {
+    "frame": (Frame, None),
+    "nan": (Nan, "refuse"),
+    "hu_offset": (HuOffset, 0.0),
+    "assume_ras": (AssumeRas, False),
+    "force": (Force, False),
+    "assume_hu": (AssumeHu, False),
+    "resample_irregular": (ResampleIrregular, False),
+    "any_sop_class": (AnySopClass, False),
+}
+READING = tuple(_READING)
+
+
+def with_reading_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options for reading volumes, which it takes together as ``reading``.
+
+    Args:
+        command: Its parameter ``reading`` is a `ReadOptions`, in whose place the options are
+            listed.
+    """
+
+    @wraps(command)
+    def wrapper(**given: Any) -> None:
+        from ct_vae.io import ReadOptions
+
+        reading = ReadOptions(**{name: given.pop(name) for name in READING})
+        command(**given, reading=reading)
+
+    parameters: list[Parameter] = []
+    # `ReadOptions` is imported for type checkers only, so that help is shown at once.
+    own = signature(command, eval_str=True, locals={"ReadOptions": Any})
+    for parameter in own.parameters.values():
+        parameters += _reading() if parameter.name == "reading" else [parameter]
+    keywords = [parameter.replace(kind=Parameter.KEYWORD_ONLY) for parameter in parameters]
+    wrapper.__signature__ = Signature(keywords)  # type: ignore[attr-defined] # typer reads it
+    wrapper.__annotations__ = {each.name: each.annotation for each in keywords}
+    return wrapper
+
+
+def _reading() -> list[Parameter]:
+    kind = Parameter.KEYWORD_ONLY
+    return [
+        Parameter(name, kind, default=default, annotation=hint)
+        for name, (hint, default) in _READING.items()
+    ]
 
 
 def refuse_idle(ctx: typer.Context, names: Iterable[str], why: str, hint: str) -> None:
@@ -203,21 +239,3 @@ def load_codec_with(
     codec.tell = say if verbose else None
     codec.warn = say
     return codec
-
-
-def read_options(  # noqa: PLR0913, PLR0917 - one parameter per option
-    frame: int | None,
-    nan: Literal["refuse", "air"],
-    hu_offset: float,
-    assume_ras: bool,
-    force: bool,
-    assume_hu: bool,
-    resample_irregular: bool,
-    any_sop_class: bool,
-) -> ReadOptions:
-    """Collect the options for reading volumes."""
-    from ct_vae.io import ReadOptions
-
-    return ReadOptions(
-        frame, nan, hu_offset, assume_ras, force, assume_hu, resample_irregular, any_sop_class
-    )

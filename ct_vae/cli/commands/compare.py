@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,7 +11,11 @@ from ct_vae.cli import metric_options, options
 from ct_vae.cli.cases import find_cases, output_folder, work_through
 from ct_vae.terminal import say
 
+if TYPE_CHECKING:
+    from ct_vae.io import ReadOptions
 
+
+@options.with_reading_options
 def compare(  # noqa: PLR0913, PLR0917 - one parameter per option
     reference: Annotated[Path, typer.Argument(help="Original volume, or folder of originals.")],
     reconstruction: Annotated[
@@ -29,14 +33,8 @@ def compare(  # noqa: PLR0913, PLR0917 - one parameter per option
     panels: metric_options.Panels = True,
     report: metric_options.Report = True,
     full: metric_options.Full = False,
-    frame: options.Frame = None,
-    nan: options.Nan = "refuse",
-    hu_offset: options.HuOffset = 0.0,
-    assume_ras: options.AssumeRas = False,
-    force: options.Force = False,
-    assume_hu: options.AssumeHu = False,
-    resample_irregular: options.ResampleIrregular = False,
-    any_sop_class: options.AnySopClass = False,
+    *,
+    reading: ReadOptions,
 ) -> None:
     """Compare reconstructions with their originals: two files, or two folders.
 
@@ -56,9 +54,6 @@ def compare(  # noqa: PLR0913, PLR0917 - one parameter per option
     from ct_vae.io.search.cases import Case
 
     folder = output_folder(output)
-    reading = options.read_options(
-        frame, nan, hu_offset, assume_ras, force, assume_hu, resample_irregular, any_sop_class
-    )
     settings = build_settings(
         windows=windows,
         metrics=metrics,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -10,7 +10,11 @@ from ct_vae.cli import options
 from ct_vae.cli.cases import find_cases, output_folder
 from ct_vae.terminal import say
 
+if TYPE_CHECKING:
+    from ct_vae.io import ReadOptions
 
+
+@options.with_reading_options
 def encode(  # noqa: PLR0913, PLR0917 - one parameter per option
     model: options.Model,
     inputs: options.Inputs,
@@ -36,14 +40,8 @@ def encode(  # noqa: PLR0913, PLR0917 - one parameter per option
         ),
     ] = False,
     seed: Annotated[int | None, typer.Option(min=0, help="Random seed for --sample.")] = None,
-    frame: options.Frame = None,
-    nan: options.Nan = "refuse",
-    hu_offset: options.HuOffset = 0.0,
-    assume_ras: options.AssumeRas = False,
-    force: options.Force = False,
-    assume_hu: options.AssumeHu = False,
-    resample_irregular: options.ResampleIrregular = False,
-    any_sop_class: options.AnySopClass = False,
+    *,
+    reading: ReadOptions,
     overwrite: options.Overwrite = False,
     verify: Annotated[
         bool,
@@ -72,9 +70,6 @@ def encode(  # noqa: PLR0913, PLR0917 - one parameter per option
         raise ConfigError("--overwrite and --verify exclude each other", "give one of them")
     options.refuse_idle_fallback(device, fallback)
     folder = output_folder(output)
-    reading = options.read_options(
-        frame, nan, hu_offset, assume_ras, force, assume_hu, resample_irregular, any_sop_class
-    )
     cases = find_cases(inputs)
     targets = name_targets(cases, folder, lambda key: latent_name(key, layout))
     codec = options.load_codec_with(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from ct_vae.cli import metric_options, options
@@ -10,7 +12,11 @@ from ct_vae.cli.cases import find_cases, output_folder, work_through
 # Parameters that apply to input volumes, not to phantoms.
 _OF_INPUTS = (*metric_options.NAMES, *options.READING)
 
+if TYPE_CHECKING:
+    from ct_vae.io import ReadOptions
 
+
+@options.with_reading_options
 def evaluate(  # noqa: PLR0913, PLR0917 - one parameter per option
     ctx: typer.Context,
     model: options.Model,
@@ -34,14 +40,8 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one parameter per option
     overlap: options.Overlap = None,
     max_memory_gb: options.MaxMemory = None,
     verbose: options.Verbose = False,
-    frame: options.Frame = None,
-    nan: options.Nan = "refuse",
-    hu_offset: options.HuOffset = 0.0,
-    assume_ras: options.AssumeRas = False,
-    force: options.Force = False,
-    assume_hu: options.AssumeHu = False,
-    resample_irregular: options.ResampleIrregular = False,
-    any_sop_class: options.AnySopClass = False,
+    *,
+    reading: ReadOptions,
 ) -> None:
     """Encode and decode volumes, and measure errors in HU, in the body and in clinical windows.
 
@@ -60,9 +60,6 @@ def evaluate(  # noqa: PLR0913, PLR0917 - one parameter per option
         hint = "give volumes, or leave them out" if phantom else "give volumes or --phantom"
         options.refuse_idle(ctx, _OF_INPUTS, "no INPUT is given", hint)
     folder = output_folder(output)
-    reading = options.read_options(
-        frame, nan, hu_offset, assume_ras, force, assume_hu, resample_irregular, any_sop_class
-    )
     settings = build_settings(
         windows=windows,
         metrics=metrics,

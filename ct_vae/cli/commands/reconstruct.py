@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from ct_vae.cli import options
 from ct_vae.cli.cases import find_cases, output_folder
 from ct_vae.terminal import say
 
+if TYPE_CHECKING:
+    from ct_vae.io import ReadOptions
 
+
+@options.with_reading_options
 def reconstruct(  # noqa: PLR0913, PLR0917 - one parameter per option
     model: options.Model,
     inputs: options.Inputs,
@@ -19,14 +25,8 @@ def reconstruct(  # noqa: PLR0913, PLR0917 - one parameter per option
     overlap: options.Overlap = None,
     max_memory_gb: options.MaxMemory = None,
     verbose: options.Verbose = False,
-    frame: options.Frame = None,
-    nan: options.Nan = "refuse",
-    hu_offset: options.HuOffset = 0.0,
-    assume_ras: options.AssumeRas = False,
-    force: options.Force = False,
-    assume_hu: options.AssumeHu = False,
-    resample_irregular: options.ResampleIrregular = False,
-    any_sop_class: options.AnySopClass = False,
+    *,
+    reading: ReadOptions,
     shard: options.Shard = None,
     fallback: options.Fallback = None,
 ) -> None:
@@ -45,9 +45,6 @@ def reconstruct(  # noqa: PLR0913, PLR0917 - one parameter per option
 
     options.refuse_idle_fallback(device, fallback)
     folder = output_folder(output)
-    reading = options.read_options(
-        frame, nan, hu_offset, assume_ras, force, assume_hu, resample_irregular, any_sop_class
-    )
     cases = find_cases(inputs)
     targets = name_targets(cases, folder, reconstruction_name)
     codec = options.load_codec_with(

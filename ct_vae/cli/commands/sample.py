@@ -13,8 +13,10 @@ from ct_vae.terminal import say, show
 
 if TYPE_CHECKING:
     from ct_vae.inference.codec import Codec
+    from ct_vae.io import ReadOptions
 
 
+@options.with_reading_options
 def sample(  # noqa: PLR0913, PLR0917 - one parameter per option
     ctx: typer.Context,
     run: Annotated[Path, typer.Argument(help="Run folder or model folder.", metavar="RUN")],
@@ -49,14 +51,8 @@ def sample(  # noqa: PLR0913, PLR0917 - one parameter per option
     tile: options.Tile = None,
     overlap: options.Overlap = None,
     max_memory_gb: options.MaxMemory = None,
-    frame: options.Frame = None,
-    nan: options.Nan = "refuse",
-    hu_offset: options.HuOffset = 0.0,
-    assume_ras: options.AssumeRas = False,
-    force: options.Force = False,
-    assume_hu: options.AssumeHu = False,
-    resample_irregular: options.ResampleIrregular = False,
-    any_sop_class: options.AnySopClass = False,
+    *,
+    reading: ReadOptions,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Remove earlier samples from the folder.")
     ] = False,
@@ -83,9 +79,6 @@ def sample(  # noqa: PLR0913, PLR0917 - one parameter per option
             ctx, options.READING, "no file is read", "give volumes after RUN, or --config"
         )
     folder = output_folder(output)
-    reading = options.read_options(
-        frame, nan, hu_offset, assume_ras, force, assume_hu, resample_irregular, any_sop_class
-    )
     run = find_model(run)
     originals = find_originals(run, inputs, config, reading, say)
 

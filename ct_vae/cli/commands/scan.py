@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _SHOWN = 5
 
 
+@options.with_reading_options
 def scan(  # noqa: PLR0913, PLR0917 - one parameter per option
     ctx: typer.Context,
     paths: Annotated[
@@ -51,14 +52,8 @@ def scan(  # noqa: PLR0913, PLR0917 - one parameter per option
             metavar="REGEX", help="Extract the patient from the path: first group, or match."
         ),
     ] = None,
-    frame: options.Frame = None,
-    nan: options.Nan = "refuse",
-    hu_offset: options.HuOffset = 0.0,
-    assume_ras: options.AssumeRas = False,
-    force: options.Force = False,
-    assume_hu: options.AssumeHu = False,
-    resample_irregular: options.ResampleIrregular = False,
-    any_sop_class: options.AnySopClass = False,
+    *,
+    reading: ReadOptions,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an existing datalist.")
     ] = False,
@@ -80,9 +75,6 @@ def scan(  # noqa: PLR0913, PLR0917 - one parameter per option
     from ct_vae.errors import NoInputError
 
     shares, pattern = Shares(val_share, test_share, seed), _pattern(patient)
-    reading = options.read_options(
-        frame, nan, hu_offset, assume_ras, force, assume_hu, resample_irregular, any_sop_class
-    )
     if output:
         check_target(output, overwrite)
     else:
