@@ -72,10 +72,12 @@ class DataConfig(Section):
     """
 
     datalist: str | None = None
-    """Path of a MONAI decathlon JSON file with the lists `training` and `validation`."""
+    """Path of a MONAI decathlon JSON file with the lists `training`, `validation` and `test` (or
+    `testing`)."""
 
     csv: str | None = None
-    """Path of a CSV file with the column `image` and the optional columns `split` and `patient`."""
+    """Path of a CSV file with the column `image` and the optional columns `split`, `patient` and
+    `fold`."""
 
     train: tuple[str, ...] = ()
     """Training volumes: files, folders and glob patterns."""
@@ -91,7 +93,12 @@ class DataConfig(Section):
     match. A `patient` key or column takes precedence."""
 
     val_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Fraction of patients used for validation if the source lists training volumes only."""
+    """Fraction of patients used for validation if the source lists training volumes only: at least
+    one patient, and never all."""
+
+    fold: int | None = None
+    """Fold used for validation if the datalist or table numbers its training volumes under `fold`;
+    null trains on all folds."""
 
     cache_dir: str | None = None
     """Folder in which preprocessed volumes are cached and shared between workers, processes and
@@ -118,6 +125,10 @@ class DataConfig(Section):
             raise ValueError("val and val_share both choose validation volumes; give one of them")
         if self.val_share and not set(named) & {"datalist", "csv", "train"}:
             raise ValueError("val_share has no effect on phantoms; set phantoms.val")
+        if self.fold is not None and not (self.datalist or self.csv):
+            raise ValueError("fold selects entries of a datalist or csv; give one")
+        if self.fold is not None and self.val_share:
+            raise ValueError("fold and val_share both choose validation volumes; give one of them")
         if self.patient_pattern is not None:
             _check_pattern(self.patient_pattern)
         return self

@@ -22,7 +22,9 @@ _NAMED = 5
 Load = Callable[[TrainingCase, bool], StoredVolume | None]
 
 
-def build_patches(config: RunConfig, cases: Sequence[TrainingCase], report: Report) -> PatchDataset:
+def build_patches(
+    config: RunConfig, cases: Sequence[TrainingCase], report: Report, keep: bool = True
+) -> PatchDataset:
     """Load the training cases, or find them in the cache, and cut patches from them.
 
     Headers are looked at first. A case that is refused does not stop the others, so that all are
@@ -33,6 +35,8 @@ def build_patches(config: RunConfig, cases: Sequence[TrainingCase], report: Repo
         cases: What to train on.
         report: Takes a line about each case that is loaded. Names of files stand in it, which
             belong on the terminal and nowhere else.
+        keep: Keep the voxels. Without them nothing can be cut, and nothing is written: this finds
+            out what a run would refuse.
 
     Raises:
         ConfigError: With every case that cannot be trained on with these settings.
@@ -40,7 +44,7 @@ def build_patches(config: RunConfig, cases: Sequence[TrainingCase], report: Repo
         OutputError: If the cache cannot be written.
     """
     refuse(case_problems(config, cases))
-    volumes = load_cases(config, cases, report)
+    volumes = load_cases(config, cases, report, keep)
     volumes = _large_enough(config, cases, volumes, report)
     training = config.training
     return PatchDataset(
@@ -84,16 +88,16 @@ def image_size(config: RunConfig) -> tuple[int, ...] | None:
 
 
 def load_cases(
-    config: RunConfig, cases: Sequence[TrainingCase], report: Report
+    config: RunConfig, cases: Sequence[TrainingCase], report: Report, keep: bool = True
 ) -> list[StoredVolume]:
-    """Oriented cases in their order, in memory or in the cache.
+    """Oriented cases in their order, in memory or in the cache; without ``keep``, in neither.
 
     Raises:
         ConfigError: With every case into which no patch fits.
         InputError: With every case that is damaged or refused.
         OutputError: If the cache cannot be written.
     """
-    load = _cached(config, report) if config.data.cache_dir else _in_memory(config)
+    load = _loader(config, report) if keep else _looker(config, report)
     volumes: dict[int, StoredVolume] = {}
     problems: dict[int, CtVaeError] = {}
     # Processes that start at once share the work, and wait only when nothing else is left to do.
@@ -117,11 +121,21 @@ def load_cases(
     return [volumes[index] for index in range(len(cases))]
 
 
-def _cached(config: RunConfig, report: Report) -> Load:
-    assert config.data.cache_dir
-    return CachedCases(Path(config.data.cache_dir), config.preprocess, report).load
-
-
-def _in_memory(config: RunConfig) -> Load:
+def _loader(config: RunConfig, report: Report) -> Load:
+    """Loads cases into the cache, or into memory."""
+    if config.data.cache_dir:
+        return CachedCases(Path(config.data.cache_dir), config.preprocess, report).load
     orient = build_preprocessor(config.preprocess).orient
     return lambda case, _: StoredVolume.of(orient(case.load()))
+
+
+def _looker(config: RunConfig, report: Report) -> Load:
+    """Reads cases as a run would, unless the cache holds them, and keeps no voxel."""
+    folder, orient = config.data.cache_dir, build_preprocessor(config.preprocess).orient
+    cached = CachedCases(Path(folder), config.preprocess, report, False) if folder else None
+
+    def look(case: TrainingCase, _: bool) -> StoredVolume:
+        found = None if cached is None else cached.find(case)
+        return found or StoredVolume.of(orient(case.load())).without_voxels()
+
+    return look

@@ -18,9 +18,11 @@ from ct_vae.models.autoencoder import Autoencoder
 from ct_vae.models.linear_code import BlockKLT, load_linear_code
 from ct_vae.models.model_folder import remove_model
 from ct_vae.preprocess.build import build_preprocessor
+from ct_vae.terminal import say
 from ct_vae.training.checkpoints.best import Best
 from ct_vae.training.checkpoints.checkpoint import Checkpoint, clear_checkpoints, save_checkpoint
-from ct_vae.training.checkpoints.resume import changes
+from ct_vae.training.checkpoints.content import Content, named_weights
+from ct_vae.training.checkpoints.resume import resumed_changes
 from ct_vae.training.checkpoints.save import ModelSaver, RunFacts, saved_at
 from ct_vae.training.checkpoints.state import gather_state, restore_state, shared_checkpoint
 from ct_vae.training.data.loader import Batches
@@ -33,7 +35,7 @@ from ct_vae.training.reporting.progress import Progress
 from ct_vae.training.reporting.run_log import METRICS, NoLog, RunLog, rewind_log
 from ct_vae.training.reporting.run_outputs import RunOutputs
 from ct_vae.training.reporting.run_summary import build_plan, plan_lines
-from ct_vae.training.reporting.trackers import NoTracker, Tracker, build_tracker
+from ct_vae.training.reporting.trackers import NoTracker, Tracker, build_tracker, check_tracker
 from ct_vae.training.step import TrainStep
 from ct_vae.training.step_metrics import StepMetrics
 from ct_vae.training.validation import summarise, validate
@@ -54,6 +56,8 @@ class Run:
         self._world = world = step.world
         self._data = data
         self._settings = data.settings(config)
+        keys = {"train": data.keys or (), "val": data.val_keys}
+        self._content = Content(data.content, named_weights(config), keys)
         self._hu_per_unit = build_preprocessor(config.preprocess).scale.hu_per_unit
         self._step = step
         self._model = cast(Autoencoder, self._step.generator.module)
@@ -129,6 +133,21 @@ class Run:
         size, seed = settings.batch_size, settings.seed
         batches = Batches(self._data.train, settings.samples, size, seed, world=alone)
         return islice(batches(0), _STATISTICS_BATCHES)
+
+    def check(self, resume: bool) -> None:
+        """Find out what `train` would refuse before its first step; nothing is written.
+
+        Args:
+            resume: As for `train`.
+
+        Raises:
+            ConfigError: If the run cannot go on from the newest state, or a tracker is missing.
+            InputError: If no state is whole.
+        """
+        check_tracker(self.config.training.tracker)
+        checkpoint = shared_checkpoint(self.folder, self._world, say) if resume else None
+        if checkpoint is not None:
+            self._changes(checkpoint)
 
     def _go_on(self, outputs: RunOutputs, save_due: bool) -> None:
         settings = self.config.training
@@ -238,6 +257,7 @@ class Run:
             return
         settings = {
             "config": self._compared,
+            "content": self._content.as_json(),
             "save_due": save_due,
             "skipped": self._step.skipped,
             "skipped_in_a_row": self._step.skipped_in_a_row,
@@ -256,13 +276,7 @@ class Run:
         if checkpoint is None:
             report("there is no state to resume from: the run begins")
             return False
-        if checkpoint.samples_seen > self.config.training.samples:
-            raise ConfigError(
-                f"training.samples {self.config.training.samples}: the run has seen "
-                f"{checkpoint.samples_seen} already",
-                "choose at least as many",
-            )
-        for line in changes(checkpoint.settings["config"], self._compared):
+        for line in self._changes(checkpoint):
             report(f"changed since the run began: {line}")
         restore_state(self._step, self._ema, checkpoint.tensors)
         self.samples_seen = checkpoint.samples_seen
@@ -277,6 +291,10 @@ class Run:
         self._world.wait()
         self._best.recall(self.folder / METRICS)
         return due
+
+    def _changes(self, checkpoint: Checkpoint) -> list[str]:
+        samples = self.config.training.samples
+        return resumed_changes(checkpoint, samples, self._compared, self._content)
 
     def _plan(self) -> list[str]:
         plan = build_plan(

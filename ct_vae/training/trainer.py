@@ -13,8 +13,8 @@ from torch.utils.data import Dataset
 from ct_vae.blocks.memory_format import memory_format
 from ct_vae.config.load import load_config
 from ct_vae.config.run import RunConfig
-from ct_vae.datasets.sources.check import checked_split
 from ct_vae.errors import ConfigError
+from ct_vae.io.folders import check_writable
 from ct_vae.models.weights import WEIGHTS
 from ct_vae.terminal import say
 from ct_vae.training.build import build_step
@@ -66,13 +66,7 @@ def train(
         OutputError: If the run folder cannot be written.
         StoppedError: If a signal asked the run to stop; its state has been saved.
     """
-    settings = config if isinstance(config, RunConfig) else load_config(config)
-    title = name or (Path(config).stem if not isinstance(config, RunConfig) else "run")
-    folder = Path(settings.training.output_dir or Path("runs") / title)
-    if overwrite and resume:
-        raise ConfigError("--overwrite begins anew and --resume goes on", "give one of them")
-    if not (overwrite or resume):
-        _refuse_used(folder)
+    settings, title, folder = _settled(config, name, overwrite, resume)
     with joined_world(device) as world:
         # What needs no data is found out before any is loaded.
         check_shares(settings.training.samples, settings.training.batch_size, world.size)
@@ -87,28 +81,63 @@ def train(
     return folder
 
 
-def plan_run(config: RunConfig, device: str | None = None) -> Plan:
-    """Check the data of a run, take one step on trial, and tell what the run would be.
+def plan_run(
+    config: str | Path | RunConfig,
+    device: str | None = None,
+    name: str | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+) -> Plan:
+    """Find out all that a run would refuse, take one step on trial, and tell what it would be.
 
-    Nothing is written, and no volume is read.
+    Every volume is read, as the run would read it, unless the cache holds it. Nothing is written.
+
+    Args:
+        config: A run configuration, or its JSON file.
+        device: As for `train`.
+        name: As for `train`.
+        overwrite: As for `train`.
+        resume: As for `train`.
 
     Raises:
         ConfigError: If the configuration cannot be run.
-        InputError: If a volume is refused by its header.
+        InputError: If a volume is refused.
+        OutputError: If the run folder could not be written.
     """
+    settings, title, folder = _settled(config, name, overwrite, resume)
+    check_writable(folder)
     with joined_world(device) as world:
-        check_shares(config.training.samples, config.training.batch_size, world.size)
-        split = checked_split(config)
-        step = build_step(config, world)
+        check_shares(settings.training.samples, settings.training.batch_size, world.size)
+        step = build_step(settings, world)
+        data = named_data(settings, None, say if world.first else _say_nothing, keep=False)
+        Run(settings, title, folder, step, data).check(resume)
         step.generator.module.train()
-        share = -(-config.training.batch_size // world.size)
-        image = torch.zeros(share, config.model.in_channels, *config.image_size)
-        image = image.to(world.device).to(memory_format=memory_format(config.model.spatial_dims))
+        share = -(-settings.training.batch_size // world.size)
+        image = torch.zeros(share, settings.model.in_channels, *settings.image_size)
+        image = image.to(world.device).to(memory_format=memory_format(settings.model.spatial_dims))
         # Late in the run, when the discriminator plays as well.
-        late = config.training.samples - config.training.batch_size
-        trial = try_step(lambda: step(image, late, config.training.lr), world.device)
-        cases, numbers = (len(split.train), len(split.val)), step.precision.name
-        return build_plan(config, cases, ranks=world.size, precision=numbers, trial=trial)
+        late = settings.training.samples - settings.training.batch_size
+        trial = try_step(lambda: step(image, late, settings.training.lr), world.device)
+        cases, numbers = (data.case_count, len(data.validation)), step.precision.name
+        return build_plan(settings, cases, ranks=world.size, precision=numbers, trial=trial)
+
+
+def _settled(
+    config: str | Path | RunConfig, name: str | None, overwrite: bool, resume: bool
+) -> tuple[RunConfig, str, Path]:
+    """Settings, name and folder of a run.
+
+    Raises:
+        ConfigError: If the configuration cannot be run, or the folder holds a run already.
+    """
+    settings = config if isinstance(config, RunConfig) else load_config(config)
+    title = name or (Path(config).stem if not isinstance(config, RunConfig) else "run")
+    folder = Path(settings.training.output_dir or Path("runs") / title)
+    if overwrite and resume:
+        raise ConfigError("--overwrite begins anew and --resume goes on", "give one of them")
+    if not (overwrite or resume):
+        _refuse_used(folder)
+    return settings, title, folder
 
 
 def _say_nothing(_: str) -> None:

@@ -24,7 +24,8 @@ def train(
         bool, typer.Option("--overwrite", help="Replace an existing run in the folder.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check data, try one step, print the plan, and stop.")
+        bool,
+        typer.Option("--dry-run", help="Read all data, try one step, print the plan, and stop."),
     ] = False,
 ) -> None:
     """Train an autoencoder; the run folder becomes a model folder.
@@ -41,7 +42,8 @@ def train(
         from ct_vae.training.reporting.run_summary import plan_lines
         from ct_vae.training.trainer import plan_run
 
-        for line in plan_lines(plan_run(settings, device)):
+        plan = plan_run(settings, device, config.stem, overwrite, resume)
+        for line in plan_lines(plan):
             show(line)
         return
 

@@ -6,13 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ct_vae.config.preprocess import PreprocessConfig
-from ct_vae.datasets.cache.fingerprint import Fingerprints
+from ct_vae.datasets.cache.fingerprint import CONTENTS, Fingerprints
 from ct_vae.datasets.cache.stored_volume import StoredVolume
 from ct_vae.datasets.cache.volume_cache import DamagedEntryError, VolumeCache, entry_key
 from ct_vae.datasets.sources.case import TrainingCase
 from ct_vae.preprocess.build import build_preprocessor
-
-_CONTENTS = "contents"
 
 
 class CachedCases:
@@ -22,16 +20,32 @@ class CachedCases:
         folder: Of the cache.
         preprocess: Orientation and spacing; HU stay as they are, whatever the window.
         report: Takes a line about each damaged entry that is made anew.
+        remember: Whether what is found out about files is noted in the cache.
     """
 
     def __init__(
-        self, folder: Path, preprocess: PreprocessConfig, report: Callable[[str], None]
+        self,
+        folder: Path,
+        preprocess: PreprocessConfig,
+        report: Callable[[str], None],
+        remember: bool = True,
     ) -> None:
         self._cache = VolumeCache(folder)
-        self._fingerprints = Fingerprints(folder / _CONTENTS)
+        self._fingerprints = Fingerprints(folder / CONTENTS, remember)
         self._preprocess = preprocess
         self._orient = build_preprocessor(preprocess).orient
         self._report = report
+
+    def find(self, case: TrainingCase) -> StoredVolume | None:
+        """A case that the cache holds whole; nothing is decoded and nothing written.
+
+        Raises:
+            InputError: If a file of the case cannot be read.
+        """
+        try:
+            return self._cache.find(self._key(case))
+        except DamagedEntryError:
+            return None
 
     def load(self, case: TrainingCase, wait: bool) -> StoredVolume | None:
         """A case, decoded now if it has to be; ``None`` if another process is at that.

@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from ct_vae.datasets.sources.case import TrainingCase
 from ct_vae.errors import InputError, NoInputError, OutputError
 from ct_vae.io.atomic.file import sha256_file, write_text
 from ct_vae.io.file_stamp import is_settled, stamps
 
+# Folder of the memory in a cache.
+CONTENTS = "contents"
 _HEX = set("0123456789abcdef")
 
 
@@ -21,11 +24,13 @@ class Fingerprints:
     Neither names nor places of files enter: a case that has moved is the same one.
 
     Args:
-        folder: Where they are remembered, one small file per case.
+        folder: Where they are remembered, one small file per case; ``None`` remembers nothing.
+        remember: Whether new ones are added.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path | None, remember: bool = True) -> None:
         self._folder = folder
+        self._remember = remember
 
     def of(self, files: Sequence[Path]) -> str:
         """Fingerprint of the files that one case is read from; their order does not count.
@@ -35,17 +40,46 @@ class Fingerprints:
             InputError: If one cannot be read.
         """
         before = _stamps(files)
+        if self._folder is None:
+            return _content(files)
         memory = self._folder / f"{_digest(before)[:32]}.sha256"
         with suppress(OSError, UnicodeDecodeError):
             known = memory.read_text().strip()
             if len(known) == 64 and set(known) <= _HEX:
                 return known
-        found = _digest(sorted(sha256_file(path) for path in files))
-        if _stamps(files) == before and is_settled(before):
+        found = _content(files)
+        if self._remember and _stamps(files) == before and is_settled(before):
             # A cache that cannot be written to still serves what it holds.
             with suppress(OutputError):
                 write_text(memory, found + "\n")
         return found
+
+
+def case_digests(
+    cases: Sequence[TrainingCase], cache_dir: str | None, remember: bool = True
+) -> list[str]:
+    """What cases consist of, in their order, without their names and places.
+
+    Args:
+        cases: Files are read, unless the cache remembers them.
+        cache_dir: Folder of the cache, if there is one.
+        remember: Whether the cache may be written to.
+
+    Returns:
+        Of each case 16 hexadecimal digits, from the bytes of its files and how they are read.
+
+    Raises:
+        NoInputError: If a file is not there.
+        InputError: If a file cannot be read.
+    """
+    folder = None if cache_dir is None else Path(cache_dir) / CONTENTS
+    known = Fingerprints(folder, remember)
+    found = [[known.of(case.files) if case.files else "", case.recipe] for case in cases]
+    return [_digest(each)[:16] for each in found]
+
+
+def _content(files: Sequence[Path]) -> str:
+    return _digest(sorted(sha256_file(path) for path in files))
 
 
 def _stamps(files: Sequence[Path]) -> list[list[int]]:

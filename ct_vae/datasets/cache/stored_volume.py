@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +41,10 @@ class StoredVolume:
         """Keep a volume in memory, rounded to int16."""
         voxels = as_int16(volume.voxels)
         return cls(volume.grid.shape, volume.grid.spacing_mm, count_body(voxels), _voxels=voxels)
+
+    def without_voxels(self) -> StoredVolume:
+        """The same, of which no patch can be cut."""
+        return replace(self, _voxels=None)
 
     @property
     def voxels(self) -> NDArray[np.int16]:

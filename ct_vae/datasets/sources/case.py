@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -80,8 +80,10 @@ class FileCase:
 
     @property
     def recipe(self) -> str:
-        """Which series of a folder or archive, and how it is read."""
-        return f"{split_series_path(self.path)[1]} {self.options}"
+        """Which series of a folder or archive, and how it is read, as far as that is told."""
+        default = asdict(ReadOptions())
+        told = {k: v for k, v in asdict(self.options).items() if v != default[k]}
+        return f"{split_series_path(self.path)[1]} {told}"
 
     def header_grid(self) -> Grid | None:
         """Return the grid that the header declares, see `ct_vae.io.header_grid.header_grid`.

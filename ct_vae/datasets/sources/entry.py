@@ -12,6 +12,7 @@ from ct_vae.io import ReadOptions
 
 Side = Literal["train", "val", "test"]
 Problem = Callable[[CtVaeError], None]
+Note = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Listed:
         patient: Whose volume it is, if the list says so.
         options: How it is read.
         weight: How often patches are taken from it, relative to the other training cases.
+        fold: Number of the fold that it belongs to, if the list says so.
     """
 
     where: str
@@ -35,6 +37,7 @@ class Listed:
     patient: str | None = None
     options: ReadOptions = field(default_factory=ReadOptions)
     weight: float = 1.0
+    fold: int | None = None
 
     @property
     def path(self) -> Path:

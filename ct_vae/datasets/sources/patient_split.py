@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -42,12 +42,29 @@ class Shares:
 
     def list_of(self, patient: str) -> ListName:
         """The list of a patient, who is told by a digest."""
-        text = f"{self.seed}:{patient}"
-        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
-        place = int.from_bytes(digest[:6], "big") / 2**48
+        place = self._place(patient)
         if place < self.val:
             return "validation"
         return "test" if place >= 1 - self.test else "training"
+
+    def validating(self, patients: Collection[str]) -> set[str]:
+        """The patients among some who validate: at least one, and not all.
+
+        Where the share gives nobody or everybody, the patient who comes next joins or leaves.
+        There is nobody to choose from fewer than two patients.
+
+        Args:
+            patients: Digests; none of them is for test.
+        """
+        ordered = sorted(patients, key=lambda patient: (self._place(patient), patient))
+        count = sum(self._place(patient) < self.val for patient in ordered)
+        return set(ordered[: min(max(count, 1), len(ordered) - 1)])
+
+    def _place(self, patient: str) -> float:
+        """Where a patient stands among all that there may be, from 0 to below 1."""
+        text = f"{self.seed}:{patient}"
+        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+        return int.from_bytes(digest[:6], "big") / 2**48
 
 
 @dataclass(frozen=True)

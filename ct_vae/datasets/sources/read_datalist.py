@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from dataclasses import asdict
 from math import inf
@@ -9,26 +10,37 @@ from pathlib import Path
 from typing import Any
 
 from ct_vae.config.load import read_json
-from ct_vae.datasets.sources.entry import Listed, Problem, Side
+from ct_vae.datasets.sources.entry import Listed, Note, Problem, Side
 from ct_vae.errors import ConfigError
 from ct_vae.io import ReadOptions
+from ct_vae.io.archive import ARCHIVE_SUFFIXES
+from ct_vae.io.search.cases import VOLUME_SUFFIXES
 
-_LISTS: dict[str, Side] = {"training": "train", "validation": "val", "test": "test"}
+_LISTS: dict[str, Side] = {
+    "training": "train",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+# Names that a list of entries has in other programs, or by a slip of the pen.
+_ALIASES = {"train": "training", "val": "validation", "valid": "validation", "tests": "test"}
+_VOLUMES = (*VOLUME_SUFFIXES, *ARCHIVE_SUFFIXES, ".dcm")
 _PATIENT_KEYS = ("patient", "subject")
 _SHAPE = (
-    "entries are paths, or objects with one path under 'image' and perhaps a 'patient' and a "
-    "'weight'"
+    "entries are paths, or objects with one path under 'image' and perhaps a 'patient', a 'weight' "
+    "and a 'fold'"
 )
 
 
-def read_datalist(path: Path, problem: Problem) -> list[Listed]:
-    """Entries of the lists ``training``, ``validation`` and ``test``.
+def read_datalist(path: Path, problem: Problem, note: Note = lambda _: None) -> list[Listed]:
+    """Entries of the lists ``training``, ``validation`` and ``test``, which may be ``testing``.
 
     ``read_options``, which ``ct-vae scan`` notes, tells how all are read; other keys are ignored.
 
     Args:
         path: The JSON file; relative paths in it start at its folder.
         problem: Takes whatever is wrong with an entry or a list.
+        note: Takes a line about each list of volumes that is not read.
 
     Raises:
         ConfigError: If the file cannot be read or is no JSON object.
@@ -44,8 +56,8 @@ def read_datalist(path: Path, problem: Problem) -> list[Listed]:
         entries = tree.get(name)
         if name not in tree and side != "train":
             continue
-        if not isinstance(entries, list) or (not entries and side != "test"):
-            problem(ConfigError(f"list {name!r} is missing or empty"))
+        if not isinstance(entries, list) or (not entries and side == "train"):
+            problem(_no_list(name, tree))
             continue
         for i, item in enumerate(entries):
             where = f"{name}[{i}]"
@@ -53,7 +65,27 @@ def read_datalist(path: Path, problem: Problem) -> list[Listed]:
                 found.append(_entry(item, where, side, path.parent, options))
             except ConfigError as error:
                 problem(error)
+    for name, entries in tree.items():
+        if name not in _LISTS and _lists_volumes(entries):
+            note(f"list {name!r} of {len(entries)} entries is not read")
     return found
+
+
+def _no_list(name: str, tree: dict[str, Any]) -> ConfigError:
+    near = [key for key in tree if _ALIASES.get(key) == name]
+    near += difflib.get_close_matches(name, [key for key in tree if key not in _LISTS], cutoff=0.8)
+    hint = f"did you mean {name!r} by {near[0]!r}?" if near else ""
+    return ConfigError(f"list {name!r} is missing or empty", hint)
+
+
+def _lists_volumes(entries: Any) -> bool:
+    """Whether a value looks like a list of entries, and not like one of labels or channels."""
+    if not isinstance(entries, list) or not entries:
+        return False
+    first = entries[0]
+    if isinstance(first, dict):
+        return "image" in first
+    return isinstance(first, str) and first.lower().endswith(_VOLUMES)
 
 
 def _entry(item: Any, where: str, side: Side, folder: Path, options: ReadOptions) -> Listed:
@@ -73,8 +105,11 @@ def _entry(item: Any, where: str, side: Side, folder: Path, options: ReadOptions
     weight = item.get("weight", 1) if isinstance(item, dict) else 1
     if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < inf:
         raise ConfigError(f"{where} 'weight' is a positive number, got {json.dumps(weight)}")
+    fold = item.get("fold") if isinstance(item, dict) else None
+    if isinstance(fold, bool) or not isinstance(fold, int | None):
+        raise ConfigError(f"{where} 'fold' is a whole number, got {json.dumps(fold)}")
     patient = patients.pop() if patients else None
-    return Listed(where, side, image, folder, patient, options, float(weight))
+    return Listed(where, side, image, folder, patient, options, float(weight), fold)
 
 
 def _read_options(given: Any) -> ReadOptions:

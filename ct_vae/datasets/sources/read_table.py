@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import difflib
 import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from ct_vae.datasets.sources.entry import Listed, Problem, Side
 from ct_vae.errors import ConfigError
 
-_COLUMNS = ("image", "split", "patient")
+_COLUMNS = ("image", "split", "patient", "fold")
 _SIDES: dict[str, Side] = {
     "train": "train",
     "training": "train",
@@ -23,7 +24,7 @@ _DELIMITERS = "\t;,"
 
 
 def read_table(path: Path, problem: Problem) -> list[Listed]:
-    """Rows of a table with the column ``image``, and perhaps ``split`` and ``patient``.
+    """Rows of a table with the column ``image``, and perhaps ``split``, ``patient`` and ``fold``.
 
     Fields are separated by tabs, semicolons or commas, whichever the header row has; they may be
     quoted, and spaces around them do not count. Other columns are ignored unless their names look
@@ -98,7 +99,7 @@ def _places(header: Sequence[str], path: Path) -> dict[str, int]:
     if "image" not in header:
         raise ConfigError(
             f"{path}: its header has no column 'image': {', '.join(header)}"[:200],
-            "the first row names the columns image, and perhaps split and patient",
+            "the first row names the columns image, and perhaps split, patient and fold",
         )
     return {name: header.index(name) for name in _COLUMNS if name in header}
 
@@ -117,4 +118,8 @@ def _row(
     side = _SIDES.get(values.get("split", "train").lower())
     if side is None:
         raise ConfigError(f"{where} split {values['split']!r} is none of {', '.join(_SIDES)}")
-    return Listed(where, side, values["image"], folder, values.get("patient"))
+    fold = values.get("fold")
+    if fold is not None and not re.fullmatch(r"-?\d+", fold):
+        raise ConfigError(f"{where} fold {fold!r} is no whole number")
+    number = None if fold is None else int(fold)
+    return Listed(where, side, values["image"], folder, values.get("patient"), fold=number)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ct_vae.config.data import DataConfig, PhantomConfig
 from ct_vae.datasets.sources.case import FileCase, PhantomCase, TrainingCase
-from ct_vae.datasets.sources.entry import Problem
+from ct_vae.datasets.sources.entry import Listed, Note, Problem
 from ct_vae.datasets.sources.file_cases import (
     listed_cases,
     searched_cases,
@@ -27,10 +27,17 @@ __all__ = ["FileCase", "PhantomCase", "Split", "TrainingCase", "build_split", "l
 
 @dataclass(frozen=True)
 class Split:
-    """Cases to train on and cases to validate on."""
+    """Cases to train on and cases to validate on.
+
+    Attributes:
+        train: Cases to train on.
+        val: Cases to validate on.
+        notes: Lines about what the source of cases says and the run does not use.
+    """
 
     train: Sequence[TrainingCase]
     val: Sequence[TrainingCase]
+    notes: Sequence[str] = ()
 
 
 @dataclass
@@ -60,14 +67,20 @@ def list_split(config: DataConfig) -> tuple[Split, list[CtVaeError]]:
     problems: list[CtVaeError] = []
     if not (config.datalist or config.csv or config.train):
         return _phantoms(config.phantoms or PhantomConfig()), problems
+    notes: list[str] = []
     try:
-        sides = _sides(config, problems.append)
+        sides = _sides(config, problems.append, notes.append)
     except ConfigError as error:
         return Split([], []), [error]
     _check_apart(sides, problems.append)
     if config.val_share and not problems:
         _divide(sides, config.val_share, problems.append)
-    return Split(sides.train, sides.val), problems
+    if not sides.val:
+        notes.append(
+            "no case validates: there will be no errors of whole volumes and no best model; "
+            "data.val_share takes some of the patients"
+        )
+    return Split(sides.train, sides.val, notes), problems
 
 
 def phantom_cases(config: PhantomConfig, count: int, first_seed: int) -> list[PhantomCase]:
@@ -83,7 +96,7 @@ def _phantoms(config: PhantomConfig) -> Split:
     return Split(train, phantom_cases(config, config.val, config.seed + config.train))
 
 
-def _sides(config: DataConfig, problem: Problem) -> _Sides:
+def _sides(config: DataConfig, problem: Problem, note: Note) -> _Sides:
     pattern = config.patient_pattern
     if config.train:
         return _Sides(
@@ -91,12 +104,13 @@ def _sides(config: DataConfig, problem: Problem) -> _Sides:
             searched_cases(config.val, pattern, problem),
         )
     if config.datalist:
-        entries = read_datalist(Path(config.datalist), problem)
+        entries = read_datalist(Path(config.datalist), problem, note)
     else:
         assert config.csv
         entries = read_table(Path(config.csv), problem)
         if not any(entry.side == "train" for entry in entries):
             problem(ConfigError("no row is a training case"))
+    entries = _folded(entries, config.fold, problem, note)
     sides = _Sides()
     for name in ("train", "val"):
         listed = [entry for entry in entries if entry.side == name]
@@ -104,6 +118,26 @@ def _sides(config: DataConfig, problem: Problem) -> _Sides:
     # A test volume need not be here; its patient may not be in training all the same.
     sides.test.extend(unread_case(entry, pattern) for entry in entries if entry.side == "test")
     return sides
+
+
+def _folded(
+    entries: Sequence[Listed], fold: int | None, problem: Problem, note: Note
+) -> list[Listed]:
+    """Entries of which those of a fold validate; or, without one, a note that folds do nothing."""
+    folds = sorted({e.fold for e in entries if e.side == "train" and e.fold is not None})
+    numbers = ", ".join(map(str, folds))
+    if fold is None:
+        if folds:
+            note(f"all folds ({numbers}) train; data.fold takes one of them for validation")
+        return list(entries)
+    if fold not in folds:
+        there = f"they have {numbers}" if folds else "they have none"
+        problem(ConfigError(f"data.fold {fold} is the fold of no training case; {there}"))
+    elif any(entry.side == "val" for entry in entries):
+        problem(ConfigError("data.fold takes training cases, and validation cases are named too"))
+    elif folds == [fold]:
+        problem(ConfigError(f"data.fold {fold} is that of all training cases; none is left"))
+    return [replace(e, side="val") if e.side == "train" and e.fold == fold else e for e in entries]
 
 
 def _check_apart(sides: _Sides, problem: Problem) -> None:
@@ -131,16 +165,14 @@ def _divide(sides: _Sides, share: float, problem: Problem) -> None:
             ConfigError("data.val_share splits training cases, and validation cases are named too")
         )
         return
-    shares = Shares(val=share, test=0.0)
-    sides.val = [c for c in sides.train if shares.list_of(c.split_by) == "validation"]
-    sides.train = [c for c in sides.train if shares.list_of(c.split_by) != "validation"]
-    if not (sides.train and sides.val):
-        total = len({case.split_by for case in (*sides.train, *sides.val)})
-        empty = "validation" if sides.train else "training"
+    chosen = Shares(val=share, test=0.0).validating({case.split_by for case in sides.train})
+    if not chosen:
         problem(
             ConfigError(
-                f"data.val_share {share:g} of {total} patient(s) leaves no case for {empty}",
-                "take another share, list the cases of each side, or tell patients apart by "
-                "data.patient_pattern or a column 'patient'",
+                f"data.val_share {share:g} of one patient leaves no case for validation",
+                "list the cases of each side, or tell patients apart by data.patient_pattern or a "
+                "column 'patient'",
             )
         )
+    sides.val = [case for case in sides.train if case.split_by in chosen]
+    sides.train = [case for case in sides.train if case.split_by not in chosen]

@@ -7,6 +7,8 @@ from typing import Any
 
 from ct_vae.config.run import RunConfig
 from ct_vae.errors import ConfigError
+from ct_vae.training.checkpoints.checkpoint import Checkpoint
+from ct_vae.training.checkpoints.content import Content
 
 # Keys that change how long a run is, what it tells, or how it learns from here on, but neither the
 # networks nor which sample comes at which place.
@@ -35,16 +37,36 @@ _FREE = {
         "tracker",
     },
 }
+# Keys that say where data and weights lie, and which of the data are taken: what counts is what is
+# found there.
+_PLACES = {
+    ("cases",),
+    ("model", "ckpt_path"),
+    ("training", "perceptual_weights_path"),
+    *(
+        ("data", key)
+        for key in ("datalist", "csv", "train", "val", "patient_pattern", "val_share", "fold")
+    ),
+}
 _DEFAULTS = RunConfig().as_json()
 
 
-def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+def changes(
+    before: Mapping[str, Any], after: Mapping[str, Any], by_content: bool = False
+) -> list[str]:
     """Differences between two configurations as JSON, one line ``key: old -> new`` for each.
+
+    Args:
+        before: With which the run began.
+        after: With which it is to go on.
+        by_content: Leave out where data and weights lie, since their content is compared.
 
     Raises:
         ConfigError: If a key differs that must not; all of them are listed.
     """
     found = list(_differences(_filled(before, _DEFAULTS), _filled(after, _DEFAULTS), ()))
+    if by_content:
+        found = [each for each in found if each[0] not in _PLACES]
     fixed = [f"{'.'.join(path)}: {old} -> {new}" for path, old, new in found if not _free(path)]
     if fixed:
         raise ConfigError(
@@ -52,6 +74,33 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
             "put the old values back, or begin a new run in another training.output_dir",
         )
     return [f"{'.'.join(path)}: {old} -> {new}" for path, old, new in found]
+
+
+def resumed_changes(
+    checkpoint: Checkpoint, samples: int, config: Mapping[str, Any], content: Content
+) -> list[str]:
+    """What has changed since a run began that goes on from a state.
+
+    Args:
+        checkpoint: The state.
+        samples: Length of the run.
+        config: The configuration as JSON, without paths.
+        content: Of data and weights.
+
+    Raises:
+        ConfigError: If something has changed that must not.
+    """
+    if checkpoint.samples_seen > samples:
+        raise ConfigError(
+            f"training.samples {samples}: the run has seen {checkpoint.samples_seen} already",
+            "choose at least as many",
+        )
+    # Neither states of earlier versions nor data sets in Python tell of content.
+    before = checkpoint.settings.get("content") if content.cases else None
+    told = changes(checkpoint.settings["config"], config, by_content=before is not None)
+    if before is not None:
+        content.check(before)
+    return told
 
 
 def _filled(tree: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from ct_vae.config.run import RunConfig
 from ct_vae.datasets.build import build_patches, image_size
+from ct_vae.datasets.cache.fingerprint import case_digests
 from ct_vae.datasets.patches import PatchDataset
 from ct_vae.datasets.resize import ResizedDataset
 from ct_vae.datasets.sources.case import TrainingCase
@@ -32,11 +33,16 @@ class RunData:
         validation: Each gives a whole volume.
         keys: Names of the training cases, of which a digest is kept; ``None`` for a data set that
             was given in Python.
+        val_keys: Names of the validation cases.
+        content: Digests of what the cases consist of, as in `Content`; empty where data were given
+            in Python.
     """
 
     train: Dataset[Any]
     validation: Sequence[Callable[[], Volume]]
     keys: tuple[str, ...] | None
+    val_keys: tuple[str, ...] = ()
+    content: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def case_count(self) -> int:
@@ -68,27 +74,37 @@ class RunData:
 
 
 def named_data(
-    config: RunConfig, val_dataset: Sequence[Volume] | None, report: Callable[[str], None]
+    config: RunConfig,
+    val_dataset: Sequence[Volume] | None,
+    report: Callable[[str], None],
+    keep: bool = True,
 ) -> RunData:
     """The data that a configuration names, checked as a whole before anything is loaded.
 
     Args:
         config: Of the run.
         val_dataset: Volumes to take instead of the validation cases.
-        report: Takes a line about each case that is loaded.
+        report: Takes a line about each case that is loaded, and about what is not used.
+        keep: Keep the voxels; a plan only has to know what would be refused.
 
     Raises:
         ConfigError: With everything that is wrong.
         InputError: If volumes are damaged or refused.
     """
     split = checked_split(config)
-    patches = build_patches(config, split.train, report)
-    if val_dataset is None:
-        _read_once(split.val)
-        validation: list[Callable[[], Volume]] = [case.load for case in split.val]
-    else:
-        validation = _given_volumes(val_dataset)
-    return RunData(patches, validation, tuple(case.key for case in split.train))
+    for note in split.notes:
+        report(f"note: {note}")
+    # Before they are read, so that a file that changes later is noticed.
+    folder = config.data.cache_dir
+    content = {"train": case_digests(split.train, folder, keep)}
+    patches = build_patches(config, split.train, report, keep)
+    keys = tuple(case.key for case in split.train)
+    if val_dataset is not None:
+        return RunData(patches, _given_volumes(val_dataset), keys, content=content)
+    content["val"] = case_digests(split.val, folder, keep)
+    _read_once(split.val)
+    val_keys = tuple(case.key for case in split.val)
+    return RunData(patches, [case.load for case in split.val], keys, val_keys, content)
 
 
 def given_data(config: RunConfig, data: Dataset[Any], val_dataset: Sequence[Volume]) -> RunData:

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,7 +14,9 @@ from ct_vae.errors import ConfigError
 from ct_vae.terminal import say
 from ct_vae.training.checkpoints.redact import redacted
 
-# What the server of MLflow takes at once, and for one parameter.
+# Names the server of MLflow.
+_SERVER = "MLFLOW_TRACKING_URI"
+# What that server takes at once, and for one parameter.
 _MOST_PARAMS, _LONGEST_PARAM = 100, 500
 
 
@@ -74,13 +77,8 @@ class MlflowTracker:
     def __init__(self, _: Path, config: Mapping[str, Any], __: int) -> None:
         mlflow: Any = import_module("mlflow")
         entities: Any = import_module("mlflow.entities")
-        server = os.environ.get("MLFLOW_TRACKING_URI")
-        if not server:
-            raise ConfigError(
-                "training.tracker 'mlflow' needs a server", "name it in MLFLOW_TRACKING_URI"
-            )
         self._metric = entities.Metric
-        self._client = mlflow.MlflowClient(server)
+        self._client = mlflow.MlflowClient(os.environ[_SERVER])
         known = self._client.get_experiment_by_name("ct_vae")
         experiment = known.experiment_id if known else self._client.create_experiment("ct_vae")
         self._run = self._client.create_run(experiment).info.run_id
@@ -170,6 +168,31 @@ _TRACKERS: dict[str, type[TensorBoardTracker | MlflowTracker | WandbTracker]] = 
 }
 
 
+def check_tracker(name: str | None) -> None:
+    """Find out whether there is such a tracker, without opening anything.
+
+    Raises:
+        ConfigError: If the name is unknown, its package is missing, or its server is not named.
+    """
+    if name is None:
+        return
+    if name not in _TRACKERS:
+        raise ConfigError(
+            f"training.tracker {name!r} is unknown", f"choose one of {', '.join(_TRACKERS)}"
+        )
+    if find_spec(name) is None:
+        raise _missing(name, f"no module named {name!r}")
+    if name == "mlflow" and not os.environ.get(_SERVER):
+        raise ConfigError("training.tracker 'mlflow' needs a server", f"name it in {_SERVER}")
+
+
+def _missing(name: str, why: str) -> ConfigError:
+    return ConfigError(
+        f"training.tracker {name!r} needs a package that is not installed ({why})",
+        "install the extra 'tracking': pip install 'ct_vae[tracking]'",
+    )
+
+
 def build_tracker(
     name: str | None,
     folder: Path,
@@ -191,17 +214,11 @@ def build_tracker(
     """
     if name is None:
         return NoTracker()
-    if name not in _TRACKERS:
-        raise ConfigError(
-            f"training.tracker {name!r} is unknown", f"choose one of {', '.join(_TRACKERS)}"
-        )
+    check_tracker(name)
     try:
         tracker = _TRACKERS[name](folder, _flat(redacted(config)), samples_seen)
     except ImportError as error:
-        raise ConfigError(
-            f"training.tracker {name!r} needs a package that is not installed ({error})",
-            "install the extra 'tracking': pip install 'ct_vae[tracking]'",
-        ) from error
+        raise _missing(name, str(error)) from error
     return GuardedTracker(tracker, say)
 
 

@@ -1,9 +1,12 @@
 import json
 import signal
 import time
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from ct_vae.datasets.sources.case import FileCase
 from ct_vae.io import write_volume
 from tests._forked import Program
 from tests._small import ct_volume
@@ -50,6 +53,83 @@ def test_a_dry_run_tells_everything_that_is_wrong_with_the_data(tmp_path):
         for word in told:
             assert word in output, word
     assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
+def refused_alike(path, *options):
+    """What the run and its rehearsal say, which is the same."""
+    (code, said), (dry_code, dry_said) = (
+        call("train", path, *options, *more) for more in ((), ("--dry-run",))
+    )
+    assert (dry_code, dry_said.splitlines()[-1]) == (code, said.splitlines()[-1])
+    return code, said
+
+
+@pytest.mark.parametrize("side", ["train", "val"])
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_dry_run_finds_masks_among_volumes(tmp_path, side, cached):
+    path = run_file(tmp_path)
+    mask = ct_volume((20, 18, 16))
+    mask = replace(mask, voxels=(mask.voxels > 0).astype(np.int16))
+    write_volume(mask, tmp_path / "mask.nii.gz")
+    tree = json.loads(path.read_text())
+    tree["data"][side].append(str(tmp_path / "mask.nii.gz"))
+    tree["data"]["cache_dir"] = str(tmp_path / "cache") if cached else None
+    path.write_text(json.dumps(tree))
+    code, told = call("train", path, "--dry-run")
+    assert (code, "mask" in told) == (4, True)
+    assert not (tmp_path / "cache").exists()
+    assert not (tmp_path / "run").exists()
+    assert refused_alike(path)[0] == 4
+
+
+def test_a_dry_run_reads_no_volume_that_the_cache_holds(tmp_path, monkeypatch):
+    path = run_file(tmp_path)
+    options = ("--set", f"data.cache_dir={tmp_path / 'cache'}")
+    assert call("train", path, *options)[0] == 0
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "cache").rglob("*")}
+    read = []
+    real = FileCase.load
+    monkeypatch.setattr(FileCase, "load", lambda case: (read.append(case.key), real(case))[1])
+    assert call("train", path, *options, "--dry-run", "--overwrite")[0] == 0
+    assert read == ["val"]
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "cache").rglob("*")} == before
+
+
+def test_a_dry_run_refuses_what_the_run_would_refuse_before_its_first_step(tmp_path):
+    path = run_file(tmp_path)
+    for options, words in [
+        (["--set", "training.tracker=unknown"], "tracker 'unknown'"),
+        (["--set", "data.val=[]", "--set", "training.patience=2"], "waits for validations"),
+        (["--resume", "--overwrite"], "give one of them"),
+        (["--set", "data.train=[]", "--set", "data.val=[]", "--set", "data.fold=1"], "fold"),
+    ]:
+        code, told = refused_alike(path, *options)
+        assert (code, words in told) == (2, True), told
+    assert call("train", path)[0] == 0
+    code, told = refused_alike(path)
+    assert (code, "holds a run already" in told) == (2, True)
+    write_volume(ct_volume((20, 18, 16), seed=5), tmp_path / "train.nii.gz")
+    code, told = refused_alike(path, "--resume")
+    assert (code, "1 of 1 training cases hold something else" in told) == (2, True)
+    code, told = refused_alike(path, "--resume", "--set", "training.samples=2")
+    assert (code, "has seen 8 already" in told) == (2, True)
+    assert call("train", path, "--overwrite", "--dry-run")[0] == 0
+
+
+def test_what_a_list_says_and_the_run_does_not_use_is_told(tmp_path):
+    path = run_file(tmp_path)
+    entries = [{"image": "train.nii.gz", "fold": 0}, {"image": "val.nii.gz", "fold": 1}]
+    (tmp_path / "list.json").write_text(json.dumps({"training": entries, "testing": []}))
+    tree = json.loads(path.read_text())
+    path.write_text(json.dumps({**tree, "data": {"datalist": str(tmp_path / "list.json")}}))
+    for options in (["--dry-run"], []):
+        code, told = call("train", path, *options)
+        assert code == 0
+        assert "note: all folds (0, 1) train; data.fold takes one of them" in told
+        assert "note: no case validates" in told
+    code, told = call("train", path, "--dry-run", "--overwrite", "--set", "data.fold=1")
+    assert "1 for training, 1 for validation" in told
+    assert "note: " not in told
 
 
 def test_a_misspelt_key_names_its_place(tmp_path):

@@ -34,6 +34,21 @@ def banal_groups(cases):
     return {frozenset(patients) for patients, _ in groups if len(patients) > 1}
 
 
+@given(st.sets(st.text("abcdef", min_size=1, max_size=4)), st.floats(0, 0.99), st.integers(0, 9))
+def test_a_share_takes_at_least_one_patient_and_never_all(patients, share, seed):
+    shares = Shares(val=share, test=0.0, seed=seed)
+    chosen = shares.validating(patients)
+    natural = {each for each in patients if shares.list_of(each) == "validation"}
+    if len(patients) < 2:
+        assert chosen == set()
+    else:
+        assert chosen < patients
+        assert chosen
+        # Only where the share itself gives nobody or everybody does it give somebody else.
+        assert chosen == natural or natural in (set(), patients)
+        assert len(chosen ^ natural) <= 1
+
+
 @given(CASES)
 def test_linked_patients_are_those_of_a_banal_search(cases):
     found = linked_patients(cases)

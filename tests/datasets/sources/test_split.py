@@ -119,10 +119,99 @@ def test_a_patient_of_the_test_list_may_not_train_although_the_test_volume_is_el
 
 def test_the_list_of_a_training_set_may_not_be_empty(folder):
     assert "'training' is missing or empty" in told(**write_list(folder, validation=["a.nii.gz"]))
+    for near in ("train", "trainings"):
+        text = told(**write_list(folder, **{near: ["a.nii.gz"]}))
+        assert f"did you mean 'training' by '{near}'?" in text
     assert "'validation' is missing or empty" in told(
-        **write_list(folder, training=["a.nii.gz"], validation=[])
+        **write_list(folder, training=["a.nii.gz"], validation={"image": "b.nii.gz"})
     )
     assert "no row is a training case" in told(**write_csv(folder, "image,split\na.nii.gz,val\n"))
+
+
+def test_an_empty_list_of_validation_trains_without_and_says_so(folder):
+    found = split(**write_list(folder, training=["a.nii.gz", "b.nii.gz"], validation=[]))
+    assert (keys(found.train), keys(found.val)) == (["a.nii.gz", "b.nii.gz"], [])
+    assert [note.split(":")[0] for note in found.notes] == ["no case validates"]
+    divided = write_list(folder, training=["a.nii.gz", "b.nii.gz"], validation=[])
+    found = split(**divided, val_share=0.5)
+    assert len(found.train) == len(found.val) == 1
+    assert list(found.notes) == []
+
+
+@pytest.mark.parametrize("name", ["test", "testing"])
+def test_a_volume_for_test_may_not_train_or_validate_whatever_its_list_is_called(folder, name):
+    entries = {"training": ["a.nii.gz"], "validation": ["b.nii.gz"]}
+    for side, image in (("training", "a.nii.gz"), ("validation", "b.nii.gz")):
+        text = told(**write_list(folder, **entries, **{name: [{"image": f"./{image}"}]}))
+        assert f"a volume stands in {side} ({image}) and test ({image})" in text
+    assert keys(split(**write_list(folder, **entries, **{name: ["c.nii.gz"]})).train) == [
+        "a.nii.gz"
+    ]
+
+
+FOLDS = [
+    {"image": "a.nii.gz", "fold": 0},
+    {"image": "b.nii.gz", "fold": 1},
+    {"image": "c.nii.gz", "fold": 0},
+]
+
+
+def test_folds_that_nobody_chooses_from_are_told(folder):
+    found = split(**write_list(folder, training=FOLDS, testing=[]))
+    assert keys(found.train) == ["a.nii.gz", "b.nii.gz", "c.nii.gz"]
+    assert found.notes[0].startswith("all folds (0, 1) train; data.fold takes one of them")
+
+
+@pytest.mark.parametrize("kind", ["list", "table"])
+def test_a_fold_that_is_chosen_validates_and_the_others_train(folder, kind):
+    rows = "".join(f"{e['image']},{e['fold']}\n" for e in FOLDS)
+    named = (
+        write_list(folder, training=[*FOLDS, "d.nii.gz"])
+        if kind == "list"
+        else write_csv(folder, f"image,fold\n{rows}d.nii.gz,3\n")
+    )
+    write_volumes(folder, "d")
+    found = split(**named, fold=0)
+    assert keys(found.val) == ["a.nii.gz", "c.nii.gz"]
+    assert keys(found.train) == ["b.nii.gz", "d.nii.gz"]
+    assert list(found.notes) == []
+
+
+def test_folds_that_cannot_be_are_refused(folder):
+    named = write_list(folder, training=FOLDS)
+    assert "data.fold 7 is the fold of no training case; they have 0, 1" in told(**named, fold=7)
+    patients = [{**entry, "patient": 1} for entry in FOLDS]
+    text = told(**write_list(folder, training=patients), fold=0)
+    assert "patient '1' stands in training (b.nii.gz) and validation (a.nii.gz)" in text
+    both = write_list(folder, training=FOLDS[:2], validation=["c.nii.gz"])
+    assert "validation cases are named too" in told(**both, fold=0)
+    one = write_list(folder, training=[FOLDS[0]])
+    assert "none is left" in told(**one, fold=0)
+    none = write_list(folder, training=["a.nii.gz"])
+    assert "they have none" in told(**none, fold=0)
+    for bad in ("1", True, 0.5):
+        text = told(**write_list(folder, training=[{"image": "a.nii.gz", "fold": bad}]))
+        assert "'fold' is a whole number" in text
+    assert "fold 'x' is no whole number" in told(**write_csv(folder, "image,fold\na.nii.gz,x\n"))
+
+
+def test_every_list_of_volumes_that_is_not_read_is_told(folder):
+    found = split(
+        **write_list(
+            folder,
+            training=["a.nii.gz"],
+            validation=["b.nii.gz"],
+            unlabeled=["c.nii.gz", "d.nii.gz"],
+            more=[{"image": "x.nii.gz"}],
+            labels=["background", "liver"],
+            numTraining=1,
+            modality={"0": "CT"},
+        )
+    )
+    assert list(found.notes) == [
+        "list 'unlabeled' of 2 entries is not read",
+        "list 'more' of 1 entries is not read",
+    ]
 
 
 def test_folders_of_several_sites_may_hold_the_same_names(folder):
@@ -227,6 +316,14 @@ def test_a_split_by_share_takes_named_patients_and_paths_of_lists(tmp_path):
     assert (len(sides.train), len(sides.val)) == tuple(4 * len(each) for each in patients)
     plain = split(**write_list(tmp_path, training=[f"{n}.nii.gz" for n in names]), val_share=0.5)
     assert min(len(plain.train), len(plain.val)) >= 4
+
+
+@pytest.mark.parametrize("share", [0.001, 0.5, 0.999])
+def test_a_share_of_two_patients_takes_one(tmp_path, share):
+    write_volumes(tmp_path, "p1_a", "p1_b", "p2_a", shape=(4, 4, 4))
+    found = split(train=(str(tmp_path),), val_share=share)
+    assert {key[:2] for key in keys(found.train)} != {key[:2] for key in keys(found.val)}
+    assert len(found.train) + len(found.val) == 3
 
 
 def test_a_share_that_leaves_a_side_empty_or_meets_validation_cases_is_refused(folder):

@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 import torch
 
+from ct_vae.config.data import DataConfig
 from ct_vae.config.run import RunConfig
 from ct_vae.config.training import TrainingConfig
 from ct_vae.errors import ConfigError, InputError, StoppedError
 from ct_vae.io import write_volume
 from ct_vae.models.model_folder import load_model_folder
 from ct_vae.training import train
-from ct_vae.training.checkpoints.checkpoint import newest_checkpoint
-from ct_vae.training.checkpoints.resume import changes
+from ct_vae.training.checkpoints.checkpoint import Checkpoint, newest_checkpoint
+from ct_vae.training.checkpoints.content import Content
+from ct_vae.training.checkpoints.resume import changes, resumed_changes
 from ct_vae.training.run import Run
 from tests._forked import begin_training, finish
 from tests._small import SMALL_CODES, SMALL_MODEL, ct_volume
@@ -298,6 +300,92 @@ def test_of_the_data_only_the_place_of_the_cache_may_change():
     ]:
         with pytest.raises(ConfigError, match=rf"{section}\.{key}: "):
             changes(before, {**before, section: {**before[section], key: value}})
+
+
+def named(folder, place, names=("a", "b"), seeds=(0, 1), **changed):
+    """The configuration of a run on files in a folder, the last of which validates."""
+    for name, seed in zip((*names, "v"), (*seeds, 9), strict=True):
+        write_volume(ct_volume((12, 12, 12), seed=seed), place / f"{name}.nii")
+    base = config(
+        folder,
+        samples=changed.pop("samples", 4),
+        save_every=4,
+        adversarial_weight=0.0,
+        adversarial_start_samples=0,
+        **changed,
+    )
+    data = DataConfig(
+        train=tuple(str(place / f"{name}.nii") for name in names), val=(str(place / "v.nii"),)
+    )
+    return base.model_copy(update={"data": data})
+
+
+def test_the_same_data_elsewhere_is_the_same_run(tmp_path):
+    train(None, named(tmp_path / "run", tmp_path / "here"))
+    shutil.move(tmp_path / "here", tmp_path / "there")
+    moved = named(tmp_path / "run", tmp_path / "there", samples=8)
+    other_cache = {"cache_dir": str(tmp_path / "cache")}
+    moved = moved.model_copy(update={"data": moved.data.model_copy(update=other_cache)})
+    assert load_model_folder(train(None, moved, resume=True)).config.samples_seen == 8
+
+
+@pytest.mark.parametrize(
+    ("names", "seeds", "words"),
+    [
+        (("a", "b"), (0, 7), r"1 of 2 training cases hold something else, such as b"),
+        (("b", "a"), (1, 0), r"its 2 training cases had another order"),
+        (("a", "b", "c"), (0, 1, 2), r"it had 2 training cases, and there are 3"),
+    ],
+)
+def test_other_data_under_the_same_paths_are_refused(tmp_path, names, seeds, words):
+    train(None, named(tmp_path / "run", tmp_path / "in"))
+    before = contents(tmp_path / "run")
+    changed = named(tmp_path / "run", tmp_path / "in", names, seeds, samples=8)
+    with pytest.raises(ConfigError, match=words):
+        train(None, changed, resume=True)
+    assert contents(tmp_path / "run") == before
+
+
+def test_another_validation_case_is_refused_as_best_models_are_compared_by_it(tmp_path):
+    settings = named(tmp_path / "run", tmp_path / "in")
+    train(None, settings)
+    write_volume(ct_volume((12, 12, 12), seed=5), tmp_path / "in" / "v.nii")
+    with pytest.raises(ConfigError, match=r"1 of 1 validation cases hold something else"):
+        train(None, settings, resume=True)
+
+
+def test_first_weights_are_compared_by_content_too(tmp_path, finished):
+    for name in ("one", "copy"):
+        shutil.copytree(finished, tmp_path / name)
+
+    def begun_from(name, **changed):
+        base = named(tmp_path / "begun", tmp_path / "in", **changed)
+        model = base.model.model_copy(update={"ckpt_path": str(tmp_path / name)})
+        return base.model_copy(update={"model": model})
+
+    train(None, begun_from("one"))
+    train(None, begun_from("copy", samples=8), resume=True)
+    train(patches(7), config(tmp_path / "copy", samples=84), resume=True)
+    with pytest.raises(ConfigError, match=r"weights that model\.ckpt_path names are others"):
+        train(None, begun_from("copy", samples=12), resume=True)
+
+
+def test_a_state_that_tells_no_content_is_compared_by_names(tmp_path):
+    settings = named(tmp_path / "run", tmp_path / "in")
+    train(None, settings)
+    state = newest_checkpoint(tmp_path / "run", print)
+    older = {k: v for k, v in state.settings.items() if k != "content"}
+    checkpoint = Checkpoint(state.samples_seen, state.tensors, older)
+    assert resumed_changes(checkpoint, 4, older["config"], Content({"train": ["x"]})) == []
+    moved = {**older["config"], "cases": "2 case(s), sha256 x"}
+    with pytest.raises(ConfigError, match="cases: "):
+        resumed_changes(checkpoint, 4, moved, Content({"train": ["x"]}))
+
+
+def test_a_state_holds_no_name_of_a_case(tmp_path):
+    train(None, named(tmp_path / "run", tmp_path / "Doe^John", ("Doe^John", "b")))
+    for path in (tmp_path / "run").rglob("*"):
+        assert not path.is_file() or b"Doe^John" not in path.read_bytes()
 
 
 def test_patience_ends_a_run_and_resuming_it_changes_nothing(tmp_path, monkeypatch):
