@@ -33,9 +33,9 @@ from torch.nn import functional
 from ct_vae.blocks.attention import SpatialSelfAttention
 from ct_vae.blocks.memory_format import CHANNELS_LAST
 from ct_vae.blocks.upsample import UpsampleND
-from ct_vae.inference.execution_plan import plan_passage
+from ct_vae.inference.execution_plan import plan_execution
 from ct_vae.inference.tiling import Tiling
-from ct_vae.inference.volume_adapter import VolumeNetwork
+from ct_vae.inference.volume_adapter import VolumeAdapter
 from ct_vae.models.convert import import_weights
 
 Peers = dict[str, Callable[[], torch.Tensor]]
@@ -145,7 +145,7 @@ def decode(repetitions: int) -> Iterator[Case]:
     theirs = MonaiAutoencoderKL(**numbers).eval()
     ours = import_weights(theirs.state_dict(), numbers)
     layout = torch.channels_last_3d
-    network = VolumeNetwork(copy.deepcopy(ours))
+    network = VolumeAdapter(copy.deepcopy(ours))
     for side in (12, 16):
         z = torch.randn(1, 4, side, side, side)
         near = z.contiguous(memory_format=layout)
@@ -162,10 +162,10 @@ def decode(repetitions: int) -> Iterator[Case]:
         yield case
 
 
-def streamed(network: VolumeNetwork, z: torch.Tensor) -> torch.Tensor:
+def streamed(network: VolumeAdapter, z: torch.Tensor) -> torch.Tensor:
     """The image of a latent the way that commands decode it, planning included."""
     x, y, zz = (n * f for n, f in zip(z.shape[2:], network.factor, strict=True))
-    return plan_passage(network, "decode", Tiling(), (x, y, zz))(z)
+    return plan_execution(network, "decode", Tiling(), (x, y, zz))(z)
 
 
 def attention(repetitions: int) -> Iterator[Case]:

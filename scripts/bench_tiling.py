@@ -31,9 +31,9 @@ from monai.networks.nets import AutoencoderKL as MonaiAutoencoderKL
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
-from ct_vae.inference.execution_plan import plan_passage
+from ct_vae.inference.execution_plan import plan_execution
 from ct_vae.inference.tiling import Tiling
-from ct_vae.inference.volume_adapter import VolumeNetwork
+from ct_vae.inference.volume_adapter import VolumeAdapter
 from ct_vae.models.convert import import_weights
 
 Run = Callable[[torch.Tensor], torch.Tensor]
@@ -72,11 +72,11 @@ def runner(peer: str, options: argparse.Namespace, sides: list[int]) -> Run:
     theirs = MonaiAutoencoderKL(**arguments).eval()
     encodes = options.half == "encode"
     if peer.startswith("ct_vae"):
-        network = VolumeNetwork(import_weights(theirs.state_dict(), arguments).eval())
+        network = VolumeAdapter(import_weights(theirs.state_dict(), arguments).eval())
         tiling = Tiling(
             peer.split()[1], options.roi, options.overlap, max_memory_gb=options.max_memory_gb
         )
-        passage = plan_passage(network, options.half, tiling, tuple(sides))
+        passage = plan_execution(network, options.half, tiling, tuple(sides))
         # Of moments, the means, which is what MONAI's encoder gives.
         return lambda x: passage(x)[:, :LATENT_CHANNELS]
     if peer.startswith("MAISI"):

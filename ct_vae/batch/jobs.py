@@ -160,7 +160,7 @@ def encoding(
     )
 
     def make(case: Case, volume: Volume, beside: int) -> Latent | Kept:
-        codec.beside = beside
+        codec.reserved_bytes = beside
         found = None if keep == "none" else kept.after_reading(case, volume)
         return found or codec.encode(volume, sample=seed is not None, seed=seed)
 
@@ -180,7 +180,7 @@ def encoding(
         read_bytes=lambda case: volume_read_bytes(case, reading),
         # Stored values, and the file twice on its way to the disk.
         write_bytes=lambda latent: 3 * latent.array.nbytes,
-        room=codec.host_room,
+        room=codec.available_host_bytes,
         kept=None if keep == "none" else kept.before_reading,
     )
 
@@ -197,7 +197,7 @@ def decoding(
     """
 
     def make(_: Case, latent: Latent, beside: int) -> Decoded:
-        codec.beside = beside
+        codec.reserved_bytes = beside
         write = writer(latent)
         return codec.decode(latent), write
 
@@ -214,7 +214,7 @@ def decoding(
         read_bytes=latent_read_bytes,
         # Stored values of the whole: a DICOM series is put together before it is written.
         write_bytes=lambda decoded: decoded[0].voxels.nbytes,
-        room=codec.host_room,
+        room=codec.available_host_bytes,
     )
 
 
@@ -228,7 +228,7 @@ def reconstruction(codec: Codec, targets: Targets, reading: ReadOptions) -> Work
     """
 
     def make(_: Case, volume: Volume, beside: int) -> Volume:
-        codec.beside = beside
+        codec.reserved_bytes = beside
         return codec.reconstruct(volume)
 
     def write(case: Case, volume: Volume) -> str:
@@ -243,7 +243,7 @@ def reconstruction(codec: Codec, targets: Targets, reading: ReadOptions) -> Work
         read_bytes=lambda case: volume_read_bytes(case, reading),
         # Written slab by slab.
         write_bytes=lambda volume: volume.voxels.nbytes // 2,
-        room=codec.host_room,
+        room=codec.available_host_bytes,
     )
 
 

@@ -1,1 +1,1 @@
-"""Whole volumes through a model."""
+"""Encoding and decoding of whole volumes."""

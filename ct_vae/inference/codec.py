@@ -1,4 +1,4 @@
-"""Volumes to latents and back with one model: the door that everything else goes through."""
+"""Codec: encoding of volumes to latents and decoding of latents to volumes."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ import torch
 from ct_vae.config.default_models import find_model
 from ct_vae.errors import ConfigError, InputError
 from ct_vae.inference.device import HOST, memory_budget, memory_errors, peak_memory_mb, pick_device
-from ct_vae.inference.execution_plan import Half, Passage, plan_passage
+from ct_vae.inference.execution_plan import ExecutionPlan, Half, plan_execution
 from ct_vae.inference.latent_moments import LatentMoments
 from ct_vae.inference.tiling import Method, Tiling
-from ct_vae.inference.volume_adapter import VolumeNetwork
+from ct_vae.inference.volume_adapter import VolumeAdapter
 from ct_vae.io import volume_sha256
 from ct_vae.latent import (
     GridRecord,
@@ -38,24 +38,25 @@ from ct_vae.preprocess.build import build_preprocessor
 from ct_vae.preprocess.pipeline import ModelInput, Preprocessor, restore
 from ct_vae.volume import Volume
 
-# Codes are stored as uint16 up to this size of the codebook.
+# Largest codebook whose codes are stored as uint16.
 _UINT16_CODES = 2**16
 
 
 class Codec:
-    """Encodes CT volumes with one model and decodes what it has encoded.
+    """Encodes CT volumes with a model and decodes its latents.
 
     Args:
-        model: Its mode is set to evaluation; it stays on its device.
-        preprocessor: From HU to model units, the same as in training.
-        identity: Name and digest of the weights, written into every latent.
-        tiling: How volumes are cut unless a call says otherwise.
-        tell: Takes one line about each plan, before any work.
+        model: Autoencoder; it is set to evaluation mode and stays on its device.
+        preprocessor: Preprocessing from HU to model units, the same as in training.
+        identity: Name and digest of the weights, stored in every latent.
+        tiling: Default tiling of volumes; optional.
+        tell: Callback that receives one line about each execution plan; optional.
 
     Attributes:
-        beside: Bytes of host memory that others may take while a volume goes through.
-        fallback: ``"cpu"`` sends what the device's memory does not hold through the CPU.
-        warn: Takes a line about everything that was done in another way than planned.
+        reserved_bytes: Host memory in bytes that other work may allocate during a call.
+        fallback: ``"cpu"`` repeats on the CPU what does not fit into the memory of the device;
+            ``None`` (the default) raises an error instead.
+        warn: Callback that receives one line for each deviation from the plan.
     """
 
     def __init__(
@@ -66,12 +67,12 @@ class Codec:
         tiling: Tiling | None = None,
         tell: Callable[[str], None] | None = None,
     ) -> None:
-        self.network = VolumeNetwork(model.eval())
+        self.network = VolumeAdapter(model.eval())
         self.preprocessor = preprocessor
         self.identity = identity
         self.tiling = tiling or Tiling()
         self.tell = tell
-        self.beside = 0
+        self.reserved_bytes = 0
         self.fallback: Literal["cpu"] | None = None
         self.warn: Callable[[str], None] = lambda _: None
 
@@ -84,45 +85,53 @@ class Codec:
         sample: bool = False,
         seed: int | None = None,
     ) -> Latent:
-        """Encode a volume to posterior means, to one sample, or to codes.
+        """Encode a volume to posterior means, to a sample, or to codes.
 
         Args:
-            volume: In HU.
-            tiling: Overrides the codec's own method.
-            sample: Draw from the posterior instead of taking its mean.
-            seed: Of the draw; needed with ``sample``.
+            volume: Volume in HU.
+            tiling: Tiling method; defaults to that of the codec.
+            sample: If true, sample the posterior instead of returning its mean.
+            seed: Seed of the sample; required with ``sample``.
 
         Returns:
-            ``(C, X, Y, Z)`` float32, unscaled, with its grid and record; of a model with codes
-            ``(X, Y, Z)`` integers.
+            Latent with its grid and record: ``(C, X, Y, Z)`` float32, unscaled, or ``(X, Y, Z)``
+            integers for a model with codes.
 
         Raises:
-            ConfigError: If sampling has no seed, if a model with codes is asked for a sample, or
-                if the memory does not hold one tile or the thinnest slabs.
-            InputError: If the memory does not hold the volume.
+            ConfigError: If ``sample`` is set without a seed or the reverse, if a sample of a model
+                with codes is requested, or if not even one tile or the thinnest slabs fit into
+                memory.
+            InputError: If the volume does not fit into memory.
         """
         started = time.perf_counter()
         if sample != (seed is not None):
-            raise ConfigError("a sample needs a seed and a mean takes none", "give both or neither")
+            raise ConfigError("sample and seed must be given together", "give both or neither")
         if sample and isinstance(self.network.model, QuantizedAutoencoder):
-            raise ConfigError("this model has codes and no posterior to draw from", "ask for none")
+            raise ConfigError("a model with codes has no posterior to sample", "leave sample out")
         prepared = self.preprocessor(volume, self.network.factor)
         x, y, z = prepared.tensor.shape[2:]
-        # Formed once for the whole volume, and only then drawn from or quantized.
-        features, passage = self._pass("encode", tiling, (x, y, z), prepared.tensor)
+        # Sampling and quantization act on the features of the whole volume.
+        features, plan = self._pass("encode", tiling, (x, y, z), prepared.tensor)
         array = self._latent_of(features, seed)
-        record = self._record(volume, prepared, passage, array, seed)
+        record = self._record(volume, prepared, plan, array, seed)
         run = self._run(time.perf_counter() - started)
         return Latent(array, record.latent_grid(), record.model_copy(update={"run": run}))
 
     @memory_errors()
     @torch.inference_mode()
     def decode(self, latent: Latent, tiling: Method | None = None) -> Volume:
-        """Decode a latent to float32 HU on the grid of its source.
+        """Decode a latent to HU on the grid of its source volume.
+
+        Args:
+            latent: Latent of the same model.
+            tiling: Tiling method; defaults to that of the codec.
+
+        Returns:
+            Volume in float32.
 
         Raises:
             InputError: If another model made the latent, or if its record is inconsistent.
-            ConfigError: If the memory does not hold one tile or the thinnest slabs.
+            ConfigError: If not even one tile or the thinnest slabs fit into memory.
         """
         record = latent.record
         if not record.model.encodes_as(self.identity):
@@ -142,22 +151,26 @@ class Codec:
         return restore(units[0, 0].float(), record.preprocess, record.source.grid.grid())
 
     def reconstruct(self, volume: Volume, tiling: Method | None = None) -> Volume:
-        """Encode and decode."""
+        """Encode and decode a volume."""
         return self.decode(self.encode(volume, tiling), tiling)
 
     def repeats(self, record: LatentRecord, seed: int | None) -> bool:
-        """Whether encoding the source of ``record`` with this seed would do the same again."""
+        """Return true if encoding the source of ``record`` again would give the same latent."""
         same = record.model.sha256 == self.identity.sha256 and record.seed == seed
         if not same or record.tiling.method != self.tiling.method:
             return False
-        # How thick slabs are depends on the moment and changes nothing; tiles change the values.
+        # The thickness of slabs does not affect the result; the size of tiles does.
         if self.tiling.method != "blend":
             return True
         planned = self._plan("encode", None, record.padded_grid().shape).record
         return (record.tiling.tile, record.tiling.overlap) == (planned.tile, planned.overlap)
 
     def _latent_of(self, features: torch.Tensor, seed: int | None) -> np.ndarray:
-        """``(C, x, y, z)`` float32, or ``(x, y, z)`` codes, of ``(1, features, x, y, z)``."""
+        """Convert features ``(1, features, x, y, z)`` to a latent.
+
+        Returns:
+            Values ``(C, x, y, z)`` in float32, or codes ``(x, y, z)``.
+        """
         model = self.network.model
         if isinstance(model, QuantizedAutoencoder):
             indices: np.ndarray = (
@@ -171,58 +184,60 @@ class Codec:
         return values
 
     def _values_of(self, latent: Latent) -> torch.Tensor:
-        """``(1, C, x, y, z)`` float32 of a latent, whatever its kind."""
+        """Convert a latent of either kind to values ``(1, C, x, y, z)`` in float32."""
         model = self.network.model
         quantized = isinstance(model, QuantizedAutoencoder)
         if quantized != (latent.record.kind == "codes"):
             raise InputError(
-                f"a latent of kind {latent.record.kind!r} is not what "
-                f"{'a model with codes' if quantized else 'a model without codes'} makes"
+                f"a latent of kind {latent.record.kind!r} cannot be decoded by "
+                f"{'a model with codes' if quantized else 'a model without codes'}"
             )
         if isinstance(model, QuantizedAutoencoder):
             indices = torch.from_numpy(latent.array.astype(np.int64))[None]
             return model.quantizer.decode_indices(indices.to(self.network.device)).cpu()
         return torch.from_numpy(np.ascontiguousarray(latent.array, dtype=np.float32))[None]
 
-    def host_room(self) -> int:
-        """Bytes of host memory that may still be taken."""
+    def available_host_bytes(self) -> int:
+        """Return the host memory in bytes that is still available."""
         on_cpu = self.network.device.type == "cpu"
         return memory_budget(HOST, self.tiling.max_memory_gb if on_cpu else None)
 
     def _pass(
         self, half: Half, method: Method | None, sides: tuple[int, int, int], x: torch.Tensor
-    ) -> tuple[torch.Tensor, Passage]:
-        """The result of one half, and how it came about."""
-        passage = self._plan(half, method, sides)
+    ) -> tuple[torch.Tensor, ExecutionPlan]:
+        """Run one half of the network; return its result and the executed plan."""
+        plan = self._plan(half, method, sides)
         result = None
         try:
-            result = passage(x)
+            result = plan(x)
         except torch.OutOfMemoryError:
             if self.fallback is None:
                 raise
-        # Outside the handler, which would hold on to what the failed pass had.
+        # Not inside the handler, which keeps references to the tensors of the failed attempt.
         if result is None:
             with self.network.moved_to(HOST):
-                passage = self._plan(half, method, sides)
-                what = f"{half}: the device's memory did not hold the volume; the CPU took it"
-                passage.warnings.append(what)
-                result = passage(x)
-        for warning in passage.warnings:
+                plan = self._plan(half, method, sides)
+                what = f"{half}: the volume did not fit into the device's memory and ran on the CPU"
+                plan.warnings.append(what)
+                result = plan(x)
+        for warning in plan.warnings:
             self.warn(f"warning: {warning}")
-        return result, passage
+        return result, plan
 
-    def _plan(self, half: Half, method: Method | None, sides: tuple[int, int, int]) -> Passage:
+    def _plan(
+        self, half: Half, method: Method | None, sides: tuple[int, int, int]
+    ) -> ExecutionPlan:
         tiling = self.tiling if method is None else replace(self.tiling, method=method)
-        passage = plan_passage(self.network, half, tiling, sides, self.beside)
+        plan = plan_execution(self.network, half, tiling, sides, self.reserved_bytes)
         if self.tell is not None:
-            self.tell(passage.describe())
-        return passage
+            self.tell(plan.describe())
+        return plan
 
     def _record(
         self,
         volume: Volume,
         prepared: ModelInput,
-        passage: Passage,
+        plan: ExecutionPlan,
         array: np.ndarray,
         seed: int | None,
     ) -> LatentRecord:
@@ -241,10 +256,10 @@ class Codec:
             seed=seed,
             spatial_dims=2 if model.spatial_dims == 2 else 3,
             image_channels=model.in_channels,
-            tiling=passage.record,
+            tiling=plan.record,
             scaling_factor=model.scaling_factor,
             statistics=_statistics(array),
-            warnings=(*volume.warnings, *passage.warnings),
+            warnings=(*volume.warnings, *plan.warnings),
         )
 
     def _run(self, seconds: float) -> RunRecord:
@@ -264,10 +279,10 @@ def load_codec(
     """Load a trained model for encoding and decoding.
 
     Args:
-        model_folder: A model folder or run folder, or the name of a default model such as
-            ``ct-f4``.
-        device: Such as ``cpu`` or ``cuda:0``; ``None`` takes a GPU if there is one.
-        tiling: How volumes are cut; ``None`` means as the model's configuration says.
+        model_folder: Model folder, run folder, or name of a default model such as ``ct-f4``.
+        device: Device such as ``cpu`` or ``cuda:0``; ``None`` (the default) uses a GPU if
+            available.
+        tiling: Tiling of volumes; defaults to that of the model's configuration.
 
     Raises:
         WeightsError: If the folder is incomplete, damaged or of a newer format.
@@ -294,7 +309,7 @@ def _kind(array: np.ndarray, seed: int | None) -> Literal["mean", "sample", "cod
 
 
 def _statistics(array: np.ndarray) -> LatentStatistics | None:
-    # The mean of code numbers says nothing.
+    # Statistics of code indices are meaningless.
     if array.ndim == 3:
         return None
     moments = LatentMoments.of(array.reshape(len(array), -1))

@@ -1,4 +1,4 @@
-"""Which device runs a model, and how much memory it has to spare."""
+"""Selection of the device and its available memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FREE_SHARE = 0.6
 
 @contextmanager
 def memory_errors() -> Iterator[None]:
-    """Turn an allocation that failed into one clear error.
+    """Turn failed memory allocations within the context into one clear error.
 
     Raises:
         InputError: If the block runs out of memory.
@@ -30,7 +30,7 @@ def memory_errors() -> Iterator[None]:
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise _too_large() from error
     except RuntimeError as error:
-        # The CPU's allocator has no error type of its own.
+        # The CPU allocator raises a plain RuntimeError.
         if "DefaultCPUAllocator" not in str(error):
             raise
         raise _too_large() from error
@@ -38,16 +38,16 @@ def memory_errors() -> Iterator[None]:
 
 def _too_large() -> InputError:
     return InputError(
-        "the memory does not hold this volume",
-        "take --tiling exact and a smaller --max-memory-gb, or --tiling blend and a smaller --tile",
+        "this volume does not fit into memory",
+        "use --tiling exact and a smaller --max-memory-gb, or --tiling blend and a smaller --tile",
     )
 
 
 def pick_device(name: str | None) -> torch.device:
-    """The named device, or else the first CUDA device, or else the CPU.
+    """Return the named device; ``None`` selects the first CUDA device, or the CPU without one.
 
     Raises:
-        ConfigError: If the named device does not exist here; another is never taken instead.
+        ConfigError: If the named device does not exist; there is no fallback to another.
     """
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -67,10 +67,10 @@ def pick_device(name: str | None) -> torch.device:
 
 
 def device_of_process(environment: Mapping[str, str]) -> str | None:
-    """The GPU that torchrun means for this process, where there are GPUs.
+    """Return the GPU that torchrun assigns to this process, or ``None`` without torchrun or GPUs.
 
     Raises:
-        ConfigError: If the environment does not name one by its number.
+        ConfigError: If ``LOCAL_RANK`` is not a number.
     """
     number = device_of_rank(environment)
     return None if number is None or not torch.cuda.is_available() else f"cuda:{number}"
@@ -100,7 +100,7 @@ def environment_number(environment: Mapping[str, str], name: str) -> int:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory that can still be taken: of the GPU, or of machine and control group."""
+    """Return the free memory of a GPU, or of the machine and its control group, in bytes."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     free = [_machine_free()]
@@ -112,10 +112,12 @@ def free_bytes(device: torch.device) -> int:
 
 
 def memory_budget(device: torch.device, max_memory_gb: float | None) -> int:
-    """Bytes that can still be taken: up to the given bound, or three fifths of what is free.
+    """Return the memory in bytes that may still be allocated.
 
-    The bound is one of the process on a CPU, with all that it holds already, and one of the device
-    elsewhere.
+    Args:
+        device: Device that runs the model.
+        max_memory_gb: Limit in GiB, of the process on a CPU and of the allocations on a GPU, both
+            including what is already allocated. ``None`` allows three fifths of the free memory.
     """
     if max_memory_gb is None:
         return int(_FREE_SHARE * free_bytes(device))
@@ -124,7 +126,10 @@ def memory_budget(device: torch.device, max_memory_gb: float | None) -> int:
 
 
 def resident_bytes() -> int:
-    """Memory that this process holds now; where the system does not tell, the most it has held."""
+    """Return the resident memory of this process in bytes.
+
+    Where the system has no such figure, return its peak.
+    """
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except OSError:
@@ -133,7 +138,7 @@ def resident_bytes() -> int:
 
 
 def peak_memory_mb(device: torch.device) -> float:
-    """Most memory that this process has held: on the GPU, or resident on the CPU."""
+    """Return the peak memory of this process in MiB: allocated on a GPU, or resident on the CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     own = _peak_of_program()
@@ -144,7 +149,10 @@ def peak_memory_mb(device: torch.device) -> float:
 
 
 def _peak_of_program() -> int | None:
-    """Bytes as Linux tells them: the peak of ``getrusage`` is taken over from who starts us."""
+    """Return the peak resident memory on Linux in bytes.
+
+    Unlike that of ``getrusage``, it does not include the parent process before ``exec``.
+    """
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:

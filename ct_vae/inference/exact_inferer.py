@@ -1,4 +1,4 @@
-"""Exact streaming as an inferer of MONAI."""
+"""Exact streaming as a MONAI inferer."""
 
 from __future__ import annotations
 
@@ -12,41 +12,42 @@ from monai.inferers import Inferer
 from torch import nn
 
 from ct_vae.errors import ConfigError
-from ct_vae.inference.execution_plan import plan_passage
+from ct_vae.inference.execution_plan import plan_execution
 from ct_vae.inference.tiling import Method, Tiling
-from ct_vae.inference.volume_adapter import VolumeNetwork
+from ct_vae.inference.volume_adapter import VolumeAdapter
 from ct_vae.models.autoencoder import Autoencoder
 
 
 class SplitNetwork(Protocol):
-    """A way through an autoencoder that can be taken half by half, such as those of a bundle."""
+    """Autoencoder whose halves can run separately, such as the networks of a bundle."""
 
     model: Autoencoder
     image_channels: int
 
     @property
     def halves(self) -> tuple[str, ...]:
-        """``encode``, ``decode``, or both."""
+        """Halves of the network: ``encode``, ``decode``, or both."""
 
     def entering(self, image: torch.Tensor) -> torch.Tensor:
-        """What the encoder takes, ``(1, 1, X, Y, Z)`` in model units."""
+        """Convert an image to the encoder's input, ``(1, 1, X, Y, Z)`` in model units."""
 
     def between(self, features: torch.Tensor) -> torch.Tensor:
-        """The latent, of what the encoder gives."""
+        """Convert the encoder's output to a latent."""
 
     def leaving(self, decoded: torch.Tensor) -> torch.Tensor:
-        """The image, of what the decoder gives."""
+        """Convert the decoder's output to an image."""
 
 
 class ExactInferer(Inferer):  # type: ignore[misc]
     """Exact inference of volumes in slabs, equal to the whole volume (see docs/architecture.md).
 
     Args:
-        tiling: ``exact``, ``blend`` or ``whole``.
-        tile: With ``blend``: side of a tile in voxels.
-        overlap: With ``blend``: share of a tile that the next one shares.
-        max_memory_gb: Bound for the process, or for the GPU; ``None`` means three fifths of what
-            is free.
+        tiling: Tiling method: ``exact`` (the default), ``blend`` or ``whole``.
+        tile: Side of a tile in voxels, for ``blend``; defaults to 96.
+        overlap: Fraction of a tile that overlaps with the next one, for ``blend``; defaults to
+            0.25.
+        max_memory_gb: Memory limit in GiB of the process, or of the GPU; ``None`` (the default)
+            allows three fifths of the free memory.
     """
 
     def __init__(
@@ -62,36 +63,37 @@ class ExactInferer(Inferer):  # type: ignore[misc]
     def __call__(
         self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any
     ) -> torch.Tensor:
-        """Run ``(B, 1, X, Y, Z)``, or a latent ``(B, C, x, y, z)``, sample by sample.
+        """Run the network on images ``(B, 1, X, Y, Z)`` or latents ``(B, C, x, y, z)``, one by one.
 
         Args:
-            inputs: Sides of images are multiples of the factor. A MetaTensor gives a MetaTensor,
-                whose affine is that of the result.
-            network: `ct_vae.bundle.ReconstructionNet`, ``EncoderNet`` or ``DecoderNet``, of
-                images of one channel. It computes as in evaluation.
-            args: None.
-            kwargs: None.
+            inputs: Tensor or MetaTensor; sizes of images are multiples of the factor.
+            network: `ct_vae.bundle.ReconstructionNet`, ``EncoderNet`` or ``DecoderNet`` for images
+                of one channel. It runs in evaluation mode.
+            args: Not supported.
+            kwargs: Not supported.
 
         Returns:
-            On the device of ``inputs``.
+            Result on the device of ``inputs``. For a MetaTensor, a MetaTensor with the affine of
+            the result.
 
         Raises:
-            ConfigError: If the network cannot be taken half by half, or if there are arguments.
-            InputError: If sides do not fit.
+            ConfigError: If the network cannot be split into halves, or if there are further
+                arguments.
+            InputError: If sizes are not multiples of the factor.
         """
         if args or kwargs or not hasattr(network, "halves"):
             raise ConfigError(
-                "an exact inferer takes inputs and a network of ct_vae.bundle, nothing else",
+                "an exact inferer takes inputs and a network of ct_vae.bundle, nothing more",
                 "wrap the model: ct_vae.bundle.ReconstructionNet(model)",
             )
         split = cast(SplitNetwork, network)
         if split.image_channels != 1:
             raise ConfigError(
-                f"an exact inferer takes images of one channel, not of {split.image_channels}",
+                f"an exact inferer supports images of one channel, not {split.image_channels}",
                 "let the network take HU, or call it without an inferer",
             )
-        # Weights that get their layout in inference mode could not be trained any more.
-        through = VolumeNetwork(split.model)
+        # Weights converted to channels last in inference mode could not be trained any more.
+        through = VolumeAdapter(split.model)
         plain = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
         with _evaluating(network), torch.inference_mode():
             parts = [self._one(sample[None], split, through) for sample in plain.cpu()]
@@ -99,24 +101,24 @@ class ExactInferer(Inferer):  # type: ignore[misc]
         return _placed(result, inputs) if isinstance(inputs, MetaTensor) else result
 
     def _one(
-        self, sample: torch.Tensor, network: SplitNetwork, through: VolumeNetwork
+        self, sample: torch.Tensor, network: SplitNetwork, through: VolumeAdapter
     ) -> torch.Tensor:
         values = sample
         if "encode" in network.halves:
             units = network.entering(values)[:, :1]
             x, y, z = units.shape[2:]
-            passage = plan_passage(through, "encode", self.tiling, (x, y, z))
-            values = network.between(passage(units).to(through.device)).cpu()
+            plan = plan_execution(through, "encode", self.tiling, (x, y, z))
+            values = network.between(plan(units).to(through.device)).cpu()
         if "decode" in network.halves:
             x, y, z = (n * f for n, f in zip(values.shape[2:], through.factor, strict=True))
-            passage = plan_passage(through, "decode", self.tiling, (x, y, z))
-            values = network.leaving(passage(values))
+            plan = plan_execution(through, "decode", self.tiling, (x, y, z))
+            values = network.leaving(plan(values))
         return values
 
 
 @contextmanager
 def _evaluating(network: nn.Module) -> Iterator[None]:
-    """Evaluation mode, after which every module is in its own again."""
+    """Set evaluation mode within the context and restore the mode of every module afterwards."""
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
     try:
@@ -127,7 +129,7 @@ def _evaluating(network: nn.Module) -> Iterator[None]:
 
 
 def _placed(result: torch.Tensor, source: MetaTensor) -> MetaTensor:
-    """The result where it lies: a coarser voxel at the center of its block."""
+    """Attach the affine of the result, whose voxels are at the centers of their blocks."""
     ratio = torch.tensor(
         [a / b for a, b in zip(source.shape[2:], result.shape[2:], strict=True)],
         dtype=torch.float64,

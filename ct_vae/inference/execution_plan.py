@@ -1,4 +1,4 @@
-"""The way of one volume through one half of a network, planned before any work."""
+"""Execution plan of one volume through the encoder or decoder."""
 
 from __future__ import annotations
 
@@ -11,65 +11,65 @@ import torch
 from ct_vae.errors import ConfigError, InputError
 from ct_vae.inference.device import HOST, memory_budget
 from ct_vae.inference.streaming.executor import run_exact
-from ct_vae.inference.streaming.graph import Step, steps_of
+from ct_vae.inference.streaming.graph import Step, trace_operators
 from ct_vae.inference.streaming.slab_plan import StreamPlan, plan_streams, thinner
 from ct_vae.inference.tiling import Tiling, run_tiled
-from ct_vae.inference.volume_adapter import SLICES_AT_ONCE, VolumeNetwork
+from ct_vae.inference.volume_adapter import SLICES_AT_ONCE, VolumeAdapter
 from ct_vae.latent import TilingRecord
 
 Half = Literal["encode", "decode"]
-# Float32 maps of the widest full-resolution level that a pass holds at its peak: from 2.6 to 6.0
-# were measured on a CPU, over widths of 16 to 128 and both directions; one more for safety.
+# Float32 maps of the widest full-resolution level that are in memory at the peak: 2.6 to 6.0 were
+# measured on a CPU, over widths of 16 to 128 and both halves; one more for safety.
 _LIVE_MAPS = 7
 
 
 @dataclass
-class Passage:
-    """How a volume goes through, and the going.
+class ExecutionPlan:
+    """Plan for running one half of a network on a volume; calling it executes the plan.
 
     Attributes:
-        network: The network.
-        half: Which way.
-        record: What latents tell about it.
-        steps: Of the half, where the volume is streamed.
-        plan: How thick slabs are and where spools lie, where the volume is streamed.
-        warnings: What had to be changed on the way.
-        host_room: Bytes of host memory for spools, where the device is another.
+        network: Network to run.
+        half: ``encode`` or ``decode``.
+        record: Tiling as stored in latents.
+        steps: Traced operators of the half, if the volume is streamed.
+        stream_plan: Thickness of slabs and locations of buffers, if the volume is streamed.
+        available_bytes: Host memory for buffers in bytes, if the network runs on another device.
+        warnings: Deviations from the plan during execution.
     """
 
-    network: VolumeNetwork
+    network: VolumeAdapter
     half: Half
     record: TilingRecord
     steps: Sequence[Step] = ()
-    plan: StreamPlan | None = None
-    host_room: int = 0
+    stream_plan: StreamPlan | None = None
+    available_bytes: int = 0
     warnings: list[str] = field(default_factory=list)
 
     def describe(self) -> str:
-        """One line for people."""
+        """Describe the plan in one line."""
         record = self.record
-        if self.plan is None:
+        if self.stream_plan is None:
             tiles = "" if record.tile is None else f", tiles of {_times(record.tile)} voxels"
             return f"{self.half}: {record.method}{tiles}"
-        kinds = list(self.plan.kinds.values())
-        spools = ", ".join(f"{kinds.count(k)} on {k}" for k in dict.fromkeys(kinds)) or "none"
+        kinds = list(self.stream_plan.kinds.values())
+        buffers = ", ".join(f"{kinds.count(k)} on {k}" for k in dict.fromkeys(kinds)) or "none"
         return (
-            f"{self.half}: exact, slabs of at least {record.slab} slices, spools: {spools}, "
-            f"{self.plan.disk_bytes / 2**30:.2f} GiB of them in files, "
-            f"about {self.plan.bytes / 2**30:.2f} GiB of memory beside input and output"
+            f"{self.half}: exact, slabs of at least {record.slab} slices, buffers: {buffers}, "
+            f"{self.stream_plan.disk_bytes / 2**30:.2f} GiB of them in files, "
+            f"about {self.stream_plan.bytes / 2**30:.2f} GiB of memory besides input and output"
         )
 
     def __call__(self, volume: torch.Tensor) -> torch.Tensor:
-        """Features of an image ``(1, 1, X, Y, Z)``, or the image of a latent, on the CPU."""
+        """Compute features of an image ``(1, 1, X, Y, Z)`` or the image of a latent, on the CPU."""
         self._note_autocast()
-        if self.plan is not None:
+        if self.stream_plan is not None:
             return self._stream(volume)
         operator = self.network.features if self.half == "encode" else self.network.decode
         shrink = (1, 1, 1) if self.half == "encode" else self.network.factor
         return run_tiled(self._on_device(operator), volume, self.record, shrink)
 
     def _note_autocast(self) -> None:
-        """Record that the caller's context lowers the precision, which moves values by percents."""
+        """Warn that autocast lowers the precision, which changes values by percents."""
         device = self.network.device.type
         if torch.is_autocast_enabled(device):
             dtype = str(torch.get_autocast_dtype(device)).removeprefix("torch.")
@@ -80,7 +80,7 @@ class Passage:
     def _stream(self, volume: torch.Tensor) -> torch.Tensor:
         encodes = self.half == "encode"
         channels = self.network.model.in_channels if encodes else -1
-        given = volume.expand(-1, channels, -1, -1, -1)
+        image = volume.expand(-1, channels, -1, -1, -1)
         width, *sides = self.steps[-1].shape
         result = torch.empty(1, width if encodes else 1, *sides, dtype=self.steps[-1].dtype)
 
@@ -89,22 +89,22 @@ class Passage:
             result[:, :, start : start + slab.shape[2]].copy_(mean)
 
         while True:
-            assert self.plan is not None
+            assert self.stream_plan is not None
             try:
-                run_exact(self.steps, given, self.plan, self.network.device, sink)
+                run_exact(self.steps, image, self.stream_plan, self.network.device, sink)
                 return result
             except torch.OutOfMemoryError:
-                if self.plan.slab_bytes <= self.steps[-1].slice_bytes:
+                if self.stream_plan.slab_bytes <= self.steps[-1].slice_bytes:
                     raise
             self._halve()
 
     def _halve(self) -> None:
-        """Plan thinner slabs with no spool on the device, and tell."""
-        assert self.plan is not None
-        self.plan = thinner(self.plan, self.steps, self.host_room)
+        """Replace the plan by one with slabs half as thick and no buffers on the device."""
+        assert self.stream_plan is not None
+        self.stream_plan = thinner(self.stream_plan, self.steps, self.available_bytes)
         self.warnings.append(
-            f"{self.half}: the device's memory did not hold the slabs that were planned; they were "
-            "halved"
+            f"{self.half}: the planned slabs did not fit into the device's memory; their thickness "
+            "was halved"
         )
 
     def _on_device(
@@ -113,62 +113,62 @@ class Passage:
         return lambda tile: operator(tile.to(self.network.device)).cpu()
 
 
-def plan_passage(
-    network: VolumeNetwork,
+def plan_execution(
+    network: VolumeAdapter,
     half: Half,
     tiling: Tiling,
     sides: tuple[int, int, int],
-    beside: int = 0,
-) -> Passage:
-    """Settle how a volume goes through one half of a network.
+    reserved_bytes: int = 0,
+) -> ExecutionPlan:
+    """Plan how one half of a network runs on a volume.
 
     Args:
-        network: The network.
-        half: Which way.
-        tiling: What is wished for.
-        sides: Of the padded volume, multiples of the factor.
-        beside: Bytes of host memory that others may take meanwhile.
+        network: Network to run.
+        half: ``encode`` or ``decode``.
+        tiling: Requested tiling.
+        sides: Shape of the padded volume, multiples of the factor.
+        reserved_bytes: Host memory in bytes that other work may allocate meanwhile; defaults to 0.
 
     Raises:
-        ConfigError: If the memory does not hold one tile, or slabs of one slice.
-        InputError: If the network refuses such sides.
+        ConfigError: If one tile, or slabs of one slice, do not fit into memory.
+        InputError: If the shape is not a multiple of the factor or too small for the network.
     """
-    # A layer alone would only drop what is left over.
+    # A strided layer by itself would silently drop the remainder.
     if any(side % f for side, f in zip(sides, network.factor, strict=True)):
         raise InputError(
             f"sides {sides} are not multiples of the factor {network.factor}", "pad the image"
         )
     on_cpu = network.device.type == "cpu"
-    budget = memory_budget(network.device, tiling.max_memory_gb) - (beside if on_cpu else 0)
+    budget = memory_budget(network.device, tiling.max_memory_gb) - (reserved_bytes if on_cpu else 0)
     per_voxel = 4.0 * _LIVE_MAPS * network.model.full_resolution_width
     if tiling.method == "blend":
-        return Passage(network, half, tiling.tiles(sides, network.factor, per_voxel, budget))
+        return ExecutionPlan(network, half, tiling.tiles(sides, network.factor, per_voxel, budget))
     if tiling.method == "whole" or not network.streams:
-        # Without a bound that somebody has named, the attempt shows whether the memory does.
+        # Without an explicit limit, the attempt itself shows whether memory suffices.
         if tiling.max_memory_gb is not None:
             _check_whole(network, sides, per_voxel, budget)
-        return Passage(network, half, TilingRecord(method=tiling.method))
+        return ExecutionPlan(network, half, TilingRecord(method=tiling.method))
     steps = _steps(network, half, sides)
-    # Results are whole on the host: of a decoder as it gives them, in HU, and on the source's grid.
+    # Results are complete on the host; those of a decoder thrice: raw, in HU, on the source's grid.
     results = steps[-1].bytes * (1 if half == "encode" else 3)
-    host_room = 0 if on_cpu else max(0, memory_budget(HOST, None) - beside - results)
-    plan = plan_streams(steps, budget - results if on_cpu else budget, host_room)
+    available_bytes = 0 if on_cpu else max(0, memory_budget(HOST, None) - reserved_bytes - results)
+    plan = plan_streams(steps, budget - results if on_cpu else budget, available_bytes)
     record = TilingRecord(
         method="exact",
         slab=plan.thinnest(steps),
         spools=tuple(dict.fromkeys(plan.kinds.values())),
         estimate_mb=round(plan.bytes / 2**20, 1),
     )
-    return Passage(network, half, record, steps, plan, host_room)
+    return ExecutionPlan(network, half, record, steps, plan, available_bytes)
 
 
 def _check_whole(
-    network: VolumeNetwork, sides: tuple[int, int, int], per_voxel: float, budget: int
+    network: VolumeAdapter, sides: tuple[int, int, int], per_voxel: float, budget: int
 ) -> None:
-    """Refuse what takes more at once than the bound that was named.
+    """Check the memory needed at once against the explicit limit.
 
     Raises:
-        ConfigError: With both numbers.
+        ConfigError: If the limit is exceeded.
     """
     x, y, z = sides
     at_once = z if network.streams else min(z, SLICES_AT_ONCE)
@@ -177,18 +177,18 @@ def _check_whole(
         what = "the whole volume" if network.streams else f"{at_once} slices"
         raise ConfigError(
             f"{what} at once needs about {needed / 2**30:.2g} GiB, more than the "
-            f"{max(0, budget) / 2**30:.2g} GiB that are left",
-            "raise --max-memory-gb" + (", or take --tiling exact" if network.streams else ""),
+            f"{max(0, budget) / 2**30:.2g} GiB that are available",
+            "raise --max-memory-gb" + (", or use --tiling exact" if network.streams else ""),
         )
 
 
-def _steps(network: VolumeNetwork, half: Half, sides: tuple[int, int, int]) -> list[Step]:
+def _steps(network: VolumeAdapter, half: Half, sides: tuple[int, int, int]) -> list[Step]:
     model = network.model
     dtype = next(model.parameters()).dtype
     if half == "encode":
-        return steps_of(network.encoding, (model.in_channels, *sides), dtype)
+        return trace_operators(network.encoding, (model.in_channels, *sides), dtype)
     x, y, z = (n // f for n, f in zip(sides, network.factor, strict=True))
-    return steps_of(network.decoding, (model.latent_channels, x, y, z), dtype)
+    return trace_operators(network.decoding, (model.latent_channels, x, y, z), dtype)
 
 
 def _times(sides: Sequence[int]) -> str:

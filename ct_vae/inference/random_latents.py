@@ -1,4 +1,4 @@
-"""Latents that no volume was encoded to: what a decoder makes of noise."""
+"""Random latents, which show what a decoder makes of noise."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from ct_vae.latent import (
 )
 from ct_vae.models.quantized_autoencoder import QuantizedAutoencoder
 
-# There is no source whose voxels could have a digest.
+# Random latents have no source volume.
 _NO_DIGEST = "0" * 64
-# NIfTI keeps sides in 16 bits.
+# NIfTI stores sizes in 16 bits.
 _LONGEST_SIDE = 2**15 - 1
 _DIRECTIONS = {
     "R": (1.0, 0.0, 0.0),
@@ -41,13 +41,13 @@ _DIRECTIONS = {
 class RandomLatents:
     """Random latents of one model.
 
-    A continuous latent is Gaussian noise with the mean and standard deviation that training has
-    measured for each channel; a latent of codes has every code with the same probability. Neither
-    is how latents of CT are distributed: neighbors are independent.
+    A continuous latent is Gaussian noise with the measured mean and standard deviation of each
+    channel. In a latent of codes, all codes are equally likely. Unlike in latents of CT,
+    neighboring voxels are independent.
 
     Args:
-        codec: The model.
-        statistics: Of its latent.
+        codec: Codec of the model.
+        statistics: Measured statistics of its latents.
 
     Raises:
         ConfigError: If the latent is continuous and its statistics have not been measured.
@@ -62,15 +62,15 @@ class RandomLatents:
         if not isinstance(self._model, QuantizedAutoencoder) and not measured:
             raise ConfigError(
                 f"the model {codec.identity.name!r} has no measured mean and standard deviation "
-                f"of its {channels} latent channels, so that there is nothing to scale noise by",
-                "take a model that 'ct-vae train' has saved, or --count 0",
+                f"of its {channels} latent channels, which are needed to scale the noise",
+                "use a model saved by 'ct-vae train', or --count 0",
             )
 
     def check(self, size: Sequence[int], spacing_mm: Sequence[float]) -> tuple[int, int, int]:
-        """Sides of a volume, rounded up to the factor.
+        """Check a volume size and round it up to multiples of the factor.
 
         Raises:
-            ConfigError: If size or spacing are those of no volume.
+            ConfigError: If size or spacing are not positive, or if the volume is too large.
         """
         if not all(math.isfinite(step) and step > 0 for step in spacing_mm):
             raise ConfigError(f"a spacing of {tuple(spacing_mm)} mm is not positive")
@@ -92,17 +92,18 @@ class RandomLatents:
         seed: int,
         index: int,
     ) -> Latent:
-        """One of the random latents that belong to a seed.
+        """Draw a random latent.
 
         Args:
-            size: Sides in voxels of the volume to decode to, rounded up to the factor.
-            spacing_mm: Its spacing; both in the order of the preprocessing's ``axcodes``.
-            seed: Of all.
-            index: Which one; it is a function of ``seed`` and ``index``, however many are drawn.
+            size: Size in voxels of the volume to decode to, rounded up to multiples of the factor.
+            spacing_mm: Spacing of that volume in mm; both in the order of the preprocessing's
+                ``axcodes``.
+            seed: Seed shared by all latents.
+            index: Index of the latent, which depends only on ``seed`` and ``index``.
 
         Raises:
-            ConfigError: If the size or the spacing is that of no volume.
-            InputError: If the memory does not hold it.
+            ConfigError: If size or spacing are not positive, or if the volume is too large.
+            InputError: If the latent does not fit into memory.
         """
         sides = self.check(size, spacing_mm)
         record = self._record(_centered(sides, spacing_mm, self._axcodes), seed)
@@ -127,7 +128,7 @@ class RandomLatents:
         return scaled
 
     def _record(self, grid: Grid, seed: int) -> LatentRecord:
-        """How `Codec.decode` finds from the latent to a volume; nothing was encoded."""
+        """Create the record that `Codec.decode` needs; no volume was encoded."""
         where, scale = GridRecord.of(grid), self._codec.preprocessor.scale
         codes = isinstance(self._model, QuantizedAutoencoder)
         return LatentRecord(
@@ -159,7 +160,7 @@ class RandomLatents:
 def _centered(
     shape: tuple[int, int, int], spacing_mm: tuple[float, float, float], axcodes: str
 ) -> Grid:
-    """A grid along ``axcodes`` with its middle at the origin."""
+    """Create a grid along ``axcodes`` whose center is the origin."""
     affine = np.eye(4)
     affine[:3, :3] = np.array([_DIRECTIONS[code] for code in axcodes]).T * spacing_mm
     affine[:3, 3] = -affine[:3, :3] @ (np.array(shape) - 1) / 2

@@ -1,4 +1,4 @@
-"""How a volume is cut for the network: in exact slabs, whole, or in tiles that are blended."""
+"""Tiling of volumes: exact slabs, the whole volume, or blended tiles."""
 
 from __future__ import annotations
 
@@ -19,15 +19,18 @@ Operator = Callable[[torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True)
 class Tiling:
-    """Wishes for the way of a volume through the network.
+    """Requested tiling of volumes.
 
     Attributes:
-        method: ``exact`` streams slabs with the result of the whole, ``whole`` takes all at once,
-            ``blend`` takes tiles whose overlaps are blended.
-        tile: Side of a tile in voxels; it is rounded up to a multiple of the factor.
-        overlap: Share of a tile that it has in common with the next one.
-        max_memory_gb: Bound for the process on a CPU and for the device elsewhere; ``None`` means
-            a share of what is free.
+        method: ``exact`` (the default) streams slabs with the result of the whole volume, ``whole``
+            runs on the whole volume, ``blend`` blends overlapping tiles.
+        tile: Side of a tile in voxels, rounded up to a multiple of the factor; defaults to 96.
+        overlap: Fraction of a tile that overlaps with the next one; defaults to 0.25.
+        max_memory_gb: Memory limit in GiB of the process on a CPU, and of the device otherwise;
+            ``None`` (the default) allows a fraction of the free memory.
+
+    Raises:
+        ConfigError: If a value is out of range.
     """
 
     method: Method = "exact"
@@ -46,10 +49,16 @@ class Tiling:
     def tiles(
         self, sides: Sequence[int], factor: Sequence[int], bytes_per_voxel: float, budget: int
     ) -> TilingRecord:
-        """Place tiles in a padded volume with ``sides``, multiples of ``factor``.
+        """Compute tiles for a padded volume.
+
+        Args:
+            sides: Shape of the volume, multiples of ``factor``.
+            factor: Voxels per latent voxel along each axis.
+            bytes_per_voxel: Memory per voxel of a tile.
+            budget: Available memory in bytes.
 
         Raises:
-            ConfigError: If not even one tile fits the budget.
+            ConfigError: If not even one tile fits into memory.
         """
         tile = _triple(min(_up(self.tile, f), n) for n, f in zip(sides, factor, strict=True))
         overlap = _triple(
@@ -59,7 +68,7 @@ class Tiling:
         if needed > budget:
             raise ConfigError(
                 f"a tile of {tile} voxels needs about {needed / 2**30:.2g} GiB, more than the "
-                f"{max(0, budget) / 2**30:.2g} GiB that are left",
+                f"{max(0, budget) / 2**30:.2g} GiB that are available",
                 "choose a smaller --tile or a larger --max-memory-gb",
             )
         return TilingRecord(method="blend", tile=tile, overlap=overlap)
@@ -68,20 +77,21 @@ class Tiling:
 def run_tiled(
     operator: Operator, volume: torch.Tensor, tiling: TilingRecord, shrink: Sequence[int]
 ) -> torch.Tensor:
-    """Apply a network to ``(1, C, *spatial)``.
+    """Apply a network to a volume ``(1, C, *spatial)``, tile by tile if planned.
 
     Args:
-        operator: From a volume or tile to its result, of proportional size.
-        volume: Input; it stays where it is, the operator moves each tile.
-        tiling: As planned in voxels.
-        shrink: Voxels per step of ``volume``'s axes: 1 for images, the factor for latents. Tiles
-            and their starts are multiples of the factor, so that windows meet latent voxels.
+        operator: Function from a volume or tile to its result, of proportional size.
+        volume: Input; the operator moves each tile to the device.
+        tiling: Planned tiles in voxels.
+        shrink: Voxels per element of ``volume`` along each axis: 1 for images, the factor for
+            latents. Tiles and their starts are multiples of the factor, so that windows align with
+            latent voxels.
     """
     if tiling.tile is None or tiling.overlap is None:
         return operator(volume)
     roi = [t // f for t, f in zip(tiling.tile, shrink, strict=True)]
     shared = [v // f for v, f in zip(tiling.overlap, shrink, strict=True)]
-    # MONAI truncates roi * (1 - overlap) to whole voxels; half a voxel keeps it off the edge.
+    # MONAI truncates roi * (1 - overlap) to integers; half a voxel avoids rounding errors.
     share = [max(0.0, s - 0.5) / r for s, r in zip(shared, roi, strict=True)]
     inferer = SlidingWindowInferer(roi, sw_batch_size=1, overlap=share, mode="gaussian")
     return cast(torch.Tensor, inferer(volume, operator))

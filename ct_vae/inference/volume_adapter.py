@@ -1,4 +1,4 @@
-"""Any autoencoder of the family, seen as one for single-channel volumes."""
+"""Adapter that presents any autoencoder as one for single-channel volumes."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from ct_vae.errors import ConfigError
 from ct_vae.models.autoencoder import Autoencoder
 
 Triple = tuple[int, int, int]
-# Slices of a volume that a 2-D model takes in one batch.
+# Batch size of a 2-D model that processes the slices of a volume.
 SLICES_AT_ONCE = 8
 
 
-class VolumeNetwork:
-    """Takes ``(1, 1, X, Y, Z)`` in model units, whatever the model was made for.
+class VolumeAdapter:
+    """Runs an autoencoder on volumes ``(1, 1, X, Y, Z)`` in model units.
 
-    A 2-D model meets the volume slice by slice along the last axis, with factor ``(f, f, 1)``. A
-    model with several image channels gets the gray value in each, and its outputs are averaged.
+    A 2-D model processes the slices along the last axis, with factor ``(f, f, 1)``. A model with
+    several image channels gets the gray value in each channel, and its outputs are averaged.
 
     Args:
-        model: In evaluation mode. Its weights are laid out with channels last; no value changes.
+        model: Autoencoder in evaluation mode. Its weights are converted to channels-last memory
+            format, which changes no value.
 
     Raises:
         ConfigError: If the model is neither 2-D nor 3-D.
@@ -39,18 +40,18 @@ class VolumeNetwork:
 
     @property
     def factor(self) -> Triple:
-        """Voxels per latent voxel and axis."""
+        """Voxels per latent voxel along each axis."""
         f = tuple(self.model.factor)
         return (f[0], f[1], 1) if self._flat else (f[0], f[1], f[2])
 
     @property
     def device(self) -> torch.device:
-        """Where the model's weights lie."""
+        """Device of the model's weights."""
         return next(self.model.parameters()).device
 
     @contextmanager
     def moved_to(self, device: torch.device) -> Iterator[None]:
-        """Have the model on another device for the length of the block."""
+        """Move the model to another device within the context."""
         home = self.device
         self.model.to(device)
         try:
@@ -60,26 +61,26 @@ class VolumeNetwork:
 
     @property
     def streams(self) -> bool:
-        """Whether volumes can be streamed; a 2-D model does not need it, slices being alone."""
+        """True if volumes can be streamed; 2-D models process slices independently anyway."""
         return not self._flat
 
     @property
     def encoding(self) -> nn.Module:
-        """What leads from ``(1, channels, X, Y, Z)`` to features, as one module."""
+        """Module from images ``(1, channels, X, Y, Z)`` to features."""
         return nn.Sequential(self.model.encoder, self.model.quant_conv)
 
     @property
     def decoding(self) -> nn.Module:
-        """What leads from a latent to ``(1, channels, X, Y, Z)``, as one module."""
+        """Module from latents to images ``(1, channels, X, Y, Z)``."""
         return nn.Sequential(self.model.post_quant_conv, self.model.decoder)
 
     def features(self, image: torch.Tensor) -> torch.Tensor:
-        """What the encoder gives, ``(1, features, x, y, z)``, for an image ``(1, 1, X, Y, Z)``."""
+        """Compute the features ``(1, features, x, y, z)`` of an image ``(1, 1, X, Y, Z)``."""
         repeated = image.expand(-1, self.model.in_channels, -1, -1, -1)
         return self._apply(self.model.features, repeated)
 
     def decode(self, latent: torch.Tensor) -> torch.Tensor:
-        """Image ``(1, 1, X, Y, Z)`` of an unscaled latent ``(1, C, x, y, z)``."""
+        """Decode an unscaled latent ``(1, C, x, y, z)`` to an image ``(1, 1, X, Y, Z)``."""
         return self._apply(self.model.decode, latent).mean(1, keepdim=True)
 
     def _apply(

@@ -39,7 +39,7 @@ REFUSED: dict[str, list[tuple[str, list[str], str]]] = {
             "--overwrite and --verify exclude each other",
         ),
         ("CODES IN -o OUT", ["--dtype int16", "--dtype float32"], "this model makes codes"),
-        ("CODES IN -o OUT", ["--sample --seed 3"], "no posterior to draw from"),
+        ("CODES IN -o OUT", ["--sample --seed 3"], "no posterior to sample"),
     ],
     "decode": [
         ("MODEL LATENTS -o OUT", BLENDING, "--tile and --overlap are for blended tiles"),

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ct_vae.inference.streaming.executor import run_exact
-from ct_vae.inference.streaming.graph import steps_of
+from ct_vae.inference.streaming.graph import trace_operators
 from ct_vae.inference.streaming.slab_plan import plan_streams
 from ct_vae.models import VQVAE, AutoencoderKL, MagvitVQVAE
 
@@ -111,8 +111,8 @@ def given(model, sides, decodes, dtype=torch.float64):
 
 
 def run(module, x, slab_bytes, kind="device"):
-    """The exact result, in slabs and spools of choice."""
-    steps = steps_of(module, tuple(x.shape[1:]), x.dtype)
+    """The exact result, in slabs and buffers of choice."""
+    steps = trace_operators(module, tuple(x.shape[1:]), x.dtype)
     plan = plan_streams(steps, 2**40, slab_bytes=slab_bytes)
     size = sum(step.bytes for step in steps) if kind == "disk" else 0
     plan = replace(plan, kinds=dict.fromkeys(plan.kinds, kind), disk_bytes=size)

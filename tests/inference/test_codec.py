@@ -139,7 +139,7 @@ def test_the_plan_is_recorded_and_told_before_any_work():
     assert 1 <= told.slab <= 24
     assert told.estimate_mb > 0
     codec.decode(latent, tiling="whole")
-    assert lines[0].startswith(f"encode: exact, slabs of at least {told.slab} slices, spools: ")
+    assert lines[0].startswith(f"encode: exact, slabs of at least {told.slab} slices, buffers: ")
     assert lines[1] == "decode: whole"
 
 

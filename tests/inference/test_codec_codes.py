@@ -58,13 +58,13 @@ def test_quantization_happens_once_after_blending(kind):
 
 
 def test_a_model_with_codes_has_nothing_to_draw_from():
-    with pytest.raises(ConfigError, match="no posterior to draw from"):
+    with pytest.raises(ConfigError, match="no posterior to sample"):
         small_codec(base=SMALL_CODES["vq"]).encode(ct_volume(), sample=True, seed=1)
 
 
 def test_a_latent_of_the_other_kind_is_refused():
     codes, means = small_codec(base=SMALL_CODES["vq"]), small_codec()
-    with pytest.raises(InputError, match="kind 'mean' is not what a model with codes makes"):
+    with pytest.raises(InputError, match="kind 'mean' cannot be decoded by a model with codes"):
         codes.decode(means.encode(ct_volume()))
-    with pytest.raises(InputError, match="kind 'codes' is not what a model without codes makes"):
+    with pytest.raises(InputError, match="kind 'codes' cannot be decoded by a model without codes"):
         means.decode(codes.encode(ct_volume()))

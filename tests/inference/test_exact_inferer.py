@@ -64,7 +64,7 @@ def test_arguments_that_nobody_would_look_at_are_refused():
     network = part_of("encode", small_model(), PreprocessConfig())
     image = network.example((2, 2, 2))
     for args, kwargs in (((1,), {}), ((), {"condition": 1})):
-        with pytest.raises(ConfigError, match="nothing else"):
+        with pytest.raises(ConfigError, match="nothing more"):
             ExactInferer()(image, network, *args, **kwargs)
 
 
@@ -93,7 +93,7 @@ def test_sides_that_do_not_fit_are_refused_and_not_cropped(method):
 
 def test_what_it_cannot_do_is_refused_in_words():
     color = part_of("encode", small_model(in_channels=3), PreprocessConfig(), hounsfield=False)
-    with pytest.raises(ConfigError, match="images of one channel, not of 3"):
+    with pytest.raises(ConfigError, match="images of one channel, not 3"):
         ExactInferer()(torch.zeros(1, 3, 8, 8, 8), color)
     with pytest.raises(ConfigError, match="tiling is exact, blend, whole, got 'nope'"):
         ExactInferer("nope")

@@ -7,7 +7,7 @@ import torch
 from ct_vae.errors import ConfigError, InputError
 from ct_vae.inference import execution_plan
 from ct_vae.inference.codec import Codec
-from ct_vae.inference.execution_plan import plan_passage
+from ct_vae.inference.execution_plan import plan_execution
 from ct_vae.inference.streaming.window_stream import WindowStream
 from ct_vae.inference.tiling import Tiling
 from tests._asserts import assert_close
@@ -28,30 +28,30 @@ def test_results_and_what_others_take_are_left_room(monkeypatch, half, results, 
 
     monkeypatch.setattr(execution_plan, "memory_budget", lambda *_: 10**9)
     monkeypatch.setattr(execution_plan, "plan_streams", plan)
-    plan_passage(NETWORK, half, Tiling(), (16, 16, 16), beside)
+    plan_execution(NETWORK, half, Tiling(), (16, 16, 16), beside)
     assert asked == [(10**9 - 4 * results - beside, 0)]
 
 
 @pytest.mark.parametrize("half", ["encode", "decode"])
 def test_spools_on_a_disk_give_what_the_whole_gives(half):
-    """The least budget that is accepted leaves no spool in memory."""
+    """The least budget that is accepted leaves no buffer in memory."""
     codec = small_codec()
     sides = (24, 16, 12)
-    way = plan_passage(codec.network, half, Tiling(), sides)
+    way = plan_execution(codec.network, half, Tiling(), sides)
     least = execution_plan.plan_streams(way.steps, 2**40)
     budget = least.bytes - 1
     while True:
         try:
-            way.plan = execution_plan.plan_streams(way.steps, budget)
+            way.stream_plan = execution_plan.plan_streams(way.steps, budget)
         except ConfigError:
             break
-        budget = way.plan.bytes - 1
-    assert "disk" in way.plan.kinds.values()
+        budget = way.stream_plan.bytes - 1
+    assert "disk" in way.stream_plan.kinds.values()
     generator = torch.Generator().manual_seed(0)
     shape = (1, 1, *sides) if half == "encode" else (1, 4, 6, 4, 3)
     x = torch.randn(shape, generator=generator)
     with torch.inference_mode():
-        whole = plan_passage(codec.network, half, Tiling("whole"), sides)(x)
+        whole = plan_execution(codec.network, half, Tiling("whole"), sides)(x)
         assert_close(way(x), whole, 1e-5)
 
 
@@ -71,7 +71,7 @@ def full_device(monkeypatch):
 
 
 def test_what_the_thinnest_slabs_do_not_bring_through_fails_alone(full_device):
-    with pytest.raises(InputError, match="memory does not hold this volume"):
+    with pytest.raises(InputError, match="volume does not fit into memory"):
         small_codec().encode(ct_volume())
     # Once with the slabs that were planned and once with each half of them.
     assert 3 < full_device["calls"] < 40
@@ -95,7 +95,7 @@ def test_the_cpu_takes_what_the_device_does_not_hold_where_that_is_allowed(
     expected = small_codec().encode(ct_volume())
     np.testing.assert_array_equal(latent.array, expected.array)
     assert latent.record.warnings == (
-        "encode: the device's memory did not hold the volume; the CPU took it",
+        "encode: the volume did not fit into the device's memory and ran on the CPU",
     )
     assert told == [f"warning: {latent.record.warnings[0]}"]
 

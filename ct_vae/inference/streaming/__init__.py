@@ -1,1 +1,1 @@
-"""Exact streaming: slabs of a volume flow through the network operator by operator."""
+"""Exact streaming: slabs of a volume pass through the network operator by operator."""

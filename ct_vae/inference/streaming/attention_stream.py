@@ -1,4 +1,4 @@
-"""Attention over a whole level of which the slabs ask one after the other."""
+"""Self-attention over a whole feature map whose queries are processed slab by slab."""
 
 from __future__ import annotations
 
@@ -10,19 +10,22 @@ from torch.nn import functional
 from ct_vae.blocks.attention import SpatialSelfAttention
 from ct_vae.inference.streaming.streams import Stream
 
-# Pairs of positions looked at in one go, for devices whose kernels hold a matrix of them.
+# Query-key pairs per call, for devices whose attention kernels store the whole matrix.
 _PAIRS = 2**26
 _FEWEST_QUERIES = 256
 
 
 class AttentionStream(Stream):
-    """Every slab looks at keys and values of all; these lie in memory, never all pairs.
+    """Attention of each slab to the keys and values of the whole map.
+
+    Keys and values are kept in memory, the attention matrix is not.
 
     Args:
-        block: The attention.
-        normalized: Makes a stream of the normalized map; one is for keys and values.
-        source: The map itself, which is added to the result.
-        slab: Slices whose keys and values are computed in one go.
+        block: Attention block.
+        normalized: Factory of streams of the normalized map: one for keys and values, one for
+            queries.
+        source: Stream of the map itself, which is added to the result.
+        slab: Slices whose keys and values are computed at once.
     """
 
     def __init__(
@@ -37,7 +40,7 @@ class AttentionStream(Stream):
         self._keys, self._values = self._gather(normalized(), slab)
 
     def read(self, count: int) -> torch.Tensor:
-        """Attend with the next slices."""
+        """Compute the next slices."""
         h = self._queries.read(count)
         asked = self._block._tokens(self._block.q(h))
         step = max(_FEWEST_QUERIES, _PAIRS // self._keys.shape[2])
@@ -55,7 +58,7 @@ class AttentionStream(Stream):
         for start in range(0, x, slab):
             count = min(slab, x - start)
             h = stream.read(count)
-            places = slice(start * y * z, (start + count) * y * z)
-            for room, layer in zip(kept, (self._block.k, self._block.v), strict=True):
-                room[:, :, places] = self._block._tokens(layer(h))
+            positions = slice(start * y * z, (start + count) * y * z)
+            for out, layer in zip(kept, (self._block.k, self._block.v), strict=True):
+                out[:, :, positions] = self._block._tokens(layer(h))
         return kept[0], kept[1]

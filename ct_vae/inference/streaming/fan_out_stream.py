@@ -1,4 +1,4 @@
-"""A stream that several others read, each at its own pace."""
+"""Stream with several consumers that read at different speeds."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ import torch
 from ct_vae.inference.streaming.streams import FilledStream, Stream
 
 
-class SharedStream:
-    """A stream with several readers: what the slower ones have not read waits."""
+class FanOutStream:
+    """Stream with several readers; slabs are kept until the slowest reader has read them."""
 
     def __init__(self, source: Stream) -> None:
         self.source = source
         self._slabs: deque[torch.Tensor] = deque()
         self._first = self._stop = 0
-        self._places: list[int] = []
+        self._positions: list[int] = []
 
     def reader(self) -> Stream:
-        """A reader from the first slice on; all are made before any reads."""
-        self._places.append(0)
-        return _SharedReader(self, len(self._places) - 1)
+        """Return a new reader; all readers must be created before the first read."""
+        self._positions.append(0)
+        return _FanOutReader(self, len(self._positions) - 1)
 
     def fill(self, reader: int, out: torch.Tensor) -> None:
-        """Give a reader its next slices."""
-        start = self._places[reader]
+        """Copy the next slices of a reader into ``out``."""
+        start = self._positions[reader]
         stop = start + out.shape[2]
         if stop > self._stop:
             self._slabs.append(self.source.read(stop - self._stop))
@@ -38,20 +38,20 @@ class SharedStream:
             here, there = max(a, start), min(b, stop)
             if here < there:
                 out[:, :, here - start : there - start] = slab[:, :, here - a : there - a]
-        self._places[reader] = stop
+        self._positions[reader] = stop
         self._drop()
 
     def _drop(self) -> None:
-        slowest = min(self._places)
+        slowest = min(self._positions)
         while self._slabs and self._first + self._slabs[0].shape[2] <= slowest:
             self._first += self._slabs.popleft().shape[2]
 
 
-class _SharedReader(FilledStream):
-    def __init__(self, shared: SharedStream, number: int) -> None:
-        source = shared.source
+class _FanOutReader(FilledStream):
+    def __init__(self, stream: FanOutStream, number: int) -> None:
+        source = stream.source
         super().__init__(source.shape, source.dtype, source.device)
-        self._shared, self._number = shared, number
+        self._fan_out, self._number = stream, number
 
     def read_into(self, out: torch.Tensor) -> None:
-        self._shared.fill(self._number, out)
+        self._fan_out.fill(self._number, out)

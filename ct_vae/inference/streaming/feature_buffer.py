@@ -1,4 +1,4 @@
-"""Whole feature maps that wait to be read again: on the device, in host memory or in a file."""
+"""Buffers of complete feature maps: on the device, in host memory or in a file."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from typing import Literal
 
 import torch
 
-from ct_vae.inference.streaming.feature_file import SpoolFile, spool_folder
-from ct_vae.inference.streaming.graph import Shape
+from ct_vae.inference.streaming.feature_file import FeatureFile, feature_folder
+from ct_vae.inference.streaming.graph import MapShape
 from ct_vae.inference.streaming.group_norm import RunningMoments
 
-SpoolKind = Literal["device", "host", "disk"]
+BufferKind = Literal["device", "host", "disk"]
 
 
-class Spool:
-    """A map ``(C, X, Y, Z)``, written once from front to back and read in any order.
+class FeatureBuffer:
+    """Feature map ``(C, X, Y, Z)`` that is written once in order and read in any order.
 
     Args:
-        shape: Of the map.
-        dtype: Of its values.
-        store: Where the bytes lie, at least as many as the map has: a tensor of them or a file.
-        moments: Whether they are gathered while it is written.
+        shape: Shape of the map.
+        dtype: Data type of the map.
+        store: Memory or file for the map, at least as large as the map.
+        moments: If true, compute the channels' moments while writing; defaults to false.
     """
 
     def __init__(
         self,
-        shape: Shape,
+        shape: MapShape,
         dtype: torch.dtype,
-        store: torch.Tensor | SpoolFile,
+        store: torch.Tensor | FeatureFile,
         moments: bool = False,
     ) -> None:
         self.shape, self.dtype, self.store = shape, dtype, store
@@ -38,13 +38,13 @@ class Spool:
 
     def append(self, slab: torch.Tensor) -> None:
         """Write the next slices ``(1, C, n, Y, Z)``."""
-        # A file would take the bytes of another type for as many other numbers.
+        # A file has no type: values of another type would be misread.
         assert slab.dtype == self.dtype, f"a map of {self.dtype} is given slices of {slab.dtype}"
         slab = slab.contiguous(memory_format=torch.channels_last_3d)
         if self.moments is not None:
             self.moments.add(slab)
         count = slab.shape[2]
-        if isinstance(self.store, SpoolFile):
+        if isinstance(self.store, FeatureFile):
             values = slab.permute(0, 2, 3, 4, 1).contiguous()
             self.store.write(self._offset(self._written), values.cpu())
         else:
@@ -52,8 +52,8 @@ class Spool:
         self._written += count
 
     def read_into(self, start: int, out: torch.Tensor) -> None:
-        """Fill ``(1, C, n, Y, Z)``, channels last in memory, from slice ``start`` on."""
-        if not isinstance(self.store, SpoolFile):
+        """Fill ``(1, C, n, Y, Z)``, channels last in memory, starting at slice ``start``."""
+        if not isinstance(self.store, FeatureFile):
             out.copy_(self.view(start, out.shape[2]), non_blocking=True)
             return
         values = out.permute(0, 2, 3, 4, 1)
@@ -65,7 +65,7 @@ class Spool:
         values.copy_(staged)
 
     def view(self, start: int, count: int) -> torch.Tensor:
-        """Slices of a map in memory, without a copy."""
+        """Return slices of a map in memory without copying."""
         assert isinstance(self.store, torch.Tensor)
         channels, _, y, z = self.shape
         first = self._offset(start)
@@ -83,68 +83,70 @@ class Spool:
         return start * channels * y * z * self.dtype.itemsize
 
 
-class SpoolStores:
-    """Room for spools, used again and again: fresh memory costs more than what is written to it.
+class FeatureBufferPool:
+    """Pool of memory and files for feature buffers, which are reused.
+
+    Reuse matters because allocating fresh memory takes longer than writing to it.
 
     Args:
-        device: Where maps are computed.
-        disk_bytes: How much the files together may take, by which their folder is chosen.
+        device: Device that computes the maps.
+        disk_bytes: Total size of the files, for which a folder is chosen; defaults to 0.
 
     Raises:
-        ConfigError: If no folder on a disk has that room.
+        ConfigError: If no folder on a disk has enough space.
     """
 
     def __init__(self, device: torch.device, disk_bytes: int = 0) -> None:
         self._device = device
-        self._folder: Path | None = spool_folder(disk_bytes) if disk_bytes else None
-        self._free: dict[SpoolKind, list[torch.Tensor | SpoolFile]] = {
+        self._folder: Path | None = feature_folder(disk_bytes) if disk_bytes else None
+        self._free: dict[BufferKind, list[torch.Tensor | FeatureFile]] = {
             "device": [],
             "host": [],
             "disk": [],
         }
-        self._files: list[SpoolFile] = []
+        self._files: list[FeatureFile] = []
 
-    def take(self, kind: SpoolKind, size: int) -> torch.Tensor | SpoolFile:
-        """Room for ``size`` bytes: the smallest that is free and large enough, or new room.
+    def take(self, kind: BufferKind, size: int) -> torch.Tensor | FeatureFile:
+        """Return storage for ``size`` bytes: the smallest free one that fits, or a new one.
 
         Raises:
-            OutputError: If the disk does not hold it.
+            OutputError: If there is not enough disk space.
         """
         fitting = [store for store in self._free[kind] if _size(store) >= size]
         if fitting:
             chosen = min(fitting, key=_size)
             self._free[kind] = [store for store in self._free[kind] if store is not chosen]
             return chosen
-        # What is free and too small would only add to what is held.
+        # Free storage that is too small would only waste memory.
         self._release(kind)
         return self._new(kind, size)
 
-    def give_back(self, kind: SpoolKind, store: torch.Tensor | SpoolFile) -> None:
-        """Let the next spool have this room."""
+    def give_back(self, kind: BufferKind, store: torch.Tensor | FeatureFile) -> None:
+        """Return storage to the pool."""
         self._free[kind].append(store)
 
     def close(self) -> None:
-        """Release everything, whoever still has it."""
+        """Release all storage, including storage in use."""
         for store in self._files:
             store.close()
         for free in self._free.values():
             free.clear()
 
-    def _new(self, kind: SpoolKind, size: int) -> torch.Tensor | SpoolFile:
+    def _new(self, kind: BufferKind, size: int) -> torch.Tensor | FeatureFile:
         if kind == "disk":
             assert self._folder is not None, "files are planned for"
-            self._files.append(SpoolFile(size, self._folder))
+            self._files.append(FeatureFile(size, self._folder))
             return self._files[-1]
         if kind == "host":
             return torch.empty(size, dtype=torch.uint8, pin_memory=self._device.type == "cuda")
         return torch.empty(size, dtype=torch.uint8, device=self._device)
 
-    def _release(self, kind: SpoolKind) -> None:
+    def _release(self, kind: BufferKind) -> None:
         for store in self._free[kind]:
-            if isinstance(store, SpoolFile):
+            if isinstance(store, FeatureFile):
                 store.close()
         self._free[kind].clear()
 
 
-def _size(store: torch.Tensor | SpoolFile) -> int:
-    return store.size if isinstance(store, SpoolFile) else store.numel()
+def _size(store: torch.Tensor | FeatureFile) -> int:
+    return store.size if isinstance(store, FeatureFile) else store.numel()

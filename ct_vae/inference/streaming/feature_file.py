@@ -1,4 +1,4 @@
-"""Temporary files for feature maps: on a disk, and gone whatever ends the process."""
+"""Temporary files for feature maps, which disappear however the process ends."""
 
 from __future__ import annotations
 
@@ -12,53 +12,53 @@ import torch
 from ct_vae.errors import ConfigError, OutputError
 from ct_vae.io.mounts import mount_of
 
-# File systems that hold files in memory, which a spool is there to save.
+# File systems in memory, which would defeat the purpose of a file.
 _IN_MEMORY = {"tmpfs", "ramfs", "devtmpfs"}
 
 
-class SpoolFile:
-    """A file without a name: unlinked once it is open, read and written by offset.
+class FeatureFile:
+    """Anonymous temporary file, read and written by offset.
 
     Args:
-        size: Bytes, all of which are reserved at once.
-        folder: Where it lies; see `spool_folder`.
+        size: Size in bytes, reserved at once.
+        folder: Folder of the file, see `feature_folder`.
 
     Raises:
-        OutputError: If the disk does not hold it.
+        OutputError: If there is not enough disk space.
     """
 
     def __init__(self, size: int, folder: Path) -> None:
         self.size = size
         with ExitStack() as on_failure:
             try:
-                self._file = tempfile.TemporaryFile(dir=folder, prefix="ct_vae_spool_", buffering=0)  # noqa: SIM115 - closed with the spool
+                self._file = tempfile.TemporaryFile(dir=folder, prefix="ct_vae_spool_", buffering=0)  # noqa: SIM115 - closed with the buffer
                 on_failure.callback(self._file.close)
                 _reserve(self._file.fileno(), size)
             except OSError as error:
                 raise OutputError(
-                    f"{folder} does not hold {size / 2**30:.2g} GiB of intermediate results: "
+                    f"{folder} has no space for {size / 2**30:.2g} GiB of intermediate results: "
                     f"{error.strerror}",
                     "set TMPDIR to a folder on a larger disk, or raise --max-memory-gb",
                 ) from error
             on_failure.pop_all()
 
     def read(self, offset: int, out: torch.Tensor) -> None:
-        """Fill a contiguous tensor on the CPU."""
-        room = _bytes(out)
-        while room:
-            count = os.preadv(self._file.fileno(), [room], offset)
-            assert count > 0, "a spool is read where it was written"
-            room, offset = room[count:], offset + count
+        """Fill a contiguous CPU tensor with the values at ``offset``."""
+        rest = _bytes(out)
+        while rest:
+            count = os.preadv(self._file.fileno(), [rest], offset)
+            assert count > 0, "a buffer is read where it was written"
+            rest, offset = rest[count:], offset + count
 
     def write(self, offset: int, values: torch.Tensor) -> None:
-        """Store a contiguous tensor that lies on the CPU."""
+        """Write a contiguous CPU tensor at ``offset``."""
         rest = _bytes(values)
         while rest:
             count = os.pwritev(self._file.fileno(), [rest], offset)
             rest, offset = rest[count:], offset + count
 
     def close(self) -> None:
-        """Give the disk its room back."""
+        """Close the file, which frees its disk space."""
         self._file.close()
 
 
@@ -66,13 +66,14 @@ def _bytes(values: torch.Tensor) -> memoryview:
     return memoryview(values.view(-1).view(torch.uint8).numpy())  # type: ignore[arg-type]
 
 
-def spool_folder(needed: int) -> Path:
-    """A folder on a disk with room for ``needed`` bytes.
+def feature_folder(needed: int) -> Path:
+    """Return a folder on a disk with ``needed`` bytes of free space.
 
-    The one for temporary files comes first (``TMPDIR``), then ``/var/tmp``, then the current one.
+    Candidates are, in order, the folder for temporary files (``TMPDIR``), ``/var/tmp`` and the
+    current folder.
 
     Raises:
-        ConfigError: If none of them is on a disk and has the room.
+        ConfigError: If none of them is on a disk with enough space.
     """
     folders = [Path(tempfile.gettempdir()), Path("/var/tmp"), Path.cwd()]  # noqa: S108 - a folder, not a file with a known name
     reasons = []
@@ -91,7 +92,7 @@ def _problem(folder: Path, needed: int) -> str | None:
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         return "cannot be written to"
     if mount_of(folder).kind in _IN_MEMORY:
-        return "lies in memory"
+        return "is in memory"
     status = os.statvfs(folder)
     free = status.f_bavail * status.f_frsize
     return f"has only {free / 2**30:.2g} GiB free" if free < needed else None

@@ -1,4 +1,4 @@
-"""What a module does to its input, as a list of steps: found by running its own ``forward``."""
+"""Tracing of a module into a list of operators with bounded receptive fields."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from ct_vae.blocks.receptive_field import (
 )
 
 Map = torch.Tensor
-Shape = tuple[int, int, int, int]
+MapShape = tuple[int, int, int, int]
 
 
 class _Function(PerSlice):
-    """A function of slices as a module."""
+    """Function of slices as a module."""
 
     def __init__(self, function: Callable[..., Map]) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class _Function(PerSlice):
 
 
 class _Convolution(LocalModule):
-    """A convolution of PyTorch, seen along the first axis."""
+    """PyTorch convolution with its receptive field along the first axis."""
 
     def __init__(self, conv: nn.Conv3d) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class _Convolution(LocalModule):
 
 
 _PER_SLICE: dict[Any, Callable[..., Map]] = {
-    # The first may overwrite what it is given.
+    # `SiluStream` computes SiLU in place.
     nn.SiLU: functional.silu,
     nn.Tanh: torch.tanh,
     nn.Sigmoid: torch.sigmoid,
@@ -75,64 +75,67 @@ _BARRIERS = (nn.GroupNorm, SpatialSelfAttention)
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One operator.
+    """One operator of a traced module.
 
     Attributes:
-        module: What is done; ``None`` for what comes from outside.
-        sources: Steps whose results it takes.
-        shape: ``(C, X, Y, Z)`` of its result.
-        dtype: Of its result.
+        module: Operator; ``None`` for the input of the traced module.
+        sources: Indices of the steps whose results it takes.
+        shape: Shape ``(C, X, Y, Z)`` of its result.
+        dtype: Data type of its result.
     """
 
     module: nn.Module | None
     sources: tuple[int, ...]
-    shape: Shape
+    shape: MapShape
     dtype: torch.dtype
 
     @property
     def slice_bytes(self) -> int:
-        """Of one slice of the result."""
+        """Size of one slice of the result in bytes."""
         channels, _, y, z = self.shape
         return channels * y * z * self.dtype.itemsize
 
     @property
     def bytes(self) -> int:
-        """Of the whole result."""
+        """Size of the result in bytes."""
         return self.slice_bytes * self.shape[1]
 
     @property
     def needs_whole(self) -> bool:
-        """Whether it needs all of its first source before it can give anything."""
+        """True if the operator needs its complete first source before it can return anything."""
         if isinstance(self.module, LocalModule):
-            reach = self.module.receptive_field()
-            return reach.mode == "circular" and reach.low + reach.high > 0
+            field = self.module.receptive_field()
+            return field.mode == "circular" and field.low + field.high > 0
         return self.module is not None
 
 
-def steps_of(module: nn.Module, shape: Shape, dtype: torch.dtype) -> list[Step]:
-    """What ``module`` does to one map ``(C, X, Y, Z)``, in order; the last step is its result.
+def trace_operators(module: nn.Module, shape: MapShape, dtype: torch.dtype) -> list[Step]:
+    """Trace the operators that ``module`` applies to a map ``(C, X, Y, Z)``.
+
+    Returns:
+        Operators in order; the last one computes the module's result.
 
     Raises:
-        InputError: If a part of the module refuses such sides.
-        TypeError: If the module calls something that declares no reach.
+        InputError: If the shape is invalid for a part of the module.
+        TypeError: If the module calls a function without a known receptive field.
     """
     tracer = _Tracer()
     graph = tracer.trace(module)
     steps = [Step(None, (), shape, dtype)]
-    places: dict[fx.Node, int] = {}
+    positions: dict[fx.Node, int] = {}
     for node in graph.nodes:
         if node.op == "placeholder":
-            places[node] = 0
+            positions[node] = 0
         elif node.op == "output":
-            return _until(steps, places[node.args[0]])
+            return _until(steps, positions[node.args[0]])
         elif node.op in ("call_module", "call_function"):
             part = tracer.parts[node.target] if node.op == "call_module" else _function(node)
-            sources = tuple(places[source] for source in node.all_input_nodes)
+            sources = tuple(positions[source] for source in node.all_input_nodes)
             if isinstance(part, _NOTHING):
-                places[node] = sources[0]
+                positions[node] = sources[0]
                 continue
             steps.append(_step(part, sources, steps))
-            places[node] = len(steps) - 1
+            positions[node] = len(steps) - 1
     raise AssertionError("a graph has an output")
 
 
@@ -145,7 +148,7 @@ def _step(part: nn.Module, sources: tuple[int, ...], steps: Sequence[Step]) -> S
     first = steps[sources[0]]
     if isinstance(part, _BARRIERS):
         return Step(part, sources, first.shape, first.dtype)
-    # Nothing is computed: tensors without storage find the sides and check them.
+    # Meta tensors check shapes and infer the result's shape without computing anything.
     state = {
         name: torch.empty_like(value, device="meta") for name, value in part.state_dict().items()
     }
@@ -160,12 +163,12 @@ def _step(part: nn.Module, sources: tuple[int, ...], steps: Sequence[Step]) -> S
 def _function(node: fx.Node) -> nn.Module:
     known = _PER_SLICE.get(node.target)
     if known is None:
-        raise TypeError(f"{node.target} declares no reach along the first axis")
+        raise TypeError(f"{node.target} has no known receptive field along the first axis")
     return _Function(known)
 
 
 class _Tracer(fx.Tracer):
-    """Follows ``forward`` down to modules that say by themselves how far they reach."""
+    """Tracer that follows ``forward`` down to modules with a known receptive field."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -178,7 +181,7 @@ class _Tracer(fx.Tracer):
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> Any:
-        """Put a known module into the graph; go into one that is made of others."""
+        """Add a known module to the graph; trace into any other."""
         if isinstance(m, ChainModule):
             (x,) = args
             for part in m.parts():

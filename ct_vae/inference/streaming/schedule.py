@@ -1,4 +1,4 @@
-"""Which results of steps are kept whole, and from when until when."""
+"""Schedule of the feature buffers: which results are stored, and for how long."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from ct_vae.inference.streaming.graph import Step
 
 @dataclass(frozen=True)
 class Schedule:
-    """When what is done.
+    """Order and lifetime of feature buffers.
 
     Attributes:
-        users: For each step the steps that take its result.
-        spooled: Steps whose results are written whole, in the order in which they are. The last
-            step is among them, though it goes to where the caller wants it.
-        last_use: For each of them, the last of these writings that reads it.
-        moments: Those of which mean and variance are gathered.
+        users: For each step, the steps that take its result.
+        buffered: Steps whose results are stored completely, in the order of writing. They include
+            the last step, whose result goes to the caller's sink.
+        last_use: For each of these steps, the last write that reads its result.
+        moments: Steps whose results need mean and variance.
     """
 
     users: tuple[tuple[int, ...], ...]
-    spooled: tuple[int, ...]
+    buffered: tuple[int, ...]
     last_use: dict[int, int]
     moments: frozenset[int]
 
 
 def schedule(steps: Sequence[Step]) -> Schedule:
-    """Spool what barriers take, and what would else have to wait for them.
+    """Buffer the inputs of operators that need a complete map, and results that must wait for them.
 
-    Between barriers, slabs flow from step to step. A result with several users is handed to all of
-    them while it passes, which works only where none of them waits for a later barrier and all
-    flow into the same spool.
+    Between these operators, slabs pass from step to step. A result with several consumers is passed
+    to all of them at once. This requires that none of them waits for a later complete map and that
+    all of them contribute to the same buffer.
     """
     users = tuple(
         tuple(j for j, other in enumerate(steps) if i in other.sources) for i in range(len(steps))
@@ -43,10 +43,10 @@ def schedule(steps: Sequence[Step]) -> Schedule:
     kept |= {step.sources[0] for step in steps if step.needs_whole}
     while more := {i for i, each in enumerate(users) if _must_wait(i, steps, users, kept)} - kept:
         kept |= more
-    spooled = tuple(sorted(kept - {0}))
+    buffered = tuple(sorted(kept - {0}))
     last_use = {i: max({i}.union(*(_sinks(j, users, kept) for j in users[i]))) for i in kept}
     moments = {step.sources[0] for step in steps if _needs_moments(step)}
-    return Schedule(users, spooled, last_use, frozenset(moments))
+    return Schedule(users, buffered, last_use, frozenset(moments))
 
 
 def _must_wait(
@@ -60,7 +60,7 @@ def _must_wait(
 
 
 def _phases(steps: Sequence[Step], kept: set[int]) -> list[int]:
-    """How many spools were filled one after the other before a step can begin."""
+    """Return, for each step, the number of buffers that must be filled before it can begin."""
     phases: list[int] = []
     for step in steps:
         before = [phases[i] + (i in kept) for i in step.sources]
@@ -69,7 +69,7 @@ def _phases(steps: Sequence[Step], kept: set[int]) -> list[int]:
 
 
 def _sinks(i: int, users: Sequence[Sequence[int]], kept: set[int]) -> set[int]:
-    """Spools that the result of a step flows into without another between."""
+    """Return the buffers that the result of a step contributes to directly."""
     if i in kept:
         return {i}
     return set.union(*(_sinks(j, users, kept) for j in users[i]))

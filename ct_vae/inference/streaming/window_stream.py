@@ -1,4 +1,4 @@
-"""Operators that read neighboring slices, which a buffer of lines keeps for them."""
+"""Streams of operators that need neighboring slices, which a line buffer keeps."""
 
 from __future__ import annotations
 
@@ -7,46 +7,46 @@ from collections.abc import Callable
 import torch
 
 from ct_vae.blocks.receptive_field import Operator, ReceptiveField
-from ct_vae.inference.streaming.graph import Shape
+from ct_vae.inference.streaming.graph import MapShape
 from ct_vae.inference.streaming.streams import Stream
 
-# Reads slices from any place on.
+# Reads slices from any position on, given as a start and the tensor to fill.
 Fetch = Callable[[int, torch.Tensor], object]
 
 
 class WindowStream(Stream):
-    """An operator that reads neighboring slices: nothing is read or computed twice.
+    """Operator that reads neighboring slices; no slice is read or computed twice.
 
     Args:
-        source: What it reads.
-        reach: Which slices.
-        run: From slices under the kernel to those of the result.
-        shape: Of the result.
-        slab: Most slices of the result that are computed in one go.
-        fetch: Reads the source from any slice on, where what lies beyond one end is the other.
+        source: Stream to read.
+        field: Receptive field of the operator.
+        run: Operator from the slices of several windows to slices of the result.
+        shape: Shape of the result.
+        slab: Largest number of slices of the result that are computed at once.
+        fetch: Function that reads any slices of the source, for circular padding; optional.
     """
 
     def __init__(
         self,
         source: Stream,
-        reach: ReceptiveField,
+        field: ReceptiveField,
         run: Operator,
-        shape: Shape,
+        shape: MapShape,
         slab: int,
         fetch: Fetch | None = None,
     ) -> None:
         super().__init__(shape, source.dtype, source.device)
-        self._reach, self._run, self._steps = reach, run, max(1, slab // reach.repeats)
-        self._lines = _LineBuffer(source, reach, self._steps, fetch)
+        self._field, self._run, self._steps = field, run, max(1, slab // field.repeats)
+        self._window = _LineBuffer(source, field, self._steps, fetch)
         self._rest: torch.Tensor | None = None
 
     def read(self, count: int) -> torch.Tensor:
-        """Compute the next slices, in several goes where they are more than a slab."""
-        if self._rest is None and count <= self._steps * self._reach.repeats:
+        """Compute the next slices, in several parts if they exceed a slab."""
+        if self._rest is None and count <= self._steps * self._field.repeats:
             return self._next(count)
         out, done = self.empty(count), 0
         while done < count:
-            part = self._next(min(count - done, self._steps * self._reach.repeats))
+            part = self._next(min(count - done, self._steps * self._field.repeats))
             out[:, :, done : done + part.shape[2]] = part
             done += part.shape[2]
         return out
@@ -55,7 +55,7 @@ class WindowStream(Stream):
         if self._rest is not None:
             part, self._rest = self._rest, None
         else:
-            lines = self._lines.advance(-(-count // self._reach.repeats))
+            lines = self._window.advance(-(-count // self._field.repeats))
             part = self._run(lines).to(self.dtype)
         if part.shape[2] > count:
             self._rest = part[:, :, count:]
@@ -63,53 +63,53 @@ class WindowStream(Stream):
 
 
 class _LineBuffer:
-    """The slices under a kernel that moves along the first axis, borders included."""
+    """Slices under a window that moves along the first axis, including padding."""
 
     def __init__(
-        self, source: Stream, reach: ReceptiveField, steps: int, fetch: Fetch | None
+        self, source: Stream, field: ReceptiveField, steps: int, fetch: Fetch | None
     ) -> None:
-        self._source, self._reach, self._fetch = source, reach, fetch
-        self._room = source.empty(reach.stride * (steps - 1) + reach.kernel)
+        self._source, self._field, self._fetch = source, field, fetch
+        self._lines = source.empty(field.stride * (steps - 1) + field.kernel)
         self._gap = 0
-        # Places count from the first slice of the extended map.
+        # Positions count from the first slice of the padded map.
         self._start = self._stop = 0
 
     def advance(self, steps: int) -> torch.Tensor:
-        """The slices for the next steps."""
-        if self._reach.kernel == self._reach.stride == 1:
+        """Return the slices for the next steps."""
+        if self._field.kernel == self._field.stride == 1:
             return self._source.view(steps)
-        size = self._reach.stride * (steps - 1) + self._reach.kernel
+        size = self._field.stride * (steps - 1) + self._field.kernel
         kept = self._stop - self._start
         if kept:
-            self._room[:, :, :kept] = self._room[:, :, self._gap : self._gap + kept].clone()
+            self._lines[:, :, :kept] = self._lines[:, :, self._gap : self._gap + kept].clone()
         self._stop = self._start + size
         self._fill(self._start + kept)
-        window = self._room[:, :, :size]
-        self._gap = self._reach.stride * steps
+        window = self._lines[:, :, :size]
+        self._gap = self._field.stride * steps
         self._start += self._gap
         return window
 
     def _fill(self, first: int) -> None:
-        """Fill the places from ``first`` on: from the source, then what lies beyond its ends."""
-        low, length = self._reach.low, self._source.shape[1]
+        """Fill the positions from ``first`` on: slices of the source, then padding."""
+        low, length = self._field.low, self._source.shape[1]
         begin, end = max(first, low), min(self._stop, low + length)
         if begin < end:
             self._source.read_into(self._at(begin, end))
-        beyond = [p for p in range(first, self._stop) if not low <= p < low + length]
-        for place in beyond:
-            self._extend(place, low, length)
+        outside = [p for p in range(first, self._stop) if not low <= p < low + length]
+        for position in outside:
+            self._extend(position, low, length)
 
-    def _extend(self, place: int, low: int, length: int) -> None:
-        out, mode = self._at(place, place + 1), self._reach.mode
+    def _extend(self, position: int, low: int, length: int) -> None:
+        out, mode = self._at(position, position + 1), self._field.mode
         if mode == "zeros":
             out.zero_()
         elif mode == "circular":
-            assert self._fetch is not None, "what wraps around is spooled"
-            self._fetch((place - low) % length, out)
+            assert self._fetch is not None, "what wraps around is buffered"
+            self._fetch((position - low) % length, out)
         else:
-            border = low if place < low else low + length - 1
-            inside = border if mode == "replicate" else 2 * border - place
+            border = low if position < low else low + length - 1
+            inside = border if mode == "replicate" else 2 * border - position
             out.copy_(self._at(inside, inside + 1))
 
     def _at(self, start: int, stop: int) -> torch.Tensor:
-        return self._room[:, :, start - self._start : stop - self._start]
+        return self._lines[:, :, start - self._start : stop - self._start]

@@ -1,4 +1,4 @@
-"""Exact streaming gives what the whole volume gives, for every model, size, slab and spool."""
+"""Exact streaming gives what the whole volume gives, for every model, size, slab and buffer."""
 
 import copy
 
@@ -143,7 +143,7 @@ def test_what_declares_no_reach_is_refused():
         def forward(self, x):
             return torch.fft.fft(x)
 
-    with pytest.raises(TypeError, match="declares no reach"):
+    with pytest.raises(TypeError, match="has no known receptive field"):
         run(Strange(), torch.zeros(1, 1, 4, 4, 4), 1000)
 
 

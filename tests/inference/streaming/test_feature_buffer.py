@@ -3,7 +3,7 @@ from contextlib import closing
 import pytest
 import torch
 
-from ct_vae.inference.streaming.feature_buffer import Spool, SpoolStores
+from ct_vae.inference.streaming.feature_buffer import FeatureBuffer, FeatureBufferPool
 
 SHAPE = (3, 7, 4, 5)
 CPU = torch.device("cpu")
@@ -12,7 +12,7 @@ KIND = pytest.mark.parametrize("kind", ["device", "host", "disk"])
 
 @pytest.fixture
 def pool():
-    with closing(SpoolStores(CPU, 2**20)) as stores:
+    with closing(FeatureBufferPool(CPU, 2**20)) as stores:
         yield stores
 
 
@@ -20,20 +20,20 @@ def pool():
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
 def test_slices_come_back_from_any_place(pool, kind, layout):
     values = torch.randn(1, *SHAPE, dtype=torch.float64)
-    spool = Spool(SHAPE, torch.float64, pool.take(kind, values.nbytes))
+    buffer = FeatureBuffer(SHAPE, torch.float64, pool.take(kind, values.nbytes))
     for start, stop in ((0, 1), (1, 4), (4, 7)):
-        spool.append(values[:, :, start:stop].contiguous(memory_format=layout))
+        buffer.append(values[:, :, start:stop].contiguous(memory_format=layout))
     for start, count in ((0, 7), (2, 3), (6, 1)):
         out = torch.empty(1, count, 4, 5, 3, dtype=torch.float64).permute(0, 4, 1, 2, 3)
-        spool.read_into(start, out)
+        buffer.read_into(start, out)
         assert torch.equal(out, values[:, :, start : start + count])
 
 
 @KIND
 def test_slices_of_another_type_are_never_taken_for_numbers(pool, kind):
-    spool = Spool(SHAPE, torch.float32, pool.take(kind, 7 * 3 * 4 * 5 * 4))
+    buffer = FeatureBuffer(SHAPE, torch.float32, pool.take(kind, 7 * 3 * 4 * 5 * 4))
     with pytest.raises(AssertionError, match=r"torch.float32 is given slices of torch.bfloat16"):
-        spool.append(torch.zeros(1, 3, 1, 4, 5, dtype=torch.bfloat16))
+        buffer.append(torch.zeros(1, 3, 1, 4, 5, dtype=torch.bfloat16))
 
 
 @KIND
@@ -55,7 +55,7 @@ def test_room_that_is_too_small_is_let_go(pool):
 
 
 def test_files_in_use_are_closed_as_well(pool):
-    """A run that fails leaves its spools where they are."""
+    """A run that fails leaves its buffers where they are."""
     file = pool.take("disk", 2000)
     pool.close()
     assert file._file.closed

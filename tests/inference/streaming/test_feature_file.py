@@ -6,13 +6,13 @@ import torch
 
 from ct_vae.errors import ConfigError, OutputError
 from ct_vae.inference.streaming import feature_file
-from ct_vae.inference.streaming.feature_file import SpoolFile, spool_folder
+from ct_vae.inference.streaming.feature_file import FeatureFile, feature_folder
 from ct_vae.io.mounts import Mount
 
 
 def test_what_is_written_is_read_from_any_place(tmp_path):
     values = torch.arange(1000, dtype=torch.float64)
-    file = SpoolFile(8000, tmp_path)
+    file = FeatureFile(8000, tmp_path)
     file.write(4000, values[500:].clone())
     file.write(0, values[:500].clone())
     for start, stop in ((0, 1000), (999, 1000), (250, 750)):
@@ -24,7 +24,7 @@ def test_what_is_written_is_read_from_any_place(tmp_path):
 
 def test_nothing_lies_in_the_folder_even_while_the_file_is_used(tmp_path):
     """So that nothing is left whatever ends the process."""
-    file = SpoolFile(2**20, tmp_path)
+    file = FeatureFile(2**20, tmp_path)
     file.write(0, torch.zeros(100))
     assert list(tmp_path.iterdir()) == []
     file.close()
@@ -32,7 +32,7 @@ def test_nothing_lies_in_the_folder_even_while_the_file_is_used(tmp_path):
 
 def test_its_room_is_reserved_at_once(tmp_path):
     before = os.statvfs(tmp_path).f_bfree
-    file = SpoolFile(2**26, tmp_path)
+    file = FeatureFile(2**26, tmp_path)
     assert os.fstat(file._file.fileno()).st_blocks * 512 >= 2**26
     assert before > 0
     file.close()
@@ -43,8 +43,8 @@ def test_a_full_disk_is_one_clear_error(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(feature_file, "_reserve", full)
-    with pytest.raises(OutputError, match=r"does not hold 2 GiB .*No space left"):
-        SpoolFile(2**31, tmp_path)
+    with pytest.raises(OutputError, match=r"has no space for 2 GiB .*No space left"):
+        FeatureFile(2**31, tmp_path)
 
 
 def test_a_folder_in_memory_or_without_room_is_passed_over(tmp_path, monkeypatch):
@@ -53,9 +53,9 @@ def test_a_folder_in_memory_or_without_room_is_passed_over(tmp_path, monkeypatch
         folder.mkdir()
     monkeypatch.setattr(feature_file.tempfile, "gettempdir", lambda: str(first))
     monkeypatch.chdir(second)
-    assert spool_folder(1000) == first
+    assert feature_folder(1000) == first
     kinds = {first: "tmpfs"}
     monkeypatch.setattr(feature_file, "mount_of", lambda folder: Mount(kinds.get(folder, "ext4")))
-    assert spool_folder(1000) != first
-    with pytest.raises(ConfigError, match=r"first lies in memory, .*second has only .*TMPDIR"):
-        spool_folder(2**60)
+    assert feature_folder(1000) != first
+    with pytest.raises(ConfigError, match=r"first is in memory, .*second has only .*TMPDIR"):
+        feature_folder(2**60)

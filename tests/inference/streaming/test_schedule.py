@@ -2,8 +2,8 @@ import torch
 from torch import nn
 
 from ct_vae.blocks.conv import ConvND
-from ct_vae.inference.streaming.feature_buffer import SpoolStores
-from ct_vae.inference.streaming.graph import steps_of
+from ct_vae.inference.streaming.feature_buffer import FeatureBufferPool
+from ct_vae.inference.streaming.graph import trace_operators
 from ct_vae.inference.streaming.schedule import schedule
 from tests._asserts import assert_close
 from tests.inference._exact import given, halves, run, tiny
@@ -24,9 +24,9 @@ class Forked(nn.Module):
 
 def test_what_would_wait_for_a_barrier_is_spooled():
     module = Forked().double().eval()
-    steps = steps_of(module, (1, 8, 4, 4), torch.float64)
+    steps = trace_operators(module, (1, 8, 4, 4), torch.float64)
     # The first convolution, the second, the sum.
-    assert schedule(steps).spooled == (1, 2, 4)
+    assert schedule(steps).buffered == (1, 2, 4)
     x = torch.randn(1, 1, 8, 4, 4, dtype=torch.float64)
     with torch.inference_mode():
         assert_close(run(module, x, 200), module(x), 1e-12)
@@ -34,13 +34,13 @@ def test_what_would_wait_for_a_barrier_is_spooled():
 
 def test_without_barriers_nothing_is_spooled():
     module = halves(tiny("magvit causal"))[1]
-    steps = steps_of(module, (tiny("magvit causal").latent_channels, 4, 4, 4), torch.float64)
-    assert schedule(steps).spooled == (len(steps) - 1,)
+    steps = trace_operators(module, (tiny("magvit causal").latent_channels, 4, 4, 4), torch.float64)
+    assert schedule(steps).buffered == (len(steps) - 1,)
 
 
 def test_spools_are_let_go_after_their_last_use(monkeypatch):
     held, peaks, count = {}, [], [0]
-    real_take, real_give_back = SpoolStores.take, SpoolStores.give_back
+    real_take, real_give_back = FeatureBufferPool.take, FeatureBufferPool.give_back
 
     def take(self, kind, size):
         store = real_take(self, kind, size)
@@ -53,15 +53,15 @@ def test_spools_are_let_go_after_their_last_use(monkeypatch):
         del held[id(store)]
         real_give_back(self, kind, store)
 
-    monkeypatch.setattr(SpoolStores, "take", take)
-    monkeypatch.setattr(SpoolStores, "give_back", give_back)
+    monkeypatch.setattr(FeatureBufferPool, "take", take)
+    monkeypatch.setattr(FeatureBufferPool, "give_back", give_back)
     model = tiny("kl group attention")
     x = given(model, (8, 8, 8), decodes=True)
     run(halves(model)[1], x, 1000)
     assert not held
-    order = schedule(steps_of(halves(model)[1], tuple(x.shape[1:]), x.dtype))
-    filled = order.spooled[:-1]
-    # When a spool is taken, those are held that something yet to be filled will read.
+    order = schedule(trace_operators(halves(model)[1], tuple(x.shape[1:]), x.dtype))
+    filled = order.buffered[:-1]
+    # When a buffer is taken, those are held that something yet to be filled will read.
     assert peaks == [sum(j <= i <= order.last_use[j] for j in filled) for i in filled]
     assert max(peaks) <= 3
     assert count[0] > 10

@@ -10,14 +10,14 @@ from torch import nn
 from ct_vae.blocks.attention import SpatialSelfAttention
 from ct_vae.errors import ConfigError
 from ct_vae.inference.streaming.executor import run_exact
-from ct_vae.inference.streaming.graph import steps_of
+from ct_vae.inference.streaming.graph import trace_operators
 from ct_vae.inference.streaming.schedule import schedule
 from ct_vae.inference.streaming.slab_plan import plan_streams
 from tests._forked import begin, finish
 from tests.inference._exact import MODELS, halves, tiny
 from tests.models._small import small_model
 
-STEPS = steps_of(
+STEPS = trace_operators(
     halves(tiny("kl group attention", torch.float32))[0], (1, 64, 64, 64), torch.float32
 )
 AMPLE = plan_streams(STEPS, 2**40)
@@ -62,14 +62,14 @@ def test_host_memory_is_taken_before_files_where_the_device_is_another():
 
 
 def test_room_of_what_is_done_is_planned_for_once():
-    everything = sum(STEPS[i].bytes for i in schedule(STEPS).spooled[:-1])
+    everything = sum(STEPS[i].bytes for i in schedule(STEPS).buffered[:-1])
     least = next(b for b in range(0, 2**34, 2**20) if _fits(b))
     assert 0 < plan_streams(STEPS, least).disk_bytes < 0.8 * everything
 
 
 def test_keys_and_values_of_a_whole_level_are_planned_for():
     module = halves(tiny("kl group attention", torch.float32))[0]
-    steps = steps_of(module, (1, 256, 256, 256), torch.float32)
+    steps = trace_operators(module, (1, 256, 256, 256), torch.float32)
     attends = max(s.bytes for s in steps if isinstance(s.module, SpatialSelfAttention))
     least = next(b for b in range(0, 2**34, 2**22) if _fits(b, steps))
     assert least >= 2 * attends + 2**26
@@ -84,7 +84,9 @@ def _fits(budget, steps=STEPS):
 
 
 def test_too_little_is_told_with_what_would_do():
-    with pytest.raises(ConfigError, match=r"about 0\.\d+ GiB .*, more than the 0 GiB left"):
+    with pytest.raises(
+        ConfigError, match=r"about 0\.\d+ GiB .*, more than the 0 GiB that are available"
+    ):
         plan_streams(STEPS, -5)
 
 
@@ -94,14 +96,14 @@ def test_no_more_than_three_maps_are_alive(name, decodes):
     """Of the largest size, by the schedule."""
     model = tiny(name, torch.float32)
     shape = (model.latent_channels, 8, 8, 8) if decodes else (1, 32, 32, 32)
-    steps = steps_of(halves(model)[decodes], shape, torch.float32)
+    steps = trace_operators(halves(model)[decodes], shape, torch.float32)
     order = schedule(steps)
     if "circular" in name:
         # Every convolution waits for the far end; its input and a block's lie beside its result.
         return
-    spooled = order.spooled[:-1]
-    for i in spooled:
-        alive = [j for j in spooled if j <= i <= order.last_use[j]]
+    buffered = order.buffered[:-1]
+    for i in buffered:
+        alive = [j for j in buffered if j <= i <= order.last_use[j]]
         assert sum(steps[j].bytes for j in alive) <= 3 * max(step.bytes for step in steps)
 
 
@@ -117,7 +119,7 @@ def measure(budget, told):
 
     def run(side, budget):
         x = torch.zeros(1, 1, side, side, side)
-        steps = steps_of(module, (1, side, side, side), torch.float32)
+        steps = trace_operators(module, (1, side, side, side), torch.float32)
         plan = plan_streams(steps, budget)
         with torch.inference_mode():
             run_exact(steps, x, plan, x.device, lambda start, slab: None)
