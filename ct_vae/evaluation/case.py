@@ -1,4 +1,4 @@
-"""One volume through a model, judged beside what needs no network."""
+"""Evaluation of one volume: the reconstruction and the baselines."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ _INT16 = np.iinfo(np.int16)
 
 @dataclass(frozen=True, eq=False)
 class CaseResult:
-    """What became of one volume.
+    """Result of evaluating one volume.
 
     Attributes:
-        original: As it was read.
-        reconstruction: As int16 files hold it, whole HU.
+        original: Original volume.
+        reconstruction: Reconstruction, rounded to whole HU as in int16 files.
         rows: Errors of the reconstruction and of the baselines.
-        compression: What the latent takes on disk.
-        seconds: Time of encoding and decoding.
-        seams: Errors near borders of tiles; ``None`` when they were not measured.
-        notes: Baselines that could not be made, and why.
+        compression: Size of the latent on disk.
+        seconds: Time for encoding and decoding.
+        seams: Errors near tile borders; ``None`` if not measured.
+        notes: Baselines that could not be computed, with the reason.
     """
 
     original: Volume
@@ -53,7 +53,7 @@ class CaseResult:
     notes: tuple[str, ...] = ()
 
     def line(self) -> dict[str, float | None]:
-        """Sizes, time and seams by name."""
+        """Return sizes, time and seam errors by name, for ``cases.csv``."""
         seams = self.seams
         apart = {
             "rmse_near_seams": seams.near if seams else None,
@@ -70,17 +70,17 @@ def evaluate_case(
     plan: Plan | None = None,
     masks: Sequence[Mask] | None = None,
 ) -> CaseResult:
-    """Reconstruct a volume and compare it, and the baselines, with the original.
+    """Reconstruct a volume, and compare the reconstruction and the baselines with the original.
 
     Args:
-        codec: The model.
-        volume: The original.
+        codec: Model to evaluate.
+        volume: Original volume in HU.
         case: Name of the case in the rows.
-        plan: What is measured.
-        masks: Where; by default in the body and in the field of view.
+        plan: Metrics to compute; defaults to those of `Plan`.
+        masks: Masks to evaluate in; defaults to the body and the field of view.
 
     Raises:
-        InputError: If the model gives values that are not finite or beyond int16.
+        InputError: If the model returns values that are not finite or exceed int16.
     """
     plan = plan or Plan()
     masks = masks or (body_mask(volume), field_of_view(volume))
@@ -101,19 +101,19 @@ def evaluate_case(
 
 
 def stored(volume: Volume) -> Volume:
-    """A volume as int16 files hold it; halves round to even.
+    """Round a volume to whole HU as in int16 files; halves are rounded to even.
 
     Raises:
-        InputError: If a voxel is not finite or beyond int16.
+        InputError: If a voxel is not finite or exceeds int16.
     """
     if volume.voxels.dtype == np.int16:
         return volume
     low, high = float(volume.voxels.min()), float(volume.voxels.max())
-    # NaN fails the comparison as well.
+    # The comparison is also false for NaN.
     if not (_INT16.min <= low and high <= _INT16.max):
         raise InputError(
             f"the reconstruction has voxels from {low:g} to {high:g} HU, beyond int16",
-            "see whether the model is trained, and on HU",
+            "check that the model is trained, and on HU",
         )
     return Volume(np.rint(volume.voxels).astype(np.int16), volume.grid, volume.outside_fov)
 
@@ -126,9 +126,9 @@ def _baselines(
     compression: Compression,
     notes: list[str],
 ) -> Iterator[Baseline]:
-    """One at a time, for each is as large as the volume."""
+    """Yield one baseline at a time, because each is as large as the volume."""
     yield identity_baseline(volume, codec.preprocessor, codec.network.factor)
-    # Codes are one number per latent voxel.
+    # A code is one value per latent voxel.
     channels = latent.array.shape[0] if latent.array.ndim > len(codec.network.factor) else 1
     yield klt_baseline(volume, codec.preprocessor, codec.network.factor, channels)
     yield resample_baseline(volume, latent.array.size)

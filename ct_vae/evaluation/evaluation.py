@@ -1,4 +1,4 @@
-"""Cases through a model and into tables, for the command and for bundles."""
+"""Evaluation of many cases, for the command and for bundles."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ from ct_vae.terminal import say
 
 
 class Evaluation:
-    """Evaluates cases with a model, one after the other.
+    """Evaluate cases with a model, one after the other.
 
     Args:
-        codec: The model.
-        cases: All of them; they are numbered in the results, so that no name gets out.
-        folder: Where results go; those of an earlier evaluation are removed.
-        settings: What is measured and written.
-        reading: How volumes are read.
-        report: Takes a line about what is odd in the settings.
+        codec: Model to evaluate.
+        cases: All cases; results contain their numbers instead of names.
+        folder: Output folder; results of an earlier evaluation are removed.
+        settings: Metrics, masks and outputs.
+        reading: Options for reading volumes.
+        report: Function called with warnings about the settings.
 
     Raises:
-        ConfigError: If a given mask cannot serve so many cases, or a list of patients none.
+        ConfigError: If a mask file is given for several cases, or the datalist contains none of
+            them.
         NoInputError: If a given mask does not exist.
         OutputError: If results of an earlier evaluation cannot be removed.
     """
@@ -51,10 +52,10 @@ class Evaluation:
         self._names = number_cases(cases)
 
     def work(self, case: Case) -> str:
-        """Evaluate a case; gives the line that tells what became of it.
+        """Evaluate a case and return a line that summarizes the result.
 
         Raises:
-            InputError: If it is damaged or refused.
+            InputError: If the volume is damaged or refused.
             OutputError: If a table cannot be written.
         """
         name = self._names[case]
@@ -74,10 +75,10 @@ class Evaluation:
         return f"{case.path} is {name}: {bits:.3g} bits per voxel in {found.seconds:.1f} s"
 
     def finish(self) -> None:
-        """Write the report, and what became of drawn objects if they are wanted.
+        """Write the report and, if enabled, the results of the phantom probe.
 
         Raises:
-            OutputError: If a file, or a picture of a case before, could not be made.
+            OutputError: If a file, or the image of an earlier case, could not be written.
         """
         probe = run_probe(self.codec).as_dict() if self.settings.phantom else None
         self.results.finish(probe)

@@ -1,4 +1,4 @@
-"""Every metric that was asked for, of one pair, as rows."""
+"""Computation of the selected metrics for one pair of volumes."""
 
 from __future__ import annotations
 
@@ -41,20 +41,20 @@ _TEXTURE = (
 )
 
 Numbers = dict[str, float | None]
-# By window and place in the list of masks.
+# By window and index of the mask.
 Found = dict[tuple[Window, int], Numbers]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured.
+    """Metrics to compute.
 
     Attributes:
-        windows: Ranges of HU for errors, gradients and linearity.
-        similar_in: Those of ``windows`` in which similarity is measured too.
-        metrics: Of `METRICS`; ``errors`` are always measured.
-        unclipped: Whether there are rows of the mask ``in_window``.
-        luminance_everywhere: Whether MS-SSIM has its luminance term at each scale.
+        windows: CT windows for errors, gradients and linearity.
+        similar_in: Windows, of those above, for SSIM and MS-SSIM.
+        metrics: Names from `METRICS`; ``errors`` are always computed.
+        unclipped: True to add rows for the mask ``in_window``.
+        luminance_everywhere: True to use the luminance term of MS-SSIM at each scale.
     """
 
     windows: tuple[Window, ...] = COMPARED_WINDOWS
@@ -72,14 +72,14 @@ def measure_pair(
     *,
     slab_voxels: int = SLAB_VOXELS,
 ) -> list[MetricRow]:
-    """Rows for each window and mask, those of voxels in the window and of tissues after them.
+    """Compute all metrics of a pair, as one row per window and mask.
 
     Args:
-        pair: What is compared.
-        plan: What is measured.
-        masks: Where; the first is that of ``in_window``, of tissues and of regions.
-        names: Of the case and of what is judged.
-        slab_voxels: Voxels taken to float64 at once; changes memory, not results.
+        pair: Original and reconstruction.
+        plan: Metrics to compute.
+        masks: Masks to evaluate in. The first is used for ``in_window``, tissue bands and regions.
+        names: Name of the case and of the reconstruction or baseline.
+        slab_voxels: Voxels converted to float64 at once; affects memory, not results.
 
     Raises:
         InputError: If a mask has another shape, or a value is not finite.

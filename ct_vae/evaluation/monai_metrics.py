@@ -1,4 +1,4 @@
-"""The metrics in HU as MONAI has metrics: for its engines, and by ``_target_`` in its bundles."""
+"""Metrics in HU as MONAI metrics, for MONAI engines and bundles."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from ct_vae.evaluation.windows import parse_window
 
 
 class HounsfieldMetric(CumulativeIterationMetric):  # type: ignore[misc] # MONAI publishes no types
-    """A number for each image and channel, within a window of HU.
+    """Base class of metrics per image and channel in a CT window.
 
-    Both tensors, ``(B, C, *spatial)``, are clipped to the window first; arithmetic is in float64.
-    Called with ``y_pred`` and ``y``, as MONAI's metrics are.
+    The inputs ``y_pred`` and ``y``, ``(B, C, *spatial)``, are clipped to the window. Computation is
+    in float64.
 
     Args:
-        window: By name, or ``name:width/level``.
-        hu_range: HU of the values 0 and 1 of the tensors; ``None`` when they hold HU.
-        reduction: How `aggregate` puts images together, as MONAI has it.
-        get_not_nans: Whether `aggregate` also returns how many numbers were defined.
+        window: Name of a window, or ``name:width/level``.
+        hu_range: HU of the tensor values 0 and 1; ``None`` if the tensors are in HU.
+        reduction: Reduction over images in `aggregate`, as in MONAI.
+        get_not_nans: True if `aggregate` also returns the number of defined values.
     """
 
     def __init__(
@@ -44,10 +44,10 @@ class HounsfieldMetric(CumulativeIterationMetric):  # type: ignore[misc] # MONAI
     def aggregate(
         self, reduction: MetricReduction | str | None = None
     ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
-        """Put together what has come in since the last reset.
+        """Reduce the values since the last reset.
 
         Raises:
-            InputError: If nothing has.
+            InputError: If there are none.
         """
         data = self.get_buffer()
         if not isinstance(data, torch.Tensor):
@@ -72,7 +72,7 @@ class HounsfieldMetric(CumulativeIterationMetric):  # type: ignore[misc] # MONAI
         return values.clamp(self.window.low, self.window.high)
 
     def _measure(self, result: torch.Tensor, original: torch.Tensor) -> torch.Tensor:
-        """``(B, C)`` from clipped HU, ``(B, C, *spatial)``."""
+        """Return values ``(B, C)`` for clipped HU ``(B, C, *spatial)``."""
         raise NotImplementedError
 
 
@@ -98,9 +98,9 @@ class HounsfieldBias(HounsfieldMetric):
 
 
 class WindowedPSNR(HounsfieldMetric):
-    """Peak signal-to-noise ratio in dB, of which the data range is the window's width.
+    """Peak signal-to-noise ratio in dB; the data range is the width of the window.
 
-    An image without error has none: it is not a number, which MONAI's reductions leave out.
+    It is NaN for an image without error, which MONAI's reductions ignore.
     """
 
     def _measure(self, result: torch.Tensor, original: torch.Tensor) -> torch.Tensor:
@@ -110,7 +110,7 @@ class WindowedPSNR(HounsfieldMetric):
 
 
 class WindowedSSIM(HounsfieldMetric):
-    """SSIM of images or volumes over all voxels, see `ct_vae.evaluation.metrics.ssim`."""
+    """Mean SSIM of images or volumes; see `ct_vae.evaluation.metrics.ssim`."""
 
     def _measure(self, result: torch.Tensor, original: torch.Tensor) -> torch.Tensor:
         flat = original.ndim == 4

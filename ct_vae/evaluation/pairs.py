@@ -1,4 +1,4 @@
-"""Which reconstruction belongs to which original, by their names."""
+"""Matching of reconstructions to originals by their names."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from ct_vae.io.formats import path_kind
 from ct_vae.io.search.cases import VOLUME_SUFFIXES, Case, discover
 from ct_vae.io.search.walk import walk_files
 
-# What tools add to the name of a file that they have made of another.
+# Suffixes that tools add to the names of reconstructions.
 _ADDED = re.compile(r"[_.\- ]?(recon(struction|structed)?|rec|decoded|pred(iction)?|output|out)$")
 
 
 def find_results(path: Path) -> list[Case]:
-    """Reconstructions that a file or folder holds, be they decoded by this package or not.
+    """Find the reconstructions in a file or folder, including volumes decoded by this package.
 
     Raises:
-        NoInputError: If it does not exist or holds none.
+        NoInputError: If the path does not exist or contains no volume.
     """
     files = walk_files(path) if path.is_dir() else []
     found = [
@@ -28,7 +28,7 @@ def find_results(path: Path) -> list[Case]:
         for file in files
         if file.name.lower().endswith(VOLUME_SUFFIXES) and path_kind(file) != "latent"
     ]
-    # A series of DICOM files may be meant as well, and what is missing is told there.
+    # DICOM series and missing files are handled by the general search.
     return found or discover([path])
 
 
@@ -38,16 +38,15 @@ def _stem(name: str) -> str:
 
 
 def pair_cases(references: Sequence[Case], results: Sequence[Case]) -> list[tuple[Case, Case]]:
-    """Find the partner of every original, in the originals' order.
+    """Match every original with its reconstruction, in the order of the originals.
 
-    One original and one reconstruction are a pair whatever their names. Otherwise the partner has
-    the same path below its folder, but for what tools add at the end (``_recon``, ``_decoded``,
-    ``_reconstruction``, ``_pred``, ``_out`` and the like); where no path agrees, the file's name
-    decides.
+    A single original and a single reconstruction always match. Otherwise the paths below their
+    folders must be equal, except for a suffix such as ``_recon``, ``_decoded``, ``_pred`` or
+    ``_out``. If no path matches, file names are compared.
 
     Raises:
-        ConfigError: If an original has no partner or several, or a reconstruction none; all of
-            them are told in one line.
+        ConfigError: If an original has no or several reconstructions, or a reconstruction has no
+            original; the message lists all of them.
     """
     if len(references) == len(results) == 1:
         return [(references[0], results[0])]
@@ -70,7 +69,7 @@ def pair_cases(references: Sequence[Case], results: Sequence[Case]) -> list[tupl
 
 
 def _sorted_by(results: Sequence[Case], part: Callable[[str], str]) -> dict[str, list[Case]]:
-    """Results by a part of their keys, as they are named and without what tools add."""
+    """Group results by a part of their keys, with and without suffixes."""
     found: dict[str, list[Case]] = defaultdict(list)
     for result in results:
         found[part(_plain(result.key))].append(result)

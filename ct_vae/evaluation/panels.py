@@ -1,4 +1,4 @@
-"""Pictures that set an original beside its reconstruction and the signed error."""
+"""Images of the original, the reconstruction and the signed error."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DEFAULT_WINDOWS = (WINDOWS["lung"], WINDOWS["soft_tissue"])
 PLANES = ("axial", "coronal", "sagittal")
 _INCHES = 3.0
 
-# A picture (rows upward, columns rightward) and the height of its pixels over their width.
+# An image (rows upward, columns rightward) and the aspect ratio of its pixels.
 Plane = tuple[NDArray[np.floating], float]
 
 
@@ -38,21 +38,21 @@ def write_panel(
     error_hu: float = 200.0,
     title: str = "",
 ) -> None:
-    """Write a PNG: for each window original over reconstruction, then the signed error in HU.
+    """Write a PNG with original, reconstruction and signed error in HU, for each window.
 
     Columns are the axial, coronal and sagittal slices through the middle of the body, in
     radiological convention: the patient's right on the image's left, front up in axial slices,
-    head up in the others, front on the left in sagittal ones. The picture carries no name but
+    head up in the others, front on the left in sagittal ones. The image contains no name except
     ``title``.
 
     Args:
-        reference: The original.
-        reconstruction: What is judged, on the same grid.
-        path: The file to write.
-        windows: One pair of rows each.
-        body: Where the middle is; by default the original's body.
-        error_hu: End of the error's colour scale.
-        title: A line above the pictures, such as the model's name.
+        reference: Original volume.
+        reconstruction: Reconstruction on the same grid.
+        path: Output file.
+        windows: CT windows to show, with two rows each.
+        body: Mask that defines the center; defaults to the body of the original.
+        error_hu: Upper end of the color scale of the error in HU.
+        title: Title of the image, such as the name of the model.
 
     Raises:
         InputError: If the grids differ.
@@ -113,7 +113,7 @@ def show_plane(
     colours: str,
     limits: tuple[float, float],
 ) -> AxesImage:
-    """Draw a slice without ticks; the limits are the values of the scale's ends."""
+    """Draw a slice without ticks; ``limits`` are the ends of the color scale."""
     axis.set_xticks([])
     axis.set_yticks([])
     return axis.imshow(
@@ -128,7 +128,7 @@ def show_plane(
 
 
 def middle_of(reference: Volume, body: Mask) -> tuple[int, int, int]:
-    """Middle of the body's box in RAS indices; of the volume when the body is empty."""
+    """Return the center (RAS) of the bounding box of the body, or of the volume if it is empty."""
     voxels = reference.grid.reorient_array(body.voxels, "RAS")
     where = [np.flatnonzero(voxels.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
     x, y, z = (
@@ -141,7 +141,7 @@ def middle_of(reference: Volume, body: Mask) -> tuple[int, int, int]:
 def planes_of(
     voxels: NDArray[np.floating], reference: Volume, middle: tuple[int, int, int]
 ) -> Iterator[Plane]:
-    """Axial, coronal and sagittal slice through RAS indices, as they are shown."""
+    """Yield the axial, coronal and sagittal slices through a voxel (RAS), oriented for display."""
     ras = reference.grid.reorient_array(voxels, "RAS").astype(np.float32)
     across, deep, tall = reference.grid.reorient("RAS").spacing_mm
     x, y, z = middle

@@ -1,4 +1,4 @@
-"""Which cases are of one patient, so that intervals are over patients."""
+"""Patients of the cases, for confidence intervals over patients."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Patients = Mapping[Path, str]
 
 
 def read_patients(path: Path) -> Patients:
-    """Patients by the place of their volumes, from a datalist as training takes it.
+    """Read the patient of each volume path from a datalist or CSV file.
 
     Args:
-        path: A table (CSV) with the columns ``image`` and ``patient``, or a JSON datalist.
+        path: CSV file with the columns ``image`` and ``patient``, or JSON datalist.
 
     Raises:
-        ConfigError: If the list is damaged or names no patient.
+        ConfigError: If the list is invalid or contains no patients.
     """
 
     def refuse(error: CtVaeError) -> None:
@@ -35,5 +35,5 @@ def read_patients(path: Path) -> Patients:
 
 
 def unit_of(path: Path, case: str, patients: Patients) -> str:
-    """What stands for the patient of a case: the list's word, or else the case."""
+    """Return the patient of a case, or the name of the case if the patient is unknown."""
     return patients.get(real_path(path), case)

@@ -1,4 +1,4 @@
-"""Measuring as published work does, so that figures can stand side by side."""
+"""Evaluation protocols of published work, for comparable results."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Masking = Literal["clinical", "body", "all"]
 
 @dataclass(frozen=True)
 class Protocol:
-    """What is measured and where.
+    """An evaluation protocol.
 
     Attributes:
-        plan: The metrics.
+        plan: Metrics to compute.
         masking: ``clinical`` for body and field of view, ``body``, or ``all`` for every voxel.
-        about: What it follows, in one sentence.
+        about: One-line description.
     """
 
     plan: Plan

@@ -1,4 +1,4 @@
-"""The protocol of an evaluation: every setting that its figures depend on."""
+"""Record of an evaluation: all settings that its results depend on."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _MASKS = {
 
 
 def plan_record(plan: Plan, masks: Sequence[str], about: str) -> dict[str, Any]:
-    """What is measured and how, as JSON.
+    """Return the metrics and their settings for JSON.
 
     Args:
-        plan: What is measured.
+        plan: Metrics to compute.
         masks: Names of the masks.
-        about: The protocol that is followed, in a sentence; may be empty.
+        about: Description of the published protocol; empty if none is used.
     """
     return {
         "follows": about or "windows and masks of this package",
@@ -46,7 +46,7 @@ def plan_record(plan: Plan, masks: Sequence[str], about: str) -> dict[str, Any]:
 
 
 def case_record(original: Volume, reconstruction: Volume) -> dict[str, Any]:
-    """Digests over shape, affine and voxels of both volumes, and how the original was read."""
+    """Return digests of both volumes, and shape, spacing and warnings of the original."""
     return {
         "original_sha256": volume_sha256(original),
         "reconstruction_sha256": volume_sha256(reconstruction),

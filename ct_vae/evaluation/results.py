@@ -1,4 +1,4 @@
-"""What an evaluation leaves in its folder: tables case by case, summaries now and then."""
+"""Output of an evaluation: tables after each case, and summaries from time to time."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from ct_vae.io.atomic.file import write_json
 from ct_vae.io.search.cases import Case
 from ct_vae.volume import Volume
 
-# Of what is missing, how much a line names.
+# Maximum number of missing outputs listed in an error.
 _TOLD = 5
-# Intervals over all cases take longer the more there are: so many times as long nothing is
-# summarised again, or the work would grow with the square of the cases.
+# Pause between summaries, in multiples of the time of the last one: their cost grows with the
+# number of cases, so a summary after each case would take quadratic time.
 _SUMMARY_PAUSE = 20
 
 
 def number_cases(cases: Sequence[Case]) -> dict[Case, str]:
-    """Names for the results, which tell nobody's."""
+    """Return an anonymous name for each case: ``case_0001``, ``case_0002``, ..."""
     return {case: f"case_{place:04d}" for place, case in enumerate(cases, start=1)}
 
 
 class Results:
-    """Tables, pictures, protocol and report of one evaluation.
+    """Tables, images, protocol and report of one evaluation.
 
     Args:
-        folder: Where files go; what an earlier evaluation left there is removed.
-        settings: What is measured and written.
-        facts: What the protocol says besides, such as the model's digest.
+        folder: Output folder; results of an earlier evaluation are removed.
+        settings: Metrics, masks and outputs.
+        facts: Further entries of ``protocol.json``, such as the digest of the model.
 
     Raises:
         OutputError: If files of an earlier evaluation cannot be removed.
@@ -60,7 +60,7 @@ class Results:
         self._missing: list[str] = []
         self._next_summary = 0.0
         self._summary: dict[str, Any] = {}
-        # Rows that the summary on the disk is of.
+        # Number of rows in the summary on disk.
         self._summarised = 0
         self._report = HtmlReport(
             folder / "report.html", full=settings.full, model=str(facts.get("name", ""))
@@ -68,26 +68,26 @@ class Results:
 
     @contextmanager
     def collecting(self) -> Iterator[None]:
-        """See to it that the summary is of all cases, however the work in the block ends.
+        """Write the summary at the end of the block, also after an exception.
 
         Raises:
-            OutputError: If it cannot be written, and nothing else has ended the work.
+            OutputError: If it cannot be written and the block raised no exception.
         """
         try:
             yield
         except BaseException:
-            # What has ended the work is told, and not what its end has met.
+            # The original exception is more important than a failed summary.
             with suppress(OutputError):
                 self._summarise()
             raise
         self._summarise()
 
     def masks(self, original: Volume, key: str, options: ReadOptions) -> list[Mask]:
-        """Masks of a case: those found in it, then those given.
+        """Return the masks of a case: computed ones, then those from files.
 
         Raises:
-            NoInputError: If a given one is missing.
-            InputError: If a given one is damaged or on another grid.
+            NoInputError: If a mask file is missing.
+            InputError: If a mask file is damaged or on another grid.
         """
         found = {
             "clinical": (body_mask, field_of_view),
@@ -108,10 +108,19 @@ class Results:
         line: Mapping[str, Any] | None = None,
         notes: Sequence[str] = (),
     ) -> None:
-        """Take a case, original first, and write the tables anew; ``line`` goes to `cases.csv`.
+        """Add a case and write the tables.
 
-        What is drawn from all cases together is written now and then, and by `finish`.
-        A picture or a place in the report that cannot be made costs no figures; `finish` tells.
+        The summary is written from time to time, and by `finish`. Failures of images and the report
+        are raised by `finish`, after all tables have been written.
+
+        Args:
+            case: Name of the case.
+            pair: Original and reconstruction.
+            masks: Masks of the case; the first is the one shown.
+            rows: Metrics of the case.
+            patient: Patient of the case; defaults to the case.
+            line: Row of ``cases.csv``.
+            notes: Notes on the case, for the report.
 
         Raises:
             OutputError: If a table or mask cannot be written.
@@ -139,10 +148,10 @@ class Results:
             )
 
     def finish(self, probe: dict[str, Any] | None = None) -> None:
-        """Write the summary, figures of the phantom probe, if any, and the report, if wanted.
+        """Write the summary, the results of the phantom probe, if any, and the report, if enabled.
 
         Raises:
-            OutputError: If one of them, or a picture of a case before, could not be made.
+            OutputError: If one of them, or the image of an earlier case, could not be written.
         """
         self._summarise()
         if probe is not None:
@@ -161,11 +170,11 @@ class Results:
         try:
             draw()
         except Exception as error:
-            # What only shows figures must not cost them.
+            # A failed image must not lose the metrics.
             self._missing.append(f"no {what}: {error or type(error).__name__}")
 
     def protocol(self) -> dict[str, Any]:
-        """What `protocol.json` holds."""
+        """Return the content of ``protocol.json``."""
         names = [*self._masks, *([IN_WINDOW] if self.settings.plan.unclipped else [])]
         return {
             **self._facts,
@@ -181,7 +190,7 @@ class Results:
             self._summarise()
 
     def _summarise(self) -> None:
-        """Write what is drawn from all cases, unless that is done."""
+        """Write the summary of all cases if rows have been added."""
         if self._summarised == len(self.rows):
             return
         started = time.monotonic()

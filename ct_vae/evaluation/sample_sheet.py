@@ -1,4 +1,4 @@
-"""One picture of many volumes: a row each, the same three slices in every window."""
+"""Overview image of several volumes, with one row per volume."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _DPI = 110
 
 @dataclass(frozen=True, eq=False)
 class SheetRow:
-    """What a row shows; the volume itself need not stay in memory.
+    """Content of a row, without the volume itself.
 
     Attributes:
-        label: Beside the row.
+        label: Label of the row.
         planes: Slices in HU, in the order of `PLANES`.
     """
 
@@ -41,16 +41,16 @@ class SheetRow:
 
 
 def sheet_row(label: str, volume: Volume, at: tuple[int, int, int] | None = None) -> SheetRow:
-    """The row of a volume.
+    """Return the row of a volume.
 
     Args:
-        label: Beside the row.
-        volume: What to show.
-        at: RAS indices that the slices go through; the middle of the volume by default.
+        label: Label of the row.
+        volume: Volume to show.
+        at: Voxel (RAS indices) of the slices; defaults to the center of the volume.
     """
     x, y, z = at or (n // 2 for n in volume.grid.reorient("RAS").shape)
     planes = planes_of(volume.voxels.astype(np.float32, copy=False), volume, (x, y, z))
-    # Copies, for a view would keep the volume.
+    # Copies, because a view would keep the volume in memory.
     slices = [(image.copy(), aspect) for image, aspect in planes]
     return SheetRow(label, slices)
 
@@ -62,9 +62,9 @@ def write_sheet(
     *,
     title: str = "",
 ) -> None:
-    """Write a PNG with a row for each volume; for each window axial, coronal and sagittal slices.
+    """Write a PNG with axial, coronal and sagittal slices of each volume in each window.
 
-    Slices are in radiological convention, as in `write_panel`. The picture carries no name but
+    Slices are in radiological convention, as in `write_panel`. The image contains no names except
     ``title`` and the labels of its rows.
 
     Raises:
@@ -81,7 +81,7 @@ def write_sheet(
 
 
 def _figure(rows: int, windows: Sequence[Window], title: str) -> tuple[Figure, list[list[Axes]]]:
-    """Cells of one size, placed by hand: a layout engine takes minutes for hundreds of them."""
+    """Create the cells at fixed positions; layout engines take minutes for hundreds of cells."""
     from matplotlib.figure import Figure
 
     group = len(PLANES) * _CELL + _GAP

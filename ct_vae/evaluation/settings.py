@@ -1,4 +1,4 @@
-"""What an evaluation measures and writes: as commands and bundles are told it."""
+"""Settings of an evaluation, built from the options of commands and bundles."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from ct_vae.io.search.walk import real_path
 
 @dataclass(frozen=True)
 class Settings:
-    """What is measured, where, and what is written.
+    """Metrics, masks and outputs of an evaluation.
 
     Attributes:
-        plan: What is measured.
-        masking: Which masks are found in the original.
+        plan: Metrics to compute.
+        masking: Masks to compute from the original.
         given: Masks from files.
-        about: The published protocol that is followed; empty when none is.
-        patients: By the place of their volumes.
-        panels: Whether each case gets a picture.
-        report: Whether there is a report.
-        full: Whether the report holds every voxel.
-        write_masks: Whether masks are written.
-        phantom: Whether drawn objects of known size and HU go through the model as well.
+        about: Description of the published protocol; empty if none is used.
+        patients: Patient of each volume path.
+        panels: True to write an image of each case.
+        report: True to write the report.
+        full: True to include all voxels in the report.
+        write_masks: True to write the masks.
+        phantom: True to run the phantom probe too.
     """
 
     plan: Plan = field(default_factory=Plan)
@@ -45,16 +45,17 @@ class Settings:
     phantom: bool = False
 
     def check(self, cases: Sequence[Case]) -> list[str]:
-        """Refuse masks and lists that cannot serve, before any work.
+        """Check masks and datalist before any work.
 
         Args:
-            cases: All that will be measured.
+            cases: All cases to evaluate.
 
         Returns:
-            A line if some cases are not in the list of patients.
+            A warning if the datalist contains only some of the cases, else an empty list.
 
         Raises:
-            ConfigError: If one mask is to serve several cases, or the list names none of them.
+            ConfigError: If a mask file is given for several cases, or the datalist contains none of
+                the cases.
             NoInputError: If a mask does not exist.
         """
         self.given.check(len(cases))
@@ -87,27 +88,27 @@ def build_settings(  # noqa: PLR0913 - one parameter per option
     write_masks: bool = False,
     phantom: bool = False,
 ) -> Settings:
-    """Settings from names and paths.
+    """Build settings from names and paths.
 
     Args:
-        windows: By name, or ``name:width/level``; empty for the usual ones. A text holds names
-            with commas between them.
-        metrics: Of `ct_vae.evaluation.measure.METRICS`, or ``all``; empty for the usual ones. A
-            text is taken as with ``windows``.
+        windows: Names or ``name:width/level``, as a sequence or comma-separated string; defaults to
+            `COMPARED_WINDOWS`.
+        metrics: Names from `ct_vae.evaluation.measure.METRICS`, or ``all``, as a sequence or
+            comma-separated string; defaults to `DEFAULT_METRICS`.
         protocol: ``synthrad`` or ``maisi``, instead of windows and metrics.
         masks: Files or folders, as ``path`` or ``name=path``.
-        labels: Label map, or folder of them.
-        label_names: JSON or CSV with the names of labels.
-        datalist: Table that names the patient of each volume.
-        panels: Write a picture for each case.
+        labels: Label map, or folder of label maps.
+        label_names: JSON or CSV file with label names.
+        datalist: CSV file or datalist with the patient of each volume.
+        panels: Write an image of each case.
         report: Write ``report.html``.
-        full: Put every voxel into the report.
-        write_masks: Write the masks that were used.
-        phantom: Let drawn objects of known size and HU go through the model as well.
+        full: Include all voxels in the report.
+        write_masks: Write the masks.
+        phantom: Run the phantom probe too.
 
     Raises:
-        ConfigError: If a name is not known, a protocol comes with windows or metrics, label names
-            without labels, ``full`` without a report, or a list is damaged.
+        ConfigError: If a name is unknown, a protocol is combined with windows or metrics, label
+            names are given without labels, ``full`` without a report, or a list is invalid.
     """
     if full and not report:
         raise ConfigError("full puts voxels into the report, and none is wanted", "leave one out")
@@ -142,7 +143,7 @@ def _listed(names: str | Sequence[str]) -> Sequence[str]:
 def _plan(
     windows: Sequence[str], metrics: Sequence[str], protocol: str | None
 ) -> tuple[Plan, Masking, str]:
-    """The plan, which masks are found, and the protocol in words."""
+    """Return metrics, masks and the description of the protocol."""
     if protocol is not None:
         if protocol not in PROTOCOLS:
             raise ConfigError(f"a protocol is {', '.join(PROTOCOLS)}, got {protocol!r}")

@@ -1,4 +1,4 @@
-"""Metric rows as files: one table with every row, one summary over the cases."""
+"""Writing of metric tables, and the summary over all cases."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _NAMES = ("case", "what", "window", "mask", "n", "data_range", "note")
 
 
 def write_csv(rows: Sequence[MetricRow], path: Path) -> None:
-    """Write a row per case, thing judged, window and mask; an undefined value is an empty cell.
+    """Write one line per metric row; undefined values are empty cells.
 
     Raises:
         OutputError: If the file cannot be written.
@@ -43,7 +43,7 @@ def write_csv(rows: Sequence[MetricRow], path: Path) -> None:
 
 
 def write_table(lines: Sequence[Mapping[str, Any]], path: Path, first: Sequence[str] = ()) -> None:
-    """Write mappings as comma-separated text; a column for each key, those named first before.
+    """Write mappings as a CSV file with one column per key; the keys in ``first`` come first.
 
     Raises:
         OutputError: If the file cannot be written.
@@ -57,7 +57,7 @@ def write_table(lines: Sequence[Mapping[str, Any]], path: Path, first: Sequence[
 
 
 def clear_results(folder: Path) -> None:
-    """Remove what an earlier evaluation wrote into a folder, lest it pass for the new one.
+    """Remove the results of an earlier evaluation from a folder.
 
     Raises:
         OutputError: If a file cannot be removed.
@@ -76,19 +76,19 @@ def clear_results(folder: Path) -> None:
 def summarise(
     rows: Sequence[MetricRow], patients: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
-    """Median and quartiles over patients, for each thing judged, window and mask.
+    """Compute median and quartiles over patients, for each method, window and mask.
 
     Args:
-        rows: Of all cases.
-        patients: The patient of each case; a case without one is a patient of its own. The value
-            of a patient is the mean over their cases.
+        rows: Rows of all cases.
+        patients: Patient of each case; by default each case is its own patient. Values are averaged
+            over the cases of a patient.
 
     Returns:
         ``{"cases": number, "patients": number, "groups": [...]}``. A group has ``what``,
         ``window``, ``mask``, ``data_range``, ``cases``, ``notes``, ``worst`` (the five cases with
-        the largest RMSE) and, for each metric, ``median``, ``q25``, ``q75`` and the ends ``low95``
-        and ``high95`` of the interval of `ct_vae.evaluation.metrics.bootstrap`, over the patients
-        for whom it is defined (``null`` when there are too few) and their number ``n``.
+        the largest RMSE) and, for each metric, ``median``, ``q25``, ``q75``, the 95 % confidence
+        interval ``low95`` and ``high95`` of the median (``None`` for too few patients), and the
+        number ``n`` of patients for which the metric is defined.
     """
     patients = patients or {}
     groups: dict[tuple[str, str, str, float], list[MetricRow]] = defaultdict(list)

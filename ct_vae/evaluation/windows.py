@@ -1,4 +1,4 @@
-"""The windows in which errors are judged, defined where the configuration can name them too."""
+"""CT windows of the evaluation; defined in `ct_vae.config.windows`."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Reconstructions by other methods, to compare with."""
+"""Baselines: reconstructions by methods without a network."""

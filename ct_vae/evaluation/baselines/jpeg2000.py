@@ -1,4 +1,4 @@
-"""JPEG 2000, slice by slice, at a given number of bits per voxel: what archives already use."""
+"""JPEG 2000 baseline: slice by slice, at a given number of bits per voxel."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ct_vae.errors import ConfigError, InputError
 from ct_vae.evaluation.baselines.resample import Baseline
 from ct_vae.volume import Volume
 
-# Quality in dB of the sample's full range: too bad for anything, and better than any rounding.
+# Range of the searched quality in dB of the full range of samples.
 _WORST_DB, _BEST_DB = 1.0, 120.0
-# Below the target by no more than this is near enough.
+# The search stops at this fraction of the target size.
 _TOLERANCE = 0.02
 _ROUNDS = 16
 
@@ -24,22 +24,21 @@ Slices = NDArray[np.uint16]
 
 
 def jpeg2000_baseline(volume: Volume, bits_per_voxel: float) -> Baseline:
-    """Compress axial slices with JPEG 2000 (ISO/IEC 15444-1) to at most so many bits, and back.
+    """Compress axial slices with JPEG 2000 (ISO/IEC 15444-1) and decompress them.
 
-    Every slice is a bare code stream (9/7 wavelet, one layer, one tile) of the HU above the
-    volume's minimum. All have the same quality in dB, which spends the bits where they lower the
-    error of the volume most; that quality is searched until the code streams together, headers
-    included, take 98 to 100 % of the target. Where the few truncation points of a small volume
-    leave no such size, it is the largest found below. A target that the reversible 5/3 wavelet
-    meets gives that, without loss.
+    Each slice is a raw code stream (9/7 wavelet, one layer, one tile) of HU minus the minimum of
+    the volume. All slices have the same quality in dB, which minimizes the error of the volume. The
+    quality is searched until all code streams together, headers included, take 98 to 100 % of the
+    target. For small volumes, which have few truncation points, the largest size below the target
+    is used. If the lossless 5/3 wavelet meets the target, it is used instead.
 
     Args:
-        volume: The original; float voxels are rounded.
-        bits_per_voxel: Upper limit, such as eight times the bytes of a latent file per voxel.
+        volume: Original volume; float voxels are rounded.
+        bits_per_voxel: Maximum number of bits per voxel.
 
     Raises:
-        ConfigError: If imagecodecs is not installed, or if the target is not positive.
-        InputError: If headers alone take more than the target.
+        ConfigError: If imagecodecs is not installed, or the target is not positive.
+        InputError: If the headers alone exceed the target.
     """
     codec = _imagecodecs()
     if not bits_per_voxel > 0:
@@ -74,10 +73,10 @@ def _imagecodecs() -> ModuleType:
 
 
 def _encoder(codec: ModuleType, samples: Slices) -> Callable[[float | None], list[bytes]]:
-    """From a quality in dB, or ``None`` for no loss, to a code stream per slice."""
-    # Quality counts from the range that the bits span, so a spare bit would cost 6 dB of the scale.
+    """Return a function from quality in dB (``None`` for lossless) to one code stream per slice."""
+    # Quality is relative to the range of the bit depth: an unused bit shifts it by 6 dB.
     depth = max(8, int(samples.max()).bit_length())
-    # Each level of the wavelet halves the sides.
+    # Each level of the wavelet halves the size.
     levels = min(6, min(samples.shape[1:]).bit_length())
 
     def encode(slice_: NDArray[np.uint16], quality: float | None) -> bytes:
@@ -101,7 +100,7 @@ def _encoder(codec: ModuleType, samples: Slices) -> Callable[[float | None], lis
 def _streams_within(
     encode: Callable[[float | None], list[bytes]], limit: float
 ) -> list[bytes] | None:
-    """The largest code streams found that fit; size grows about exponentially with quality."""
+    """Return the largest code streams within the target, by bisection of the quality."""
     lossless = encode(None)
     if _bytes(lossless) <= limit:
         return lossless

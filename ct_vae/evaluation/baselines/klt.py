@@ -1,4 +1,4 @@
-"""The best linear code of blocks with as many numbers as the latent has."""
+"""KLT baseline: the best linear code of blocks with as many values as the latent."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _INT16 = np.iinfo(np.int16)
 def klt_baseline(
     volume: Volume, preprocessor: Preprocessor, factor: Sequence[int], codes: int
 ) -> Baseline:
-    """Code each block of a volume by its Karhunen-Loeve transform, fitted on this very volume.
+    """Code the blocks of a volume by the Karhunen-Loeve transform fitted on this volume.
 
-    The transform is fitted on the blocks that touch the body. No linear code of such blocks, fitted
-    on whatever data, has a lower squared error on them with as many numbers; the transform itself
-    is not counted.
+    The transform is fitted on the blocks that overlap the body. No other linear code with the same
+    number of values has a lower squared error on these blocks. The size of the transform itself is
+    not counted.
 
     Args:
-        volume: The original.
-        preprocessor: The model's own, whose HU range and orientation hold here too.
-        factor: Sides of a block: voxels per latent voxel and axis.
-        codes: Numbers per block, at most the voxels of one.
+        volume: Original volume.
+        preprocessor: Preprocessing of the model, for HU range and orientation.
+        factor: Block size: the downsampling factor of the model along each axis.
+        codes: Number of values per block, at most its number of voxels.
     """
     prepared = preprocessor(volume, factor)
     units = prepared.tensor.float()

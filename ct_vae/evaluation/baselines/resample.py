@@ -1,4 +1,4 @@
-"""What costs no network: the yardsticks that a reconstruction has to beat."""
+"""Baselines without a network: best constant, preprocessing alone, and cubic resampling."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Baseline:
-    """A stand-in for a reconstruction.
+    """Reconstruction by a baseline method.
 
     Attributes:
         name: ``mean``, ``identity``, ``klt``, ``resample`` or ``jpeg2000``.
-        volume: int16 HU on the original's grid.
-        values: How many numbers it takes to describe it; ``None`` where bits are what counts.
-        bits: How many bits it takes, all headers included; ``None`` where numbers are what counts.
+        volume: Reconstruction in int16 HU on the grid of the original.
+        values: Number of values of the code; ``None`` if its size is given in bits.
+        bits: Number of bits of the code, headers included; ``None`` if its size is in values.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Baseline:
 
 
 def mean_baseline(volume: Volume, body: Mask | None = None) -> Baseline:
-    """The constant that fits best inside the body: its mean HU there."""
+    """Return the constant with the lowest squared error in the body: its mean HU."""
     inside = volume.voxels[(body or body_mask(volume)).voxels]
     mean = float(inside.mean(dtype=np.float64)) if inside.size else float(AIR_HU)
     return Baseline("mean", _on_grid_of(volume, np.full(volume.grid.shape, mean)), 1)
@@ -46,15 +46,15 @@ def mean_baseline(volume: Volume, body: Mask | None = None) -> Baseline:
 def identity_baseline(
     volume: Volume, preprocessor: Preprocessor, factor: Sequence[int]
 ) -> Baseline:
-    """What a perfect network would give: the model's own way in and out with nothing between.
+    """Apply the preprocessing of a model and invert it, as with a perfect network.
 
-    The plain identity has no error at all. What remains here is what no training can mend: HU
-    clipped to the model's range, resampling if the model has any, and rounding to whole HU.
+    The remaining error is the limit for any training: clipping to the HU range of the model,
+    resampling, if any, and rounding to whole HU.
 
     Args:
-        volume: The original.
-        preprocessor: The model's own.
-        factor: Voxels per latent voxel and axis.
+        volume: Original volume.
+        preprocessor: Preprocessing of the model.
+        factor: Downsampling factor of the model along each axis.
     """
     prepared = preprocessor(volume, factor)
     back = restore(prepared.tensor[0, 0].float(), prepared.record, volume.grid)
@@ -63,17 +63,16 @@ def identity_baseline(
 
 
 def resample_baseline(volume: Volume, values: int) -> Baseline:
-    """Down-sample to at most so many values and back, by cubic splines.
+    """Downsample a volume to a number of values and upsample it, by cubic splines.
 
-    Per axis the coarse lattice has its points at block centres, and its values are those from
-    which cubic interpolation comes nearest to the original in the least-squares sense (Unser,
-    Aldroubi and Eden 1995, "Enlargement or reduction of digital images with minimum loss of
-    information"). No other anti-aliasing filter before the same interpolation can have a lower
-    RMSE over the whole volume, up to the rounding to whole HU.
+    The coarse grid points are at block centers. Their values are the least-squares fit of the
+    cubic interpolation to the original (Unser, Aldroubi and Eden 1995, "Enlargement or reduction of
+    digital images with minimum loss of information"). No other filter before the same interpolation
+    has a lower RMSE over the volume, up to rounding to whole HU.
 
     Args:
-        volume: The original.
-        values: Upper limit, such as the number of values of a latent.
+        volume: Original volume.
+        values: Maximum number of values, such as that of a latent.
 
     Raises:
         ConfigError: If ``values`` is less than 1.
@@ -90,7 +89,7 @@ def resample_baseline(volume: Volume, values: int) -> Baseline:
 
 
 def coarse_sides(shape: Triple, values: int) -> Triple:
-    """Sides with the largest product up to ``values``, each near the same share of its axis.
+    """Return the coarse size with at most ``values`` voxels and similar factors per axis.
 
     Raises:
         ConfigError: If ``values`` is less than 1.
@@ -122,7 +121,7 @@ def _unevenness(sides: tuple[int, ...], shape: Triple) -> float:
 
 
 def _cubic_basis(n: int, side: int) -> FloatArray:
-    """Cubic B-splines around ``side`` block centres at ``n`` points, mirrored at the borders."""
+    """Return cubic B-splines at ``side`` block centers, sampled at ``n`` points, with mirroring."""
     if side == n:
         return np.eye(n)
     centres = (np.arange(n) + 0.5) * side / n - 0.5

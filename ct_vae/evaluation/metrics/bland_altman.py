@@ -30,7 +30,7 @@ class Agreement:
 
     @property
     def regions(self) -> int:
-        """How many there are."""
+        """Number of regions."""
         return self.originals.size
 
     @property
@@ -52,10 +52,10 @@ class Agreement:
 
 
 def region_agreement(pair: Pair, mask: Mask, region_mm: float = REGION_MM) -> Agreement:
-    """Compare mean HU, unclipped, over blocks that lie in a mask as a whole.
+    """Compare mean HU, without clipping, over blocks that are completely inside a mask.
 
-    Blocks measure about ``region_mm`` along each axis, at least one voxel, and lie side by side
-    from the first voxel on; what is left over at the far borders belongs to none.
+    Blocks have a size of about ``region_mm`` along each axis (at least one voxel) and tile the
+    volume from the first voxel; incomplete blocks at the end are ignored.
     """
     blocks = [max(1, round(region_mm / spacing)) for spacing in pair.spacing_mm]
     inside = pair.slices(mask.voxels)

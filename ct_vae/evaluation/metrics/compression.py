@@ -1,4 +1,4 @@
-"""How small a latent is, by the bytes of the files that users keep."""
+"""Compression ratio of a latent, from the sizes of the files."""
 
 from __future__ import annotations
 
@@ -19,11 +19,10 @@ class Compression:
     """Sizes of one case.
 
     Attributes:
-        voxels: Of the original.
-        values: Numbers in the latent.
-        latent_bytes: Of the compressed latent file with the record beside it, as ``encode``
-            writes them.
-        nifti_bytes: Of the original as compressed NIfTI.
+        voxels: Number of voxels of the original.
+        values: Number of values of the latent.
+        latent_bytes: Size of the compressed latent file and its record, as written by ``encode``.
+        nifti_bytes: Size of the original as compressed NIfTI.
     """
 
     voxels: int
@@ -33,11 +32,11 @@ class Compression:
 
     @property
     def bits_per_voxel(self) -> float:
-        """Bits on disk for each voxel of the original."""
+        """Bits on disk per voxel of the original."""
         return 8 * self.latent_bytes / self.voxels
 
     def line(self) -> dict[str, float]:
-        """Sizes and ratios by name; ratios above 1 are in favour of the latent."""
+        """Return sizes and compression ratios by name."""
         return {
             "voxels": self.voxels,
             "latent_values": self.values,
@@ -51,10 +50,10 @@ class Compression:
 
 
 def measure_compression(volume: Volume, latent: Latent) -> Compression:
-    """Write an original and its latent where nobody keeps them, and see how large they are.
+    """Measure the file sizes of an original and its latent in a temporary folder.
 
     Raises:
-        OutputError: If the folder for temporary files does not hold them.
+        OutputError: If the temporary folder cannot be written or is full.
     """
     with _passing_folder() as name:
         folder = Path(name)

@@ -1,4 +1,4 @@
-"""Sums and a histogram of errors, from which every plain error metric follows."""
+"""Accumulation of errors for MAE, RMSE, bias and percentiles."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-# Half steps between any two int16 values stay within this.
+# Bound of differences of int16 values in half steps.
 _REACH = 1 << 17
-# Bins of errors that are not whole, and how many of them there are at most.
+# Bin width for errors that are not whole, and the maximum number of bins.
 FLOAT_BIN_HU = 1 / 32
 _MOST_BINS = 1 << 22
 
 
 @dataclass(frozen=True)
 class ErrorNumbers:
-    """What a tally amounts to, in HU: mean absolute, root mean square, mean, percentiles."""
+    """Error metrics in HU: mean absolute error, RMSE, mean error, and percentiles."""
 
     mae: float
     rmse: float
@@ -27,10 +27,10 @@ class ErrorNumbers:
 
 
 class WholeTally:
-    """Errors in whole steps, counted value by value: everything that follows is exact.
+    """Histogram of errors in whole steps, for exact metrics.
 
     Args:
-        step: What the errors count in, in HU.
+        step: Size of a step in HU.
     """
 
     def __init__(self, step: float = 1.0) -> None:
@@ -39,7 +39,7 @@ class WholeTally:
         self.counts = np.zeros(2 * _REACH + 1, np.int64)
 
     def add(self, errors: NDArray[np.int32]) -> None:
-        """Count errors, given in steps from -131 072 to 131 072."""
+        """Add errors in steps, from -131 072 to 131 072."""
         if errors.size:
             self.n += errors.size
             low = int(errors.min())
@@ -47,10 +47,10 @@ class WholeTally:
             self.counts[_REACH + low :][: counts.size] += counts
 
     def numbers(self, percentages: Sequence[float]) -> ErrorNumbers:
-        """The numbers of at least one error; percentiles as `numpy.percentile` has them."""
+        """Return the metrics of at least one error; percentiles as in `numpy.percentile`."""
         found = np.flatnonzero(self.counts)
         errors, counts = (found - _REACH).tolist(), self.counts[found].tolist()
-        # Python's integers, for sums of squares may pass 2^63.
+        # Python integers, because sums of squares may exceed 2^63.
         square = sum(c * e * e for c, e in zip(counts, errors, strict=True))
         signed = sum(c * e for c, e in zip(counts, errors, strict=True))
         absolute = sum(c * abs(e) for c, e in zip(counts, errors, strict=True))
@@ -65,7 +65,7 @@ class WholeTally:
 
 
 class FloatTally:
-    """Errors of any size: sums in float64, and percentiles that are right to 1/64 HU."""
+    """Sums and histogram of float errors; percentiles are accurate to 1/64 HU."""
 
     def __init__(self) -> None:
         self.n = 0
@@ -73,7 +73,7 @@ class FloatTally:
         self._counts = np.zeros(1, np.int64)
 
     def add(self, errors: NDArray[np.float64]) -> None:
-        """Count errors in HU, which are finite."""
+        """Add finite errors in HU."""
         if not errors.size:
             return
         self.n += errors.size
@@ -86,7 +86,7 @@ class FloatTally:
         self._counts = counts
 
     def numbers(self, percentages: Sequence[float]) -> ErrorNumbers:
-        """The numbers of at least one error."""
+        """Return the metrics of at least one error."""
         mae, square, bias = (self._sums / self.n).tolist()
         percentiles = [
             FLOAT_BIN_HU * (_percentile(self._counts, self.n, p) + 0.5) for p in percentages
@@ -95,7 +95,7 @@ class FloatTally:
 
 
 def _percentile(counts: NDArray[np.int64], n: int, percentage: float) -> float:
-    """Between the two order statistics that it falls between, of indices that were counted."""
+    """Return a percentile of counted indices, by linear interpolation of order statistics."""
     rank = percentage / 100 * (n - 1)
     below = math.floor(rank)
     ends = np.searchsorted(counts.cumsum(), [below, min(below + 1, n - 1)], side="right").tolist()

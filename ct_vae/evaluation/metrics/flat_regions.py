@@ -1,4 +1,4 @@
-"""Squares of soft tissue without structure, where what varies is noise."""
+"""Uniform soft tissue regions, for noise measurements."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ FloatArray = NDArray[np.float64]
 SOFT_TISSUE_HU = (-30.0, 150.0)
 _SIDE_MM = 15.0
 _SIDE_LIMITS = (8, 32)
-# More slices than these add time and little certainty.
+# More slices take more time and hardly increase the precision.
 _MAX_SLICES = 64
-# How far a region's standard deviation may lie above what is usual.
+# Maximum standard deviation of a region relative to the mode.
 _STRUCTURE = 1.25
 
 
 @dataclass(frozen=True, eq=False)
 class FlatRegions:
-    """Squares in axial slices, all of one size.
+    """Square regions in axial slices, all of the same size.
 
     Attributes:
         places: ``(N, 3)`` RAS indices of their first voxels.
-        side: Voxels along x and y.
-        spacing_mm: Of those voxels, along x and y.
+        side: Size in voxels along x and y.
+        spacing_mm: Voxel spacing along x and y.
     """
 
     places: NDArray[np.intp]
@@ -37,7 +37,7 @@ class FlatRegions:
     spacing_mm: tuple[float, float]
 
     def cut(self, volume: Volume) -> FloatArray:
-        """``(N, side, side)`` of a volume on the same grid, each less its own trend."""
+        """Return the detrended regions ``(N, side, side)`` of a volume on the same grid."""
         voxels = volume.grid.reorient_array(volume.voxels, "RAS")
         squares = [
             voxels[x : x + self.side, y : y + self.side, z] for x, y, z in self.places.tolist()
@@ -47,20 +47,19 @@ class FlatRegions:
 
 
 def find_flat_regions(volume: Volume, body: Mask) -> FlatRegions:
-    """Find squares of soft tissue whose spread is the volume's own noise.
+    """Find uniform soft tissue regions, in which the variation is mainly noise.
 
-    In the manner of the automatic noise measures for patients (Christianson et al. 2015,
-    "Automated technique to measure noise in clinical CT examinations", AJR 205): squares of about
-    15 mm (8 to 32 voxels) are laid over at most 64 evenly spaced axial slices, half overlapping.
-    A candidate lies wholly in the body, and the means of its four quarters lie in [-30, 150] HU.
-    Noise is what most of soft tissue shows: the mode of the candidates' standard deviations about
-    a second-order trend. Flat are
-    candidates no more than 25 % above the mode; vessels, edges and fat lie further up. Of
-    overlapping ones the first in the order of deviation stays. Nothing is drawn at random.
+    The method follows automatic noise measurement in patients (Christianson et al. 2015, "Automated
+    technique to measure noise in clinical CT examinations", AJR 205). Candidates are squares of
+    about 15 mm (8 to 32 voxels), overlapping by half, in at most 64 evenly spaced axial slices.
+    They must be inside the body, with means of their four quarters in [-30, 150] HU. The noise is
+    the mode of their standard deviations about a second-order trend. Candidates up to 25 % above
+    the mode are uniform; vessels, edges and fat have larger deviations. Of overlapping regions, the
+    one with the smallest deviation is kept. The method is deterministic.
 
     Args:
-        volume: The original; a reconstruction has no say in where it is judged.
-        body: Where to look, on the volume's grid.
+        volume: Original volume; reconstructions are measured in the same regions.
+        body: Body mask on the grid of the volume.
     """
     voxels = volume.grid.reorient_array(volume.voxels, "RAS")
     inside = volume.grid.reorient_array(body.voxels, "RAS").astype(np.bool_, copy=False)
@@ -76,14 +75,14 @@ def find_flat_regions(volume: Volume, body: Mask) -> FlatRegions:
 
 
 def detrended(squares: FloatArray) -> FloatArray:
-    """``(N, n, n)`` less, for each, the second-order polynomial that fits best (TG-233)."""
+    """Subtract the best-fitting second-order polynomial from each of ``(N, n, n)`` (TG-233)."""
     basis = _trend(squares.shape[-1])
     flat = squares.reshape(len(squares), squares.shape[-1] ** 2)
     return (flat - flat @ basis @ basis.T).reshape(squares.shape)
 
 
 def _trend(side: int) -> FloatArray:
-    """Orthonormal ``(side * side, 6)`` basis of the polynomials up to the second order."""
+    """Return an orthonormal basis ``(side * side, 6)`` of second-order polynomials."""
     x, y = np.meshgrid(*[np.linspace(-1, 1, side)] * 2, indexing="ij")
     terms = [np.ones_like(x), x, y, x * x, x * y, y * y]
     basis: FloatArray = np.linalg.qr(np.stack([t.ravel() for t in terms], axis=1))[0]
@@ -93,7 +92,7 @@ def _trend(side: int) -> FloatArray:
 def _candidates(
     voxels: NDArray[np.generic], inside: BoolArray, side: int
 ) -> Iterator[tuple[NDArray[np.intp], FloatArray]]:
-    """Places ``(N, 3)`` and standard deviations ``(N,)`` of a slice's squares of soft tissue."""
+    """Return positions ``(N, 3)`` and standard deviations ``(N,)`` of the candidates in a slice."""
     slices = np.flatnonzero(inside.any(axis=(0, 1)))
     if len(slices) > _MAX_SLICES:
         slices = slices[np.linspace(0, len(slices) - 1, _MAX_SLICES).round().astype(int)]
@@ -110,7 +109,7 @@ def _candidates(
 
 
 def _step(side: int) -> int:
-    """Half a side, rounded up, so that every second square does not touch the first."""
+    """Return half the size, rounded up, so that every second square does not overlap."""
     return (side + 1) // 2
 
 
@@ -120,7 +119,7 @@ def _squares(plane: NDArray[np.generic], side: int) -> NDArray[np.generic]:
 
 
 def _soft(squares: FloatArray) -> BoolArray:
-    """Whether the means of all four quarters are those of soft tissue."""
+    """Return True where the means of all four quarters are in the range of soft tissue."""
     half = squares.shape[-1] // 2
     low, high = SOFT_TISSUE_HU
     ends = slice(None, half), slice(half, None)
@@ -130,9 +129,9 @@ def _soft(squares: FloatArray) -> BoolArray:
 
 
 def _mode(values: FloatArray) -> float:
-    """Half-sample mode: the shortest interval with half the values, again and again.
+    """Estimate the mode by repeated shortest intervals with half of the values.
 
-    Robertson and Cryer 1974, "An iterative procedure for estimating the mode". It needs no bins.
+    Half-sample mode of Robertson and Cryer 1974, "An iterative procedure for estimating the mode".
     """
     ordered = np.sort(values)
     while ordered.size > 3:
@@ -143,7 +142,7 @@ def _mode(values: FloatArray) -> float:
 
 
 def _apart(places: NDArray[np.intp], spread: FloatArray, side: int) -> NDArray[np.intp]:
-    """Of overlapping squares the one with the least spread, in the order of their places."""
+    """Select the squares with the smallest spread among overlapping ones, ordered by position."""
     taken: set[tuple[int, int, int]] = set()
     kept = []
     step = _step(side)

@@ -1,4 +1,4 @@
-"""Masks and label maps from files, and masks into files."""
+"""Reading of masks and label maps, and writing of masks."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from ct_vae.io.search.cases import VOLUME_SUFFIXES
 from ct_vae.volume import Volume
 
 _MOST_LABELS = 1000
-# Names of masks that are found, and of labels without a name.
+# Names of computed masks, and of labels without a name.
 _TAKEN = ("body", "field_of_view", "all", "in_window")
 _UNNAMED_LABEL = re.compile(r"label_-?\d+")
 
 
 @dataclass(frozen=True)
 class GivenMasks:
-    """Where masks come from beside those that are found.
+    """Masks from files, in addition to computed ones.
 
     Attributes:
-        masks: By name, files on the grid of the one case, or folders with a file of each case's
-            name; what is not zero counts.
-        labels: The same for a label map, each value of which is a mask.
-        names: Of the labels, by value.
+        masks: Name and path of each mask: a file, or a folder with one file per case, named like
+            the case. Nonzero voxels are inside.
+        labels: Label map, file or folder; each value is a mask.
+        names: Names of the labels by value.
     """
 
     masks: tuple[tuple[str, Path], ...] = ()
@@ -40,10 +40,10 @@ class GivenMasks:
     names: tuple[tuple[int, str], ...] = ()
 
     def check(self, cases: int) -> None:
-        """Refuse what cannot serve, before any work.
+        """Check the paths and names before any work.
 
         Raises:
-            ConfigError: If there are several cases and a mask is one file, or a name is taken.
+            ConfigError: If a mask file is given for several cases, or a name is used twice.
             NoInputError: If a path does not exist.
         """
         _check_names([*(name for name, _ in self.masks), *(name for _, name in self.names)])
@@ -57,12 +57,12 @@ class GivenMasks:
                 )
 
     def read(self, reference: Volume, key: str, options: ReadOptions) -> list[Mask]:
-        """Masks for a case.
+        """Read the masks of a case.
 
         Args:
-            reference: The original, whose grid they lie on.
-            key: Of the case, as `ct_vae.io.search.cases.Case` has it.
-            options: How files are read.
+            reference: Original volume, which defines the grid.
+            key: Key of the case, see `ct_vae.io.search.cases.Case`.
+            options: Options for reading files.
 
         Raises:
             NoInputError: If a folder has no file of that name.
@@ -92,9 +92,9 @@ class GivenMasks:
 
 
 def name_masks(texts: Sequence[str]) -> tuple[tuple[str, Path], ...]:
-    """Masks by name, from ``path`` or ``name=path``; those without a name are numbered.
+    """Parse masks given as ``path`` or ``name=path``; masks without a name are numbered.
 
-    The name of a file may be that of a patient, and so names no row.
+    File names are not used, because they may contain the name of a patient.
     """
     return tuple(_named(place, text) for place, text in enumerate(texts, start=1))
 
@@ -107,7 +107,7 @@ def _named(place: int, text: str) -> tuple[str, Path]:
 
 
 def _check_names(names: Sequence[str]) -> None:
-    """Refuse names under which rows could not be told apart."""
+    """Check that all names are different."""
     for place, name in enumerate(names):
         if name in names[:place] or name in _TAKEN or _UNNAMED_LABEL.fullmatch(name):
             raise ConfigError(
@@ -117,10 +117,10 @@ def _check_names(names: Sequence[str]) -> None:
 
 
 def read_label_names(path: Path) -> tuple[tuple[int, str], ...]:
-    """Names of labels: JSON ``{"1": "liver"}`` or ``{"liver": 1}``, or rows ``1,liver`` of a CSV.
+    """Read label names: JSON ``{"1": "liver"}`` or ``{"liver": 1}``, or CSV rows ``1,liver``.
 
     Raises:
-        ConfigError: If the file holds nothing of that kind.
+        ConfigError: If the file cannot be read or contains no label names.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -128,7 +128,7 @@ def read_label_names(path: Path) -> tuple[tuple[int, str], ...]:
             pairs = list(json.loads(text).items())
         else:
             rows = [row for row in csv.reader(text.splitlines()) if len(row) >= 2]
-            # A header has no number.
+            # The header contains no number.
             pairs = [(row[0], row[1]) for row in rows if re.search(r"\d", "".join(row[:2]))]
         return tuple(_label(str(a).strip(), str(b).strip()) for a, b in pairs)
     except OSError as error:
@@ -163,7 +163,7 @@ def _read(path: Path, key: str, reference: Volume, options: ReadOptions) -> Volu
         file = next((f for f in files if f.is_file()), files[0])
         if not file.is_file():
             raise NoInputError(f"{path}: no mask named {key} with {', '.join(VOLUME_SUFFIXES)}")
-    # The numbers are no HU.
+    # Values of masks are not HU.
     plain = replace(options, force=True, hu_offset=0.0)
     volume = read_volume(file, plain)
     try:

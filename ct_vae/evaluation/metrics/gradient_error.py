@@ -1,4 +1,4 @@
-"""How steep edges and textures are, before and after, within a window of HU."""
+"""Errors of gradient magnitudes in a CT window."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ct_vae.evaluation.windows import Window
 
 @dataclass(frozen=True)
 class GradientError:
-    """Gradients of a reconstruction against those of the original.
+    """Gradients of a reconstruction compared with those of the original.
 
     Attributes:
-        mae: Mean absolute difference of the gradients' magnitudes in HU per mm.
-        ratio: Mean magnitude of the reconstruction over that of the original; below 1 when it is
-            smoother. ``None`` when the original is flat.
+        mae: Mean absolute difference of gradient magnitudes in HU per mm.
+        ratio: Mean magnitude of the reconstruction divided by that of the original; below 1 if the
+            reconstruction is smoother. ``None`` if the original is constant.
     """
 
     mae: float
@@ -31,13 +31,13 @@ class GradientError:
 def gradient_errors(
     pair: Pair, window: Window, masks: Sequence[Mask], *, slab_voxels: int = SLAB_VOXELS
 ) -> list[GradientError | None]:
-    """Compare magnitudes of gradients, both volumes clipped to a window.
+    """Compare gradient magnitudes of both volumes, clipped to a window.
 
     Gradients are central differences over the spacing, one-sided at borders, along every axis that
     has at least two voxels.
 
     Returns:
-        One for each mask; ``None`` where it is empty.
+        One result per mask; ``None`` if the mask is empty.
     """
     images = pair.images
     views = [pair.slices(mask.voxels) for mask in masks]

@@ -1,4 +1,4 @@
-"""Whether reconstructed HU follow the original's along a straight line of slope 1."""
+"""Linear regression of reconstructed on original HU; the ideal slope is 1."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ class Linearity:
 def linearities(
     pair: Pair, window: Window, masks: Sequence[Mask], *, slab_voxels: int = SLAB_VOXELS
 ) -> list[Linearity | None]:
-    """Least-squares line through voxels of which the original lies in a window, unclipped.
+    """Fit a least-squares line to the voxels whose original value is in a window, unclipped.
 
     Returns:
-        One for each mask; ``None`` where the original has fewer than two values.
+        One result per mask; ``None`` if the original has fewer than two different values.
     """
     reference, result = pair.images
     views = [pair.slices(mask.voxels) for mask in masks]
     sums = np.zeros((len(masks), 5))
     for part in pair.slabs(slab_voxels):
-        # Around the window's middle, lest large numbers cancel.
+        # Relative to the center of the window, to avoid cancellation.
         x, y = (image[part].astype(np.float64) - window.level for image in (reference, result))
         near = np.abs(x) <= window.width / 2
         for row, view in zip(sums, views, strict=True):
@@ -45,7 +45,7 @@ def linearities(
 def _line(row: list[float], level: float) -> Linearity | None:
     n, x, y, xx, xy = row
     spread = n * xx - x * x
-    # What rounding leaves of a constant is no spread.
+    # Rounding errors of a constant are not a spread.
     if spread <= 1e-9 * n * max(xx, 1.0):
         return None
     slope = (n * xy - x * y) / spread

@@ -1,4 +1,4 @@
-"""Which voxels count: the field of view, and the body without couch, air and clothes."""
+"""Masks for metrics: the field of view, and the body without couch, air and clothes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy import ndimage
 from ct_vae.errors import InputError
 from ct_vae.volume import BODY_ABOVE_HU, Volume
 
-# Blankets, couch shells and their contact with the skin are thinner than twice this.
+# Blankets and couch shells are thinner than twice this.
 _OPENING_MM = 2.5
 _POCKET_MM2 = 100.0
 
@@ -20,12 +20,12 @@ BoolArray = NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class Mask:
-    """Voxels that count in a metric.
+    """Mask of the voxels for which a metric is computed.
 
     Attributes:
-        name: What they are, for tables.
+        name: Name in tables.
         voxels: ``(X, Y, Z)`` bool.
-        note: What was unusual about finding them; empty when nothing was.
+        note: Note about how the mask was found; may be empty.
     """
 
     name: str
@@ -34,28 +34,27 @@ class Mask:
 
 
 def everything(volume: Volume) -> Mask:
-    """All voxels, seen by the scanner or not."""
+    """Return a mask of all voxels."""
     return Mask("all", np.ones(volume.grid.shape, dtype=np.bool_))
 
 
 def field_of_view(volume: Volume) -> Mask:
-    """All voxels that the scanner saw."""
+    """Return a mask of the voxels inside the field of view of the scanner."""
     if volume.outside_fov is None:
         return Mask("field_of_view", np.ones(volume.grid.shape, dtype=np.bool_))
     return Mask("field_of_view", ~volume.outside_fov)
 
 
 def body_mask(volume: Volume) -> Mask:
-    """The body: above -500 HU, opened, largest component, holes filled slice by slice.
+    """Segment the body: threshold, opening, largest component, and filling of holes.
 
-    The opening works in the axial plane with a diamond of about 2.5 mm, at least one voxel, and
-    takes what lies beyond the border as body, so that a body which touches the border is not worn
-    off there. A hole is filled when, in its axial slice, it does not reach the border or is
-    smaller than 1 cm^2, as a bubble of gas at the edge of a crop is; lungs that a crop cuts open
-    stay outside.
+    The threshold is -500 HU. The opening uses a diamond of about 2.5 mm (at least one voxel) in
+    axial slices; voxels beyond the border count as body, so a body that touches the border is not
+    eroded there. Holes in axial slices are filled if they do not touch the border or are smaller
+    than 1 cm^2, such as gas at the edge of a crop; lungs that are cut by the border are not filled.
 
     Returns:
-        The mask. When nothing remains it is the whole field of view, and its note says so.
+        The mask. If nothing remains, it is the field of view, with a note.
     """
     axial = axial_axis(volume)
     planes = np.moveaxis(volume.voxels, axial, 0)
@@ -81,12 +80,12 @@ def body_mask(volume: Volume) -> Mask:
 
 
 def axial_axis(volume: Volume) -> int:
-    """The index axis that runs nearest to the patient's head or feet."""
+    """Return the index axis closest to the inferior-superior direction."""
     return next(axis for axis, code in enumerate(volume.grid.axcodes) if code in "SI")
 
 
 def check_masks(reference: Volume, masks: list[Mask] | tuple[Mask, ...]) -> None:
-    """Refuse masks that are not on the grid of a volume.
+    """Check that masks have the shape of a volume.
 
     Raises:
         InputError: If a mask has another shape.
@@ -106,7 +105,7 @@ def _opened(plane: BoolArray, steps: int) -> BoolArray:
     worn = plane
     for _ in range(steps):
         worn = _worn(worn)
-    # What a diamond wears off the background is what it adds to the rest.
+    # Eroding the background is the same as dilating the rest.
     grown = ~worn
     for _ in range(steps):
         grown = _worn(grown)
@@ -114,7 +113,7 @@ def _opened(plane: BoolArray, steps: int) -> BoolArray:
 
 
 def _worn(plane: BoolArray) -> BoolArray:
-    """Erosion by a diamond of one pixel; beyond the border all is set."""
+    """Erode by a diamond of one pixel; pixels beyond the border count as set."""
     worn = plane.copy()
     worn[1:] &= plane[:-1]
     worn[:-1] &= plane[1:]
@@ -124,11 +123,11 @@ def _worn(plane: BoolArray) -> BoolArray:
 
 
 def _keep_largest(voxels: BoolArray) -> bool:
-    """Clear all but the largest component, in place; whether there is one."""
+    """Keep only the largest component, in place; return False if there is none."""
     labels, count = ndimage.label(voxels)
     if not count:
         return False
-    # Slice by slice, for counting takes the labels to eight bytes each.
+    # Slice by slice, because counting converts the labels to eight bytes each.
     sizes = sum(np.bincount(plane.ravel(), minlength=count + 1) for plane in labels)
     assert isinstance(sizes, np.ndarray)
     sizes[0] = 0
@@ -137,7 +136,7 @@ def _keep_largest(voxels: BoolArray) -> bool:
 
 
 def _filled(plane: BoolArray, pocket: float) -> BoolArray:
-    """All but the background that reaches the border and has at least ``pocket`` pixels."""
+    """Fill all background components inside the border or smaller than ``pocket`` pixels."""
     labels, count = ndimage.label(~plane)
     outside = np.zeros(count + 1, dtype=np.bool_)
     for edge in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):

@@ -1,4 +1,4 @@
-"""Errors of a reconstruction in Hounsfield units, per window and mask."""
+"""Error metrics of a reconstruction in HU, per window and mask."""
 
 from __future__ import annotations
 
@@ -24,25 +24,24 @@ _PERCENTAGES = (95.0, 99.9)
 class MetricRow:
     """Errors of one volume in one window and one mask.
 
-    Both volumes are clipped to the window first, so an error outside it does not count; only in
-    the mask ``in_window``, the voxels of the body of which the original lies in the window, errors
-    are taken as they are.
+    Both volumes are clipped to the window first. In the mask ``in_window``, which contains the
+    voxels of the body whose original value is inside the window, errors are not clipped.
 
     Attributes:
-        case: The caller's name for the volume.
-        what: What is compared with the original, such as ``reconstruction`` or ``mean``.
+        case: Name of the case.
+        what: Reconstruction or baseline, such as ``reconstruction`` or ``mean``.
         window: Name of the window.
         mask: Name of the mask.
         n: Number of voxels.
-        mae: Mean absolute error in HU; this and all below are ``None`` when there is no voxel.
+        mae: Mean absolute error in HU. Metrics are ``None`` if there are no voxels.
         rmse: Root mean square error in HU.
         bias: Mean of reconstruction minus original, in HU.
-        psnr: ``20 log10(data_range / rmse)`` in dB; ``None`` when there is no error.
-        data_range: The window's width in HU.
-        note: What was unusual about the mask; empty when nothing was.
-        p95: 95 % of absolute errors are at most this, in HU.
-        p999: 99.9 % of absolute errors are at most this, in HU.
-        more: Metrics that were asked for beyond these, by name.
+        psnr: ``20 log10(data_range / rmse)`` in dB; ``None`` if there is no error.
+        data_range: Width of the window in HU.
+        note: Note about the mask; may be empty.
+        p95: 95th percentile of absolute errors in HU.
+        p999: 99.9th percentile of absolute errors in HU.
+        more: Further metrics by name.
     """
 
     case: str
@@ -61,7 +60,7 @@ class MetricRow:
     more: Mapping[str, float | None] = field(default_factory=dict)
 
     def numbers(self) -> dict[str, float | None]:
-        """Every metric by name."""
+        """Return all metrics by name."""
         plain = {name: getattr(self, name) for name in PLAIN_METRICS}
         return plain | dict(self.more)
 
@@ -82,13 +81,13 @@ def evaluate_pair(
     """Compare a reconstruction with its original, voxel by voxel.
 
     Args:
-        reference: The original.
-        reconstruction: What is judged, on the same grid.
-        windows: HU ranges; one row for each with each mask.
-        case: Name of the case in the rows; never a path or a patient's name.
-        what: Name of the thing judged in the rows.
-        masks: Where to count; by default the body and the field of view of the original.
-        slab_voxels: Voxels taken to float64 at once; changes memory, not results.
+        reference: Original volume.
+        reconstruction: Reconstruction on the same grid.
+        windows: CT windows; there is one row per window and mask.
+        case: Name of the case in the rows; must not identify the patient.
+        what: Name of the reconstruction or baseline in the rows.
+        masks: Masks; defaults to the body and the field of view of the original.
+        slab_voxels: Voxels converted to float64 at once; affects memory, not results.
 
     Raises:
         InputError: If grids differ, a mask has another shape, or a value is not finite.
@@ -107,7 +106,7 @@ def error_rows(
     names: tuple[str, str],
     slab_voxels: int = SLAB_VOXELS,
 ) -> list[MetricRow]:
-    """A row for each window at each place; ``names`` are those of the case and of what is judged.
+    """Compute one row per window and mask; ``names`` are those of the case and reconstruction.
 
     Raises:
         InputError: If a mask has another shape, or a value is not finite.

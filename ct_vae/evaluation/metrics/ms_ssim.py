@@ -1,4 +1,4 @@
-"""Structural similarity over several scales, within a window of HU."""
+"""Multi-scale structural similarity (MS-SSIM) in a CT window."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FloatArray = NDArray[np.float64]
 
 
 def scales_of(shape: Sequence[int]) -> int:
-    """How many scales a volume has whose every side holds the Gaussian's 11 voxels; 0 to 5."""
+    """Return the number of scales, 0 to 5, at which each axis has at least 11 voxels."""
     room = min(shape)
     return next((s for s in range(len(WEIGHTS), 0, -1) if room >= _SIDE * 2 ** (s - 1)), 0)
 
@@ -34,24 +34,24 @@ def multi_scale_ssim(
     luminance_everywhere: bool = False,
     slab_voxels: int = SLAB_VOXELS,
 ) -> list[float | None]:
-    """MS-SSIM of the volume over each mask (Wang, Simoncelli and Bovik 2003, eq. 7), in float64.
+    """Compute MS-SSIM in each mask (Wang, Simoncelli and Bovik 2003, eq. 7), in float64.
 
-    At each scale the map of `ct_vae.evaluation.metrics.ssim` is averaged over the mask. Volumes are
-    then halved by means over 2 x 2 x 2 voxels, an odd last slice being left out, and a voxel stays
-    in the mask if half of its eight were. Fewer than five scales use the first weights, scaled to
-    a sum of 1. A mean below 0 counts as 0.
+    At each scale, the SSIM map is averaged over the mask. Volumes are then downsampled by means of
+    2 x 2 x 2 voxels; an odd last slice is ignored, and a voxel is in the mask if at least half of
+    its eight voxels were. With fewer than five scales, the first weights are normalized to a sum of
+    1. Negative means count as 0.
 
     Args:
-        pair: What is compared.
-        window: Range of HU; both volumes are clipped to it.
-        masks: Voxels that count.
-        scales: How many, at most `scales_of` the shape.
-        luminance_everywhere: Whether the luminance term counts at each scale, and not at the
-            coarsest alone.
-        slab_voxels: Voxels taken to float64 at once.
+        pair: Original and reconstruction.
+        window: CT window; both volumes are clipped to it.
+        masks: Masks to average over.
+        scales: Number of scales, at most `scales_of` the shape.
+        luminance_everywhere: True to use the luminance term at each scale instead of only at the
+            coarsest.
+        slab_voxels: Voxels converted to float64 at once.
 
     Returns:
-        From 0 to 1 for each mask; ``None`` where a scale has no voxel of it.
+        Value in [0, 1] per mask; ``None`` if the mask is empty at a scale.
 
     Raises:
         InputError: If a mask has another shape.
@@ -82,7 +82,7 @@ def _combined(
 
 
 def _halved(image: NDArray[np.generic], limits: tuple[float, float]) -> FloatArray:
-    """Means over cubes of two voxels, of values clipped to the limits."""
+    """Downsample by means of 2 x 2 x 2 voxels after clipping to the limits."""
     a, b, c = (n // 2 for n in image.shape)
     small = np.empty((a, b, c))
     for part in slabs_of(small.shape, SLAB_VOXELS // 8):

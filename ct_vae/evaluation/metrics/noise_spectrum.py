@@ -1,4 +1,4 @@
-"""Noise-power spectrum of flat squares, in physical units."""
+"""Noise power spectrum of uniform regions, in physical units."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 
-# Coefficients of the second-order trend that was taken out.
+# Coefficients of the second-order trend that was subtracted.
 _TREND = 6
 
 
 @dataclass(frozen=True, eq=False)
 class NoiseSpectrum:
-    """How the variance of squares of ``n x n`` voxels is spread over spatial frequencies.
+    """Noise power spectrum of square regions of ``n x n`` voxels.
 
-    The estimate of AAPM TG-233, section on noise texture (Samei et al. 2019, Med Phys 46, e735;
-    the definition is ICRU 87's): ``dx dy / (nx ny) |DFT|^2``, averaged over the squares. Squares
-    have lost their trend, and with it 6 of ``n^2`` degrees of freedom, which is made up for.
+    Estimate of AAPM TG-233, section on noise texture (Samei et al. 2019, Med Phys 46, e735; defined
+    in ICRU 87): ``dx dy / (nx ny) |DFT|^2``, averaged over the regions. It is corrected for the 6
+    of ``n^2`` degrees of freedom that are lost by subtracting the trend.
 
     Attributes:
         power: ``(n, n)`` in HU^2 mm^2, in the order of ``numpy.fft.fftfreq``.
-        spacing_mm: Of the voxels.
+        spacing_mm: Voxel spacing in mm.
     """
 
     power: FloatArray
@@ -31,27 +31,27 @@ class NoiseSpectrum:
 
     @property
     def variance(self) -> float:
-        """The integral over all frequencies, in HU^2."""
+        """Variance: the integral over all frequencies, in HU^2."""
         n = self.power.shape[0]
         cell = 1 / (n * n * self.spacing_mm[0] * self.spacing_mm[1])
         return float(self.power.sum() * cell)
 
     @property
     def radii(self) -> FloatArray:
-        """``(n, n)`` distance of each frequency from zero, in 1/mm."""
+        """Radial frequency of each element, ``(n, n)``, in 1/mm."""
         x, y = (np.fft.fftfreq(self.power.shape[0], s) for s in self.spacing_mm)
         radii: FloatArray = np.hypot(x[:, None], y[None, :])
         return radii
 
     @property
     def nyquist(self) -> float:
-        """The highest frequency that both axes hold, in 1/mm."""
+        """Lower of the Nyquist frequencies of both axes, in 1/mm."""
         return 0.5 / max(self.spacing_mm)
 
     def radial(self) -> tuple[FloatArray, FloatArray]:
-        """Mean over rings up to the Nyquist frequency: frequencies in 1/mm, power in HU^2 mm^2.
+        """Return frequencies (1/mm) and radial mean power (HU^2 mm^2), up to the Nyquist frequency.
 
-        Rings are as wide as the spectrum's own step; zero, which the trend took, is left out.
+        Rings are as wide as the frequency step; frequency zero is excluded.
         """
         step = 1 / (self.power.shape[0] * max(self.spacing_mm))
         ring = np.rint(self.radii / step).astype(int)
@@ -68,18 +68,18 @@ class NoiseSpectrum:
         return float((frequencies * power).sum()) / total if total > 0 else None
 
     def high_share(self) -> float | None:
-        """Share of the variance at more than half the Nyquist frequency, in [0, 1]."""
+        """Fraction of the variance above half the Nyquist frequency, in [0, 1]."""
         total = float(self.power.sum())
         high = float(self.power[self.radii > self.nyquist / 2].sum())
         return high / total if total > 0 else None
 
 
 def noise_spectrum(squares: FloatArray, spacing_mm: tuple[float, float]) -> NoiseSpectrum:
-    """The spectrum of detrended squares.
+    """Compute the spectrum of detrended regions.
 
     Args:
-        squares: ``(N, n, n)`` in HU, at least one.
-        spacing_mm: Of their voxels.
+        squares: Regions ``(N, n, n)`` in HU, at least one.
+        spacing_mm: Voxel spacing in mm.
     """
     n = squares.shape[-1]
     power = (np.abs(np.fft.fft2(squares)) ** 2).mean(axis=0)

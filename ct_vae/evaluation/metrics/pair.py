@@ -1,4 +1,4 @@
-"""An original and what is judged beside it, cut into slabs of axial slices."""
+"""A pair of original and reconstruction, accessed in slabs of axial slices."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from ct_vae.evaluation.metrics.masks import axial_axis
 from ct_vae.grid import Triple
 from ct_vae.volume import Volume
 
-# A slab is held in float64 a dozen times over, by each thread.
+# Each thread needs about a dozen float64 copies of a slab.
 SLAB_VOXELS = 4_000_000
-# Headers keep an affine in float32, about seven digits.
+# Headers store the affine in float32, with about seven digits.
 _SAME_PLACE_MM = 1e-2
 
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """Two volumes on one grid, seen with the axial slices first.
+    """Original and reconstruction on the same grid, with the slice axis first.
 
     Attributes:
-        reference: The original.
-        reconstruction: What is judged.
+        reference: Original volume.
+        reconstruction: Reconstruction.
 
     Raises:
         InputError: If the grids differ.
@@ -40,7 +40,7 @@ class Pair:
 
     @cached_property
     def axes(self) -> Triple:
-        """The axial axis, then the two others as they lie in memory."""
+        """The slice axis, then the two others in memory order."""
         axial = axial_axis(self.reference)
         strides = self.reference.voxels.strides
         a, b = sorted((k for k in range(3) if k != axial), key=lambda k: -strides[k])
@@ -48,7 +48,7 @@ class Pair:
 
     @cached_property
     def spacing_mm(self) -> tuple[float, float, float]:
-        """Distances between slices, rows and columns."""
+        """Distances between slices, rows and columns in mm."""
         spacing = self.reference.grid.spacing_mm
         a, b, c = (spacing[axis] for axis in self.axes)
         return a, b, c
@@ -63,22 +63,22 @@ class Pair:
         return voxels.transpose(self.axes)
 
     def slabs(self, slab_voxels: int = SLAB_VOXELS) -> Iterator[slice]:
-        """Ranges of slices that together are the volume."""
+        """Yield consecutive ranges of slices that cover the volume."""
         return slabs_of(self.images[0].shape, slab_voxels)
 
 
 def slabs_of(shape: tuple[int, ...], slab_voxels: int = SLAB_VOXELS) -> Iterator[slice]:
-    """Ranges of the first axis, of about so many voxels each."""
+    """Yield consecutive ranges of the first axis with about ``slab_voxels`` voxels each."""
     thick = max(1, slab_voxels // (shape[1] * shape[2]))
     for first in range(0, shape[0], thick):
         yield slice(first, min(first + thick, shape[0]))
 
 
 def check_same_grid(reference: Volume, reconstruction: Volume) -> None:
-    """Refuse two volumes that cannot be compared voxel by voxel.
+    """Check that two volumes can be compared voxel by voxel.
 
     Raises:
-        InputError: If shapes differ or corners lie more than 0.01 mm apart.
+        InputError: If the shapes differ or corners are more than 0.01 mm apart.
     """
     a, b = reference.grid, reconstruction.grid
     if a.shape != b.shape:

@@ -1,4 +1,4 @@
-"""Whether a reconstruction shows where it was cut: errors near the borders of tiles and not."""
+"""Visibility of tile borders: errors near borders compared with errors elsewhere."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ct_vae.latent import LatentRecord, TilingRecord
 
-# Per axis, places between voxels: place 5 lies between voxels 4 and 5.
+# Borders along each axis; border 5 is between voxels 4 and 5.
 Borders = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 
 
@@ -23,8 +23,8 @@ class Seams:
     Attributes:
         near: RMSE of the voxels near a border, in HU; ``None`` if there are none.
         elsewhere: RMSE of the others, in HU; ``None`` if there are none.
-        distance: How many voxels on either side of a border are near it.
-        share: Of the voxels, those near a border.
+        distance: Number of voxels on either side of a border that count as near.
+        share: Fraction of voxels near a border.
     """
 
     near: float | None
@@ -34,7 +34,7 @@ class Seams:
 
     @property
     def ratio(self) -> float | None:
-        """``near`` over ``elsewhere``, 1 where no seam shows; ``None`` if one of them lacks."""
+        """Ratio of ``near`` to ``elsewhere``; 1 means no visible seams. ``None`` if undefined."""
         if self.near is None or not self.elsewhere:
             return None
         return self.near / self.elsewhere
@@ -42,11 +42,11 @@ class Seams:
 
 @dataclass(frozen=True)
 class Difference:
-    """How far two reconstructions of one volume are apart.
+    """Difference of two reconstructions of a volume.
 
     Attributes:
-        relative: 2-norm of the difference over that of the second one.
-        max_hu: Largest difference of a voxel.
+        relative: 2-norm of the difference divided by that of the second reconstruction.
+        max_hu: Maximum absolute difference in HU.
     """
 
     relative: float
@@ -60,14 +60,14 @@ def measure_seams(
     distance: int = 2,
     mask: NDArray[np.bool_] | None = None,
 ) -> Seams:
-    """Compare the errors near borders with those elsewhere.
+    """Compare errors near tile borders with errors elsewhere.
 
     Args:
-        reference: ``(X, Y, Z)`` in HU.
-        reconstruction: Of the same shape, in HU.
-        borders: In these voxels, see `borders_of`.
-        distance: How many voxels on either side of a border are near it.
-        mask: Which voxels count, such as the body; ``None`` takes all.
+        reference: Original ``(X, Y, Z)`` in HU.
+        reconstruction: Reconstruction of the same shape in HU.
+        borders: Tile borders along each axis, see `borders_of`.
+        distance: Number of voxels on either side of a border that count as near.
+        mask: Voxels to include, such as the body; ``None`` means all.
     """
     squares = np.square(np.asarray(reconstruction, np.float64) - reference)
     near = _near(reference.shape, borders, distance)
@@ -82,15 +82,14 @@ def measure_seams(
 
 
 def borders_of(record: LatentRecord, *further: TilingRecord) -> Borders:
-    """Where tiles of a latent's source begin and end, in voxels of the source.
+    """Return the tile borders of a latent in voxels of its source.
 
-    Blended tiles have borders on every axis. Exact slabs have them along the first axis of the
-    oriented volume, one every so many latent slices as the thinnest slab has; results there are
-    those of the whole. A whole volume has none.
+    Blended tiles have borders along every axis. Exact slabs have borders along the first axis of
+    the oriented volume, where results equal those of the whole volume. Whole volumes have none.
 
     Args:
-        record: Of the latent; its own tiling counts.
-        further: How it was decoded.
+        record: Record of the latent, with the tiling of encoding.
+        further: Tilings of decoding.
     """
     padded, source = record.padded_grid(), record.source.grid.grid()
     to_source = np.linalg.inv(source.affine) @ padded.affine
@@ -99,7 +98,7 @@ def borders_of(record: LatentRecord, *further: TilingRecord) -> Borders:
         for axis, places in enumerate(_places(tiling, padded.shape, record.factor)):
             along = int(np.abs(to_source[:3, axis]).argmax())
             for place in places:
-                # A place between two voxels lies half a voxel before the centre of the second.
+                # A border is half a voxel before the center of the next voxel.
                 point = np.array([*(np.array(padded.shape) - 1) / 2, 1.0])
                 point[axis] = place - 0.5
                 found[along].add(round(float(to_source[along] @ point) + 0.5))
@@ -111,7 +110,7 @@ def borders_of(record: LatentRecord, *further: TilingRecord) -> Borders:
 
 
 def difference(first: NDArray[Any], second: NDArray[Any]) -> Difference:
-    """How far a reconstruction is from another, both ``(X, Y, Z)`` in HU."""
+    """Compute the difference of two reconstructions ``(X, Y, Z)`` in HU."""
     apart = np.asarray(first, np.float64) - second
     norm = float(np.linalg.norm(np.asarray(second, np.float64)))
     size = float(np.linalg.norm(apart))
@@ -122,7 +121,7 @@ def difference(first: NDArray[Any], second: NDArray[Any]) -> Difference:
 def differences(
     reconstructions: Mapping[str, NDArray[Any]],
 ) -> dict[tuple[str, str], Difference]:
-    """Between every two methods by name, such as ``("exact", "whole")``."""
+    """Compute the difference of each pair of methods, such as ``("exact", "whole")``."""
     return {
         (a, b): difference(reconstructions[a], reconstructions[b])
         for a, b in combinations(reconstructions, 2)
@@ -132,7 +131,7 @@ def differences(
 def _places(
     tiling: TilingRecord, sides: Sequence[int], factor: Sequence[int]
 ) -> tuple[set[int], set[int], set[int]]:
-    """Borders in the padded volume."""
+    """Return the borders in the padded volume."""
     if tiling.tile is not None and tiling.overlap is not None:
         x, y, z = (
             {edge for start in _starts(n, t, t - o) for edge in (start, start + t)} - {0, n}
@@ -144,7 +143,7 @@ def _places(
 
 
 def _starts(side: int, tile: int, step: int) -> list[int]:
-    """Where windows begin as MONAI places them: the last is moved back to end with the volume."""
+    """Return the starts of MONAI's sliding windows; the last window ends with the volume."""
     count = max(0, -(-(side - tile) // step)) + 1
     return [min(i * step, side - tile) for i in range(count)]
 

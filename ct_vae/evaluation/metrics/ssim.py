@@ -1,4 +1,4 @@
-"""Structural similarity within a window of HU: of the volume, and of its axial slices."""
+"""Structural similarity (SSIM) in a CT window, of volumes and of axial slices."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SIGMA = 1.5
 # A Gaussian of 11 voxels along each axis.
 RADIUS = 5
 K1, K2 = 0.01, 0.03
-# More would not fit beside a large volume.
+# More threads would need too much memory next to a large volume.
 _MOST_THREADS = 4
 
 _TAPS = np.exp(-0.5 * (np.arange(-RADIUS, RADIUS + 1) / SIGMA) ** 2)
@@ -32,12 +32,12 @@ _TAPS /= _TAPS.sum()
 
 @dataclass(frozen=True)
 class Similarity:
-    """Means of SSIM maps over a mask, from -1 to 1; ``None`` where they were not asked for.
+    """Means of SSIM maps over a mask, in [-1, 1]; ``None`` if not computed.
 
     Attributes:
-        volume: With the Gaussian along all three axes.
-        axial: With the Gaussian inside axial slices.
-        contrast: Of the volume, without the luminance term (contrast times structure).
+        volume: SSIM with a 3-D Gaussian.
+        axial: SSIM with a 2-D Gaussian in axial slices.
+        contrast: 3-D SSIM without the luminance term (contrast times structure).
     """
 
     volume: float | None
@@ -48,10 +48,10 @@ class Similarity:
 def axial_ssim(
     reference: Volume, reconstruction: Volume, window: Window, mask: Mask
 ) -> float | None:
-    """Mean over a mask of the SSIM map of axial slices; see `similarities`.
+    """Compute the mean SSIM of axial slices over a mask; see `similarities`.
 
     Returns:
-        From -1 to 1, 1 for equal volumes; ``None`` when the mask is empty.
+        Value in [-1, 1], 1 for equal volumes; ``None`` if the mask is empty.
 
     Raises:
         InputError: If the grids differ, or the mask has another shape.
@@ -70,19 +70,19 @@ def similarities(
     axial: bool = True,
     slab_voxels: int = SLAB_VOXELS,
 ) -> list[Similarity]:
-    """Mean over each mask of the SSIM maps of a pair (Wang et al. 2004, eq. 13), in float64.
+    """Compute the mean SSIM of a pair over each mask (Wang et al. 2004, eq. 13), in float64.
 
-    Both volumes are clipped to the window, whose width is the data range, and shifted so that it
-    starts at 0. The Gaussian has 11 voxels along each axis and a sigma of 1.5 voxels, the
-    constants are 0.01 and 0.03, and volumes are mirrored at their borders.
+    Both volumes are clipped to the window and shifted so that it starts at 0; the data range is the
+    width of the window. The Gaussian has 11 voxels along each axis and a sigma of 1.5 voxels; the
+    constants are K1 = 0.01 and K2 = 0.03; volumes are mirrored at their borders.
 
     Args:
-        pair: What is compared.
-        window: Range of HU.
-        masks: Voxels over which maps are averaged.
-        volume: Whether the map of the volume is wanted.
-        axial: Whether the map of axial slices is wanted.
-        slab_voxels: Voxels taken to float64 at once; changes memory, not results.
+        pair: Original and reconstruction.
+        window: CT window.
+        masks: Masks to average over.
+        volume: True to compute the 3-D SSIM.
+        axial: True to compute the SSIM of axial slices.
+        slab_voxels: Voxels converted to float64 at once; affects memory, not results.
 
     Raises:
         InputError: If a mask has another shape.
@@ -102,7 +102,7 @@ def map_means(
     *,
     slab_voxels: int = SLAB_VOXELS,
 ) -> list[Similarity]:
-    """Means of the maps of `similarities` for arrays of which the slices come first."""
+    """Compute the means of `similarities` for arrays whose first axis is the slice axis."""
     box = _box(masks)
     if box is None:
         return [Similarity(None, None, None) for _ in masks]
@@ -130,7 +130,7 @@ def _means(row: list[float], wanted: tuple[bool, bool]) -> Similarity:
 
 
 def _box(masks: Sequence[BoolArray]) -> tuple[slice, ...] | None:
-    """What the maps under any of the masks depend on; ``None`` when all masks are empty."""
+    """Return the region that the maps in the masks depend on; ``None`` if all masks are empty."""
     ranges: list[slice] = []
     for axis in range(3):
         found = np.zeros(masks[0].shape[axis], dtype=np.bool_)
@@ -151,7 +151,7 @@ def _sums_of(
     wanted: tuple[bool, bool],
     part: slice,
 ) -> FloatArray:
-    """For each mask: voxels, and sums of SSIM, contrast and axial SSIM, in a slab."""
+    """Return number of voxels and sums of SSIM, contrast and axial SSIM per mask, in a slab."""
     first = max(0, part.start - RADIUS) if wanted[0] else part.start
     last = part.stop + RADIUS if wanted[0] else part.stop
     inner = slice(part.start - first, part.stop - first)
@@ -181,7 +181,7 @@ def _sums_of(
 def _moments(
     images: tuple[NDArray[Any], NDArray[Any]], limits: tuple[float, float], part: slice
 ) -> list[FloatArray]:
-    """Both images, the sum of their squares and their product, before smoothing."""
+    """Return both images, the sum of their squares and their product, before smoothing."""
     x, y = (_shifted(image[part], limits) for image in images)
     squares = x * x
     product = y * y
@@ -203,7 +203,7 @@ def _smooth(array: FloatArray, axes: Sequence[int]) -> None:
 
 
 def _terms(moments: Sequence[FloatArray], data_range: float) -> tuple[FloatArray, FloatArray]:
-    """Luminance, and contrast times structure."""
+    """Return the luminance term, and contrast times structure."""
     mean_x, mean_y, squares, product = moments
     c1, c2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
     both = mean_x * mean_y

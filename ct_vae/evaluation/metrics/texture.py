@@ -1,4 +1,4 @@
-"""Whether a reconstruction keeps the grain of its original, or denoises it."""
+"""Noise texture of a reconstruction compared with its original."""
 
 from __future__ import annotations
 
@@ -13,35 +13,37 @@ from ct_vae.evaluation.metrics.metric_rows import check_same_grid
 from ct_vae.evaluation.metrics.noise_spectrum import NoiseSpectrum, noise_spectrum
 from ct_vae.volume import Volume
 
-# With fewer squares the variance is uncertain by more than about a tenth.
+# With fewer regions, the variance has an uncertainty of more than about 10 %.
 _MIN_REGIONS = 10
-# Whole HU alone have a standard deviation of 0.29.
+# Rounding to whole HU alone has a standard deviation of 0.29.
 _MIN_NOISE_HU = 0.5
 
 
 @dataclass(frozen=True)
 class Texture:
-    """Noise in flat regions of the original, and what became of it there.
+    """Noise of original and reconstruction in the uniform regions of the original.
 
-    Everything but the counts is ``None``, and the spectra are empty, when ``note`` says why.
+    If the noise cannot be measured, ``note`` contains the reason, and all values except the counts
+    are ``None`` or empty.
 
     Attributes:
-        regions: How many flat squares were found.
-        side_voxels: Their side.
-        side_mm: Their side along x and y.
-        noise_hu: Standard deviation of the original's noise in HU.
-        noise_hu_reconstruction: Of the reconstruction's.
-        noise_ratio: Variance of the reconstruction over variance of the original: 1 when the grain
-            is kept, less when it is smoothed away, more when some is added.
-        mean_frequency: Of the original's radial noise-power spectrum, in 1/mm.
-        mean_frequency_reconstruction: Of the reconstruction's; ``None`` when it has no noise.
-        frequency_shift: Reconstruction minus original, in 1/mm; negative is coarser grain.
-        high_share: Share of the original's variance above half the Nyquist frequency, in [0, 1].
-        high_share_reconstruction: Of the reconstruction's; ``None`` when it has no noise.
-        frequencies: Of the radial spectra, in 1/mm.
-        nps: The original's, in HU^2 mm^2.
-        nps_reconstruction: The reconstruction's.
-        note: Why something could not be measured; empty when all was.
+        regions: Number of uniform regions.
+        side_voxels: Size of the regions in voxels.
+        side_mm: Size of the regions in mm along x and y.
+        noise_hu: Standard deviation of the noise of the original in HU.
+        noise_hu_reconstruction: Standard deviation of the noise of the reconstruction in HU.
+        noise_ratio: Noise variance of the reconstruction divided by that of the original; below 1
+            if the reconstruction is smoother, above 1 if noise is added.
+        mean_frequency: Mean frequency of the radial noise power spectrum of the original in 1/mm.
+        mean_frequency_reconstruction: Mean frequency of the reconstruction; ``None`` without noise.
+        frequency_shift: Mean frequency of the reconstruction minus that of the original, in 1/mm;
+            negative values mean coarser noise.
+        high_share: Fraction of the variance of the original above half the Nyquist frequency.
+        high_share_reconstruction: The same of the reconstruction; ``None`` without noise.
+        frequencies: Frequencies of the radial spectra in 1/mm.
+        nps: Radial noise power spectrum of the original in HU^2 mm^2.
+        nps_reconstruction: Radial noise power spectrum of the reconstruction in HU^2 mm^2.
+        note: Reason why a value could not be measured; may be empty.
     """
 
     regions: int
@@ -61,20 +63,20 @@ class Texture:
     note: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON: numbers, text and ``None``."""
+        """Return all values for JSON."""
         return asdict(self)
 
 
 def measure_texture(reference: Volume, reconstruction: Volume, body: Mask) -> Texture:
-    """Compare noise-power spectra in the flat regions of the original.
+    """Compare the noise power spectra in the uniform regions of the original.
 
-    A model that denoises gains PSNR against nothing; this tells. Where the regions lie is told by
-    `find_flat_regions`, what is measured in them by `NoiseSpectrum`.
+    A model that removes noise may have a higher PSNR although it changes the texture; these
+    metrics show it. See `find_flat_regions` and `NoiseSpectrum` for the methods.
 
     Args:
-        reference: The original.
-        reconstruction: What is judged, on the same grid.
-        body: Where to look for flat regions.
+        reference: Original volume.
+        reconstruction: Reconstruction on the same grid.
+        body: Body mask, in which uniform regions are searched.
 
     Raises:
         InputError: If the grids differ.

@@ -1,4 +1,4 @@
-"""Ranges of HU that tissues take in CT, in each of which a bias is told."""
+"""HU ranges of tissues, for the bias per tissue."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ def _band(name: str, low: float, high: float) -> Window:
     return Window(f"band_{name}", high - low, (low + high) / 2)
 
 
-# Whole HU that belong to one band each, from air to metal.
+# Adjacent ranges of whole HU, from air to metal.
 TISSUE_BANDS = (
     _band("air", -1024, -951),
     _band("lung", -950, -501),

@@ -1,4 +1,4 @@
-"""Errors per window and mask: inside a window by clipping both, or unclipped where it lies."""
+"""Accumulation of errors per window and mask, clipped to the window or not."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _INT16 = np.iinfo(np.int16)
 
 @dataclass(frozen=True, eq=False)
 class Where:
-    """Where errors of a window count.
+    """Selection of voxels for the errors in a window.
 
     Attributes:
-        mask: The voxels.
-        in_window: Only those of which the original lies in the window, and with the error as it
-            is; otherwise both volumes are clipped to the window first.
+        mask: Mask of the voxels.
+        in_window: True to use only voxels whose original value is inside the window, without
+            clipping; otherwise both volumes are clipped to the window.
     """
 
     mask: Mask
@@ -36,7 +36,7 @@ class Where:
 def tally_errors(
     pair: Pair, windows: Sequence[Window], places: Sequence[Where], slab_voxels: int
 ) -> list[list[Tally]]:
-    """Go through a pair once and count its errors, for each window at each place.
+    """Accumulate the errors of a pair for each window and selection, in one pass.
 
     Raises:
         InputError: If a value is not finite.
@@ -56,7 +56,7 @@ def tally_errors(
 
 
 def _chosen(mask: BoolArray) -> BoolArray | None:
-    """The mask, or ``None`` when it leaves nothing out."""
+    """Return the mask, or ``None`` if it contains all voxels."""
     return None if mask.all() else mask
 
 
@@ -66,7 +66,7 @@ def _check_finite(slab: Sequence[NDArray[Any]]) -> None:
 
 
 class _Errors:
-    """Errors of one window; the type decides the arithmetic."""
+    """Errors of one window, computed in ``dtype``."""
 
     def __init__(self, low: float, high: float, dtype: type[Any], tallies: list[Any]) -> None:
         self.low, self.high, self.dtype, self.tallies = low, high, dtype, tallies
