@@ -1,4 +1,4 @@
-"""What MONAI takes: bundles, networks of one tensor, exports, workflows and transforms."""
+"""MONAI Bundles, workflows and transforms, and export of single-tensor networks."""
 
 from ct_vae.bundle.cases import CaseDataset, CaseRunner
 from ct_vae.bundle.network import DecoderNet, EncoderNet, ReconstructionNet, build_part

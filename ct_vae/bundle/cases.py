@@ -1,4 +1,4 @@
-"""The workflows of a bundle that go through cases: reconstruct, encode, decode, evaluate."""
+"""Bundle workflows on many cases: reconstruct, encode, decode and evaluate."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ _LOG = logging.getLogger(__name__)
 
 
 class CaseDataset(Dataset[Volume | Latent]):
-    """Volumes, or latents, that are found under a path; each is read when it is asked for.
+    """Dataset of the volumes or latents under a path; items are read on access.
 
     Args:
-        path: File, folder, or pattern.
-        latents: Look for latents instead of volumes.
+        path: File, folder or glob pattern.
+        latents: Search for latents instead of volumes.
         options: Fields of `ct_vae.io.ReadOptions`, such as ``hu_offset``.
 
     Raises:
-        ConfigError: If there is no such option.
-        NoInputError: If there is nothing.
+        ConfigError: If an option is unknown.
+        NoInputError: If nothing is found.
     """
 
     def __init__(self, path: str, latents: bool = False, **options: object) -> None:
@@ -63,23 +63,23 @@ class CaseDataset(Dataset[Volume | Latent]):
 
 
 def _log(line: str) -> None:
-    """Log a line about a case; one about a failure begins so."""
+    """Log a line about a case, as an error if it starts with ``error:``."""
     _LOG.log(logging.ERROR if line.startswith("error: ") else logging.INFO, line)
 
 
 class CaseRunner:
-    """Does one thing with every case and writes the results, as the command of that name does.
+    """Run a task on all cases and write the results, like the command of the same name.
 
     Args:
         task: ``reconstruct``, ``encode``, ``decode`` or ``evaluate``.
-        codec: The model.
-        dataset: The cases.
-        output_dir: Folder of the results.
-        evaluation: What is measured and written; without it, the usual.
+        codec: Model to use.
+        dataset: Cases to process.
+        output_dir: Output folder.
+        evaluation: Options of ``evaluate``; defaults to those of the command.
 
     Raises:
-        ConfigError: If there is no such task, if the data set is of the other kind, or if two
-            cases would have results of one name.
+        ConfigError: If the task is unknown, the dataset has the wrong type, or two cases would have
+            the same output name.
     """
 
     def __init__(
@@ -108,17 +108,17 @@ class CaseRunner:
         self.codec.warn = _LOG.warning
 
     def run(self) -> None:
-        """Do all cases; failures are listed in ``failures.jsonl``.
+        """Process all cases; failures are listed in ``failures.jsonl``.
 
         Raises:
-            CtVaeError: After all others are finished, if a case failed.
+            CtVaeError: If a case failed; raised after all others are finished.
             OutputError: If results cannot be written.
-            StoppedError: If a signal came, and what was begun is finished and written; a signal
-                ends an evaluation at once.
+            StoppedError: If a signal was received; the current case is finished first, except in
+                an evaluation.
         """
         if self._way():
             raise CtVaeError(
-                f"{self.task}: at least one case failed", f"{self._folder / FAILURES} has why"
+                f"{self.task}: at least one case failed", f"see {self._folder / FAILURES}"
             )
 
     def _encode(self) -> int:

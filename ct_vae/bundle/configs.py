@@ -1,4 +1,4 @@
-"""The configurations of a bundle, which MONAI's parser turns into the parts of this package."""
+"""Configurations of a bundle, in the format of MONAI's config parser."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TASKS = {
     "decode": "decode",
     "evaluate": "evaluate",
 }
-# What the options of `ct-vae evaluate` are by default, for users to change.
+# Default options of `ct-vae evaluate`, which users can change.
 _EVALUATION: Config = {
     "_target_": "ct_vae.evaluation.settings.build_settings",
     "windows": [],
@@ -30,7 +30,7 @@ _EVALUATION: Config = {
     "write_masks": False,
     "phantom": False,
 }
-# About so many samples are called an epoch: MONAI's clock counts epochs, this package's samples.
+# Approximate number of samples per epoch: MONAI counts epochs, this package counts samples.
 _EPOCH_SAMPLES = 1000
 
 LOGGING = """[loggers]
@@ -58,21 +58,21 @@ format=%(asctime)s - %(name)s - %(levelname)s - %(message)s
 
 
 def bundle_configs(config: ModelFolderConfig, run: RunConfig) -> dict[str, Config]:
-    """Every configuration by the name of its file.
+    """Return all configurations by file name.
 
     Args:
-        config: Of the model.
-        run: That it was trained by, without paths.
+        config: Configuration of the model.
+        run: Configuration of its training run, without paths.
     """
     files = {f"{name}.json": case_config(config, task) for name, task in _TASKS.items()}
     files["train.json"] = train_config(config, run)
-    # Merged over the former: each rank takes the GPU of its number.
+    # Merged with the previous one: each rank uses the GPU with its number.
     files["multi_gpu_train.json"] = {"device": None}
     return files
 
 
 def case_config(config: ModelFolderConfig, task: str) -> Config:
-    """A workflow that does one thing with every case under ``dataset_dir``."""
+    """Return the configuration of a workflow that processes all cases in ``dataset_dir``."""
     wishes = config.inference
     tree: Config = {
         "bundle_root": ".",
@@ -114,11 +114,11 @@ def case_config(config: ModelFolderConfig, task: str) -> Config:
 
 
 def train_config(config: ModelFolderConfig, run: RunConfig) -> Config:
-    """A workflow that trains a model of the same kind, on ``dataset_dir`` if it is set."""
+    """Return the configuration of a workflow that trains the same architecture."""
     settings = run.as_json()
     settings.pop("notes", None)
     if not settings["data"]["val_share"]:
-        # Told by nobody, and then not for another source of cases either.
+        # The default does not have to be stated for other data either.
         settings["data"].pop("val_share")
     data = {"settings": "@settings", "dataset_dir": "@dataset_dir"}
     epochs = max(1, round(run.training.samples / _EPOCH_SAMPLES))

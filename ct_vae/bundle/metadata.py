@@ -1,4 +1,4 @@
-"""``configs/metadata.json`` of a bundle: what goes in, what comes out, and what was measured."""
+"""``configs/metadata.json`` of a bundle: inputs, outputs and validation metrics."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _PACKAGES = ("nibabel", "pydantic", "safetensors", "scipy", "einops", "SimpleITK
 
 @dataclass(frozen=True)
 class Imprint:
-    """Who stands behind a bundle.
+    """Authors, copyright and version of a bundle.
 
     Attributes:
-        authors: Who made the model.
-        copyright: Who holds the rights in it.
-        version: Of the bundle.
+        authors: Authors of the model.
+        copyright: Copyright holder of the model.
+        version: Version of the bundle.
     """
 
     authors: str = "not stated"
@@ -37,13 +37,13 @@ def bundle_metadata(
     measured: dict[str, float],
     imprint: Imprint | None = None,
 ) -> dict[str, Any]:
-    """The metadata, by the schema of 2024-07-25.
+    """Return the metadata according to MONAI's schema of 2024-07-25.
 
     Args:
-        config: Of the model.
-        model: The model.
-        measured: Validation metrics of the run; empty where there are none.
-        imprint: Who stands behind it.
+        config: Configuration of the model.
+        model: Model of the bundle.
+        measured: Validation metrics of the run; may be empty.
+        imprint: Authors, copyright and version.
     """
     imprint = imprint or Imprint()
     factor = " x ".join(map(str, model.factor))
@@ -97,5 +97,5 @@ def _tensor(
 
 
 def _latent_range() -> tuple[float, float]:
-    # Means are about of unit size where the KL term works; nothing bounds them.
+    # With the KL loss, posterior means are of about unit size, but not bounded.
     return (-10.0, 10.0)

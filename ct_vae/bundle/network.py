@@ -1,4 +1,4 @@
-"""Networks of one tensor in and one out, as bundles and exports want them."""
+"""Networks with one input and one output tensor, for bundles and exports."""
 
 from __future__ import annotations
 
@@ -26,17 +26,16 @@ Part = Literal["reconstruct", "encode", "decode"]
 
 
 class AutoencoderPart(nn.Module):
-    """A deterministic way through a model; all parts have the same parameters and names.
+    """Base class of deterministic networks; all have the same parameter names.
 
     Args:
-        model: The whole autoencoder.
-        scale: Between HU and model units, so that images are in HU; ``None`` leaves them in model
-            units.
+        model: Autoencoder.
+        scale: Map between HU and model units, for images in HU; ``None`` for images in model units.
 
     Attributes:
-        image_channels: Of the images: 1 in HU, as the grey value goes into every channel of the
-            model and its outputs are averaged.
-        hu_per_unit: HU that a unit of the images spans.
+        image_channels: Number of image channels; 1 for images in HU, which are copied to all input
+            channels of the model, and whose output channels are averaged.
+        hu_per_unit: HU per unit of the images.
     """
 
     halves: tuple[str, ...]
@@ -49,37 +48,37 @@ class AutoencoderPart(nn.Module):
         self.hu_per_unit = 1.0
 
     def latent(self, image: torch.Tensor) -> torch.Tensor:
-        """Posterior means, or the quantised latent, of ``(B, image_channels, *spatial)``."""
+        """Return posterior means or quantized latents of an image ``(B, C, *spatial)``."""
         return self.between(self.model.features(self.entering(image)))
 
     def between(self, features: torch.Tensor) -> torch.Tensor:
-        """Posterior means, or the quantised latent, of what the encoder gives."""
+        """Return posterior means or quantized latents of the output of the encoder."""
         if isinstance(self.model, QuantizedAutoencoder):
             quantized = self.model.quantizer(features)
             return quantized if isinstance(quantized, torch.Tensor) else quantized.latent
         return DiagonalGaussian(features).mode()
 
     def image(self, latent: torch.Tensor) -> torch.Tensor:
-        """Image ``(B, image_channels, *spatial)`` of an unscaled latent."""
+        """Decode an unscaled latent to an image ``(B, image_channels, *spatial)``."""
         return self.leaving(self.model.decode(latent))
 
     def leaving(self, decoded: torch.Tensor) -> torch.Tensor:
-        """Image ``(B, image_channels, *spatial)`` of what the decoder gives."""
+        """Convert the output of the decoder to an image ``(B, image_channels, *spatial)``."""
         if self.scale is None:
             return decoded
         units = decoded.mean(1, keepdim=True) if decoded.shape[1] > 1 else decoded
         return _mapped(units, self.scale.model_range, self.scale.window_hu)
 
     def example(self, blocks: Sequence[int]) -> torch.Tensor:
-        """An input of so many latent voxels per axis: a ramp over the HU window, or a latent."""
+        """Return an example input with ``blocks`` latent voxels per axis."""
         raise NotImplementedError
 
     def __prepare_scriptable__(self) -> nn.Module:
-        """What ``torch.jit.script`` takes instead: a trace, which holds for any such sides."""
+        """Return a trace for ``torch.jit.script``, which is valid for any supported size."""
         return _Traced(traced(self))
 
     def entering(self, image: torch.Tensor) -> torch.Tensor:
-        """What the encoder takes, of ``(B, image_channels, *spatial)``."""
+        """Convert an image ``(B, image_channels, *spatial)`` to the input of the encoder."""
         if self.scale is None:
             return image
         units = _mapped(image.float(), self.scale.window_hu, self.scale.model_range)
@@ -90,27 +89,27 @@ class AutoencoderPart(nn.Module):
         sides = [n * f for n, f in zip(blocks, self.model.factor, strict=True)]
         line = torch.linspace(low, high, sides[0]).view(-1, *(1,) * (len(sides) - 1))
         ramp = line.expand(1, self.image_channels, *sides)
-        # Noise makes an error of place visible, which a ramp along one axis would hide.
+        # Noise reveals spatial shifts, which a ramp along one axis would hide.
         noise = torch.randn(ramp.shape, generator=torch.Generator().manual_seed(0))
         return (ramp + 0.05 * (high - low) * noise).clamp(low, high)
 
 
 class ReconstructionNet(AutoencoderPart):
-    """Image to reconstruction through posterior means, or through codes."""
+    """Network from image to reconstruction, with posterior means or codes."""
 
     halves = ("encode", "decode")
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Reconstruct ``(B, image_channels, *spatial)``, sides multiples of the factor."""
+        """Reconstruct ``(B, image_channels, *spatial)``, a multiple of the factor in size."""
         return self.image(self.latent(image))
 
     def example(self, blocks: Sequence[int]) -> torch.Tensor:
-        """An image: a ramp with noise."""
+        """Return an example image: a ramp with noise."""
         return self._ramp(blocks)
 
 
 class EncoderNet(AutoencoderPart):
-    """Image to unscaled latent: posterior means, or quantised."""
+    """Network from image to unscaled latent: posterior means or quantized."""
 
     halves = ("encode",)
 
@@ -119,12 +118,12 @@ class EncoderNet(AutoencoderPart):
         return self.latent(image)
 
     def example(self, blocks: Sequence[int]) -> torch.Tensor:
-        """An image: a ramp with noise."""
+        """Return an example image: a ramp with noise."""
         return self._ramp(blocks)
 
 
 class DecoderNet(AutoencoderPart):
-    """Unscaled latent to image."""
+    """Network from unscaled latent to image."""
 
     halves = ("decode",)
 
@@ -133,7 +132,7 @@ class DecoderNet(AutoencoderPart):
         return self.image(latent)
 
     def example(self, blocks: Sequence[int]) -> torch.Tensor:
-        """The latent of a ramp with noise."""
+        """Return an example latent: that of a ramp with noise."""
         with torch.inference_mode():
             latent = self.latent(self._ramp(blocks))
         return latent.clone()
@@ -152,33 +151,33 @@ def build_part(
     preprocess: dict[str, Any] | None = None,
     hounsfield: bool = True,
 ) -> AutoencoderPart:
-    """A part with random weights, for ``models/model.pt`` of a bundle to be loaded into.
+    """Build a network with random weights, into which ``models/model.pt`` of a bundle is loaded.
 
     Args:
-        part: Which way.
+        part: ``reconstruct``, ``encode`` or ``decode``.
         model: Section ``model`` of a configuration.
-        preprocess: Section ``preprocess``.
-        hounsfield: Whether images are in HU.
+        preprocess: Section ``preprocess`` of a configuration.
+        hounsfield: True for images in HU, False for model units.
 
     Raises:
-        ConfigError: If there is no such part, or a section is wrong.
+        ConfigError: If the part is unknown or a section is invalid.
     """
     config = parse_config({"model": model, "preprocess": preprocess or {}}, "network_def")
     return part_of(part, build_untrained(config.model), config.preprocess, hounsfield)
 
 
 def load_part(part: Part, loaded: LoadedModel, hounsfield: bool = True) -> AutoencoderPart:
-    """A part of a trained model, in evaluation mode."""
+    """Return a part of a trained model, in evaluation mode."""
     return part_of(part, loaded.model, loaded.config.preprocess, hounsfield)
 
 
 def part_of(
     part: Part, model: Autoencoder, preprocess: PreprocessConfig, hounsfield: bool = True
 ) -> AutoencoderPart:
-    """Wrap a model.
+    """Wrap a model as a network with one input and one output.
 
     Raises:
-        ConfigError: If there is no such part.
+        ConfigError: If the part is unknown.
     """
     if part not in _PARTS:
         raise ConfigError(f"a part is {', '.join(_PARTS)}, got {part!r}")
@@ -189,14 +188,14 @@ def part_of(
 
 
 def portable(part: AutoencoderPart) -> AutoencoderPart:
-    """A copy, in evaluation mode, in operations that every format knows."""
+    """Return a copy in evaluation mode that uses only operations supported by all formats."""
     copied = deepcopy(part).eval()
     make_portable(copied.model)
     return copied
 
 
 def traced(part: AutoencoderPart) -> torch.jit.ScriptModule:
-    """TorchScript that takes any sides that are multiples of the factor."""
+    """Trace a part to TorchScript; sizes may be any multiples of the factor."""
     example = part.example((3,) * part.model.spatial_dims)
     part = portable(part)
     with torch.no_grad(), warnings.catch_warnings():
@@ -211,7 +210,7 @@ def traced(part: AutoencoderPart) -> torch.jit.ScriptModule:
 
 
 class _Traced(nn.Module):
-    """A trace as a module that can be scripted."""
+    """Wrapper of a trace that can be scripted."""
 
     def __init__(self, traced: torch.jit.ScriptModule) -> None:
         super().__init__()
@@ -223,6 +222,6 @@ class _Traced(nn.Module):
 
 
 def _mapped(x: torch.Tensor, here: tuple[float, float], there: tuple[float, float]) -> torch.Tensor:
-    """The linear map of `HounsfieldScale`, in operations that every format knows."""
+    """Apply the linear map of `HounsfieldScale` with operations supported by all formats."""
     share = (x.clamp(*here) - here[0]) / (here[1] - here[0])
     return share * (there[1] - there[0]) + there[0]

@@ -1,4 +1,4 @@
-"""Parts of a model in formats that run without this package, and how well they agree with it."""
+"""Export to ONNX, TorchScript and ``torch.export``, and comparison with the model."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Format = Literal["torchscript", "onnx", "export"]
 ENDINGS = {"torchscript": ".ts", "onnx": ".onnx", "export": ".pt2"}
 MOST_HU = 0.1
 _MOST_BLOCKS = 4096
-# Latent voxels per axis of the inputs that are compared: odd and even, long and short.
+# Latent voxels per axis of the compared inputs: odd and even, long and short.
 _SIZES = ((2, 3, 4), (5, 4, 3))
 _AXES = "xyz"
 # What torch's exporters say of torch, which no caller can change: TorchScript is deprecated and
@@ -36,12 +36,12 @@ _EXPORTERS_OWN: tuple[tuple[type[Warning], str], ...] = (
 
 @dataclass(frozen=True)
 class Parity:
-    """How far an exported network is from the one it was made of.
+    """Difference between an exported network and the model.
 
     Attributes:
-        format: Of the export.
-        sides: Of the inputs that were compared.
-        largest_hu: Largest absolute difference for each of them; latents are decoded for that.
+        format: Format of the export.
+        sides: Sizes of the compared inputs.
+        largest_hu: Maximum absolute difference in HU per input; latents are decoded first.
     """
 
     format: str
@@ -49,27 +49,27 @@ class Parity:
     largest_hu: tuple[float, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON would hold it."""
+        """Return the differences for JSON."""
         return asdict(self)
 
 
 def export(part: AutoencoderPart, path: Path, form: Format) -> Parity:
-    """Write a part in a format and compare what was written with the part itself.
+    """Export a part of a model, and compare the exported network with the model.
 
     Args:
-        part: On the CPU. Sides of its inputs stay free, as multiples of the factor.
-        path: Of the file; an older export is replaced.
-        form: The format.
+        part: Network on the CPU. Input sizes of the export may be any multiples of the factor.
+        path: Output file; an older export is replaced.
+        form: Format of the export.
 
     Raises:
-        ConfigError: If there is no such format, the packages for it are not installed, or
-            something is there whose name does not end as that of an export.
-        CtVaeError: If results differ by more than 0.1 HU; nothing is written then.
+        ConfigError: If the format is unknown, its packages are not installed, or ``path`` exists
+            and does not have the suffix of an export.
+        CtVaeError: If results differ by more than 0.1 HU; then nothing is written.
         OutputError: If the file cannot be written.
     """
     if form not in ENDINGS:
         raise ConfigError(f"a format is {', '.join(ENDINGS)}, got {form!r}")
-    # Unlike `Path.exists` this bears names too long and folders that cannot be looked into.
+    # Unlike `Path.exists`, this raises nothing for long names or unreadable folders.
     if os.path.lexists(path) and path.suffix not in ENDINGS.values():
         endings = ", ".join(ENDINGS.values())
         raise ConfigError(
@@ -110,7 +110,7 @@ def _compare(part: AutoencoderPart, content: bytes, form: Format) -> Parity:
 
 
 def _hu(part: AutoencoderPart, output: torch.Tensor) -> torch.Tensor:
-    """What an output means in HU; a latent is decoded, by the model itself."""
+    """Convert an output to HU; latents are decoded by the model."""
     image = part.image(output) if isinstance(part, EncoderNet) else output
     return image * part.hu_per_unit
 

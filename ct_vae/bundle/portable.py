@@ -1,4 +1,4 @@
-"""Parts of a model put in operations that TorchScript, ONNX and ``torch.export`` all know."""
+"""Replacement of layers by operations supported by TorchScript, ONNX and ``torch.export``."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ct_vae.models.quantizers.ema_codebook import EMACodebook
 
 
 def make_portable(model: Autoencoder) -> None:
-    """Replace, in place, what depends on sides in ways that a graph does not keep.
+    """Replace layers, in place, that depend on input sizes in ways that a graph cannot represent.
 
-    Repeating voxels and convolving takes the place of the operation that does both at once, and a
-    codebook is compared with all latents together. Results are the same but for rounding.
+    Fused upsampling becomes nearest upsampling and a convolution, and a codebook is compared with
+    all latents at once. Results are equal up to rounding.
     """
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
@@ -38,7 +38,7 @@ class _RepeatAndConvolve(nn.Module):
 
 
 class _PlainCodebook(nn.Module):
-    """Nearest codes by the distances of all pairs at once."""
+    """Nearest codes from the distances of all pairs."""
 
     def __init__(self, codebook: EMACodebook) -> None:
         super().__init__()
@@ -50,6 +50,6 @@ class _PlainCodebook(nn.Module):
         vectors = z.movedim(1, -1)
         if self.normalize:
             vectors = functional.normalize(vectors, dim=-1)
-        # The square of a latent is the same for all codes.
+        # The squared norm of a latent is the same for all codes.
         distance = self.codes.square().sum(1) - 2 * vectors @ self.codes.mT
         return self.codes[distance.argmin(-1)].movedim(-1, 1)

@@ -1,4 +1,4 @@
-"""The workflows of a bundle in Python, without expressions in JSON."""
+"""Bundle workflows as Python classes, without expressions in JSON."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from ct_vae.volume import Volume
 
 
 class _Workflow(PythonicWorkflow):  # type: ignore[misc]
-    """What workflows share: the bundle, its data, its network.
+    """Base class of the workflows of a bundle.
 
-    Every property of MONAI's workflows can be read, and set before `initialize`.
+    All properties of MONAI's workflows can be read, and set before `initialize`.
     """
 
     def __init__(
@@ -43,18 +43,18 @@ class _Workflow(PythonicWorkflow):  # type: ignore[misc]
         self._root, self._dataset_dir, self._device = bundle_root, dataset_dir, device
 
     def finalize(self) -> None:
-        """There is nothing left to do."""
+        """Do nothing; required by MONAI."""
 
     def get_bundle_root(self) -> str:
-        """Folder of the bundle."""
+        """Return the folder of the bundle."""
         return self._root
 
     def get_dataset_dir(self) -> str:
-        """Where the cases are."""
+        """Return the path of the cases."""
         return self._dataset_dir
 
     def get_network_def(self) -> AutoencoderPart:
-        """The network of one tensor, with its weights."""
+        """Return the network with its weights."""
         return self._part("reconstruct")
 
     def _part(self, part: Literal["reconstruct", "encode", "decode"]) -> AutoencoderPart:
@@ -62,18 +62,18 @@ class _Workflow(PythonicWorkflow):  # type: ignore[misc]
 
 
 class CaseWorkflow(_Workflow):
-    """Reconstructs, encodes, decodes or evaluates with the model of a bundle.
+    """Workflow that reconstructs, encodes, decodes or evaluates with the model of a bundle.
 
     Args:
         bundle_root: Folder of the bundle.
-        dataset_dir: File, folder or pattern of the cases.
-        output_dir: Folder of the results.
+        dataset_dir: File, folder or glob pattern of the cases.
+        output_dir: Output folder.
         task: ``reconstruct``, ``encode``, ``decode`` or ``evaluate``.
-        device: Such as ``cuda:0``; ``None`` takes a GPU if there is one.
-        evaluation: What ``evaluate`` measures and writes; without it, the usual.
+        device: Device such as ``cuda:0``; defaults to a GPU if available.
+        evaluation: Options of ``evaluate``; defaults to those of the command.
 
     Raises:
-        ConfigError: If the folder is no bundle.
+        ConfigError: If the folder is not a bundle.
     """
 
     def __init__(
@@ -89,27 +89,27 @@ class CaseWorkflow(_Workflow):
         self.task, self.output_dir, self.evaluation = task, output_dir, evaluation
 
     def run(self) -> None:
-        """Go through all cases."""
+        """Process all cases."""
         self.evaluator.run()
 
     def get_device(self) -> str:
-        """Where the network computes."""
+        """Return the device of the network."""
         return str(pick_device(self._device))
 
     def get_dataset(self) -> CaseDataset:
-        """The cases."""
+        """Return the dataset of cases."""
         return CaseDataset(self.dataset_dir, latents=self.task == "decode")
 
     def get_network_def(self) -> AutoencoderPart:
-        """The network of one tensor, with its weights."""
+        """Return the network with its weights."""
         return self._part("reconstruct" if self.task == "evaluate" else self.task)
 
     def get_inferer(self) -> ExactInferer:
-        """The way of volumes through it."""
+        """Return the inferer for whole volumes."""
         return ExactInferer()
 
     def get_evaluator(self) -> CaseRunner:
-        """What goes through the cases."""
+        """Return the runner of the cases."""
         codec: Codec = load_codec(
             Path(self.bundle_root) / "models", self.device, self.inferer.tiling
         )
@@ -117,18 +117,18 @@ class CaseWorkflow(_Workflow):
 
 
 class TrainingWorkflow(_Workflow):
-    """Trains a model of the kind in a bundle, as its ``configs/train.json`` does.
+    """Workflow that trains the architecture of a bundle, like its ``configs/train.json``.
 
     Args:
         bundle_root: Folder of the bundle.
         output_dir: Run folder, which becomes a model folder.
-        dataset_dir: Folder of volumes; empty for what the settings name.
-        max_epochs: Length of the run; ``None`` takes that of the configuration.
-        device: Such as ``cuda:0``; ``None`` takes a GPU if there is one, and under ``torchrun``
-            each rank its own.
+        dataset_dir: Folder of volumes; defaults to the data of the configuration.
+        max_epochs: Number of epochs; defaults to that of the configuration.
+        device: Device such as ``cuda:0``; defaults to a GPU if available, with ``torchrun`` one per
+            rank.
 
     Raises:
-        ConfigError: If the folder is no bundle.
+        ConfigError: If the folder is not a bundle.
     """
 
     def __init__(
@@ -154,33 +154,33 @@ class TrainingWorkflow(_Workflow):
         self.output_dir = output_dir
 
     def run(self) -> Path:
-        """Train to the end; gives the run folder."""
+        """Train, and return the run folder."""
         folder: Path = self.trainer.run()
         return folder
 
     def get_device(self) -> str | None:
-        """Where the network computes; ``None`` leaves it to the trainer."""
+        """Return the device; ``None`` means that the trainer chooses it."""
         return self._device
 
     def get_max_epochs(self) -> int:
-        """Length of the run."""
+        """Return the number of epochs."""
         return self._epochs
 
     def get_train_dataset(self) -> Dataset[Any]:
-        """The training patches."""
+        """Return the dataset of training patches."""
         samples = self.max_epochs * self._epoch_samples
         return training_patches(self.settings, self.dataset_dir, samples)
 
     def get_val_dataset(self) -> Sequence[Volume]:
-        """The validation volumes."""
+        """Return the validation volumes."""
         return validation_volumes(self.settings, self.dataset_dir)
 
     def get_train_inferer(self) -> Inferer:
-        """The way of patches through the network."""
+        """Return the inferer for training patches."""
         return SimpleInferer()
 
     def get_trainer(self) -> Trainer:
-        """What trains."""
+        """Return the trainer."""
         return Trainer(
             self.settings,
             self.train_dataset,

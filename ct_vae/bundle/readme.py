@@ -8,8 +8,8 @@ _TEXT = """# {name}
 {description}
 
 ## Use
-Run in the folder of the bundle, or give `--bundle_root`. `dataset_dir` is a file, a folder or a
-glob pattern of NIfTI or DICOM.
+Run the commands in the folder of the bundle, or give `--bundle_root`. `dataset_dir` is a file,
+folder or glob pattern of NIfTI or DICOM volumes.
 
 ```bash
 python -m monai.bundle run --config_file configs/inference.json --dataset_dir CT --output_dir out
@@ -22,24 +22,24 @@ torchrun --nproc-per-node=2 -m monai.bundle run \\
 python -m monai.bundle ckpt_export --config_file configs/inference.json --use_trace True
 ```
 
-Latents are those of `ct-vae encode`, and `ct-vae decode` takes them; `models` is a model folder of
-`ct_vae`.
+Latents have the same format as those of `ct-vae encode`, and `ct-vae decode` can decode them.
+`models` is a `ct_vae` model folder.
 
-## Measured
+## Validation
 {measured}
 """
 
 
 def bundle_readme(metadata: dict[str, Any]) -> str:
-    """Text for people.
+    """Return the text of the README.
 
     Args:
-        metadata: Of the bundle.
+        metadata: Metadata of the bundle.
     """
     measured = metadata["eval_metrics"]
     rows = [f"| {name} | {value:.4g} |" for name, value in measured.items()]
-    table = "\n".join(["| metric of validation | value |", "|---|---|", *rows])
-    none = "This model brings no validation of its own."
+    table = "\n".join(["| validation metric | value |", "|---|---|", *rows])
+    none = "This model has no validation metrics."
     return _TEXT.format(
         name=metadata["name"],
         description=metadata["description"],

@@ -1,4 +1,4 @@
-"""Training with the manners of a MONAI Bundle: a trainer with a length, a device and a data set."""
+"""Training with the interface of a MONAI Bundle: trainer, epochs, device and dataset."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from ct_vae.volume import Volume
 _LOG = logging.getLogger(__name__)
 
 
-# Keys of section `data` that hold for any source of cases.
+# Keys of section `data` that apply to any source of cases.
 _KEPT = ("augment", "resize_to", "cache_dir", "patient_pattern", "val_share", "val")
 _VAL_SHARE = 0.1
 _ADVERSARIAL_START = TrainingConfig.model_fields["adversarial_start_samples"].default
 
 
 def run_config(settings: Mapping[str, Any], dataset_dir: str = "") -> RunConfig:
-    """The configuration of a run on the volumes of a folder.
+    """Build the configuration of a run on the volumes in a folder.
 
     Args:
         settings: Sections of a run configuration.
-        dataset_dir: Folder of volumes, which take the place of those that the settings name;
-            unless these tell otherwise, a tenth of the patients validates.
+        dataset_dir: Folder of volumes, which replaces the data of ``settings``. By default, 10 % of
+            the patients are used for validation.
 
     Raises:
-        ConfigError: If the configuration cannot be run.
+        ConfigError: If the configuration is invalid.
     """
     tree = dict(settings)
     if dataset_dir:
@@ -52,33 +52,33 @@ def run_config(settings: Mapping[str, Any], dataset_dir: str = "") -> RunConfig:
 def training_patches(
     settings: Mapping[str, Any], dataset_dir: str = "", samples: int | None = None
 ) -> Dataset[Any]:
-    """The training patches of `run_config`, ``(C, *spatial)`` tensors in HU.
+    """Return the training patches of `run_config`, ``(C, *spatial)`` tensors in HU.
 
     Args:
         settings: Sections of a run configuration.
-        dataset_dir: Folder of volumes; empty for what the settings name.
-        samples: How many; ``None`` takes the length of the run.
+        dataset_dir: Folder of volumes; defaults to the data of ``settings``.
+        samples: Number of samples; defaults to the length of the run.
 
     Raises:
-        ConfigError: With every case that cannot be trained on.
-        InputError: With every case that is damaged or refused.
+        ConfigError: If cases cannot be used for training; the message lists all of them.
+        InputError: If cases are damaged or refused; the message lists all of them.
     """
     tree = dict(settings)
     if samples is not None:
         tree["training"] = _training(tree, samples)
     config = run_config(tree, dataset_dir)
     if not (config.data.train or config.data.datalist or config.data.csv):
-        _LOG.warning("no volumes are named, by dataset_dir or otherwise: training is on phantoms")
+        _LOG.warning("no volumes are given by dataset_dir or the settings: training uses phantoms")
     return build_patches(config, checked_split(config).train, _LOG.info)
 
 
 def validation_volumes(settings: Mapping[str, Any], dataset_dir: str = "") -> Sequence[Volume]:
-    """The validation volumes of `run_config`, each of which is read when it is asked for."""
+    """Return the validation volumes of `run_config`, which are read on access."""
     return _Volumes(checked_split(run_config(settings, dataset_dir)).val)
 
 
 class _Volumes(Sequence[Volume]):
-    """Cases as volumes, of which the memory holds none."""
+    """Sequence of volumes that are read on access."""
 
     def __init__(self, cases: Sequence[TrainingCase]) -> None:
         self._cases = cases
@@ -99,12 +99,12 @@ class _Volumes(Sequence[Volume]):
 
 
 def _training(settings: Mapping[str, Any], samples: int) -> dict[str, Any]:
-    """Section ``training`` for another length of the run; what is wrong in it stays wrong."""
+    """Return section ``training`` for another length of the run; invalid values are kept."""
     given = settings.get("training") or {}
     if not isinstance(given, Mapping):
         raise ConfigError(f"settings: training is no section but {given!r}", "give an object")
     training = {**given, "samples": samples}
-    # Lengths of the settings may be those of a longer run.
+    # Durations in the settings may belong to a longer run.
     lengths = {"save_every": samples}
     if training.get("adversarial_weight"):
         training.setdefault("adversarial_start_samples", _ADVERSARIAL_START)
@@ -116,22 +116,22 @@ def _training(settings: Mapping[str, Any], samples: int) -> dict[str, Any]:
 
 
 class Trainer:
-    """The trainer of this package, whose clock counts samples, under MONAI's names.
+    """Trainer of this package with the argument names of MONAI.
 
     Args:
         settings: Sections of a run configuration.
         dataset: Patches in HU, ``(C, *spatial)`` tensors or dictionaries with one under ``image``.
         output_dir: Run folder, which becomes a model folder.
-        max_epochs: Length of the run in units of ``epoch_samples``.
-        epoch_samples: Samples that are called an epoch.
+        max_epochs: Number of epochs.
+        epoch_samples: Number of samples per epoch.
         val_dataset: Whole volumes to validate on.
-        device: Such as ``cuda:0``; ``None`` takes a GPU if there is one, and under ``torchrun``
-            each rank its own.
-        resume: Go on from the newest whole state in the folder, or begin.
-        dataset_dir: Where ``dataset`` is from, if not from what the settings name.
+        device: Device such as ``cuda:0``; defaults to a GPU if available, with ``torchrun`` one per
+            rank.
+        resume: Resume from the latest checkpoint in the folder, if any.
+        dataset_dir: Folder of the volumes of ``dataset``; defaults to the data of ``settings``.
 
     Raises:
-        ConfigError: If the configuration cannot be run.
+        ConfigError: If the configuration is invalid.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - the names that a bundle's configuration uses
@@ -153,7 +153,7 @@ class Trainer:
         self.max_epochs, self.device, self.resume = max_epochs, device, resume
 
     def run(self) -> Path:
-        """Train to the end; gives the run folder."""
+        """Train, and return the run folder."""
         where = None if self.device is None else str(self.device)
         return train(
             self.dataset,

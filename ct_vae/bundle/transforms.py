@@ -1,4 +1,4 @@
-"""Codecs as transforms of MONAI pipelines: a CT becomes its latent, a latent its CT."""
+"""MONAI transforms that encode CT volumes to latents and decode them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ct_vae.volume import Volume
 
 
 class _CodecTransform(MapTransform):  # type: ignore[misc]
-    """What has a model and works on some keys."""
+    """Base class of transforms with a codec."""
 
     def __init__(
         self, keys: KeysCollection, model: str | Codec, allow_missing_keys: bool = False
@@ -31,16 +31,18 @@ class _CodecTransform(MapTransform):  # type: ignore[misc]
 
 
 class EncodeCTd(_CodecTransform):
-    """Encodes CT to latents whose metadata hold the record, for `LatentWriter` and `DecodeLatentd`.
+    """Encode CT volumes to latents, with the record as metadata.
+
+    `LatentWriter` writes the latents, and `DecodeLatentd` decodes them.
 
     Args:
-        keys: Of MetaTensors ``(1, X, Y, Z)`` or ``(X, Y, Z)`` in HU, of any orientation.
-        model: Model folder, or a codec.
-        allow_missing_keys: Whether items may lack a key.
+        keys: Keys of MetaTensors ``(1, X, Y, Z)`` or ``(X, Y, Z)`` in HU, of any orientation.
+        model: Model folder or codec.
+        allow_missing_keys: True to ignore missing keys.
     """
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Give ``(C, x, y, z)`` MetaTensors at their place, or codes ``(1, x, y, z)``."""
+        """Return latents as MetaTensors ``(C, x, y, z)`` with affine, or codes ``(1, x, y, z)``."""
         result = dict(data)
         for key in self.key_iterator(result):
             latent = self.codec.encode(_volume(result[key], str(key)))
@@ -56,20 +58,20 @@ class EncodeCTd(_CodecTransform):
 
 
 class DecodeLatentd(_CodecTransform):
-    """Decodes what `EncodeCTd` gives to HU on the grid of the source.
+    """Decode latents of `EncodeCTd` to HU on the original grid.
 
     Args:
-        keys: Of such MetaTensors.
-        model: Model folder, or a codec.
-        allow_missing_keys: Whether items may lack a key.
+        keys: Keys of the latents.
+        model: Model folder or codec.
+        allow_missing_keys: True to ignore missing keys.
     """
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Give ``(1, X, Y, Z)`` MetaTensors in HU.
+        """Return volumes as MetaTensors ``(1, X, Y, Z)`` in HU.
 
         Raises:
-            InputError: If there is no record, if another model made the latent, or if it was
-                moved since.
+            InputError: If a latent has no record, was encoded by another model, or was moved in
+                space.
         """
         result = dict(data)
         for key in self.key_iterator(result):

@@ -1,4 +1,4 @@
-"""A trained model as a MONAI Bundle."""
+"""Writing of a trained model as a MONAI Bundle."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ from ct_vae.models.model_folder import CARD, CONFIG, SUMS, load_model_folder
 from ct_vae.models.weights import WEIGHTS, load_metadata
 from ct_vae.training.reporting.run_log import METRICS, is_validation, read_log
 
-# Key of the run's settings among the texts of a weights file.
+# Key of the run configuration in the metadata of a weights file.
 _RUN_KEY = "ct_vae_run"
 METADATA = "configs/metadata.json"
-# All that lies in a bundle; runs and evaluations beside it are no part of it.
+# Contents of a bundle; runs and evaluations in its folder do not belong to it.
 _OURS = {"LICENSE", "configs", "docs", "models"}
 
 
 def write_bundle(
     model_folder: Path, output: Path, overwrite: bool = False, imprint: Imprint | None = None
 ) -> None:
-    """Write a bundle; it appears under its name when it is complete.
+    """Write a MONAI Bundle; the folder appears only when it is complete.
 
     Args:
         model_folder: Model folder or run folder.
         output: Folder of the bundle.
-        overwrite: Replace an older bundle, or an empty folder.
+        overwrite: Replace an existing bundle or empty folder.
         imprint: Authors, copyright and version.
 
     Raises:
         WeightsError: If the model folder is incomplete or damaged.
-        ConfigError: If the bundle would replace anything but a bundle, or lie in the model folder.
+        ConfigError: If ``output`` is another folder than a bundle, or inside the model folder.
         OutputError: If the bundle exists, or cannot be written.
     """
     _check_place(output, model_folder, overwrite)
@@ -86,7 +86,7 @@ def _check_place(output: Path, model_folder: Path, overwrite: bool) -> None:
 
 
 def _names_in(folder: Path) -> list[str]:
-    """What a folder holds; nothing where none can be looked into, which writing then tells."""
+    """Return the names in a folder; an empty list if it cannot be read."""
     try:
         return os.listdir(folder)  # noqa: PTH208
     except OSError:
@@ -101,7 +101,7 @@ def _plain_tensors(network: torch.nn.Module) -> bytes:
 
 
 def _settings(folder: Path, config: ModelFolderConfig) -> RunConfig:
-    """Those of the run, less where its data were; of a converted model, the defaults."""
+    """Return the configuration of the run without data paths, or defaults for converted models."""
     text = load_metadata(folder).get(_RUN_KEY)
     tree: dict[str, Any] = {} if text is None else json.loads(text)
     data = tree.get("data", {})
@@ -118,14 +118,14 @@ def _settings(folder: Path, config: ModelFolderConfig) -> RunConfig:
         },
     }
     if tree.get("training", {}).get("perceptual_weights_path"):
-        # The file is not in the bundle, and without it the term cannot be had.
+        # The loss needs a file that is not in the bundle.
         sections["training"]["perceptual_weight"] = 0.0
     return RunConfig.model_validate_json(json.dumps(sections))
 
 
 def _measured(folder: Path, config: ModelFolderConfig) -> dict[str, float]:
-    """Validation metrics of the save that the model is from."""
-    # The best model lies in a folder of the run, whose log is its own.
+    """Return the validation metrics of the checkpoint of the model."""
+    # The best model is in a subfolder of the run, which contains the log.
     logs = [where / METRICS for where in (folder, folder.parent) if (where / METRICS).is_file()]
     for line in reversed(read_log(logs[0]) if logs else []):
         if is_validation(line) and line["samples_seen"] == config.samples_seen:

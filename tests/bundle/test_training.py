@@ -78,7 +78,7 @@ def test_patches_are_as_many_as_the_run_takes(caplog):
     }
     assert len(training_patches(settings, samples=70)) == 70
     assert len(training_patches(settings)) == 50
-    assert "training is on phantoms" in caplog.text
+    assert "training uses phantoms" in caplog.text
 
 
 def test_validation_volumes_are_read_when_they_are_asked_for(monkeypatch):
