@@ -93,7 +93,7 @@ def test_a_model_that_tells_no_volumes_is_one_line(model_folder, tmp_path):
     done = process("sample", model_folder, "-o", tmp_path / "out")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
-    assert "give volumes after RUN" in done.stderr
+    assert "volumes after RUN" in done.stderr
     assert not (tmp_path / "out").exists()
 
 
