@@ -201,3 +201,10 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not allowed in a configuration")
+
+
+def schema_text() -> str:
+    """Return the JSON Schema of the configuration, the text of ``configs/schema.json``."""
+    schema = RunConfig.model_json_schema(by_alias=True)
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    return json.dumps(schema, indent=2) + "\n"

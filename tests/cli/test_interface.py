@@ -11,7 +11,7 @@ import pytest
 import typer
 
 from ct_vae.cli.main import app
-from ct_vae.config.schema import schema_text
+from ct_vae.config.load import schema_text
 
 ABSENT = "absent"
 STORED = json.loads(Path(__file__).with_name("interface.json").read_text("utf-8"))

@@ -47,6 +47,6 @@ def schema() -> None:
 
     Example: ct-vae config schema > schema.json
     """
-    from ct_vae.config.schema import schema_text
+    from ct_vae.config.load import schema_text
 
     terminal.show_text(schema_text())

@@ -8,13 +8,12 @@ from pathlib import Path, PurePath
 
 from ct_vae.datasets.sources.case import FileCase
 from ct_vae.datasets.sources.entry import Listed, Problem
-from ct_vae.datasets.sources.patients import digest, listed_key, patient_in_path
 from ct_vae.errors import ConfigError, CtVaeError, InputError
 from ct_vae.io import FoundSeries, scan_series
 from ct_vae.io.dicom.scan import split_series_path
 from ct_vae.io.formats import path_kind
 from ct_vae.io.search.cases import Case, discover
-from ct_vae.io.search.patients import patient_digest
+from ct_vae.io.search.patients import digest, listed_key, patient_digest, patient_in_path
 
 
 def searched_cases(inputs: Sequence[str], pattern: str | None, problem: Problem) -> list[FileCase]:

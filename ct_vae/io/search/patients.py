@@ -4,6 +4,10 @@ A DICOM series belongs to its PatientID, or else to its study. A file belongs to
 below the path that was searched, or, if it lies directly there, to its name up to the end of the
 first number in it: ``case_001`` for ``case_001_0000.nii.gz``. That may put several patients
 together, never one apart as long as names begin with the patient.
+
+In lists of cases a patient may be named, a pattern may find it in the path, or BIDS names it
+(``sub-...``). Otherwise the path up to the end of its first number stands for the patient, so that
+``imagesTr/lung_001.nii.gz`` is ``imagesTr/lung_001``, and ``P01/scan2.nii.gz`` is ``P01``.
 """
 
 from __future__ import annotations
@@ -19,6 +23,9 @@ RULE = (
     "else by the name up to its first number (--patient REGEX takes them from the path instead)"
 )
 _NAME = re.compile(r"\D*\d+|[^.]+")
+# BIDS writes this entity in folders and in file names.
+_BIDS_SUBJECT = re.compile(r"(?:^|[/_])(sub-[0-9A-Za-z]+)(?=[/_.]|$)")
+_TO_FIRST_NUMBER = re.compile(r"\D*\d+|.+", re.DOTALL)
 
 
 def patient_digest(
@@ -47,7 +54,7 @@ def patient_digest(
         key = match[1 if pattern.groups else 0] if match else ""
     if not key:
         return ""
-    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+    return digest(key)
 
 
 def key_of_path(below: PurePath) -> str:
@@ -56,6 +63,31 @@ def key_of_path(below: PurePath) -> str:
         return below.parts[0]
     match = _NAME.match(below.name)
     return match[0] if match else below.name
+
+
+def patient_in_path(path: str, pattern: str | None) -> str | None:
+    """The patient whom a path names, if it names one.
+
+    Args:
+        path: With ``/`` between its parts.
+        pattern: Finds the patient: its first group if it has one, else all that it matches;
+            ``None`` takes the BIDS entity ``sub-...``.
+    """
+    found = re.search(_BIDS_SUBJECT if pattern is None else pattern, path)
+    if found is None:
+        return None
+    return found[1 if found.re.groups else 0] or None
+
+
+def listed_key(path: str) -> str:
+    """What stands for the patient in a path of a list."""
+    found = _TO_FIRST_NUMBER.match(path)
+    return found[0] if found else path
+
+
+def digest(patient: str) -> str:
+    """A patient as the split knows them, in hexadecimal."""
+    return hashlib.sha256(patient.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _from_headers(series: FoundSeries) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +13,6 @@ from ct_vae.config.preprocess import PreprocessConfig
 from ct_vae.errors import ConfigError, WeightsError
 from ct_vae.io.atomic.file import write_together
 from ct_vae.models.autoencoder_kl import AutoencoderKL
-from ct_vae.models.convert.card import conversion_card
 from ct_vae.models.convert.exporting import export_weights
 from ct_vae.models.convert.foreign_files import read_foreign, texts_beside
 from ct_vae.models.convert.importing import interpret
@@ -24,6 +23,25 @@ from ct_vae.models.convert.units import Range, carried, settle, texts, words
 from ct_vae.models.inflate import Inflation, inflate, merge_image_channels
 from ct_vae.models.model_folder import load_model_folder, save_model_folder
 from ct_vae.models.weights import WEIGHTS, own_config, weights_bytes
+
+_CARD = """# {name}
+
+A converted autoencoder. It was not trained by ct_vae: its license and its training data are those
+of where it comes from, and so are its limits.
+
+## Use
+Encodes CT in Hounsfield units to a latent and decodes it. Reconstructions are lossy and derived:
+**not for diagnosis**. Measure it on your own CT (`ct-vae evaluate`) before you rely on it.
+
+## Architecture
+- {factor} voxels per latent voxel, {channels} latent channels: {compression:.3g} : 1 in numbers
+- HU {low:g} to {high:g} are represented as {bottom:g} to {top:g}; values outside are clipped
+
+## Conversion
+{statements}
+## Latent
+- scaling factor {scaling:.6g}; mean and standard deviation per channel are not measured
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,4 +190,26 @@ def export_folder(source: Path, output: Path, form: Form) -> tuple[str, ...]:
         f"the network takes HU {words(preprocess.window_hu)} as "
         f"{words(preprocess.model_range)}; {PEERS[form].title} has no place for that but the "
         "metadata of the weights file",
+    )
+
+
+def conversion_card(config: ModelFolderConfig, statements: Sequence[str]) -> str:
+    """Write the card in Markdown.
+
+    Args:
+        config: The model's configuration.
+        statements: What was read, changed and assumed.
+    """
+    model, preprocess = config.model, config.preprocess
+    return _CARD.format(
+        name=config.name,
+        factor=" x ".join(map(str, model.factor)),
+        channels=model.latent_channels,
+        compression=model.compression,
+        low=preprocess.window_hu[0],
+        high=preprocess.window_hu[1],
+        bottom=preprocess.model_range[0],
+        top=preprocess.model_range[1],
+        statements="".join(f"- {line}\n" for line in statements),
+        scaling=config.latent.scaling_factor,
     )

@@ -4,7 +4,13 @@ from pathlib import PurePath
 import pytest
 
 from ct_vae.io.dicom.scan import scan_series
-from ct_vae.io.search.patients import key_of_path, patient_digest
+from ct_vae.io.search.patients import (
+    digest,
+    key_of_path,
+    listed_key,
+    patient_digest,
+    patient_in_path,
+)
 from tests.io._series import MARK, make_series, write_series
 
 
@@ -111,3 +117,45 @@ def test_a_digest_shows_nothing(tmp_path):
     found = digest_of(tmp_path / "a", make_series())
     assert re.fullmatch("[0-9a-f]{64}", found)
     assert of_path("d\udcff/x.nii") != of_path("d/x.nii")
+
+
+@pytest.mark.parametrize(
+    ("path", "patient"),
+    [
+        ("sub-01/ses-1/sub-01_ct.nii.gz", "sub-01"),
+        ("site/sub-A7_ct.nii.gz", "sub-A7"),
+        ("sub-9.nii.gz", "sub-9"),
+        ("subject-01/ct.nii.gz", None),
+        ("mysub-01.nii.gz", None),
+        ("sub-/ct.nii.gz", None),
+        ("ct.nii.gz", None),
+    ],
+)
+def test_bids_names_subjects(path, patient):
+    assert patient_in_path(path, None) == patient
+
+
+def test_a_pattern_gives_its_first_group_or_all_that_it_matches():
+    assert patient_in_path("a/LIDC-0012/3.nii", r"LIDC-(\d+)") == "0012"
+    assert patient_in_path("a/LIDC-0012/3.nii", r"LIDC-\d+") == "LIDC-0012"
+    assert patient_in_path("sub-01/ct.nii", r"LIDC-\d+") is None
+    assert patient_in_path("a.nii", r"(x)?a") is None
+
+
+@pytest.mark.parametrize(
+    ("path", "key"),
+    [
+        ("imagesTr/lung_001_2.nii.gz", "imagesTr/lung_001"),
+        ("P01/scan2.nii.gz", "P01"),
+        ("smith.nii.gz", "smith.nii.gz"),
+        ("", ""),
+    ],
+)
+def test_a_path_of_a_list_stands_for_its_patient_up_to_its_first_number(path, key):
+    assert listed_key(path) == key
+
+
+def test_a_digest_tells_patients_apart_and_no_name():
+    assert digest("one") != digest("two")
+    assert len(digest("o\udce9ne")) == 64
+    assert "one" not in digest("one")
