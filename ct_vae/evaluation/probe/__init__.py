@@ -1,1 +1,1 @@
-"""Drawn objects of known size and HU, through a model and measured again."""
+"""Phantom probe: synthetic objects of known size and HU, encoded, decoded and measured."""

@@ -1,4 +1,4 @@
-"""Shapes drawn on a lattice with every voxel's share of them."""
+"""Drawing of shapes on a voxel grid with partial volume."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ FloatArray = NDArray[np.float64]
 Inside = Callable[[FloatArray, FloatArray, FloatArray], NDArray[np.bool_]]
 Point = tuple[float, float, float]
 
-# Points per voxel and axis: the edge of a plane is off by less than a fortieth of a voxel.
+# Sampling points per voxel and axis: edges are accurate to 1/40 of a voxel.
 _FINE = 12
 
 
 def axes_mm(shape: tuple[int, ...], spacing_mm: float) -> list[FloatArray]:
-    """Centres of the voxels along each axis, from the middle of the volume."""
+    """Return the voxel centers along each axis in mm, relative to the center of the volume."""
     return [(np.arange(n, dtype=np.float64) - (n - 1) / 2) * spacing_mm for n in shape]
 
 
 def box_around(
     shape: tuple[int, ...], spacing_mm: float, centre: Point, reach: Point
 ) -> tuple[slice, slice, slice]:
-    """Voxels whose centres lie within ``reach`` of a point, axis by axis."""
+    """Return the box of voxels whose centers are within ``reach`` of a point along each axis."""
     x, y, z = (
         slice(*np.searchsorted(axis, [c - r, c + r]).tolist())
         for axis, c, r in zip(axes_mm(shape, spacing_mm), centre, reach, strict=True)
@@ -36,12 +36,12 @@ def box_around(
 
 
 class Canvas:
-    """A volume being drawn; positions are in mm from its middle.
+    """A volume to draw on; positions are in mm relative to its center.
 
     Args:
         size_mm: Extent along x, y and z.
-        spacing_mm: Side of the cubic voxels.
-        hu: Of the background.
+        spacing_mm: Spacing of the isotropic voxels.
+        hu: HU of the background.
 
     Raises:
         ConfigError: If the spacing is not in [0.3, 2] mm.
@@ -57,14 +57,15 @@ class Canvas:
     def add(
         self, inside: Inside, hu: float, centre: Point, reach: Point, *, flat: bool = True
     ) -> None:
-        """Fill a shape with HU, in proportion to what it covers of each voxel.
+        """Fill a shape with HU, weighted by the covered fraction of each voxel.
 
         Args:
-            inside: Whether positions relative to ``centre`` lie in the shape.
-            hu: What fills it.
-            centre: Middle of the shape.
-            reach: How far it extends.
-            flat: The shape is the same all along z.
+            inside: Function that returns True for positions inside the shape, relative to
+                ``centre``.
+            hu: HU of the shape.
+            centre: Center of the shape in mm.
+            reach: Extent of the shape from its center in mm.
+            flat: True if the shape is constant along z.
         """
         wide = (reach[0] + self.spacing_mm, reach[1] + self.spacing_mm, reach[2] + self.spacing_mm)
         box = box_around(self.voxels.shape, self.spacing_mm, centre, wide)
@@ -83,6 +84,6 @@ class Canvas:
         self.voxels[box] += share * (hu - self.voxels[box])
 
     def volume(self) -> Volume:
-        """What has been drawn, as int16 HU."""
+        """Return the drawn volume as int16 HU."""
         voxels = np.rint(self.voxels).astype(np.int16)
         return Volume(voxels, Grid(voxels.shape, np.diag([*[self.spacing_mm] * 3, 1.0])))

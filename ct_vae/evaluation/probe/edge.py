@@ -11,20 +11,20 @@ SLANT_DEG = 5.0
 REACH_MM = 12.0
 # Bins per voxel of the edge profile.
 _FINE = 8
-# With less of the contrast than this the edge counts as lost.
+# An edge with less than this fraction of its contrast counts as lost.
 _LOST = 0.1
 
 
 def edge_profile(
     voxels: NDArray[np.generic], x_mm: FloatArray, y_mm: FloatArray, spacing_mm: float
 ) -> FloatArray:
-    """Oversampled edge-spread function, from the inside outwards, in steps of a voxel's eighth.
+    """Compute the oversampled edge spread function from inside to outside, in 1/8 voxel steps.
 
     Args:
-        voxels: ``(X, Y, Z)`` around the edge.
-        x_mm: ``(X,)`` from the middle of the edge, positive outside.
-        y_mm: ``(Y,)`` from the middle of the edge.
-        spacing_mm: Side of a voxel.
+        voxels: ``(X, Y, Z)`` around the edge, in HU.
+        x_mm: ``(X,)`` positions relative to the center of the edge, positive outside.
+        y_mm: ``(Y,)`` positions relative to the center of the edge.
+        spacing_mm: Voxel spacing in mm.
     """
     slant = np.deg2rad(SLANT_DEG)
     distance = x_mm[:, None] * np.cos(slant) + y_mm[None, :] * np.sin(slant)
@@ -42,7 +42,7 @@ def edge_profile(
 
 
 def plateau_contrast(profile: FloatArray) -> float:
-    """Inside minus outside, each over the outer quarter of the profile, in HU."""
+    """Return the contrast in HU, inside minus outside, from the outer quarters of the profile."""
     quarter = len(profile) // 4
     return float(profile[:quarter].mean() - profile[-quarter:].mean())
 
@@ -50,16 +50,16 @@ def plateau_contrast(profile: FloatArray) -> float:
 def transfer_function(
     profile: FloatArray, contrast_hu: float, spacing_mm: float
 ) -> tuple[FloatArray, FloatArray] | None:
-    """Normalised spectrum of the line-spread function, up to twice the Nyquist frequency.
+    """Compute the task transfer function, up to twice the Nyquist frequency.
 
-    The edge method of ISO 12233 with the angle known, at one contrast at a time as Richard et al.
-    2012 ("Towards task-based assessment of CT performance", Med Phys 39, 4115) ask for non-linear
-    systems. The line-spread function is flat-top windowed over 24 mm, and the two filters of the
-    method itself, the bins and the difference, are divided out.
+    It is the normalized spectrum of the line spread function, by the slanted edge method of ISO
+    12233 with a known angle, for one contrast at a time (Richard et al. 2012, "Towards task-based
+    assessment of CT performance", Med Phys 39, 4115). The line spread function is windowed to 24 mm
+    (flat top), and the transfer functions of binning and differentiation are divided out.
 
     Returns:
-        Frequencies in 1/mm and the function, 1 at zero; ``None`` when less than a tenth of
-        ``contrast_hu`` is left of the edge.
+        Frequencies in 1/mm and the transfer function, 1 at zero; ``None`` if less than 10 % of
+        ``contrast_hu`` remains.
     """
     if plateau_contrast(profile) / contrast_hu < _LOST:
         return None
@@ -76,7 +76,7 @@ def transfer_function(
 
 
 def falls_to(level: float, frequencies: FloatArray, transfer: FloatArray) -> float | None:
-    """The first frequency at which a transfer function is down to ``level``; ``None`` if none."""
+    """Return the first frequency at which a transfer function falls to ``level``, or ``None``."""
     below = np.flatnonzero(transfer < level)
     if not below.size or below[0] == 0:
         return None

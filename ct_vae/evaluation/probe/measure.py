@@ -1,4 +1,4 @@
-"""The drawn objects, found again in what a model made of them."""
+"""Measurement of the drawn objects in a reconstruction."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from ct_vae.evaluation.probe.result import (
 )
 from ct_vae.volume import Volume
 
-# Away from the ends of the volume, where a model has seen less.
+# Distance from the ends of the volume, where a model has less context.
 _DEEP_MM = 8.0
-# Away from the corners of squares.
+# Distance from the corners of squares.
 _TALL_MM = 8.0
-# Rods are read off this far inside their edge.
+# Rods are measured at this distance inside their edge.
 _CORE = 0.6
 _NODULE_REACH_MM = 12.0
 _FINER = 3
 
 
 def measure_edges(drawn: Volume, result: Volume) -> tuple[EdgeTransfer, ...]:
-    """Task transfer function of each slanted edge."""
+    """Measure the task transfer function of each slanted edge."""
     found = []
     for place, contrast in enumerate(phantoms.EDGE_CONTRASTS):
         spacing = drawn.grid.spacing_mm[0]
@@ -54,7 +54,7 @@ def measure_edges(drawn: Volume, result: Volume) -> tuple[EdgeTransfer, ...]:
 
 
 def measure_steps(result: Volume) -> Linearity:
-    """Mean HU in the core of each rod, and the straight line through them."""
+    """Measure mean HU in the core of each rod, and fit a line."""
     drawn = np.array(phantoms.STEPS_HU)
     measured = np.array(
         [
@@ -73,7 +73,7 @@ def measure_steps(result: Volume) -> Linearity:
 
 
 def measure_line_pairs(drawn: Volume, result: Volume) -> tuple[LinePairs, ...]:
-    """Amplitude of the bars' own frequency, over that in the drawn volume."""
+    """Measure the modulation of each bar pattern relative to the drawn volume."""
     found = []
     first = len(phantoms.EDGE_CONTRASTS)
     for place, per_cm in enumerate(phantoms.LINE_PAIRS_PER_CM, start=first):
@@ -84,7 +84,7 @@ def measure_line_pairs(drawn: Volume, result: Volume) -> tuple[LinePairs, ...]:
 
 
 def measure_nodules(drawn: Volume, result: Volume) -> tuple[Nodule, ...]:
-    """Volume of each sphere above half of its drawn contrast."""
+    """Measure the volume of each sphere above half of its drawn contrast."""
     found = []
     for place in range(16):
         background, contrast = phantoms.NODULE_ROWS[place // 4]
@@ -98,7 +98,7 @@ def measure_nodules(drawn: Volume, result: Volume) -> tuple[Nodule, ...]:
 
 
 def measure_contrast(drawn: Volume, result: Volume) -> tuple[ContrastToNoise, ...]:
-    """Difference of means of a disc and of an empty cell, over the latter's deviation."""
+    """Measure the contrast-to-noise ratio of each disc relative to an empty cell."""
     return tuple(
         ContrastToNoise(contrast, _cnr(drawn, 2 * place), _cnr(result, 2 * place))
         for place, contrast in enumerate(phantoms.DISC_CONTRASTS)
@@ -108,7 +108,7 @@ def measure_contrast(drawn: Volume, result: Volume) -> tuple[ContrastToNoise, ..
 def _cell(
     volume: Volume, place: int, reach: Point
 ) -> tuple[FloatArray, FloatArray, NDArray[np.generic]]:
-    """Positions along x and y from the middle of a cell, and the voxels around it."""
+    """Return positions along x and y relative to the center of a cell, and its voxels."""
     centre, spacing = phantoms.cell_centre(place), volume.grid.spacing_mm[0]
     box = box_around(volume.grid.shape, spacing, centre, reach)
     x, y, _ = axes_mm(volume.grid.shape, spacing)
@@ -129,9 +129,10 @@ def _amplitude(volume: Volume, place: int, per_mm: float) -> float:
 
 
 def _half_contrast_mm3(volume: Volume, place: int, background: float, contrast: float) -> float:
-    """Of the pieces that reach into the drawn core; voxels are cut in 27 by linear interpolation.
+    """Return the volume in mm^3 above half contrast, with 27 subvoxels by linear interpolation.
 
-    The core has half the diameter, so that a hole in the middle does not lose the nodule.
+    Components that overlap the core count. The core has half the diameter, so that a nodule with a
+    hole in the center is still found.
     """
     voxels = _cell(volume, place, (_NODULE_REACH_MM,) * 3)[2].astype(np.float64)
     relative = (voxels - background) / contrast

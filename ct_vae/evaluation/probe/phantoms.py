@@ -1,4 +1,4 @@
-"""The probe's four volumes, and where things lie in them."""
+"""The four volumes of the phantom probe."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STEPS_HU = (
     *(80.0, 150.0, 300.0, 600.0, 1000.0, 1500.0, 2000.0, 3000.0),
 )
 DIAMETERS_MM = (4.0, 6.0, 8.0, 12.0)
-# Background and contrast of a row: ground glass and solid in lung, dark and bright in tissue.
+# Background and contrast per row: ground glass and solid in lung, dark and bright in tissue.
 NODULE_ROWS = ((LUNG_HU, 250.0), (LUNG_HU, 880.0), (TISSUE_HU, -60.0), (TISSUE_HU, 100.0))
 DISC_CONTRASTS = (-100.0, -50.0, -20.0, -10.0, 10.0, 20.0, 50.0, 100.0)
 STEP_RADIUS_MM, DISC_RADIUS_MM = 10.0, 8.0
@@ -34,13 +34,13 @@ _DEEP = SIZE_MM[2]
 
 
 def cell_centre(place: int) -> Point:
-    """Middle of one of the 4 x 4 cells, row by row."""
+    """Return the center of one of the 4 x 4 cells, row by row."""
     row, column = divmod(place, 4)
     return (column - 1.5) * _PITCH_MM, (row - 1.5) * _PITCH_MM, 0.0
 
 
 def draw_resolution(spacing_mm: float) -> Volume:
-    """Slanted edges in the first eight cells, bars in the others; all run along z."""
+    """Draw slanted edges in the first eight cells and bar patterns in the others, along z."""
     canvas = _body(spacing_mm)
     reach = (18.0, 16.0, _DEEP)
     for place, contrast in enumerate(EDGE_CONTRASTS):
@@ -57,7 +57,7 @@ def draw_resolution(spacing_mm: float) -> Volume:
 
 
 def draw_steps(spacing_mm: float) -> Volume:
-    """Rods of HU over the full range, along z."""
+    """Draw rods along z with HU over the full range."""
     canvas = _body(spacing_mm)
     for place, hu in enumerate(STEPS_HU):
         _rod(canvas, hu, place, STEP_RADIUS_MM)
@@ -65,7 +65,7 @@ def draw_steps(spacing_mm: float) -> Volume:
 
 
 def draw_nodules(spacing_mm: float) -> Volume:
-    """Spheres: two rows in lung, two in soft tissue."""
+    """Draw spheres: two rows in lung and two in soft tissue."""
     canvas = _body(spacing_mm)
     canvas.add(
         lambda x, y, _: (np.abs(x) < 72) & (np.abs(y) < 36),
@@ -87,7 +87,7 @@ def draw_nodules(spacing_mm: float) -> Volume:
 
 
 def draw_discs(spacing_mm: float) -> Volume:
-    """Rods of low contrast in every second cell, in noise that is the same every time."""
+    """Draw low-contrast rods in every second cell, with noise of a fixed seed."""
     canvas = _body(spacing_mm)
     for place, contrast in enumerate(DISC_CONTRASTS):
         _rod(canvas, TISSUE_HU + contrast, 2 * place, DISC_RADIUS_MM)
@@ -100,7 +100,7 @@ def draw_discs(spacing_mm: float) -> Volume:
 
 
 def _body(spacing_mm: float) -> Canvas:
-    """A block of soft tissue with 8 mm of air around it."""
+    """Draw a block of soft tissue surrounded by 8 mm of air."""
     canvas = Canvas(SIZE_MM, spacing_mm, -1000.0)
     half = SIZE_MM[0] / 2
     canvas.add(
@@ -127,7 +127,7 @@ def _square(x: FloatArray, y: FloatArray, _: FloatArray) -> NDArray[np.bool_]:
 
 
 def _slanted(x: FloatArray, y: FloatArray, _: FloatArray) -> NDArray[np.bool_]:
-    """A square whose right side leans and runs through the middle of the cell."""
+    """Return the inside of a square whose right side is slanted, through the center of the cell."""
     slant = np.deg2rad(SLANT_DEG)
     left: NDArray[np.bool_] = x * np.cos(slant) + y * np.sin(slant) < 0
     return left & (x > -17) & (np.abs(y) < _HALF_SQUARE_MM)

@@ -1,4 +1,4 @@
-"""What the probe found, in numbers that a table or JSON can hold."""
+"""Results of the phantom probe, for tables and JSON."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ class EdgeTransfer:
     """Resolution at an edge of one contrast.
 
     Attributes:
-        contrast_hu: As drawn.
-        contrast_measured_hu: In the reconstruction, far from the edge.
-        f50: Frequency in 1/mm where the task transfer function falls to 0.5; ``None`` where the
-            edge is lost or the function stays above up to twice the Nyquist frequency.
+        contrast_hu: Drawn contrast.
+        contrast_measured_hu: Contrast in the reconstruction, away from the edge.
+        f50: Frequency in 1/mm where the task transfer function falls to 0.5; ``None`` if the
+            edge is lost or the function stays above 0.5 up to twice the Nyquist frequency.
         f10: The same for 0.1.
-        f50_drawn: Of the drawn edge itself, limited by its voxels alone.
+        f50_drawn: ``f50`` of the drawn edge, which is limited by the voxel size only.
         f10_drawn: The same for 0.1.
-        frequencies: In 1/mm.
+        frequencies: Frequencies in 1/mm.
         transfer: The task transfer function of the reconstruction, 1 at zero; empty if lost.
     """
 
@@ -34,7 +34,7 @@ class EdgeTransfer:
 
 @dataclass(frozen=True)
 class Linearity:
-    """HU in the middle of inserts, and the line ``measured = slope * drawn + intercept``."""
+    """HU in the center of inserts, and the line ``measured = slope * drawn + intercept``."""
 
     drawn_hu: tuple[float, ...]
     measured_hu: tuple[float, ...]
@@ -45,7 +45,7 @@ class Linearity:
 
 @dataclass(frozen=True)
 class LinePairs:
-    """Share of the drawn modulation that is left; ``None`` above the Nyquist frequency."""
+    """Fraction of the drawn modulation that remains; ``None`` above the Nyquist frequency."""
 
     per_cm: float
     transfer: float | None
@@ -53,15 +53,15 @@ class LinePairs:
 
 @dataclass(frozen=True)
 class Nodule:
-    """A sphere, measured by the half-contrast threshold.
+    """A spherical nodule, measured with the half-contrast threshold.
 
     Attributes:
-        diameter_mm: As drawn.
-        background_hu: Around it.
-        contrast_hu: As drawn, over the background.
-        drawn_mm3: Measured in the drawn volume.
-        measured_mm3: Measured in the reconstruction; 0 when the nodule is lost.
-        error: ``measured / drawn - 1``; ``None`` when the voxels are too large to show it.
+        diameter_mm: Drawn diameter.
+        background_hu: HU of the background.
+        contrast_hu: Drawn contrast to the background.
+        drawn_mm3: Volume measured in the drawn volume.
+        measured_mm3: Volume measured in the reconstruction; 0 if the nodule is lost.
+        error: ``measured / drawn - 1``; ``None`` if the nodule is too small for the voxel size.
     """
 
     diameter_mm: float
@@ -74,7 +74,7 @@ class Nodule:
 
 @dataclass(frozen=True)
 class ContrastToNoise:
-    """A disc in noise; ``None`` where there is no noise left."""
+    """Contrast-to-noise ratio of a disc; ``None`` if no noise remains."""
 
     contrast_hu: float
     cnr_drawn: float | None
@@ -94,5 +94,5 @@ class ProbeResult:
     contrasts: tuple[ContrastToNoise, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON: numbers and ``None``."""
+        """Return all measurements for JSON."""
         return asdict(self)

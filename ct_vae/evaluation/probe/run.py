@@ -15,28 +15,28 @@ L = TypeVar("L")
 
 
 class RoundTrip(Protocol[L]):
-    """What the probe takes: a codec, or anything that stands for one."""
+    """Interface of codecs for the probe."""
 
     def encode(self, volume: Volume, /) -> L:
-        """From a volume to whatever describes it."""
+        """Encode a volume."""
 
     def decode(self, latent: L, /) -> Volume:
-        """Back to HU on the same grid."""
+        """Decode to HU on the same grid."""
 
 
 def run_probe(codec: RoundTrip[L], spacing_mm: float = 1.0) -> ProbeResult:
-    """Send four drawn volumes of 160 x 160 x 32 mm through a model and measure what comes back.
+    """Encode and decode four synthetic volumes of 160 x 160 x 32 mm, and measure the result.
 
     Args:
-        codec: The model.
-        spacing_mm: Side of the cubic voxels, best near the model's training data.
+        codec: Model to evaluate.
+        spacing_mm: Spacing of the isotropic voxels, preferably that of the training data.
 
     Returns:
         Resolution per contrast, HU linearity, line pairs, nodule volumes, contrast to noise.
 
     Raises:
         ConfigError: If the spacing is not in [0.3, 2] mm.
-        InputError: If the model gives back another grid.
+        InputError: If the decoded grid differs.
     """
     resolution = phantoms.draw_resolution(spacing_mm)
     nodules = phantoms.draw_nodules(spacing_mm)
@@ -54,7 +54,7 @@ def run_probe(codec: RoundTrip[L], spacing_mm: float = 1.0) -> ProbeResult:
 
 
 def _through(codec: RoundTrip[L], volume: Volume) -> Volume:
-    """As int16 files would hold it, whole HU."""
+    """Encode and decode a volume, and round to whole HU as in int16 files."""
     decoded = codec.decode(codec.encode(volume))
     check_same_grid(volume, decoded)
     return Volume(np.rint(decoded.voxels), decoded.grid)

@@ -1,4 +1,4 @@
-"""The report: one HTML file with tables, pictures, plots and a viewer, for any browser offline."""
+"""HTML report: a single file with tables, images, plots and a viewer, for offline use."""
 
 from ct_vae.evaluation.report.case import ReportCase
 from ct_vae.evaluation.report.report import HtmlReport

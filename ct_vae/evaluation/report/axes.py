@@ -1,4 +1,4 @@
-"""Axes of a small plot as SVG, in the page's own colours."""
+"""Axes of small SVG plots in the colors of the page."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 330, 10, 178
 
 
 class Axes:
-    """Maps values to places of a plot and draws marks there.
+    """Axes that map values to plot coordinates and draw marks.
 
     Args:
-        x: Values at the left and right end.
-        y: Values at the lower and upper end.
-        log: Whether the upward axis is logarithmic.
+        x: Limits of the horizontal axis.
+        y: Limits of the vertical axis.
+        log: True for a logarithmic vertical axis.
     """
 
     def __init__(
@@ -30,17 +30,17 @@ class Axes:
         self._x, self._y, self._log = x, y, log
 
     def right(self, value: float) -> float:
-        """Place of a value along the plot."""
+        """Return the horizontal coordinate of a value."""
         low, high = self._x
         return _LEFT + (_RIGHT - _LEFT) * (min(max(value, low), high) - low) / (high - low)
 
     def up(self, value: float) -> float:
-        """Place of a value up the plot, counted from the top as SVG does."""
+        """Return the vertical coordinate of a value, from the top as in SVG."""
         low, high, value = (self._scaled(v) for v in (*self._y, value))
         return _BOTTOM - (_BOTTOM - _TOP) * (min(max(value, low), high) - low) / (high - low)
 
     def bar(self, left: float, right: float, value: float) -> str:
-        """A bar from the floor to a value."""
+        """Return a bar from the bottom to a value."""
         a, b, top = self.right(left), self.right(right), self.up(value)
         return (
             f'<rect x="{a:.1f}" y="{top:.1f}" width="{max(b - a - 0.5, 0.5):.1f}" '
@@ -48,17 +48,17 @@ class Axes:
         )
 
     def dot(self, x: float, y: float) -> str:
-        """A point."""
+        """Return a point."""
         return f'<circle class="dot" cx="{self.right(x):.1f}" cy="{self.up(y):.1f}" r="1.8"/>'
 
     def level(self, y: float, *, dashed: bool) -> str:
-        """A line across the plot."""
+        """Return a horizontal line."""
         name = "line dashed" if dashed else "line"
         place = f"{self.up(y):.1f}"
         return f'<line class="{name}" x1="{_LEFT}" x2="{_RIGHT}" y1="{place}" y2="{place}"/>'
 
     def curve(self, x: NDArray[np.float64], y: NDArray[np.float64], *, dashed: bool) -> str:
-        """A line through points; gaps where a value is not finite are bridged."""
+        """Return a line through points; non-finite values are skipped."""
         finite = np.isfinite(x) & np.isfinite(y)
         points = " ".join(
             f"{self.right(a):.1f},{self.up(b):.1f}"
@@ -67,7 +67,7 @@ class Axes:
         return f'<polyline class="{"line dashed" if dashed else "line"}" points="{points}"/>'
 
     def figure(self, title: str, x: str, y: str, marks: Sequence[str], note: str) -> str:
-        """The whole plot with its axes, and what it shows in words below."""
+        """Return the complete plot with axes and caption."""
         middle = (_TOP + _BOTTOM) / 2
         names = (
             f'<text x="{(_LEFT + _RIGHT) / 2}" y="{_HEIGHT - 6}" class="middle">{escape(x)}</text>'
@@ -99,7 +99,7 @@ class Axes:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Round values, four to eight of them."""
+    """Return four to eight round tick values."""
     rough = (high - low) / 5
     unit = 10.0 ** math.floor(math.log10(rough))
     step = next(unit * m for m in (1, 2, 5, 10) if unit * m >= rough)

@@ -1,4 +1,4 @@
-"""What the report shows of one case."""
+"""Data of one case for the report."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class ReportCase:
     """One original with its reconstruction.
 
     Attributes:
-        name: The caller's name for the case; never a path or a patient's name.
-        original: As it was read.
-        reconstruction: What is judged, on the same grid.
-        rows: Errors of the reconstruction and of the baselines.
-        body: Where errors are looked for; the whole volume when ``None``.
-        texture: Noise-power spectra of the case; ``None`` when they are not wanted.
-        notes: What was unusual about the case, one line each.
+        name: Name of the case; must not identify the patient.
+        original: Original volume.
+        reconstruction: Reconstruction on the same grid.
+        rows: Metrics of the reconstruction and of the baselines.
+        body: Mask in which errors are searched; ``None`` means the whole volume.
+        texture: Noise power spectra of the case; ``None`` if not computed.
+        notes: Notes on the case, one line each.
     """
 
     name: str
@@ -37,7 +37,7 @@ class ReportCase:
 
     @property
     def where(self) -> str:
-        """Where errors are looked for, in words."""
+        """Description of the region in which errors are searched."""
         if self.body is None:
             return _WHOLE
         return _WORDS.get(self.body.name, f"the mask {self.body.name}")

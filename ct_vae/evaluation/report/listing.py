@@ -1,4 +1,4 @@
-"""Numbers as HTML tables."""
+"""HTML tables of metrics and settings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _KEY = ("window", "mask", "what")
 
 
 def summary_table(summary: Mapping[str, Any]) -> str:
-    """Median and quartiles per window and mask, the baselines below the reconstruction."""
+    """Return a table of medians and quartiles per window, mask, and reconstruction or baseline."""
     given = list(summary.get("groups", ()))
     order = {key: n for n, key in enumerate(dict.fromkeys(map(_block, given)))}
     groups = sorted(given, key=lambda group: order[_block(group)])
@@ -42,17 +42,17 @@ def _block(group: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def metric_name(name: str) -> str:
-    """A metric as a heading, with its unit where it has one."""
+    """Return the heading of a metric, with its unit."""
     return _UNITS.get(name, name.replace("_", " "))
 
 
 def metric_digits(name: str) -> int:
-    """Decimals of a metric: two in HU and dB, four where it has no unit."""
+    """Return the number of decimals of a metric: two in HU and dB, otherwise four."""
     return 2 if name in _UNITS else 4
 
 
 def facts_tables(title: str, facts: Mapping[str, Any]) -> str:
-    """Any nested settings or figures: lists of mappings as tables, the rest as one table."""
+    """Return tables of nested settings: one per list of mappings, and one for the rest."""
     single: list[list[str]] = []
     tables = []
     for name, value in _flat(facts):
@@ -68,13 +68,13 @@ def facts_tables(title: str, facts: Mapping[str, Any]) -> str:
 
 
 def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]], *, words: int) -> str:
-    """A table that scrolls sideways by itself where it is too wide.
+    """Return an HTML table that scrolls horizontally if it is too wide.
 
     Args:
-        caption: What it shows; escaped here.
-        head: Titles of the columns; escaped here.
-        rows: Cells, which the caller has escaped.
-        words: How many of the first columns are words; numbers are aligned on the right.
+        caption: Caption; is escaped.
+        head: Column titles; are escaped.
+        rows: Cells, already escaped.
+        words: Number of leading text columns; the others are numbers, aligned right.
     """
     titles = "".join(
         f'<th scope="col"{_WORD if place < words else ""}>{escape(title)}</th>'
@@ -89,8 +89,8 @@ def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]], *, w
 
 
 def number(value: float | None, digits: int) -> str:
-    """A number with a true minus sign; a dash where there is none."""
-    # Adding zero takes the sign off what rounds to nothing.
+    """Format a number with a minus sign; ``None`` becomes a dash."""
+    # Adding zero removes the sign of negative zero.
     return NONE if value is None else f"{round(value, digits) + 0.0:.{digits}f}".replace("-", MINUS)
 
 

@@ -1,4 +1,4 @@
-"""Whole Hounsfield units as text inside a page, exact, that a browser inflates by itself."""
+"""Lossless compression of whole HU for the page, in a format that browsers decompress."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 
 def whole_hu(voxels: NDArray[np.generic]) -> NDArray[np.int16]:
-    """Round to whole HU, as int16 files would hold them; int16 is taken as it is."""
+    """Round to whole HU as in int16 files; int16 input is returned unchanged."""
     if voxels.dtype == np.int16:
         return voxels.astype(np.int16, copy=False)
     limits = np.iinfo(np.int16)
@@ -23,11 +23,12 @@ def whole_hu(voxels: NDArray[np.generic]) -> NDArray[np.int16]:
 def pack(values: NDArray[np.int16]) -> bytes:
     """Compress whole HU without loss.
 
-    Neighbours in memory are subtracted (modulo 2^16), the sign goes to the lowest bit, and all low
-    bytes come before all high bytes, which are nearly always zero; raw deflate (RFC 1951) follows.
+    Differences of neighbors in memory (modulo 2^16) are stored with the sign in the lowest bit, all
+    low bytes before all high bytes, which are mostly zero, and compressed with raw deflate (RFC
+    1951).
 
     Args:
-        values: Any shape; the first difference is to zero.
+        values: Array of any shape; the first difference is to zero.
     """
     flat = np.ascontiguousarray(values).ravel()
     step = np.diff(flat, prepend=np.int16(0))

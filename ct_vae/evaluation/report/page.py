@@ -1,4 +1,4 @@
-"""The page around the voxels: tables, pictures, plots, style and script in one text."""
+"""HTML of the report except the voxels: tables, images, plots, style and script."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ _BYTES = "<!--voxels-->"
 
 @dataclass(eq=False)
 class Shown:
-    """What the page shows of a case.
+    """Content of the page for one case.
 
     Attributes:
-        name: The caller's name.
-        rmse: Root mean square error there in the full range, HU.
-        worst_hu: Largest error there, HU.
-        where: Where errors were looked for, in words.
-        rows: Errors of the reconstruction and of the baselines.
-        notes: What was unusual.
-        description: See `payload.payload_of`; ``None`` when the case is not in the viewer.
-        picture: Text of a PNG; empty when it has none.
+        name: Name of the case.
+        rmse: Root mean square error in the full range, in HU.
+        worst_hu: Largest error in HU.
+        where: Description of the region in which errors were searched.
+        rows: Metrics of the reconstruction and of the baselines.
+        notes: Notes on the case.
+        description: See `payload.payload_of`; ``None`` if the case is not in the viewer.
+        picture: PNG as base64 text; empty if there is none.
         plots: SVG figures.
     """
 
@@ -64,16 +64,16 @@ def page(
     model: str,
     full: bool,
 ) -> tuple[bytes, bytes]:
-    """Text before and after the voxels, in UTF-8.
+    """Return the HTML before and after the voxels, in UTF-8.
 
     Args:
         shown: Cases, worst first.
-        rows: Every row of every case.
-        summary: What `tables.summarise` says of them.
+        rows: Rows of all cases.
+        summary: Result of `tables.summarise`.
         protocol: Settings and versions.
-        probe: Figures of the phantom probe.
-        model: Name of what made the reconstructions.
-        full: Whether the viewer was to hold every voxel.
+        probe: Results of the phantom probe.
+        model: Name of the model.
+        full: True if the viewer contains all voxels.
     """
     style, script = (_source(name) for name in ("style.css", "viewer.js"))
     text = Template(_source("page.html")).substitute(
@@ -105,7 +105,7 @@ def _source(name: str) -> str:
 
 
 def _policy(style: str, script: str) -> str:
-    """Nothing is loaded, and only this style and this script count."""
+    """Return a content security policy that allows only this style and this script."""
     kept = (f"'sha256-{_sha256(text)}'" for text in (style, script))
     return (
         "default-src 'none'; style-src {}; script-src {}; img-src data:; base-uri 'none'; "
@@ -118,7 +118,7 @@ def _sha256(text: str) -> str:
 
 
 def _json(value: Any) -> str:
-    """JSON that cannot end the element it stands in."""
+    """Return JSON that cannot close its HTML element."""
     return json.dumps(value, allow_nan=False).replace("<", "\\u003c")
 
 

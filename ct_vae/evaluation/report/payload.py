@@ -1,4 +1,4 @@
-"""Voxels of one case for the viewer: a sampled volume, and whole slices where it matters."""
+"""Voxels of one case for the viewer: a subsampled volume, and selected full slices."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from ct_vae.evaluation.report.case import ReportCase
 from ct_vae.evaluation.report.pack import pack, whole_hu
 from ct_vae.evaluation.report.survey import Survey, survey
 
-# Bytes of text in the page for one case by default, of which slices at full resolution come first.
+# Default bytes of text per case; full slices come first.
 _CASE_BYTES = 14_000_000
 _LEAST_VOLUME_BYTES = 4_000_000
-# A browser holds no longer text in one page.
+# Browsers do not support longer texts in a page.
 _FULL_BYTES = 400_000_000
 _SAMPLED_VOXELS = 7_000_000
-# The axis that a plane's slices are counted along: z, y and x.
+# Slice axis of each plane: z, y and x.
 _NORMAL = {"axial": 2, "coronal": 1, "sagittal": 0}
 
 
 @dataclass(frozen=True, eq=False)
 class RasPair:
-    """A case in RAS order, whole HU, with the mask in which it is judged."""
+    """A case in RAS order and whole HU, with its mask."""
 
     original: NDArray[np.int16]
     result: NDArray[np.int16]
@@ -39,7 +39,7 @@ class RasPair:
 
 
 def ras_pair(case: ReportCase) -> RasPair:
-    """Reorient a case and look for its worst places.
+    """Reorient a case and find its largest errors.
 
     Raises:
         InputError: If a value is not finite.
@@ -57,12 +57,12 @@ def ras_pair(case: ReportCase) -> RasPair:
 
 
 def payload_of(pair: RasPair, *, full: bool) -> tuple[dict[str, Any], list[bytes]]:
-    """Say what the viewer needs, and give the texts it points at by place.
+    """Return the description of a case for the viewer, and its packed voxels.
 
     Returns:
-        A description that fits JSON, and packed voxels. ``volume`` has the ``step`` per axis and
-        the ``offset`` of its first voxel; ``slices`` are whole, each with its plane, index and the
-        reasons why it was chosen. Texts come in pairs, original and reconstruction.
+        Description for JSON, and packed voxels, to which it refers by index. ``volume`` has the
+        ``step`` per axis and the ``offset`` of its first voxel; ``slices`` have their plane, index
+        and the reasons for their selection. Voxels come in pairs: original and reconstruction.
     """
     texts: list[bytes] = []
     slices = [] if full else _slices(pair, texts)
@@ -83,7 +83,7 @@ def payload_of(pair: RasPair, *, full: bool) -> tuple[dict[str, Any], list[bytes
 
 
 def chosen_slices(pair: RasPair) -> dict[tuple[str, int], list[str]]:
-    """Slices to show whole, by plane and index, with the reasons."""
+    """Select the slices to show at full resolution, by plane and index, with the reasons."""
     chosen: dict[tuple[str, int], list[str]] = {}
     for plane in PLANES:
         axis = _NORMAL[plane]
@@ -110,7 +110,7 @@ def _slice(voxels: NDArray[np.int16], plane: str, index: int) -> NDArray[np.int1
 
 
 def _sampled(pair: RasPair, room: int, voxels: int) -> tuple[list[int], list[bytes]]:
-    """The finest sampling whose text fits."""
+    """Return the finest subsampling that fits."""
     for step in _steps(pair.original.shape, pair.spacing_mm):
         if np.prod([-(-n // s) for n, s in zip(pair.original.shape, step, strict=True)]) > voxels:
             continue
@@ -121,10 +121,9 @@ def _sampled(pair: RasPair, room: int, voxels: int) -> tuple[list[int], list[byt
 
 
 def sample(voxels: NDArray[np.int16], step: list[int]) -> NDArray[np.int16]:
-    """One voxel of each block, the one in its middle; z is slowest and x fastest in the result.
+    """Subsample a volume by the center voxel of each block; x is the fastest axis of the result.
 
-    Voxels are taken, not averaged, so that every value is one of the volume's and errors keep
-    their size.
+    Voxels are not averaged, so values are original values and errors keep their size.
     """
     i, j, k = ((s - 1) // 2 for s in step)
     taken: NDArray[np.int16] = voxels[i :: step[0], j :: step[1], k :: step[2]].T
@@ -132,7 +131,7 @@ def sample(voxels: NDArray[np.int16], step: list[int]) -> NDArray[np.int16]:
 
 
 def _steps(shape: tuple[int, ...], spacing_mm: tuple[float, float, float]) -> Iterator[list[int]]:
-    """Ever coarser sampling; the axis that is finest in mm is coarsened first."""
+    """Yield increasingly coarse steps; the axis with the smallest spacing is coarsened first."""
     step = [1, 1, 1]
     for _ in itertools.count():
         yield list(step)

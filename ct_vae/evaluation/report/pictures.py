@@ -1,4 +1,4 @@
-"""Small pictures of a case: original, reconstruction and signed error of its worst slice."""
+"""Image of a case: original, reconstruction and signed error in the worst slice."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ Colours = NDArray[np.uint8]
 
 
 def picture(pair: RasPair) -> str:
-    """The axial slice with the largest error, as the text of a PNG three squares wide.
+    """Return a PNG, as base64 text, of the axial slice with the largest error.
 
-    Left to right: original and reconstruction in the soft-tissue window, then the error up to
-    `PICTURE_ERROR_HU`. The patient's right is on the left, the front is up.
+    From left to right: original and reconstruction in the soft tissue window, and the error up to
+    `PICTURE_ERROR_HU`. The patient's right is on the left, anterior is up.
     """
     z = pair.found.worst[2]
     original, result = (a[::-1, ::-1, z].T for a in (pair.original, pair.result))
@@ -39,13 +39,13 @@ def picture(pair: RasPair) -> str:
 
 
 def grey(hu: NDArray[np.floating], window: Window) -> Colours:
-    """HU as the viewer shows them: black at the window's low end, white at its high end."""
+    """Map HU to gray as in the viewer: black at the lower end of the window, white at the upper."""
     level = np.rint((hu - window.low).clip(0, window.width) * (255 / window.width))
     return np.repeat(level.astype(np.uint8)[..., None], 3, axis=-1)
 
 
 def signed(error: NDArray[np.floating], limit_hu: float) -> Colours:
-    """Errors as the viewer shows them: orange where too high, blue where too low, dark at zero."""
+    """Map errors to colors as in the viewer: orange if too high, blue if too low, dark at zero."""
     high = (error / limit_hu).clip(0, 1)[..., None] * _HIGH
     low = (-error / limit_hu).clip(0, 1)[..., None] * _LOW
     colours: Colours = np.rint(24 + high + low).astype(np.uint8)
@@ -55,7 +55,7 @@ def signed(error: NDArray[np.floating], limit_hu: float) -> Colours:
 def _places(
     shape: tuple[int, ...], spacing_mm: tuple[float, float, float]
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Rows and columns to take so that pixels are square and the longer side has ``_SIDE``."""
+    """Return rows and columns to sample for square pixels and ``_SIDE`` pixels on the long side."""
     tall, wide = shape[0] * spacing_mm[1], shape[1] * spacing_mm[0]
     pixel = max(tall, wide) / _SIDE
     rows, columns = (

@@ -1,4 +1,4 @@
-"""Plots of one case as SVG, in the page's own colours."""
+"""SVG plots of one case, in the colors of the page."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MOST_POINTS = 600
 
 
 def case_plots(found: Survey, case: ReportCase) -> tuple[str, ...]:
-    """Histogram of errors, Bland-Altman plot and, where there is one, the noise spectrum."""
+    """Return the error histogram, the Bland-Altman plot, and the noise spectrum if available."""
     plots = [
         histogram_plot(found),
         bland_altman_plot(agreement_of(case), case.where),
@@ -32,14 +32,14 @@ def case_plots(found: Survey, case: ReportCase) -> tuple[str, ...]:
 
 
 def histogram_plot(found: Survey) -> str:
-    """Share of voxels per 10 HU of signed error, on a logarithmic scale."""
+    """Return a histogram of signed errors in bins of 10 HU, on a logarithmic scale."""
     total = found.histogram.sum()
     if not total:
         return ""
     steps = np.arange(-HISTOGRAM_HU, HISTOGRAM_HU + 1)
     edges = np.arange(-HISTOGRAM_HU - _BIN_HU / 2, HISTOGRAM_HU + _BIN_HU, _BIN_HU)
     counts, _ = np.histogram(steps, edges, weights=found.histogram)
-    # One bar alone holds all voxels, and must have a floor below it.
+    # A single bar with all voxels needs a lower limit below it.
     least = min(0.1, 10.0 ** math.floor(math.log10(counts[counts > 0].min() / total)))
     axes = Axes((-HISTOGRAM_HU, HISTOGRAM_HU), (least, 1.0), log=True)
     bars = [
@@ -54,13 +54,13 @@ def histogram_plot(found: Survey) -> str:
 
 
 def agreement_of(case: ReportCase) -> Agreement:
-    """Mean HU of regions of the mask, or of the whole volume when none is given."""
+    """Return the agreement of regional mean HU in the mask, or in the whole volume by default."""
     body = case.body or Mask("volume", np.ones(case.original.grid.shape, np.bool_))
     return region_agreement(Pair(case.original, case.reconstruction), body)
 
 
 def bland_altman_plot(agreement: Agreement, where: str) -> str:
-    """Difference of regional means over their average, with bias and 95 % limits of agreement."""
+    """Return a Bland-Altman plot of regional means with bias and 95 % limits of agreement."""
     bias, limits = agreement.bias, agreement.limits
     if bias is None or limits is None:
         return ""
@@ -80,7 +80,7 @@ def bland_altman_plot(agreement: Agreement, where: str) -> str:
 
 
 def spectrum_plot(texture: Texture | None) -> str:
-    """Noise-power spectra of original and reconstruction in flat regions, where they are known."""
+    """Return a plot of the noise power spectra of original and reconstruction, if known."""
     if texture is None or len(texture.frequencies) < 2:
         return ""
     frequency, *powers = (

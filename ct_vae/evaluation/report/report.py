@@ -1,4 +1,4 @@
-"""The report: cases go in one by one, one file comes out."""
+"""Writing of the HTML report."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ct_vae.evaluation.report.pictures import picture
 from ct_vae.evaluation.report.plots import case_plots
 from ct_vae.io.atomic.file import atomic_write
 
-# What keeps a file of many cases at a size that a browser opens.
+# Limits that keep reports of many cases small enough for browsers.
 _VIEWER_BYTES = 60_000_000
 _VIEWER_BYTES_FULL = 450_000_000
 _VIEWERS = 40
@@ -32,16 +32,15 @@ class _Kept:
 
 
 class HtmlReport:
-    """One self-contained HTML file about a model or a set of reconstructions.
+    """Self-contained HTML report about a model or a set of reconstructions.
 
-    Cases are shown worst first, by the error inside their mask in the full range. As many of the
-    worst as fit are in the viewer, the next have a picture, and all are in the tables; the page
-    says so.
+    Cases are sorted by their error in the mask in the full range, worst first. The worst cases are
+    in the viewer, the next ones have an image, and all are in the tables.
 
     Args:
-        path: The file to write.
-        full: Whether every voxel is embedded, as far as a browser can hold it.
-        model: Name of what made the reconstructions; never a path.
+        path: Output file.
+        full: True to include all voxels, as far as browsers support it.
+        model: Name of the model; must not be a path.
     """
 
     def __init__(self, path: Path, *, full: bool = False, model: str = "") -> None:
@@ -51,7 +50,7 @@ class HtmlReport:
         self._kept: list[_Kept] = []
 
     def add_case(self, case: ReportCase) -> None:
-        """Take from a case what the page shows; its volumes are not kept.
+        """Add a case; its volumes are not kept in memory.
 
         Raises:
             InputError: If grids differ or a value is not finite.
@@ -84,13 +83,13 @@ class HtmlReport:
         protocol: dict[str, Any],
         probe: dict[str, Any] | None = None,
     ) -> None:
-        """Write the page; it has its name only once it is whole.
+        """Write the report atomically.
 
         Args:
-            rows: Every row of every case.
-            summary: What `tables.summarise` says of them.
-            protocol: Settings and versions, shown as they are.
-            probe: Figures of the phantom probe, shown as they are.
+            rows: Rows of all cases.
+            summary: Result of `tables.summarise`.
+            protocol: Settings and versions.
+            probe: Results of the phantom probe.
 
         Raises:
             OutputError: If the file cannot be written.
@@ -111,7 +110,7 @@ class HtmlReport:
         room = _VIEWER_BYTES_FULL if self._full else _VIEWER_BYTES
         for place, kept in enumerate(self._kept):
             room -= kept.size
-            # The worst is always in the viewer. A case that does not fit now never will again.
+            # The worst case is always in the viewer. A case that does not fit now never fits later.
             if place and (room < 0 or place >= _VIEWERS) and kept.spool is not None:
                 kept.spool.close()
                 kept.spool = None

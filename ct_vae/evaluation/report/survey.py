@@ -1,4 +1,4 @@
-"""One pass over a pair of volumes: where it errs most, how errors are spread, and by how much."""
+"""Location, size and histogram of the errors of a pair, in one pass."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ct_vae.evaluation.metrics.pair import slabs_of
 from ct_vae.evaluation.windows import WINDOWS
 
 IntArray = NDArray[np.int64]
-# Errors are counted in steps of 1 HU up to this; what is larger is counted at the ends.
+# Errors are counted in bins of 1 HU up to this; larger ones are counted in the outer bins.
 HISTOGRAM_HU = 300
 _SLAB_VOXELS = 2_000_000
 
@@ -42,12 +42,12 @@ def survey(
     result: NDArray[np.generic],
     mask: NDArray[np.bool_],
 ) -> Survey:
-    """Look at every voxel once, slab by slab.
+    """Collect the errors of a pair, slab by slab.
 
     Args:
-        original: ``(X, Y, Z)`` in HU, in RAS order.
-        result: The same of the reconstruction.
-        mask: Where errors count; everywhere when it is empty.
+        original: Original ``(X, Y, Z)`` in HU, in RAS order.
+        result: Reconstruction ``(X, Y, Z)`` in HU, in RAS order.
+        mask: Voxels to include; an empty mask means all.
 
     Raises:
         InputError: If a value is not finite.
