@@ -59,9 +59,10 @@ def output_folder(output: Path) -> Path:
         ConfigError: If it is a file or has the name of one.
     """
     from ct_vae.errors import ConfigError
+    from ct_vae.io.search.cases import VOLUME_SUFFIXES
 
     # Unlike `Path.is_file`, this raises nothing for long names or unreadable folders.
     file = os.path.isfile(output)  # noqa: PTH113
-    if file or output.name.endswith((".nii", ".nii.gz", ".mha", ".nrrd")):
+    if file or output.name.endswith(VOLUME_SUFFIXES):
         raise ConfigError(f"-o {output} names a file", "-o takes a folder")
     return output

@@ -124,6 +124,20 @@ class ByteStream:
                 "the header does not belong to these voxels: export the image again",
             )
 
+    def drain(self, limit: int) -> None:
+        """Pass over all that is left, checking the end of a compressed stream.
+
+        Raises:
+            InputError: If the stream is damaged, or holds more than ``limit`` bytes.
+        """
+        try:
+            while data := self._reader.read(_CHUNK_BYTES):
+                self._position += len(data)
+                if self._position > limit:
+                    raise InputError(f"holds more than {limit} bytes")
+        except _DAMAGE as error:
+            raise self._damaged(error) from error
+
     def _fill(self, target: memoryview, wanted: int) -> None:
         filled = 0
         while filled < len(target):

@@ -15,7 +15,7 @@ from ct_vae.io.dicom.file import is_dicom
 from ct_vae.io.dicom.scan import split_series_path
 from ct_vae.io.latent.layout import MAISI_ENDING
 from ct_vae.io.latent.record import is_record, record_path
-from ct_vae.io.mha_nrrd.reader import is_metaimage, is_nrrd
+from ct_vae.io.mha_nrrd.header import is_metaimage, is_nrrd
 from ct_vae.io.nifti.header import is_nifti
 from ct_vae.latent import RECORD_FORMAT
 from ct_vae.volume import DERIVED_MARK

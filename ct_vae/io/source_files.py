@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ct_vae.errors import InputError
 from ct_vae.io.dicom.scan import FoundSeries, split_series_path
+from ct_vae.io.mha_nrrd.header import is_metaimage, is_nrrd
+from ct_vae.io.mha_nrrd.reader import load_header
+from ct_vae.io.nifti.image import PAIR_SUFFIXES, image_path
 from ct_vae.io.search.walk import walk_files
+
+_HEAD_BYTES = 16
 
 
 def source_files(path: Path, series: FoundSeries | None = None) -> tuple[Path, ...]:
-    """The file or archive of a volume, or every file of its DICOM series or folder.
+    """Return the file or archive of a volume, or every file of its DICOM series or folder.
+
+    A header whose voxels lie in another file is followed by that file.
 
     Args:
         path: As `ct_vae.io.read_volume` takes it.
@@ -20,5 +28,22 @@ def source_files(path: Path, series: FoundSeries | None = None) -> tuple[Path, .
     """
     place, _ = split_series_path(path)
     if not place.is_dir():
-        return (place,)
+        return (place, *data_files(place))
     return (series.files if series else ()) or tuple(walk_files(place))
+
+
+def data_files(path: Path) -> tuple[Path, ...]:
+    """Return the file that holds the voxels of a header, if that is another one and is there."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+        if is_metaimage(head) or is_nrrd(head):
+            beside = load_header(path)[1]
+        elif path.name.lower().endswith(PAIR_SUFFIXES):
+            beside = image_path(path)
+        else:
+            return ()
+    except (OSError, ValueError, InputError):
+        # Reading it says what is wrong.
+        return ()
+    return () if beside is None else (beside,)

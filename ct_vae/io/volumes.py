@@ -32,7 +32,8 @@ def read_volume(path: str | Path, options: ReadOptions | None = None) -> Volume:
     A folder or archive holds one DICOM series that is fit; others in it are told in the warnings.
 
     Args:
-        path: A NIfTI, MetaImage (.mha) or NRRD file, an Enhanced CT image, a folder of DICOM
+        path: A NIfTI, MetaImage (.mha, .mhd) or NRRD file (.nrrd, .nhdr), the `.hdr` of a NIfTI
+            pair, an Enhanced CT image, a folder of DICOM
             files, or a zip or tar archive of one; ``PATH/#id`` takes one of several series.
         options: Consents and corrections; the default refuses whatever is not plainly right.
 

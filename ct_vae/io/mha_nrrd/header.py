@@ -10,7 +10,7 @@ import numpy as np
 
 from ct_vae.errors import InputError
 from ct_vae.grid import Triple
-from ct_vae.io.byte_stream import GZIP_MAGIC, Encoding
+from ct_vae.io.byte_stream import Encoding
 from ct_vae.io.nifti.header import MAX_VOXELS
 
 _META_TYPES = {
@@ -20,19 +20,28 @@ _META_TYPES = {
     "MET_USHORT": "u2",
     "MET_INT": "i4",
     "MET_UINT": "u4",
+    # MetaIO stores them in four bytes on every machine.
+    "MET_LONG": "i4",
+    "MET_ULONG": "u4",
+    "MET_LONG_LONG": "i8",
+    "MET_ULONG_LONG": "u8",
     "MET_FLOAT": "f4",
     "MET_DOUBLE": "f8",
 }
-_NRRD_TYPES = {
-    **dict.fromkeys(("signed char", "int8", "int8_t"), "i1"),
-    **dict.fromkeys(("uchar", "unsigned char", "uint8", "uint8_t"), "u1"),
-    **dict.fromkeys(("short", "short int", "signed short", "int16", "int16_t"), "i2"),
-    **dict.fromkeys(("ushort", "unsigned short", "uint16", "uint16_t"), "u2"),
-    **dict.fromkeys(("int", "signed int", "int32", "int32_t"), "i4"),
-    **dict.fromkeys(("uint", "unsigned int", "uint32", "uint32_t"), "u4"),
-    "float": "f4",
-    "double": "f8",
+_NRRD_NAMES = {
+    "i1": "signed char, int8, int8_t",
+    "u1": "uchar, unsigned char, uint8, uint8_t",
+    "i2": "short, short int, signed short, signed short int, int16, int16_t",
+    "u2": "ushort, unsigned short, unsigned short int, uint16, uint16_t",
+    "i4": "int, signed int, int32, int32_t",
+    "u4": "uint, unsigned int, uint32, uint32_t",
+    "i8": "longlong, long long, long long int, signed long long, signed long long int, int64, "
+    "int64_t",
+    "u8": "ulonglong, unsigned long long, unsigned long long int, uint64, uint64_t",
+    "f4": "float",
+    "f8": "double",
 }
+_NRRD_TYPES = {name: kind for kind, names in _NRRD_NAMES.items() for name in names.split(", ")}
 _NRRD_SPACES = {"left-posterior-superior", "lps", "right-anterior-superior", "ras"} | {
     "left-anterior-superior",
     "las",
@@ -44,11 +53,18 @@ _PIXEL_IDS = {
     "u2": "sitkUInt16",
     "i4": "sitkInt32",
     "u4": "sitkUInt32",
+    "i8": "sitkInt64",
+    "u8": "sitkUInt64",
     "f4": "sitkFloat32",
     "f8": "sitkFloat64",
 }
+_MILLIMETERS = {"mm", *(f"millimet{end}" for end in ("er", "ers", "re", "res"))}
+# Fields that say where no unit is meant.
+_NO_UNIT = {"", "none", "???"}
 _TRUE = {"true": True, "false": False}
 _LONGEST_LINE = 10_000
+_MANY = "keeps its voxels in several files"
+_ONE_FILE = "convert it to one .nii.gz, .mha or .nrrd"
 
 
 @dataclass(frozen=True)
@@ -59,10 +75,13 @@ class ItkHeader:
         format: ``"metaimage"`` or ``"nrrd"``.
         shape: The three sides.
         dtype: Of the stored values, in the file's byte order.
-        offset: First byte of the data.
+        offset: First byte of the data in their file.
         encoding: How the data are compressed.
         stored_bytes: Declared size of the compressed data, if declared.
         placed: Whether the header says how the axes run.
+        data_file: Name of the file that holds the data, as the header has it, if that is another.
+        skip: Bytes of the decompressed data before the first voxel; -1 if the voxels are the last
+            bytes of an uncompressed file.
     """
 
     format: str
@@ -72,6 +91,8 @@ class ItkHeader:
     encoding: Encoding
     stored_bytes: int | None
     placed: bool
+    data_file: str | None = None
+    skip: int = 0
 
     @property
     def itk_io(self) -> str:
@@ -85,70 +106,92 @@ class ItkHeader:
         return int(getattr(SimpleITK, _PIXEL_IDS[self.dtype.str[1:]]))
 
 
-def parse_metaimage(head: bytes) -> ItkHeader:
-    """Read the header of a `.mha` file.
+def parse_header(head: bytes) -> ItkHeader:
+    """Read the header of a MetaImage (`.mha`, `.mhd`) or NRRD file (`.nrrd`, `.nhdr`).
 
     Args:
         head: The first bytes of the file, with the whole header.
 
     Raises:
-        InputError: If it is malformed, or describes no volume stored in the same file.
+        InputError: If it is malformed, or describes no volume in one file of voxels.
     """
-    end = re.search(rb"(?m)^ElementDataFile\s*=\s*([^\r\n]*)\r?\n", head)
+    return parse_nrrd(head) if is_nrrd(head) else parse_metaimage(head)
+
+
+def is_metaimage(head: bytes) -> bool:
+    """Return whether a file that begins with these bytes is a MetaImage."""
+    return head.startswith((b"ObjectType", b"NDims", b"Comment"))
+
+
+def is_nrrd(head: bytes) -> bool:
+    """Return whether a file that begins with these bytes is an NRRD file."""
+    return head.startswith(b"NRRD000")
+
+
+def parse_metaimage(head: bytes) -> ItkHeader:
+    """Read the header of a `.mha` or `.mhd` file.
+
+    Args:
+        head: The first bytes of the file, with the whole header.
+
+    Raises:
+        InputError: If it is malformed, or describes no volume in one file of voxels.
+    """
+    end = re.search(rb"(?m)^ElementDataFile\s*=[^\S\r\n]*([^\r\n]*)(?:\r?\n|\Z)", head)
     if end is None:
         raise InputError("its MetaImage header has no end (no ElementDataFile)")
     fields = _fields(head[: end.end()], r"\s*=\s*", fold=False)
-    if fields["ElementDataFile"] not in ("LOCAL", "Local", "local"):
-        raise InputError(
-            "keeps its voxels in another file (.mhd)", "convert it to one .mha, .nrrd or .nii.gz"
-        )
+    data_file = _metaimage_data_file(fields["ElementDataFile"])
     shape = _shape(fields.get("NDims", ""), fields.get("DimSize", ""))
     if fields.get("ElementNumberOfChannels", "1") != "1":
         raise InputError("has several components per voxel, CT has one")
     if not _flag(fields, "BinaryData", True):
         raise InputError("stores its voxels as text", "write it again with BinaryData = True")
-    if fields.get("HeaderSize", "0") != "0":
-        raise InputError(f"has HeaderSize {fields['HeaderSize']} although its data are local")
+    skip = _integer(fields.get("HeaderSize", "0"), "HeaderSize")
+    if skip and data_file is None:
+        raise InputError(f"has HeaderSize {skip} although its data are local")
     big = _flag(fields, "BinaryDataByteOrderMSB", _flag(fields, "ElementByteOrderMSB", False))
     dtype = _dtype(_META_TYPES, fields.get("ElementType", ""), ">" if big else "<")
     compressed = _flag(fields, "CompressedData", False)
     size = fields.get("CompressedDataSize") if compressed else None
-    # MetaIO takes either kind of deflate header.
-    packed: Encoding = "gzip" if head[end.end() :].startswith(GZIP_MAGIC) else "zlib"
     return ItkHeader(
         format="metaimage",
         shape=shape,
         dtype=dtype,
-        offset=end.end(),
-        encoding=packed if compressed else "raw",
+        offset=end.end() if data_file is None else 0,
+        encoding="zlib" if compressed else "raw",
         stored_bytes=None if size is None else _integer(size, "CompressedDataSize"),
         placed=True,
+        data_file=data_file,
+        skip=_checked_skip(skip, "HeaderSize", compressed),
     )
 
 
 def parse_nrrd(head: bytes) -> ItkHeader:
-    """Read the header of an `.nrrd` file.
+    """Read the header of an `.nrrd` or `.nhdr` file.
 
     Args:
         head: The first bytes of the file, with the whole header.
 
     Raises:
-        InputError: If it is malformed, or describes no volume stored in the same file.
+        InputError: If it is malformed, or describes no volume in one file of voxels.
     """
     end = re.search(rb"\r?\n\r?\n", head)
-    if end is None:
+    text = head if end is None else head[: end.start()]
+    if re.search(rb"(?im)^data ?file\s*:\s*LIST", text):
+        raise InputError(_MANY, _ONE_FILE)
+    fields = _fields(text, r"\s*:\s*", fold=True)
+    data_file = fields.get("data file", fields.get("datafile"))
+    if end is None and data_file is None:
         raise InputError("its NRRD header has no end (no empty line)")
-    fields = _fields(head[: end.start()], r"\s*:\s*", fold=True)
-    if {"data file", "datafile"} & set(fields):
-        raise InputError(
-            "keeps its voxels in another file (.nhdr)", "convert it to one .nrrd or .nii.gz"
-        )
+    if data_file is not None and re.search(r"%\d*d.*\s-?\d+\s+-?\d+\s+-?\d+", data_file):
+        raise InputError(_MANY, _ONE_FILE)
     shape = _shape(fields.get("dimension", ""), fields.get("sizes", ""))
-    _check_nrrd_layout(fields)
+    _check_units(fields)
     order = {"little": "<", "big": ">"}.get(fields.get("endian", "little").lower())
     if order is None:
         raise InputError(f"its header declares the byte order {fields['endian']!r}")
-    dtype = _dtype(_NRRD_TYPES, fields.get("type", "").lower(), order)
+    dtype = _dtype(_NRRD_TYPES, " ".join(fields.get("type", "").lower().split()), order)
     encoding = fields.get("encoding", "").lower()
     if encoding not in ("raw", "gzip", "gz"):
         raise InputError(f"its encoding is {encoding!r}; only raw and gzip are read")
@@ -156,11 +199,35 @@ def parse_nrrd(head: bytes) -> ItkHeader:
         format="nrrd",
         shape=shape,
         dtype=dtype,
-        offset=end.end(),
+        offset=end.end() if end and data_file is None else 0,
         encoding="raw" if encoding == "raw" else "gzip",
         stored_bytes=None,
         placed=fields.get("space", "").lower() in _NRRD_SPACES and "space directions" in fields,
+        data_file=data_file,
+        skip=_nrrd_skip(fields, encoding != "raw"),
     )
+
+
+def _metaimage_data_file(name: str) -> str | None:
+    if name.lower() == "local":
+        return None
+    if name.split()[:1] == ["LIST"] or re.search(r"%\d*d", name):
+        raise InputError(_MANY, _ONE_FILE)
+    return name
+
+
+def _nrrd_skip(fields: dict[str, str], compressed: bool) -> int:
+    for lines in ("line skip", "lineskip"):
+        if fields.get(lines, "0") != "0":
+            raise InputError(f"its header asks for {lines} {fields[lines]}, which is not supported")
+    skip = fields.get("byte skip", fields.get("byteskip", "0"))
+    return _checked_skip(_integer(skip, "byte skip"), "byte skip", compressed)
+
+
+def _checked_skip(skip: int, name: str, compressed: bool) -> int:
+    if skip < (0 if compressed else -1):
+        raise InputError(f"its header asks for {name} {skip}, which is not possible")
+    return skip
 
 
 def _fields(header: bytes, separator: str, *, fold: bool) -> dict[str, str]:
@@ -193,13 +260,11 @@ def _shape(dimensions: str, sizes: str) -> Triple:
     return numbers[0], numbers[1], numbers[2]
 
 
-def _check_nrrd_layout(fields: dict[str, str]) -> None:
-    for skip in ("line skip", "lineskip", "byte skip", "byteskip"):
-        if fields.get(skip, "0") != "0":
-            raise InputError(f"its header asks for {skip} {fields[skip]}, which is not supported")
-    units = re.findall(r'"([^"]*)"', fields.get("space units", ""))
-    if any(unit not in ("mm", "millimeter", "") for unit in units):
-        raise InputError(f"its lengths are in {units}", "export it in mm")
+def _check_units(fields: dict[str, str]) -> None:
+    for name in ("space units", "units"):
+        units = re.findall(r'"([^"]*)"', fields.get(name, ""))
+        if any(unit.strip().lower() not in _MILLIMETERS | _NO_UNIT for unit in units):
+            raise InputError(f"its lengths are in {units}", "export it in mm")
 
 
 def _dtype(names: dict[str, str], name: str, order: str) -> np.dtype[np.generic]:

@@ -1,4 +1,4 @@
-"""Volumes in MetaImage (.mha) and NRRD files.
+"""Volumes in MetaImage (.mha, .mhd) and NRRD files (.nrrd, .nhdr).
 
 SimpleITK says where the voxels lie. The voxels are read here: ITK takes a flipped bit in a
 compressed MetaImage for data, without a word.
@@ -13,10 +13,11 @@ from typing import Any
 from ct_vae.errors import InputError
 from ct_vae.grid import Grid
 from ct_vae.io.byte_stream import ByteStream
+from ct_vae.io.data_file import data_file_path, naming
 from ct_vae.io.hounsfield.build import hounsfield_volume
 from ct_vae.io.hounsfield.regular_grid import rectify_shear
 from ct_vae.io.hounsfield.rescale import Scaling
-from ct_vae.io.mha_nrrd.header import ItkHeader, parse_metaimage, parse_nrrd
+from ct_vae.io.mha_nrrd.header import ItkHeader, parse_header
 from ct_vae.io.nifti.affine import MAX_SHEAR
 from ct_vae.io.read_options import ReadOptions
 from ct_vae.io.reading import check_regular, reading
@@ -25,18 +26,10 @@ from ct_vae.volume import Volume
 _LARGEST_HEADER = 1 << 16
 
 
-def is_metaimage(head: bytes) -> bool:
-    """Whether a file that begins with these bytes is a MetaImage."""
-    return head.startswith((b"ObjectType", b"NDims", b"Comment"))
-
-
-def is_nrrd(head: bytes) -> bool:
-    """Whether a file that begins with these bytes is an NRRD file."""
-    return head.startswith(b"NRRD000")
-
-
 def read_itk(path: str | Path, options: ReadOptions | None = None) -> Volume:
-    """Read a CT volume from a MetaImage or NRRD file that holds header and voxels, by content.
+    """Read a CT volume from a MetaImage or NRRD file, by its content.
+
+    The voxels lie in the same file or in one beside it that the header names.
 
     Raises:
         NoInputError: If there is no such file.
@@ -54,23 +47,44 @@ def read_itk(path: str | Path, options: ReadOptions | None = None) -> Volume:
         return rectify_shear(volume) if grid.shear > MAX_SHEAR else volume
 
 
-def _load(path: Path) -> tuple[ItkHeader, Any]:
-    size = check_regular(path)
+def load_header(path: Path) -> tuple[ItkHeader, Path | None]:
+    """Read the header of a file, and where its voxels lie if that is another file.
+
+    Raises:
+        InputError: If the header is malformed, or its data file is missing or leads elsewhere.
+    """
+    check_regular(path)
     with path.open("rb") as file:
-        head = file.read(_LARGEST_HEADER)
-        header = parse_nrrd(head) if is_nrrd(head) else parse_metaimage(head)
-        file.seek(header.offset)
-        stored_bytes = size - header.offset
-        if header.stored_bytes is not None and header.stored_bytes != stored_bytes:
-            raise InputError(
-                f"is truncated or damaged: its header declares {header.stored_bytes} bytes of "
-                f"compressed data, the file has {stored_bytes}",
-                "copy or download it again",
-            )
-        stream = ByteStream(file, stored_bytes, header.encoding)
-        flat = stream.array(math.prod(header.shape), header.dtype)
-        stream.finish()
-    return header, flat.reshape(header.shape, order="F")
+        header = parse_header(file.read(_LARGEST_HEADER))
+    return header, data_file_path(path, header.data_file) if header.data_file is not None else None
+
+
+def _load(path: Path) -> tuple[ItkHeader, Any]:
+    header, beside = load_header(path)
+    with naming(beside):
+        size = check_regular(beside or path)
+        with (beside or path).open("rb") as file:
+            file.seek(header.offset)
+            stored_bytes = size - header.offset
+            stream = ByteStream(file, stored_bytes, header.encoding)
+            voxels = _voxels(stream, stored_bytes, header)
+    return header, voxels
+
+
+def _voxels(stream: ByteStream, stored_bytes: int, header: ItkHeader) -> Any:
+    if header.stored_bytes is not None and header.stored_bytes != stored_bytes:
+        raise InputError(
+            f"is truncated or damaged: its header declares {header.stored_bytes} bytes of "
+            f"compressed data, the file has {stored_bytes}",
+            "copy or download it again",
+        )
+    count = math.prod(header.shape)
+    skip = header.skip if header.skip >= 0 else stored_bytes - count * header.dtype.itemsize
+    stream.check_possible(max(skip, 0) + count * header.dtype.itemsize)
+    stream.skip(max(skip, 0))
+    flat = stream.array(count, header.dtype)
+    stream.finish()
+    return flat.reshape(header.shape, order="F")
 
 
 def _grid(path: Path, header: ItkHeader, options: ReadOptions) -> Grid:

@@ -19,7 +19,7 @@ MAX_OFFSET = 1 << 26
 
 _CLASSES = {348: Nifti1Header, 540: Nifti2Header}
 _MAGIC = {348: b"n+1\x00", 540: b"n+2\x00\r\n\x1a\n"}
-_PAIR_MAGIC = (b"ni1\x00", b"ni2\x00")
+_PAIR_MAGIC = {348: b"ni1\x00", 540: b"ni2\x00\r\n\x1a\n"}
 _DTYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4"}
 _REFUSED = {
     1: "one bit per voxel",
@@ -45,9 +45,10 @@ class NiftiHeader:
         size: Bytes of the header itself.
         shape: All declared sides, at least three.
         dtype: Of the stored values, in the file's byte order.
-        offset: Where the voxels start, in bytes from the start.
+        offset: Where the voxels start, in bytes from the start of their file.
         slope: Value per stored unit; 1 when the header asks for no scaling.
         inter: Value of a stored 0.
+        pair: Whether the voxels lie in an `.img` file beside the header.
     """
 
     fields: Any
@@ -57,6 +58,7 @@ class NiftiHeader:
     offset: int
     slope: float
     inter: float
+    pair: bool = False
 
 
 def is_nifti(head: bytes) -> bool:
@@ -65,7 +67,7 @@ def is_nifti(head: bytes) -> bool:
 
 
 def parse_header(head: bytes) -> NiftiHeader:
-    """Read and check a single-file NIfTI-1 or NIfTI-2 header of either byte order.
+    """Read and check a NIfTI-1 or NIfTI-2 header of either byte order.
 
     Args:
         head: The first 540 bytes of the decompressed file, or fewer if there are no more.
@@ -73,16 +75,17 @@ def parse_header(head: bytes) -> NiftiHeader:
     Raises:
         InputError: If it is no such header, or declares what cannot be a volume.
     """
-    size, order = _kind(head)
+    size, order, pair = _kind(head)
     fields = _CLASSES[size](head[:size], order, check=False)
     shape = _shape(fields)
     slope, inter = _scaling(fields)
     dtype = _dtype(fields).newbyteorder(order)
     _check_units(int(fields["xyzt_units"]))
-    return NiftiHeader(fields, size, shape, dtype, _offset(fields, size), slope, inter)
+    offset = _offset(fields, 0 if pair else size + 4)
+    return NiftiHeader(fields, size, shape, dtype, offset, slope, inter, pair)
 
 
-def _kind(head: bytes) -> tuple[int, Literal["<", ">"]]:
+def _kind(head: bytes) -> tuple[int, Literal["<", ">"], bool]:
     sizes = {int.from_bytes(head[:4], order): sign for order, sign in _ORDERS.items()}
     size = next((size for size in sizes if size in _CLASSES), 0)
     if not size:
@@ -91,16 +94,14 @@ def _kind(head: bytes) -> tuple[int, Literal["<", ">"]]:
     if len(head) < size:
         raise InputError(f"is truncated: its header has {len(head)} of {size} bytes")
     magic = head[344:348] if size == 348 else head[4:12]
-    if magic[:4] in _PAIR_MAGIC:
-        raise InputError(
-            "is one half of a .hdr/.img pair", "convert it to one .nii.gz, as nib-convert does"
-        )
+    if magic == _PAIR_MAGIC[size]:
+        return size, sizes[size], True
     if magic != _MAGIC[size]:
         raise InputError(
             f"is not a NIfTI file: its magic is {magic!r}",
             "if it is an ANALYZE file, convert it to .nii.gz",
         )
-    return size, sizes[size]
+    return size, sizes[size], False
 
 
 def _shape(fields: Any) -> tuple[int, ...]:
@@ -136,13 +137,13 @@ def _dtype(fields: Any) -> np.dtype[np.generic]:
     return dtype
 
 
-def _offset(fields: Any, size: int) -> int:
+def _offset(fields: Any, least: int) -> int:
     offset = float(fields["vox_offset"])
     # NaN fails the comparison as well.
-    if not (size + 4 <= offset <= MAX_OFFSET and offset == int(offset)):
+    if not (least <= offset <= MAX_OFFSET and offset == int(offset)):
         raise InputError(
             f"its header puts the voxels at byte {offset:g}; "
-            f"only {size + 4} to {MAX_OFFSET} is possible"
+            f"only {least} to {MAX_OFFSET} is possible"
         )
     return int(offset)
 

@@ -1,8 +1,9 @@
-"""Volumes in NIfTI files, `.nii` and `.nii.gz`."""
+"""Volumes in NIfTI files, `.nii`, `.nii.gz` and pairs of `.hdr` and `.img`."""
 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,11 +20,12 @@ from ct_vae.errors import InputError
 from ct_vae.grid import Grid, Triple
 from ct_vae.io.atomic.file import atomic_write
 from ct_vae.io.byte_stream import GZIP_MAGIC, ByteStream
+from ct_vae.io.data_file import data_file_path, naming
 from ct_vae.io.hounsfield.build import hounsfield_volume
 from ct_vae.io.hounsfield.regular_grid import rectify_shear
 from ct_vae.io.hounsfield.rescale import Scaling, int16_slabs
 from ct_vae.io.nifti.affine import MAX_SHEAR, nifti_grid
-from ct_vae.io.nifti.header import NiftiHeader, parse_header
+from ct_vae.io.nifti.header import MAX_OFFSET, NiftiHeader, parse_header
 from ct_vae.io.read_options import ReadOptions
 from ct_vae.io.reading import check_regular, reading
 from ct_vae.latent import RECORD_FORMAT
@@ -34,6 +36,9 @@ _QFORM_SHEAR = 1e-5
 _SCANNER = 1
 # A record in a header takes about two thousand bytes.
 _LARGEST_PEEK = 2**16
+PAIR_SUFFIXES = (".hdr", ".hdr.gz")
+# By the ending of a file of voxels.
+_HEADERS = {"img": PAIR_SUFFIXES, "raw": (".mhd", ".nhdr"), "zraw": (".mhd",)}
 _NO_EXTENSIONS = b"\0\0\0\0"
 
 
@@ -55,6 +60,7 @@ def read_nifti(path: str | Path, options: ReadOptions | None = None) -> Volume:
     """
     options = options or ReadOptions()
     with reading(path):
+        _refuse_bare_voxels(Path(path))
         file = load_nifti(Path(path), options.frame, single=True)
         header = file.header
         grid, facts, warnings = nifti_grid(
@@ -101,25 +107,66 @@ def load_nifti(path: Path, frame: int | None = None, *, single: bool = False) ->
     Raises:
         InputError: If the file is damaged or not a NIfTI file. The file's name is not in it.
     """
-    size = check_regular(path)
-    with path.open("rb") as raw:
-        gz = raw.read(2) == GZIP_MAGIC
-        raw.seek(0)
-        stream = ByteStream(raw, size, "gzip" if gz else "raw")
+    with _opened(path) as stream:
         header = parse_header(stream.peek(540))
         # Before its dimensions are: a latent has more of them than a volume.
         if single and RECORD_FORMAT.encode() in stream.peek(min(header.offset, _LARGEST_PEEK)):
             raise InputError("is a latent of this package, not a CT volume", "decode it instead")
-        shape, frames, wanted = _choose_frame(header, frame) if single else (header.shape, 1, 0)
-        stream.check_possible(header.offset + math.prod(header.shape) * header.dtype.itemsize)
-        stream.skip(header.size)
-        extensions = stream.read(header.offset - header.size)
-        count = math.prod(shape)
-        stream.skip(wanted * count * header.dtype.itemsize)
-        flat = stream.array(count, header.dtype)
-        stream.skip((frames - wanted - 1) * count * header.dtype.itemsize)
-        stream.finish()
+        if not header.pair:
+            return _whole(stream, header, frame, single)
+        stream.drain(MAX_OFFSET)
+    beside = image_path(path)
+    with naming(beside), _opened(beside) as stream:
+        return _whole(stream, header, frame, single)
+
+
+def image_path(header: Path) -> Path:
+    """Return the `.img` or `.img.gz` file that belongs to the `.hdr` file of a pair.
+
+    Raises:
+        InputError: If there is none, or it lies outside the folder of the header.
+    """
+    name, packed = header.name, ""
+    if name.lower().endswith(".gz"):
+        name, packed = name[:-3], name[-3:]
+    stem = name[:-4] if name.lower().endswith((".hdr", ".nii")) else name
+    names = [f"{stem}{end}" for end in (f".img{packed}", f".IMG{packed}", ".img", ".img.gz")]
+    found = next((name for name in names if os.path.lexists(header.with_name(name))), names[0])
+    return data_file_path(header, os.fsencode(found).decode("latin-1"))
+
+
+def _refuse_bare_voxels(path: Path) -> None:
+    """Refuse a file of voxels whose header lies beside it, which is what should be named."""
+    stem, _, ending = path.name.removesuffix(".gz").rpartition(".")
+    endings = _HEADERS.get(ending.lower(), ())
+    for header in (*endings, *map(str.upper, endings)):
+        if path.with_name(f"{stem}{header}").exists():
+            raise InputError("holds voxels without a header", f"give {stem}{header} beside it")
+
+
+def _whole(stream: ByteStream, header: NiftiHeader, frame: int | None, single: bool) -> NiftiFile:
+    shape, frames, wanted = _choose_frame(header, frame) if single else (header.shape, 1, 0)
+    stream.check_possible(header.offset + math.prod(header.shape) * header.dtype.itemsize)
+    start = 0 if header.pair else header.size
+    stream.skip(start)
+    extensions = stream.read(header.offset - start)
+    count = math.prod(shape)
+    stream.skip(wanted * count * header.dtype.itemsize)
+    flat = stream.array(count, header.dtype)
+    stream.skip((frames - wanted - 1) * count * header.dtype.itemsize)
+    stream.finish()
+    # What lies before the voxels of an .img file are no extensions.
+    extensions = b"" if header.pair else extensions
     return NiftiFile(header, extensions, flat.reshape(shape, order="F"))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[ByteStream]:
+    size = check_regular(path)
+    with path.open("rb") as raw:
+        gz = raw.read(2) == GZIP_MAGIC
+        raw.seek(0)
+        yield ByteStream(raw, size, "gzip" if gz else "raw")
 
 
 def load_extensions(path: Path) -> bytes:
@@ -128,14 +175,10 @@ def load_extensions(path: Path) -> bytes:
     Raises:
         InputError: If the file is damaged or not a NIfTI file. The file's name is not in it.
     """
-    size = check_regular(path)
-    with path.open("rb") as raw:
-        gz = raw.read(2) == GZIP_MAGIC
-        raw.seek(0)
-        stream = ByteStream(raw, size, "gzip" if gz else "raw")
+    with _opened(path) as stream:
         header = parse_header(stream.peek(540))
         stream.skip(header.size)
-        return stream.read(header.offset - header.size)
+        return b"" if header.pair else stream.read(header.offset - header.size)
 
 
 def new_header(grid: Grid, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Nifti1Header:

@@ -22,7 +22,7 @@ from ct_vae.io.search.walk import walk_files
 from ct_vae.io.volumes import read_volume
 from ct_vae.volume import Volume
 
-VOLUME_SUFFIXES = (".nii.gz", ".nii", ".mha", ".nrrd")
+VOLUME_SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr", ".hdr", ".hdr.gz")
 
 
 @dataclass(frozen=True)

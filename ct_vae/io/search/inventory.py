@@ -23,7 +23,11 @@ from ct_vae.io.volumes import read_volume, volume_sha256
 from ct_vae.volume import Volume
 
 PERCENTS = (1, 50, 99)
-_KINDS = {".nii": "nifti", ".nii.gz": "nifti", ".mha": "metaimage", ".nrrd": "nrrd"}
+_KINDS = {
+    **dict.fromkeys((".nii", ".nii.gz", ".hdr", ".hdr.gz"), "nifti"),
+    **dict.fromkeys((".mha", ".mhd"), "metaimage"),
+    **dict.fromkeys((".nrrd", ".nhdr"), "nrrd"),
+}
 
 Verdict = Literal["ok", "refused", "skipped"]
 Reader = Callable[[ReadOptions], Volume]

@@ -15,7 +15,8 @@ from ct_vae.io.dicom.scan import FoundSeries, scan_files, split_series_path
 from ct_vae.io.formats import path_kind
 from ct_vae.io.read_options import ReadOptions
 from ct_vae.io.search.cases import VOLUME_SUFFIXES
-from ct_vae.io.search.walk import walk_files
+from ct_vae.io.search.walk import real_path, walk_files
+from ct_vae.io.source_files import data_files
 
 # Stands for the files of a series in its path below what was searched.
 _SERIES = "series"
@@ -133,8 +134,12 @@ class _Search:
                 others.append(path)
         series = scan_files(map(self._count, others), self.options)
         used = {file for each in series for file in each.files}
+        # The voxels of a header are part of it.
+        for item in items:
+            used.update(data_files(item.path) if item.kind == "file" else ())
         items += _of_series(series, root)
-        return sorted(items, key=lambda item: item.path.parts), len(set(others) - used)
+        left = {file for file in others if file not in used and real_path(file) not in used}
+        return sorted(items, key=lambda item: item.path.parts), len(left)
 
     def _count(self, path: Path) -> Path:
         self.looked_into += 1

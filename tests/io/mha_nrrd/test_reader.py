@@ -195,24 +195,25 @@ def header_of(changes, base):
         (META, {"NDims": "2", "DimSize": "6 4"}, "2 dimensions"),
         (META, {"NDims": "4", "DimSize": "2 3 4 1"}, "4 dimensions"),
         (META, {"ElementNumberOfChannels": "3"}, "several components"),
-        (META, {"ElementType": "MET_LONG_LONG"}, "MET_LONG_LONG"),
+        (META, {"ElementType": "MET_STRING"}, "MET_STRING"),
         (META, {"BinaryData": "False"}, "as text"),
         (META, {"BinaryDataByteOrderMSB": "Maybe"}, "Maybe"),
         (META, {"HeaderSize": "17"}, "HeaderSize 17"),
-        (META, {"ElementDataFile": "../secret.raw"}, "another file (.mhd)"),
-        (META, {"ElementDataFile": "LIST"}, "another file (.mhd)"),
+        (META, {"ElementDataFile": "../secret.raw"}, "leads out of the folder"),
+        (META, {"ElementDataFile": "LIST"}, "several files"),
         (META, {"CompressedData": "True", "CompressedDataSize": "47"}, "declares 47 bytes"),
         (META, {"TransformMatrix": "1 0 0 0 1 0 0 1 0"}, "singular"),
         (META, {"TransformMatrix": "1 0 0 0.05 1 0 0 0 1"}, "sheared"),
         (NRRD, {"sizes": "2 3 5"}, "declares 60 bytes, but the file has 48"),
         (NRRD, {"dimension": "4", "sizes": "1 2 3 4"}, "4 dimensions"),
-        (NRRD, {"type": "long long"}, "long long"),
+        (NRRD, {"type": "long double"}, "long double"),
         (NRRD, {"type": "block", "block size": "2"}, "block"),
         (NRRD, {"encoding": "ascii"}, "ascii"),
         (NRRD, {"endian": "middle"}, "middle"),
-        (NRRD, {"byte skip": "-1"}, "byte skip"),
-        (NRRD, {"data file": "secret.raw"}, "another file (.nhdr)"),
+        (NRRD, {"byte skip": "-2"}, "byte skip -2"),
+        (NRRD, {"data file": "gone.raw"}, "'gone.raw' is missing"),
         (NRRD, {"space units": '"m" "m" "m"'}, "export it in mm"),
+        (NRRD, {"units": '"cm" "cm" "cm"'}, "export it in mm"),
         (NRRD, {"space": None}, "--assume-ras"),
         (NRRD, {"space": "scanner-xyz"}, "--assume-ras"),
         (NRRD, {"space directions": "(1,0,0) (1,0,0) (0,0,1)"}, "singular"),
@@ -235,6 +236,44 @@ def test_big_endian_data_are_read(tmp_path, base):
     path = tmp_path / ("a.mha" if base is META else "a.nrrd")
     path.write_bytes(header_of(big, base) + VALUES.astype(">i2").tobytes())
     np.testing.assert_array_equal(read_volume(path).voxels.ravel(order="F"), VALUES)
+
+
+NRRD_TYPES = {
+    "i1": "signed char|int8|int8_t",
+    "u1": "uchar|unsigned char|uint8|uint8_t",
+    "i2": "short|short int|signed short|signed short int|int16|int16_t",
+    "u2": "ushort|unsigned short|unsigned short int|uint16|uint16_t",
+    "i4": "int|signed int|int32|int32_t",
+    "u4": "uint|unsigned int|uint32|uint32_t",
+    "i8": "longlong|long long|long long int|signed long long|signed long long int|int64|int64_t",
+    "u8": "ulonglong|unsigned long long|unsigned long long int|uint64|uint64_t",
+    "f4": "float",
+    "f8": "double",
+}
+
+
+@pytest.mark.parametrize("kind", NRRD_TYPES)
+def test_every_name_of_a_type_is_read_as_itk_reads_it(tmp_path, kind):
+    path = tmp_path / "a.nrrd"
+    values = (np.arange(24) * 5).astype(kind)
+    for name in NRRD_TYPES[kind].split("|"):
+        path.write_bytes(header_of({"type": name}, NRRD) + values.tobytes())
+        voxels = read_volume(path, FORCE).voxels
+        np.testing.assert_array_equal(voxels, itk_voxels(SimpleITK.ReadImage(str(path))))
+        np.testing.assert_array_equal(voxels.ravel(order="F"), values)
+
+
+@pytest.mark.parametrize(
+    "unit", ["mm", "MM", "millimeter", "millimeters", "Millimetre", "", "none"]
+)
+def test_names_of_millimeters_are_read(tmp_path, unit):
+    path = tmp_path / "a.nrrd"
+    units = " ".join([f'"{unit}"'] * 3)
+    unplaced = {"space": None, "space directions": None, "space origin": None, "spacings": "1 1 1"}
+    for fields in ({"space units": units}, unplaced | {"units": units}):
+        path.write_bytes(header_of(fields, NRRD) + VALUES.tobytes())
+        volume = read_volume(path, ReadOptions(assume_ras=True))
+        np.testing.assert_array_equal(volume.voxels.ravel(order="F"), VALUES)
 
 
 def test_foreign_lines_in_a_header_are_passed_over(tmp_path):

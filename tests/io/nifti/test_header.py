@@ -85,7 +85,7 @@ def test_folders_pipes_and_missing_files_are_refused(tmp_path):
         ({"xyzt_units": 1}, "in metres"),
         ({"xyzt_units": 3}, "in micrometres"),
         ({"xyzt_units": 5}, "unknown unit"),
-        ({"magic": b"ni1"}, ".hdr/.img pair"),
+        ({"magic": b"ni1"}, "data file 'scan.img"),
         ({"magic": b""}, "ANALYZE"),
         ({"sform_code": 9}, "unknown sform code 9"),
         ({"qform_code": -1}, "unknown qform code -1"),

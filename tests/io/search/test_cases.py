@@ -131,7 +131,7 @@ def test_two_files_with_one_key_are_refused_with_both_names(tmp_path, names, inp
 def test_nothing_found_names_what_was_searched(tmp_path):
     touch(tmp_path, "full/a.nii", "empty/notes.txt")
     for wrong, reason in [
-        ("empty", r"no volumes found among files named \.nii\.gz, \.nii, \.mha, \.nrrd"),
+        ("empty", r"no volumes found among files named \.nii\.gz, \.nii, \.mha, \.mhd, \.nrrd"),
         ("*.png", "no volumes found"),
         ("missing", "no such file or folder"),
         ("missing/*.nii", "no such file or folder"),

@@ -1,0 +1,231 @@
+"""Headers whose voxels lie in a file beside them: `.mhd`, `.nhdr` and NIfTI pairs."""
+
+import gzip
+import shutil
+
+import nibabel as nib
+import numpy as np
+import pytest
+import SimpleITK
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ct_vae.datasets.sources.case import FileCase
+from ct_vae.errors import CtVaeError, InputError
+from ct_vae.io import ReadOptions, read_volume
+from ct_vae.io.data_file import data_file_path
+from ct_vae.io.search.cases import discover
+from ct_vae.io.search.inventory import take_stock
+from ct_vae.io.search.items import find_items
+from tests.io._samples import AFFINE, ct_voxels
+from tests.io.mha_nrrd.test_reader import itk_image
+
+VOXELS = ct_voxels()
+ITK = [("a.mhd", False), ("a.mhd", True), ("a.nhdr", False), ("a.nhdr", True)]
+
+
+def write_itk(path, compressed=False):
+    """Write a header and its data file as ITK does, and return the data file."""
+    SimpleITK.WriteImage(itk_image(VOXELS), str(path), compressed)
+    (data,) = (file for file in path.parent.iterdir() if file != path)
+    return data
+
+
+def write_pair(folder, cls=nib.Nifti1Pair, header="a.hdr", image="a.img"):
+    """Write a NIfTI pair, each part compressed if its name says so."""
+    plain = folder / "plain"
+    plain.mkdir()
+    pair = cls(VOXELS, AFFINE)
+    pair.header.set_xyzt_units("mm")
+    nib.save(pair, plain / "p.img")
+    for source, name in (("p.hdr", header), ("p.img", image)):
+        content = (plain / source).read_bytes()
+        packed = gzip.compress(content) if name.endswith(".gz") else content
+        (folder / name).write_bytes(packed)
+    shutil.rmtree(plain)
+    return folder / header, folder / image
+
+
+def refusal(path):
+    with pytest.raises(InputError) as caught:
+        read_volume(path)
+    message = str(caught.value)
+    assert str(path) in message
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize(("name", "compressed"), ITK)
+def test_headers_that_itk_writes_are_read_with_the_file_beside_them(tmp_path, name, compressed):
+    data = write_itk(tmp_path / name, compressed)
+    volume = read_volume(tmp_path / name)
+    np.testing.assert_array_equal(volume.voxels, VOXELS)
+    assert volume.grid.distance_mm(volume.grid) == 0
+    np.testing.assert_allclose(volume.grid.affine, AFFINE, atol=1e-12)
+    assert not volume.warnings
+    assert FileCase("a", tmp_path / name).files == (tmp_path / name, data)
+
+
+@pytest.mark.parametrize("cls", [nib.Nifti1Pair, nib.Nifti2Pair])
+@pytest.mark.parametrize(
+    "names",
+    [("a.hdr", "a.img"), ("a.hdr.gz", "a.img.gz"), ("a.hdr", "a.img.gz"), ("A.HDR", "A.IMG")],
+)
+def test_pairs_are_read_as_nibabel_reads_them(tmp_path, cls, names):
+    header, image = write_pair(tmp_path, cls, *names)
+    volume = read_volume(header)
+    np.testing.assert_array_equal(volume.voxels, VOXELS)
+    np.testing.assert_array_equal(volume.grid.affine, AFFINE)
+    assert FileCase("a", header).files == (header, image)
+    assert "a.hdr" in refusal(image).lower()
+
+
+def test_a_pair_with_an_offset_into_its_image_is_read(tmp_path):
+    header, image = write_pair(tmp_path)
+    fields = nib.nifti1.Nifti1PairHeader(header.read_bytes()[:348])
+    fields["vox_offset"] = 16
+    header.write_bytes(fields.binaryblock + header.read_bytes()[348:])
+    image.write_bytes(b"x" * 16 + image.read_bytes())
+    np.testing.assert_array_equal(read_volume(header).voxels, VOXELS)
+    np.testing.assert_array_equal(nib.load(header).dataobj, VOXELS)
+
+
+@pytest.mark.parametrize("kind", [*ITK, ("a.hdr", False), ("a.hdr", True)])
+def test_every_truncation_of_the_data_file_is_refused_by_its_name(tmp_path, kind):
+    name, compressed = kind
+    path = tmp_path / name
+    if name == "a.hdr":
+        path, data = write_pair(tmp_path, image="a.img.gz" if compressed else "a.img")
+    else:
+        data = write_itk(path, compressed)
+    content = data.read_bytes()
+    for length in {*range(0, len(content), 41), *range(len(content) - 20, len(content))}:
+        data.write_bytes(content[:length])
+        assert f"its data file '{data.name}' is " in refusal(path)
+    data.unlink()
+    assert data.name[:2] in refusal(path)
+    assert "is missing" in refusal(path)
+    data.mkdir()
+    assert "is a folder" in refusal(path)
+
+
+@pytest.mark.parametrize("name", ["a.mhd", "a.nhdr"])
+@pytest.mark.parametrize(
+    "named",
+    ["/etc/hostname", "../outside.raw", "sub/../../outside.raw", "link.raw", "linked/a.raw"],
+)
+def test_a_data_file_outside_the_folder_of_the_header_is_refused(tmp_path, name, named):
+    folder, outside = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    outside.mkdir()
+    data = write_itk(folder / name)
+    for place in (tmp_path / "outside.raw", outside / "a.raw"):
+        shutil.copy(data, place)
+    (folder / "link.raw").symlink_to(outside / "a.raw")
+    (folder / "linked").symlink_to(outside)
+    (folder / "sub").mkdir()
+    text = (folder / name).read_text()
+    (folder / name).write_text(text.replace(data.name, named))
+    assert "leads out of the folder" in refusal(folder / name)
+    assert FileCase("a", folder / name).files == (folder / name,)
+
+
+def test_the_image_of_a_pair_that_links_elsewhere_is_refused(tmp_path):
+    (tmp_path / "in").mkdir()
+    header, image = write_pair(tmp_path / "in")
+    image.rename(tmp_path / "a.img")
+    image.symlink_to(tmp_path / "a.img")
+    assert "leads out of the folder" in refusal(header)
+
+
+@pytest.mark.parametrize("name", ["a.mhd", "a.nhdr"])
+@pytest.mark.parametrize("named", ["sub/b.raw", "my scan.raw", "Köln.raw", "link.raw"])
+def test_names_within_the_folder_are_followed(tmp_path, name, named):
+    data = write_itk(tmp_path / name)
+    (tmp_path / "sub").mkdir()
+    shutil.copy(data, tmp_path / "sub" / "target.raw")
+    if named == "link.raw":
+        (tmp_path / named).symlink_to("sub/target.raw")
+    else:
+        shutil.copy(data, tmp_path / named)
+    text = (tmp_path / name).read_text()
+    (tmp_path / name).write_text(text.replace(data.name, named))
+    data.unlink()
+    np.testing.assert_array_equal(read_volume(tmp_path / name).voxels, VOXELS)
+
+
+def test_a_header_that_names_itself_is_refused(tmp_path):
+    (tmp_path / "a.nhdr").write_text("")
+    with pytest.raises(InputError, match="names itself"):
+        data_file_path(tmp_path / "a.nhdr", "a.nhdr")
+
+
+@pytest.mark.parametrize("skip", [0, 7, -1])
+@pytest.mark.parametrize("name", ["a.mhd", "a.nhdr"])
+def test_bytes_before_the_voxels_are_skipped_as_the_header_says(tmp_path, name, skip):
+    data = write_itk(tmp_path / name)
+    content = data.read_bytes()
+    data.write_bytes(b"\xff" * (9 if skip < 0 else skip) + content)
+    line = (
+        f"HeaderSize = {skip}\nElementDataFile"
+        if name == "a.mhd"
+        else f"byte skip: {skip}\ndata file"
+    )
+    word = "ElementDataFile" if name == "a.mhd" else "data file"
+    (tmp_path / name).write_text((tmp_path / name).read_text().replace(word, line))
+    np.testing.assert_array_equal(read_volume(tmp_path / name).voxels, VOXELS)
+
+
+@pytest.mark.parametrize(
+    ("name", "named"), [("a.mhd", "LIST"), ("a.mhd", "a%03d.raw 1 8 1"), ("a.nhdr", "LIST 2")]
+)
+def test_voxels_in_many_files_are_refused(tmp_path, name, named):
+    data = write_itk(tmp_path / name)
+    (tmp_path / name).write_text((tmp_path / name).read_text().replace(data.name, named))
+    assert "several files" in refusal(tmp_path / name)
+
+
+def test_a_search_takes_headers_as_cases_and_their_data_files_for_part_of_them(tmp_path):
+    for name in ("luna.mhd", "slicer.nhdr"):
+        (tmp_path / name).mkdir()
+        write_itk(tmp_path / name / name)
+    (tmp_path / "pair").mkdir()
+    write_pair(tmp_path / "pair")
+    (tmp_path / "note.txt").write_text("no volume")
+    assert [case.key for case in discover([tmp_path])] == [
+        "luna.mhd/luna",
+        "pair/a",
+        "slicer.nhdr/slicer",
+    ]
+    found = find_items([tmp_path], ReadOptions())
+    rows = [row for item in found.items for row in take_stock(item, ReadOptions())]
+    assert [(row.verdict, row.kind) for row in rows] == [
+        ("ok", "metaimage"),
+        ("ok", "nifti"),
+        ("ok", "nrrd"),
+    ]
+    assert found.other_files == 1
+
+
+@pytest.mark.parametrize("name", ["a.mhd", "a.nhdr", "a.hdr"])
+@given(changes=st.data())
+def test_damaged_headers_beside_a_secret_give_the_voxels_or_an_error(
+    tmp_path_factory, name, changes
+):
+    folder = tmp_path_factory.mktemp("damage")
+    if name == "a.hdr":
+        path, _ = write_pair(folder)
+    else:
+        path = folder / name
+        write_itk(path)
+    content = bytearray(path.read_bytes())
+    for _ in range(changes.draw(st.integers(1, 3))):
+        start = changes.draw(st.integers(0, len(content)))
+        stop = changes.draw(st.integers(start, min(len(content), start + 10)))
+        content[start:stop] = changes.draw(st.binary(max_size=6))
+    path.write_bytes(content)
+    try:
+        volume = read_volume(path, ReadOptions(force=True))
+    except CtVaeError:
+        return
+    assert volume.voxels.nbytes <= 2 * 8 * VOXELS.nbytes
