@@ -16,7 +16,7 @@ from ct_vae.grid import Grid
 from ct_vae.inference.codec import Codec, load_codec
 from ct_vae.io.latent.record import parse_record, record_bytes
 from ct_vae.latent import Latent
-from ct_vae.preprocess.latent_writer import RECORD_KEY, check_place
+from ct_vae.preprocess.latent_writer import RECORD_KEY, check_position
 from ct_vae.volume import Volume
 
 
@@ -80,7 +80,7 @@ class DecodeLatentd(_CodecTransform):
             if text is None:
                 raise InputError(f"{key}: its metadata hold no {RECORD_KEY}", "encode by EncodeCTd")
             record = parse_record(str(text).encode())
-            check_place(record, given.affine)
+            check_position(record, given.affine)
             array = np.asarray(given.as_tensor().cpu())
             array = array[0] if record.kind == "codes" else array
             volume = self.codec.decode(Latent(array, record.latent_grid(), record))

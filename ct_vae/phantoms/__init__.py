@@ -1,1 +1,1 @@
-"""Generated anatomy, for tests, demonstrations and the quickstart."""
+"""Generated anatomy for tests, demonstrations and the quickstart."""

@@ -1,4 +1,4 @@
-"""The abdomen phantom: lung bases, solid organs, vessels, bowel with gas, lumbar spine, pelvis."""
+"""Abdomen phantom: lung bases, organs, vessels, bowel with gas, lumbar spine and pelvis."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SIZE_MM = (380.0, 280.0, 300.0)
 
 
 def abdomen(rng: np.random.Generator) -> Scene:
-    """Draw a patient; the body frame's origin lies in front of the second lumbar vertebra."""
+    """Draw a random patient; the body frame's origin is in front of the second lumbar vertebra."""
     tissue = Tissue.draw(rng)
     trunk = _trunk(rng)
     layers = trunk.layers(tissue, rng)
@@ -46,7 +46,7 @@ def _spine_y(trunk: Trunk, z: float) -> float:
 
 
 def _wall_muscles(tissue: Tissue, trunk: Trunk) -> list[Layer]:
-    """The straight muscles beside the white line, with fat between them."""
+    """Rectus abdominis on both sides of the linea alba, with fat in between."""
     front = trunk.wall.center[1] + trunk.wall.radii[1]
     gap = Blob((0, front - 6, 0), (78, 14, 420), None, 3, 4)
     layers = [Layer(gap, tissue.fat, trunk.wall)]
@@ -187,7 +187,7 @@ def _upper_organs(tissue: Tissue, trunk: Trunk, rng: np.random.Generator) -> lis
 
 
 def _liver(dome: Blob, cavity: Blob, high: float) -> Solid:
-    """What the right dome holds above a slanted edge, hollowed by the kidney, and a left lobe."""
+    """Right lobe below the dome, above a slanted edge and hollowed by the kidney; left lobe."""
     kidney_bed = Blob((74, -52, -4), (36, 30, 70))
     lobe = Blob((2, 46, high - 62), (72, 34, 42), turn(y_deg=-16))
     lower = Blob((84, 8, 24), (40, 62, 78), turn(y_deg=8))
@@ -231,7 +231,7 @@ def _liver_layers(
 
 
 def _pancreas(tissue: Tissue, high: float, rng: np.random.Generator) -> list[Layer]:
-    """The pancreas between the portal and the splenic vein."""
+    """Pancreas between the portal and the splenic vein."""
     portal = Tubes.along([(14, 14, high - 84), (6, 12, high - 96), (0, 14, 34)], [6.5, 6.5, 6])
     pancreas = Tubes.along(
         [(30, 12, 16), (20, 18, 28), (0, 20, 38), (-24, 10, 46), (-50, -8, 54), (-70, -22, 62)],

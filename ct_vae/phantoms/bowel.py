@@ -1,4 +1,4 @@
-"""Stomach, small bowel and colon of the abdomen phantom: walls, contents and gas that rises."""
+"""Stomach, small bowel and colon of the abdomen phantom, with walls, contents and gas."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
 from ct_vae.phantoms.scene import Layer, mottle
-from ct_vae.phantoms.shapes import Array, Blob, Shape, Solid, Tubes, turn
+from ct_vae.phantoms.shapes import Array, Blob, Solid, SolidShape, Tubes, turn
 from ct_vae.phantoms.trunk import Tissue
 
 _GAS_HU = -985.0
@@ -15,8 +15,8 @@ _GAS_HU = -985.0
 Path = list[tuple[float, float, float]]
 
 
-def gas_above(y_mm: float, lumen: Shape) -> Layer:
-    """Gas in the front part of a lumen: the patient lies on the back, so gas has a flat floor."""
+def gas_above(y_mm: float, lumen: SolidShape) -> Layer:
+    """Gas in the front part of a lumen, with a flat lower surface in a supine patient."""
 
     def level(points: Array) -> Array:
         behind: Array = np.float32(y_mm) - points[1]
@@ -27,13 +27,13 @@ def gas_above(y_mm: float, lumen: Shape) -> Layer:
 
 
 def stomach(tissue: Tissue, cavity: Blob, top_mm: float, rng: np.random.Generator) -> list[Layer]:
-    """A curved bag under the left dome, with fluid behind gas.
+    """Curved stomach under the left dome of the diaphragm, with gas above fluid.
 
     Args:
         tissue: HU of the wall.
-        cavity: What it must stay inside.
-        top_mm: Height of the right dome of the diaphragm.
-        rng: Varies the contents.
+        cavity: Region that contains the stomach.
+        top_mm: Height of the right dome of the diaphragm in mm.
+        rng: Random generator for the contents.
     """
     base = top_mm - 122
     path = [
@@ -55,7 +55,7 @@ def stomach(tissue: Tissue, cavity: Blob, top_mm: float, rng: np.random.Generato
 
 
 def small_bowel(tissue: Tissue, cavity: Blob, rng: np.random.Generator) -> list[Layer]:
-    """Loops of bent tubes in the middle of the abdomen, most with fluid, some with gas."""
+    """Loops of the small bowel in the middle of the abdomen, most with fluid, some with gas."""
     inside = cavity.grown(-7.0)
     layers = []
     for _ in range(36):
@@ -71,7 +71,7 @@ def small_bowel(tissue: Tissue, cavity: Blob, rng: np.random.Generator) -> list[
 
 
 def colon(tissue: Tissue, cavity: Blob, rng: np.random.Generator) -> list[Layer]:
-    """The frame of the colon with its haustra, filled with stool and gas."""
+    """Colon with haustra, filled with stool and gas."""
     a, b, _ = cavity.radii
     x, front = a - 27, cavity.center[1] + b - 34
     courses: list[tuple[Path, float]] = [
@@ -97,7 +97,7 @@ def colon(tissue: Tissue, cavity: Blob, rng: np.random.Generator) -> list[Layer]
     for course, radius in courses:
         path = _fine(np.asarray(course, dtype=np.float64) + rng.normal(0, 3, size=(len(course), 3)))
         phase = rng.uniform(0, 6)
-        # Haustra: the colon is pinched about every 30 mm.
+        # Haustra: constrictions about every 30 mm.
         pinch = 1 + 0.16 * np.sin(np.arange(len(path)) * 2 * np.pi * 6 / 30 + phase)
         outer = Tubes.along(path, radius * pinch)
         lumen = outer.grown(-2.4)
@@ -119,7 +119,7 @@ def _loop(rng: np.random.Generator) -> NDArray[np.float64]:
 
 
 def _fine(course: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Points every 6 mm on a spline through the course."""
+    """Sample a spline through the points every 6 mm."""
     lengths = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(course, axis=0), axis=1))])
     steps = np.arange(0, lengths[-1], 6.0)
     path: NDArray[np.float64] = CubicSpline(lengths, course)(steps)

@@ -1,4 +1,4 @@
-"""The skull and what it holds: cortex with sulci, white matter, nuclei, ventricles, cerebellum."""
+"""Skull and brain: cortex with sulci, white matter, nuclei, ventricles and cerebellum."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _FAR = 140.0
 
 
 def skull(vault: Blob, cortex_hu: float) -> list[Layer]:
-    """Outer table, spongy diploe, inner table, and CSF inside."""
+    """Outer table, diploe, inner table, and CSF inside."""
     return [
         Layer(vault, cortex_hu),
         Layer(vault.grown(-2.2), cortex_hu * 0.5),
@@ -22,7 +22,7 @@ def skull(vault: Blob, cortex_hu: float) -> list[Layer]:
 
 
 def brain(vault: Blob, rng: np.random.Generator) -> list[Layer]:
-    """Everything inside the inner table of a vault centered near the origin."""
+    """Contents of the inner table of a skull centered near the origin."""
     surface = vault.grown(-8.5)
     folds = waves(rng, 30.0, 6)
     layers = [

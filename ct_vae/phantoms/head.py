@@ -1,4 +1,4 @@
-"""The head phantom: face with sinuses, teeth and eyes, skull base, neck; without contrast."""
+"""Head phantom: face with sinuses, teeth and eyes, skull base and neck, without contrast."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _FAT_HU, _MUSCLE_HU, _AIR_HU = -95.0, 58.0, -990.0
 
 
 def head(rng: np.random.Generator) -> Scene:
-    """Draw a patient; the body frame's origin is the middle of the brain."""
+    """Draw a random patient; the origin of the body frame is the center of the brain."""
     bone = Bone(rng.uniform(950, 1200), rng.uniform(320, 420), 1.6)
     vault = _vault(rng)
     layers = _holder(rng) + _soft_tissue(vault, rng)
@@ -140,7 +140,7 @@ def _jaws(bone: Bone, rng: np.random.Generator) -> list[Layer]:
 
 
 def _skull_base(bone: Bone) -> list[Layer]:
-    """Cheekbones, maxilla and sphenoid, as bone that the sinuses are carved from."""
+    """Zygomatic bones, maxilla and sphenoid, from which the sinuses are carved."""
     layers = []
     middle = Blob((0, 44, -40), (20, 36, 26), None, 3, 3)
     layers.append(Layer(middle, bone.marrow_hu * 0.5))

@@ -24,7 +24,7 @@ _SCENES: dict[str, Callable[[np.random.Generator], Scene]] = {
 }
 PHANTOM_ANATOMIES = tuple(_SCENES)
 
-# Full width at half maximum of a sharp body kernel; a Gaussian's is 2.3548 standard deviations.
+# Full width at half maximum of a sharp body kernel, 2.3548 standard deviations of a Gaussian.
 _PSF_FWHM_MM = 1.5
 _NOISE_SIGMA_MM = 1.0
 _HU_RANGE = (-1024, 3071)
@@ -37,25 +37,25 @@ def make_phantom(
     shape: Triple | None = None,
     noise_hu: float = 20.0,
 ) -> Volume:
-    """Scan an analytic patient.
+    """Simulate a CT scan of an analytic patient.
 
-    The patient follows from anatomy and seed alone, so that two spacings show the same one; the
-    noise also follows from spacing and shape. Voxels hold the mean over their volume, blurred by
-    a Gaussian point-spread function of 1.5 mm full width at half maximum.
+    The patient depends only on anatomy and seed, so different spacings show the same patient; the
+    noise also depends on spacing and shape. Voxels are averages over their volume, blurred by a
+    Gaussian point-spread function of 1.5 mm full width at half maximum.
 
     Args:
         anatomy: One of `PHANTOM_ANATOMIES`.
-        seed: Any non-negative number; it varies sizes, places, HU, pose and findings.
-        spacing_mm: Voxel size, one for all axes or one per axis.
-        shape: Number of voxels per axis; by default as many as show the anatomy.
-        noise_hu: Standard deviation of the noise in HU: white Gaussian noise through a Gaussian
-            low-pass.
+        seed: Non-negative seed, which determines sizes, positions, HU, pose and findings.
+        spacing_mm: Voxel size in mm, one number or one for each axis; defaults to 2.
+        shape: Number of voxels along each axis; defaults to the size of the anatomy.
+        noise_hu: Standard deviation in HU of the noise, low-pass filtered white Gaussian noise;
+            defaults to 20.
 
     Returns:
-        A volume of int16 HU in [-1024, 3071] on an RAS grid.
+        Volume of int16 HU in [-1024, 3071] on an RAS grid.
 
     Raises:
-        ConfigError: If an argument is out of its range.
+        ConfigError: If an argument is out of range.
     """
     spacing = _checked(anatomy, seed, spacing_mm, shape, noise_hu)
     kind = PHANTOM_ANATOMIES.index(anatomy)
@@ -75,18 +75,18 @@ def make_phantom(
 
 
 def phantom_shape(anatomy: str, spacing_mm: tuple[float, float, float]) -> Triple:
-    """Return the shape of a phantom that shows its whole anatomy, without making it.
+    """Return the shape of a phantom that shows its whole anatomy, without generating it.
 
     Args:
         anatomy: One of `PHANTOM_ANATOMIES`.
-        spacing_mm: Voxel size per axis.
+        spacing_mm: Voxel size along each axis in mm.
     """
     return _full_shape(_size_mm(anatomy), spacing_mm)
 
 
 @cache
 def _size_mm(anatomy: str) -> tuple[float, float, float]:
-    """Return the field of view of an anatomy, which no seed changes."""
+    """Return the field of view of an anatomy in mm, which is independent of the seed."""
     return _SCENES[anatomy](np.random.default_rng(0)).size_mm
 
 
@@ -110,12 +110,12 @@ def _checked(
         )
     spacing = np.broadcast_to(np.asarray(spacing_mm, dtype=np.float64), 3).tolist()
     if not all(0.1 <= s <= 50 for s in spacing):
-        raise ConfigError(f"a phantom's spacing lies between 0.1 and 50 mm, got {spacing_mm}")
+        raise ConfigError(f"the spacing of a phantom is between 0.1 and 50 mm, got {spacing_mm}")
     if shape is not None and (len(shape) != 3 or min(shape) < 1):
-        raise ConfigError(f"a phantom's shape is three positive numbers, got {shape}")
+        raise ConfigError(f"the shape of a phantom is three positive numbers, got {shape}")
     if seed < 0 or not 0 <= noise_hu < 1000:
         raise ConfigError(
-            f"a phantom's seed is not negative and its noise lies in [0, 1000) HU, "
+            f"the seed of a phantom is not negative and its noise is in [0, 1000) HU, "
             f"got seed {seed} and {noise_hu} HU"
         )
     return spacing[0], spacing[1], spacing[2]
@@ -126,7 +126,7 @@ def _generator(*key: int) -> np.random.Generator:
 
 
 def _noise(rng: np.random.Generator, shape: Triple, spacing: tuple[float, float, float]) -> Array:
-    """Unit-variance noise: filtered with a margin and scaled by the filter's own gain."""
+    """Noise of unit variance, filtered with a margin and scaled by the gain of the filter."""
     sigma = [max(_NOISE_SIGMA_MM / s, 0.4) for s in spacing]
     margin = [int(4 * s + 0.5) for s in sigma]
     white = rng.standard_normal(

@@ -1,4 +1,4 @@
-"""A phantom as an ordered list of painted shapes, and its picture on a lattice."""
+"""Scene of a phantom: an ordered list of painted shapes, and its rendering on a grid."""
 
 from __future__ import annotations
 
@@ -9,39 +9,39 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ct_vae.grid import Triple
-from ct_vae.phantoms.shapes import Array, Canvas, Level, Pose, Shape, Tubes, turn
+from ct_vae.phantoms.shapes import Array, Level, Pose, SolidShape, Tubes, VoxelCanvas, turn
 
 Paint = float | Callable[[Array], Array]
 
-# Voxels of one slab: large enough to amortise Python, small enough for the processor's cache.
+# Voxels of one slab: large enough to amortize Python, small enough for the CPU's cache.
 _SLAB_VOXELS = 400_000
-# Above this size a voxel is rendered as several, so that thin structures are not missed.
+# Larger voxels are subdivided for rendering, so that thin structures are not missed.
 _COARSEST_MM = 3.0
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A shape painted over what lies below it.
+    """Shape painted over the previous layers.
 
     Attributes:
-        shape: What is covered.
-        hu: Its Hounsfield units: a number, or a function of body-frame points ``(3, ...)``.
-        inside: Paints only inside this shape when given.
+        shape: Region of the layer.
+        hu: Hounsfield units: a number, or a function of body-frame points ``(3, ...)``.
+        inside: Shape that the layer is restricted to; optional.
     """
 
-    shape: Shape
+    shape: SolidShape
     hu: Paint
-    inside: Shape | None = None
+    inside: SolidShape | None = None
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What a patient looks like: layers from the back to the front, and the pose.
+    """Layers of a patient from back to front, and the patient's pose.
 
     Attributes:
-        pose: Where the body frame lies in the scanner.
-        size_mm: Field of view that shows the anatomy.
-        layers: Painted in this order onto air of -1000 HU.
+        pose: Pose of the body frame in the scanner.
+        size_mm: Field of view of the anatomy in mm.
+        layers: Layers in the order of painting, onto air of -1000 HU.
     """
 
     pose: Pose
@@ -50,15 +50,15 @@ class Scene:
 
 
 def render(scene: Scene, shape: Triple, spacing_mm: tuple[float, float, float]) -> Array:
-    """Paint a scene on an axis-parallel RAS lattice centered on it.
+    """Render a scene on an axis-parallel RAS grid with the same center.
 
     Args:
-        scene: What to paint.
-        shape: Number of voxels per axis.
-        spacing_mm: Voxel size per axis.
+        scene: Scene to render.
+        shape: Number of voxels along each axis.
+        spacing_mm: Voxel size along each axis in mm.
 
     Returns:
-        ``shape`` float32 HU; a voxel holds the mean over its volume, to first order.
+        Array of ``shape`` in float32 HU; a voxel is the mean over its volume, to first order.
     """
     split = np.ceil(np.asarray(spacing_mm) / _COARSEST_MM).astype(int)
     step = np.asarray(spacing_mm) / split
@@ -66,7 +66,7 @@ def render(scene: Scene, shape: Triple, spacing_mm: tuple[float, float, float]) 
     axes = [_axis(c, n, s) for c, n, s in _per_axis(scene, fine, step)]
     picture = np.empty(shape, dtype=np.float32)
     for first, last in _slabs(shape, split):
-        # One voxel of margin on every side, for the differences that find partial coverage.
+        # A margin of one voxel on every side, for the gradients that estimate partial coverage.
         window = slice(first * split[2], last * split[2] + 2)
         slab = _paint(scene, [axes[0], axes[1], axes[2][window]], step)[1:-1, 1:-1, 1:-1]
         picture[:, :, first:last] = _block_means(slab, split)
@@ -76,7 +76,7 @@ def render(scene: Scene, shape: Triple, spacing_mm: tuple[float, float, float]) 
 def random_pose(
     rng: np.random.Generator, center_mm: tuple[float, float, float], warp_mm: float = 2.0
 ) -> Pose:
-    """A pose a few degrees and millimeters off, with five smooth waves of 70 to 160 mm."""
+    """Draw a pose a few degrees and millimeters off, with five smooth waves of 70 to 160 mm."""
     directions = rng.normal(size=(5, 3))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     lengths_mm = rng.uniform(70, 160, size=(5, 1))
@@ -97,9 +97,9 @@ def grow_tree(
     radius_mm: float,
     generations: int,
 ) -> Tubes:
-    """A tree that forks in two at the end of every branch, thinner and shorter each time.
+    """Generate a tree of tubes that bifurcates, with thinner and shorter branches each time.
 
-    The radius shrinks by ``2^(-1/3)`` per generation, as Murray's law has it for equal branches.
+    The radius decreases by ``2^(-1/3)`` per generation, Murray's law for equal branches.
     """
     starts = np.asarray([root], dtype=np.float64)
     heading = np.asarray([direction], dtype=np.float64)
@@ -121,11 +121,11 @@ def grow_tree(
 
 
 def waves(rng: np.random.Generator, length_mm: float, count: int) -> Level:
-    """A smooth random field of mean 0 and standard deviation 1: a sum of plane waves.
+    """Return a smooth random field of mean 0 and standard deviation 1, a sum of plane waves.
 
     Args:
-        rng: Draws directions and phases.
-        length_mm: Mean wavelength; each wave's is within 30 % of it.
+        rng: Random generator for directions and phases.
+        length_mm: Mean wavelength in mm; individual ones differ by at most 30 %.
         count: Number of waves.
     """
     directions = rng.normal(size=(count, 3))
@@ -144,7 +144,7 @@ def waves(rng: np.random.Generator, length_mm: float, count: int) -> Level:
 
 
 def mottle(rng: np.random.Generator, hu: float, spread_hu: float, length_mm: float) -> Paint:
-    """Paint that varies smoothly around a mean, with a standard deviation in HU."""
+    """Return HU that vary smoothly around a mean, with a given standard deviation."""
     field = waves(rng, length_mm, 5)
     return lambda points: np.float32(hu) + np.float32(spread_hu) * field(points)
 
@@ -156,7 +156,7 @@ def _per_axis(
 
 
 def _axis(center_mm: float, count: int, step_mm: float) -> NDArray[np.float64]:
-    """Positions of voxel centers, with one more at either end."""
+    """Return the positions of voxel centers, with one more at either end."""
     steps = np.arange(-1, count + 1, dtype=np.float64) - (count - 1) / 2
     return np.asarray(steps * step_mm + center_mm, dtype=np.float64)
 
@@ -171,7 +171,7 @@ def _slabs(shape: Triple, split: NDArray[np.int_]) -> Iterator[tuple[int, int]]:
 def _paint(scene: Scene, axes: list[NDArray[np.float64]], step: NDArray[np.float64]) -> Array:
     points = scene.pose.body_frame(axes)
     origin = np.array([axis[0] for axis in axes])
-    canvas = Canvas(points, origin, step, scene.pose)
+    canvas = VoxelCanvas(points, origin, step, scene.pose)
     picture = np.full(points.shape[1:], np.float32(-1000))
     masks: dict[int, Array] = {}
     for layer in scene.layers:
@@ -188,7 +188,7 @@ def _paint(scene: Scene, axes: list[NDArray[np.float64]], step: NDArray[np.float
     return picture
 
 
-def _full(shape: Shape, canvas: Canvas) -> Array:
+def _full(shape: SolidShape, canvas: VoxelCanvas) -> Array:
     mask = np.zeros(canvas.points.shape[1:], dtype=np.float32)
     covered = shape.coverage(canvas)
     if covered is not None:

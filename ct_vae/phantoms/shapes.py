@@ -1,4 +1,4 @@
-"""Analytic shapes in millimeters and their anti-aliased rasterisation."""
+"""Analytic shapes in millimeters and their anti-aliased rasterization."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Level = Callable[[Array], Array]
 
 @dataclass(frozen=True)
 class Pose:
-    """How a patient lies: a rigid motion and a smooth warp, from scanner to body frame.
+    """Pose of a patient: a rigid motion and a smooth warp, from scanner to body frame.
 
     Attributes:
-        center_mm: ``(3,)`` RAS+ position in the scanner of the body frame's origin.
-        rotation: ``(3, 3)`` with the body axes as columns.
-        waves_mm: ``(K, 3)`` amplitudes of sine displacements.
-        wave_vectors: ``(K, 3)`` in radians per mm.
-        phases: ``(K,)`` in radians.
+        center_mm: RAS+ position in the scanner of the origin of the body frame, ``(3,)``.
+        rotation: Rotation matrix ``(3, 3)`` with the body axes as columns.
+        waves_mm: Amplitudes of sine displacements ``(K, 3)`` in mm.
+        wave_vectors: Wave vectors ``(K, 3)`` in radians per mm.
+        phases: Phases ``(K,)`` in radians.
     """
 
     center_mm: NDArray[np.float64]
@@ -33,7 +33,7 @@ class Pose:
     phases: NDArray[np.float64]
 
     def body_frame(self, axes_mm: Sequence[NDArray[np.float64]]) -> Array:
-        """Body-frame positions ``(3, X, Y, Z)`` of the scanner lattice spanned by three axes."""
+        """Return body-frame positions ``(3, X, Y, Z)`` of the scanner grid with these axes."""
         x, y, z = (axis - c for axis, c in zip(axes_mm, self.center_mm, strict=True))
         points = np.stack([_linear(column, x, y, z) for column in self.rotation.T])
         for amplitude, vector, phase in zip(
@@ -47,21 +47,21 @@ class Pose:
     def box_mm(
         self, low: NDArray[np.float64], high: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """A scanner-frame box that holds the body-frame boxes ``(..., 3)``."""
+        """Return a scanner-frame box that contains the body-frame boxes ``(..., 3)``."""
         middle = (low + high) / 2 @ self.rotation.T + self.center_mm
         reach = (high - low) / 2 @ np.abs(self.rotation).T + np.abs(self.waves_mm).sum(axis=0)
         return middle - reach, middle + reach
 
 
 @dataclass(frozen=True)
-class Canvas:
-    """A lattice on which shapes are rasterised.
+class VoxelCanvas:
+    """Grid on which shapes are rasterized.
 
     Attributes:
-        points: ``(3, X, Y, Z)`` float32 body-frame positions of the voxel centers, in mm.
-        origin_mm: Scanner position of the first voxel.
-        spacing_mm: Voxel size per axis.
-        pose: Maps between the frames.
+        points: Body-frame positions of the voxel centers in mm, ``(3, X, Y, Z)`` float32.
+        origin_mm: Scanner position of the first voxel in mm.
+        spacing_mm: Voxel size along each axis in mm.
+        pose: Map between the frames.
     """
 
     points: Array
@@ -70,51 +70,55 @@ class Canvas:
     pose: Pose
 
     def slices(self, low_mm: ArrayLike, high_mm: ArrayLike) -> Slices | None:
-        """Voxels that a body-frame box can touch; ``None`` when it lies outside."""
+        """Return the voxels that a body-frame box may overlap; ``None`` if it is outside."""
         start, stop = self.bounds(np.asarray(low_mm, float), np.asarray(high_mm, float))
         return None if (stop - start < 2).any() else _slices(start, stop)
 
     def bounds(
         self, low_mm: NDArray[np.float64], high_mm: NDArray[np.float64]
     ) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
-        """First and past-the-last voxels ``(..., 3)`` that body-frame boxes ``(..., 3)`` touch."""
+        """Return the ranges of voxels that body-frame boxes ``(..., 3)`` overlap.
+
+        Returns:
+            First voxels and ends of the ranges, ``(..., 3)`` each.
+        """
         low, high = self.pose.box_mm(low_mm, high_mm)
         start = np.floor((low - self.origin_mm) / self.spacing_mm - 1).clip(0)
         stop = np.ceil((high - self.origin_mm) / self.spacing_mm + 2)
         return start.astype(int), stop.clip(max=self.points.shape[1:]).astype(int)
 
 
-class Shape(Protocol):
-    """Something that covers voxels wholly or in part."""
+class SolidShape(Protocol):
+    """Shape that covers voxels completely or partially."""
 
-    def coverage(self, canvas: Canvas) -> tuple[Slices, Array] | None:
-        """Covered share in [0, 1] of each voxel of a box, or ``None`` when off the canvas."""
+    def coverage(self, canvas: VoxelCanvas) -> tuple[Slices, Array] | None:
+        """Return the covered fraction in [0, 1] of each voxel of a box, ``None`` if outside."""
 
 
 @dataclass(frozen=True)
 class Solid:
-    """The points where a level function of the position, about a distance in mm, is negative."""
+    """Points where a level function, approximately a signed distance in mm, is negative."""
 
     low_mm: tuple[float, float, float]
     high_mm: tuple[float, float, float]
     level: Level
 
-    def coverage(self, canvas: Canvas) -> tuple[Slices, Array] | None:
-        """See `Shape`."""
+    def coverage(self, canvas: VoxelCanvas) -> tuple[Slices, Array] | None:
+        """See `SolidShape`."""
         box = canvas.slices(self.low_mm, self.high_mm)
         return None if box is None else (box, _covered(self.level(canvas.points[:, *box])))
 
 
 @dataclass(frozen=True)
 class Blob:
-    """A superellipsoid ``|x/a|^n + |y/b|^n + |z/c|^m < 1``.
+    """Superellipsoid ``|x/a|^n + |y/b|^n + |z/c|^m < 1``.
 
     Attributes:
         center: Body-frame center in mm.
         radii: Half axes in mm.
-        rotation: ``(3, 3)`` with its axes as columns; ``None`` for the body's own.
-        power: The exponent ``n``: 2 is an ellipsoid, more is boxier.
-        power_z: The exponent ``m``.
+        rotation: Rotation matrix ``(3, 3)`` with its axes as columns; ``None`` for the body's axes.
+        power: Exponent ``n``; 2 is an ellipsoid, larger values are more like a box.
+        power_z: Exponent ``m``.
     """
 
     center: tuple[float, float, float]
@@ -123,8 +127,8 @@ class Blob:
     power: float = 2.0
     power_z: float = 2.0
 
-    def coverage(self, canvas: Canvas) -> tuple[Slices, Array] | None:
-        """See `Shape`."""
+    def coverage(self, canvas: VoxelCanvas) -> tuple[Slices, Array] | None:
+        """See `SolidShape`."""
         reach = np.asarray(self.radii)
         if self.rotation is not None:
             reach = np.abs(self.rotation) @ reach
@@ -132,7 +136,7 @@ class Blob:
         return None if box is None else (box, _covered(self.level(canvas.points[:, *box])))
 
     def level(self, points: Array) -> Array:
-        """First-order distance in mm from the surface, negative inside."""
+        """Return the approximate signed distance from the surface in mm, negative inside."""
         local = [points[i] - np.float32(self.center[i]) for i in range(3)]
         if self.rotation is not None:
             local = [sum(np.float32(c[i]) * local[i] for i in range(3)) for c in self.rotation.T]
@@ -143,7 +147,7 @@ class Blob:
         return total * np.float32(min(self.radii) / self.power)
 
     def grown(self, mm: float | Sequence[float]) -> Blob:
-        """The blob with its radii changed, at least 0.5 mm."""
+        """Return the blob with larger radii, at least 0.5 mm."""
         a, b, c = np.maximum(np.asarray(self.radii) + np.asarray(mm), 0.5).tolist()
         return replace(self, radii=(a, b, c))
 
@@ -153,9 +157,9 @@ class Tubes:
     """Conical segments with round ends.
 
     Attributes:
-        starts: ``(N, 3)`` in mm.
-        ends: ``(N, 3)`` in mm.
-        radii: ``(N, 2)`` at start and end, in mm.
+        starts: Start points ``(N, 3)`` in mm.
+        ends: End points ``(N, 3)`` in mm.
+        radii: Radii ``(N, 2)`` at start and end in mm.
     """
 
     starts: NDArray[np.float64]
@@ -164,14 +168,14 @@ class Tubes:
 
     @classmethod
     def along(cls, path: ArrayLike, radius: ArrayLike) -> Tubes:
-        """Segments through the points ``(N, 3)`` with one radius, or one per point, in mm."""
+        """Create segments through points ``(N, 3)`` with one radius, or one per point, in mm."""
         points = np.asarray(path, dtype=np.float64)
         radii = np.broadcast_to(np.asarray(radius, dtype=np.float64), len(points))
         return cls(points[:-1], points[1:], np.stack([radii[:-1], radii[1:]], axis=1))
 
     @classmethod
     def join(cls, parts: Sequence[Tubes]) -> Tubes:
-        """All segments of several."""
+        """Combine the segments of several tubes."""
         return cls(
             np.concatenate([p.starts for p in parts]),
             np.concatenate([p.ends for p in parts]),
@@ -179,17 +183,17 @@ class Tubes:
         )
 
     def near(self, level: Level, mm: float) -> Tubes:
-        """The segments that start or end within ``mm`` of the inside of a level function."""
+        """Keep the segments that start or end within ``mm`` of the inside of a level function."""
         ends = np.stack([self.starts, self.ends]).transpose(2, 0, 1).astype(np.float32)
         keep = (level(ends) < mm).any(axis=0)
         return Tubes(self.starts[keep], self.ends[keep], self.radii[keep])
 
     def grown(self, mm: float) -> Tubes:
-        """The tubes with their radii changed, at least 0.3 mm."""
+        """Return the tubes with larger radii, at least 0.3 mm."""
         return replace(self, radii=np.maximum(self.radii + mm, 0.3))
 
-    def coverage(self, canvas: Canvas) -> tuple[Slices, Array] | None:
-        """See `Shape`. A tube thinner than a voxel keeps its cross-section by a lower share."""
+    def coverage(self, canvas: VoxelCanvas) -> tuple[Slices, Array] | None:
+        """See `SolidShape`. Tubes thinner than a voxel get a proportionally lower coverage."""
         reach = self.radii.max(axis=1, keepdims=True) + float(canvas.spacing_mm.max())
         low = np.minimum(self.starts, self.ends) - reach
         start, stop = canvas.bounds(low, np.maximum(self.starts, self.ends) + reach)
@@ -212,24 +216,24 @@ class Tubes:
         along = np.einsum("i,i...->...", unit, offset).clip(0, 1)
         aside = np.abs(offset - np.multiply.outer(axis.astype(np.float32), along))
         distance = np.sqrt((aside * aside).sum(axis=0)) + np.float32(1e-3)
-        # How far the distance changes from one face of a voxel to the other.
+        # Change of the distance from one face of a voxel to the other.
         step = np.einsum("i,i...->...", spacing_mm.astype(np.float32), aside) / distance
         step = np.maximum(step, np.float32(spacing_mm.min()))
         first, last = self.radii[n].tolist()
         radius = np.float32(first) + np.float32(last - first) * along
-        # A ramp as wide as a voxel adds step^2 / 12 to the squared radius of the mean disc.
+        # A ramp as wide as a voxel adds step^2 / 12 to the mean squared radius.
         blur = step * step / np.float32(12)
         drawn = np.sqrt(np.maximum(radius * radius - blur, 3 * blur))
-        share = (np.float32(0.5) - (distance - drawn) / step).clip(0, 1)
-        thin: Array = share * np.minimum(radius * radius / (drawn * drawn + blur), 1)
+        fraction = (np.float32(0.5) - (distance - drawn) / step).clip(0, 1)
+        thin: Array = fraction * np.minimum(radius * radius / (drawn * drawn + blur), 1)
         return thin
 
 
 def smooth_max(*levels: Array, mm: float) -> Array:
-    """The largest of several levels, with edges rounded over about ``mm``.
+    """Return the maximum of several levels, with edges rounded over about ``mm``.
 
-    The polynomial smooth maximum of Quilez, ``max(a, b) + h^2 mm / 4`` where ``h`` falls from 1
-    where both are equal to 0 where they differ by ``mm``.
+    This is the polynomial smooth maximum of Quilez, ``max(a, b) + h^2 mm / 4``, where ``h``
+    decreases from 1 for equal values to 0 for values that differ by ``mm``.
     """
     result = levels[0]
     for level in levels[1:]:
@@ -239,7 +243,7 @@ def smooth_max(*levels: Array, mm: float) -> Array:
 
 
 def turn(x_deg: float = 0.0, y_deg: float = 0.0, z_deg: float = 0.0) -> NDArray[np.float64]:
-    """Rotation matrix about the x, then y, then z axis, in degrees, counter-clockwise."""
+    """Return the rotation matrix about the x, then y, then z axis; degrees, counter-clockwise."""
     matrix = np.eye(3)
     for axis, angle in enumerate(np.deg2rad([x_deg, y_deg, z_deg])):
         i, j = [(1, 2), (2, 0), (0, 1)][axis]
@@ -279,9 +283,9 @@ def _power(base: Array, exponent: float) -> Array:
 
 
 def _covered(level: Array) -> Array:
-    """Share of each voxel below zero, from the range that a linear level has over the voxel."""
+    """Estimate the fraction of each voxel below zero for a level that is linear within a voxel."""
     extent = np.full(level.shape, np.float32(1e-6))
     for axis in range(3):
         extent += np.abs(np.gradient(level, axis=axis))
-    share: Array = np.clip(np.float32(0.5) - level / extent, 0, 1)
-    return share
+    fraction: Array = np.clip(np.float32(0.5) - level / extent, 0, 1)
+    return fraction

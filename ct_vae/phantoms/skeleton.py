@@ -16,21 +16,21 @@ Curve = Callable[[float], float]
 
 @dataclass(frozen=True)
 class Bone:
-    """HU of the two kinds of bone, and the thickness of the hard one."""
+    """HU of cortical bone and marrow, and thickness of the cortical bone."""
 
     cortex_hu: float
     marrow_hu: float
     cortex_mm: float = 1.8
 
     def solid(self, blob: Blob) -> list[Layer]:
-        """A blob of marrow in a cortical shell."""
+        """Return a blob of marrow in a cortical shell."""
         return [
             Layer(blob, self.cortex_hu),
             Layer(blob.grown(-self.cortex_mm), self.marrow_hu),
         ]
 
     def tubes(self, tubes: Tubes) -> list[Layer]:
-        """Tubes of marrow in a cortical shell."""
+        """Return tubes of marrow in a cortical shell."""
         return [
             Layer(tubes, self.cortex_hu),
             Layer(tubes.grown(-self.cortex_mm), self.marrow_hu),
@@ -40,14 +40,14 @@ class Bone:
 def spine(
     bone: Bone, levels_mm: Sequence[float], height_mm: float, radius_mm: float, curve: Curve
 ) -> list[Layer]:
-    """A column of vertebrae with discs, canal and cord.
+    """Create a column of vertebrae with discs, canal and cord.
 
     Args:
-        bone: What the vertebrae are made of.
-        levels_mm: Height of each vertebral body's center.
-        height_mm: Distance from one center to the next.
-        radius_mm: Half the width of a vertebral body.
-        curve: Front-to-back position of the bodies' centers at a height.
+        bone: Bone of the vertebrae.
+        levels_mm: Height of the center of each vertebral body in mm.
+        height_mm: Distance between neighboring centers in mm.
+        radius_mm: Half the width of a vertebral body in mm.
+        curve: Function from height to the front-to-back position of the bodies' centers.
     """
     layers = []
     for z in levels_mm:
@@ -93,14 +93,14 @@ def _arch(bone: Bone, z: float, y: float, radius: float, height: float) -> list[
 def rib(
     wall: Blob, head: Sequence[float], side: int, drop_mm: float, reach: float
 ) -> NDArray[np.float64]:
-    """The course of a rib from the spine along a chest wall.
+    """Return the course of a rib from the spine along a chest wall.
 
     Args:
-        wall: The surface that it follows.
-        head: ``(3,)`` where it leaves the spine, on the right side.
+        wall: Surface that the rib follows.
+        head: Position ``(3,)`` of the rib's head, on the right side.
         side: 1 for the right, -1 for the left.
-        drop_mm: How far it descends.
-        reach: Share of the way from the back to the front, 1 for the midline.
+        drop_mm: Descent of the rib in mm.
+        reach: Fraction of the way from the back to the front, 1 for the midline.
 
     Returns:
         Points ``(N, 3)`` in mm.
@@ -108,10 +108,10 @@ def rib(
     start = np.asarray(head, dtype=np.float64)
     turns = np.linspace(0.12, reach, 26)
     points = [start, np.add(start, (12, -9, 2))]
-    for share in turns:
-        angle = np.pi * (share - 0.5)
-        # Ribs leave the spine level and descend most at the side.
-        z = start[2] - drop_mm * (share**1.4)
+    for fraction in turns:
+        angle = np.pi * (fraction - 0.5)
+        # Ribs are horizontal at the spine and steepest at the side.
+        z = start[2] - drop_mm * (fraction**1.4)
         points.append(_on_wall(wall, np.cos(angle), np.sin(angle), z))
     path = np.asarray(points)
     path[:, 0] *= side

@@ -1,4 +1,4 @@
-"""The thorax phantom: lungs with vessels and airways, heart, great vessels, upper abdomen."""
+"""Thorax phantom: lungs with vessels and airways, heart, great vessels and upper abdomen."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SIZE_MM = (360.0, 280.0, 300.0)
 
 
 def thorax(rng: np.random.Generator) -> Scene:
-    """Draw a patient; the body frame's origin is the middle of the chest."""
+    """Draw a random patient; the origin of the body frame is the middle of the chest."""
     tissue = Tissue.draw(rng)
     trunk = _trunk(rng)
     lungs = {side: _lung(trunk.cavity, side, rng) for side in (-1, 1)}
@@ -56,7 +56,7 @@ def _heart() -> Blob:
 
 
 def _lung(cavity: Blob, side: int, rng: np.random.Generator) -> Solid:
-    """What the chest wall, the mediastinum and the diaphragm leave of one side."""
+    """Lung of one side, bounded by chest wall, mediastinum and diaphragm."""
     heart, dome = _heart().grown(4.0), _dome(side)
     back = cavity.center[1] - cavity.radii[1]
     column = Blob((0, back + 12, 0), (21, 24, 600), None, 2.5, 4)
@@ -78,7 +78,7 @@ def _lung(cavity: Blob, side: int, rng: np.random.Generator) -> Solid:
 
 def _lung_layers(tissue: Tissue, lung: Solid, side: int, rng: np.random.Generator) -> list[Layer]:
     def parenchyma(points: Array) -> Array:
-        # Gravity makes the back denser: about 60 HU from front to back when supine.
+        # Gravity increases density towards the back, by about 60 HU in a supine patient.
         hu: Array = np.float32(tissue.lung) - np.float32(0.35) * points[1]
         return hu
 

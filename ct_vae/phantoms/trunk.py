@@ -1,4 +1,4 @@
-"""What thorax and abdomen share: tissues, skin, fat, muscle, couch, ribs."""
+"""Common parts of thorax and abdomen: tissues, skin, fat, muscle, couch and ribs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Tissue:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Tissue:
-        """HU in the ranges of a healthy adult."""
+        """Draw HU in the ranges of a healthy adult."""
         blood = rng.uniform(125, 170)
         return cls(
             fat=rng.uniform(-112, -98),
@@ -50,9 +50,9 @@ class Trunk:
     """Nested cross-sections of a trunk.
 
     Attributes:
-        skin: The outer surface.
-        wall: The outer surface of the muscles under the fat.
-        cavity: The inner surface of the wall: pleura or peritoneum.
+        skin: Outer surface of the skin.
+        wall: Outer surface of the muscles under the fat.
+        cavity: Inner surface of the wall: pleura or peritoneum.
     """
 
     skin: Blob
@@ -60,7 +60,7 @@ class Trunk:
     cavity: Blob
 
     def layers(self, tissue: Tissue, rng: np.random.Generator) -> list[Layer]:
-        """Couch, skin, fat, the muscles of the wall with fat between them, and the back."""
+        """Return couch, skin, fat, the muscles of the wall with fat in between, and the back."""
         between = (self.wall.radii[0] - self.cavity.radii[0]) / 2
         back = self.skin.center[1] - self.skin.radii[1]
         layers = couch(back - rng.uniform(3, 6))
@@ -75,11 +75,11 @@ class Trunk:
 
 
 def couch(top_mm: float) -> list[Layer]:
-    """A curved carbon-fibre couch with a foam core, its top at the given height."""
+    """Return a curved carbon-fiber couch with a foam core and the given top height."""
     low, high = (-260.0, top_mm - 60.0, -2000.0), (260.0, top_mm + 80.0, 2000.0)
 
     def depth(points: Array) -> Array:
-        # A cylinder of 480 mm radius: the couch rises towards its edges.
+        # Cylinder of 480 mm radius: the couch rises towards its edges.
         sag: Array = top_mm + points[0] ** 2 / np.float32(960) - points[1]
         return sag
 
@@ -96,7 +96,7 @@ def couch(top_mm: float) -> list[Layer]:
 
 
 def back_muscles(tissue: Tissue, spine_y: float, scale: float, height: float) -> list[Layer]:
-    """Erector spinae on both sides of the spinous processes, in their fat."""
+    """Return the erector spinae on both sides of the spinous processes, surrounded by fat."""
     layers = []
     for side in (-1, 1):
         for x, dy, radii in ((24, -38, (20, 14)), (46, -34, (15, 12))):
@@ -115,7 +115,7 @@ def ribs(
     drops_mm: Sequence[float],
     reach: float,
 ) -> list[Layer]:
-    """Pairs of ribs with costal cartilage in front, on a wall."""
+    """Return pairs of ribs with costal cartilage in front, on a wall."""
     courses = [
         rib(wall, head, side, drop, reach)
         for head, drop in zip(heads, drops_mm, strict=True)

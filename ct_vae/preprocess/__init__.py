@@ -1,1 +1,1 @@
-"""Volume to tensor and the way back to the source grid."""
+"""Conversion of volumes to tensors and back to the source grid."""

@@ -1,4 +1,4 @@
-"""From configuration to preprocessing."""
+"""Build the preprocessing from a configuration."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from ct_vae.preprocess.pipeline import Preprocessor
 
 
 def build_preprocessor(config: PreprocessConfig) -> Preprocessor:
-    """The preprocessing that a configuration describes."""
+    """Build the preprocessor of a configuration."""
     return Preprocessor(config.axcodes, config.spacing_mm, config.window_hu, config.model_range)

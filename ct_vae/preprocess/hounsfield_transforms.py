@@ -1,4 +1,4 @@
-"""HU to model units and back in MONAI pipelines, undone by MONAI's ``inverse``."""
+"""MONAI transforms between HU and model units, invertible by MONAI's ``inverse``."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from ct_vae.preprocess.hu_scale import HounsfieldScale, Interval
 
 
 class ScaleHUd(MapTransform, InvertibleTransform):  # type: ignore[misc]
-    """Maps HU to model units as a model was trained; the inverse is right within the window.
+    """Scale HU to model units as in training; the inverse is exact within the window.
 
     Args:
-        keys: Of tensors or MetaTensors of any shape.
-        window_hu: Lowest and highest HU, beyond which is clipped.
-        model_range: Their model units.
-        allow_missing_keys: Whether items may lack a key.
+        keys: Keys of tensors or MetaTensors of any shape.
+        window_hu: Lowest and highest HU, to which values are clipped; defaults to (-1000, 1000).
+        model_range: Model units of the ends of the window; defaults to (-1, 1).
+        allow_missing_keys: If true, ignore missing keys; defaults to false.
 
     Raises:
-        ConfigError: If an interval does not run from low to high.
+        ConfigError: If the lower end of an interval is not below its upper end.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class ScaleHUd(MapTransform, InvertibleTransform):  # type: ignore[misc]
         self.scale = HounsfieldScale(tuple(window_hu), tuple(model_range))  # type: ignore[arg-type]
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Map every key, and note it on MetaTensors."""
+        """Scale the values of every key and record the transform on MetaTensors."""
         result = dict(data)
         for key in self.key_iterator(result):
             result[key] = self._there(result[key])
@@ -44,7 +44,7 @@ class ScaleHUd(MapTransform, InvertibleTransform):  # type: ignore[misc]
         return result
 
     def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Undo the latest such transform of every key."""
+        """Undo the latest transform of this kind for every key."""
         result = dict(data)
         for key in self.key_iterator(result):
             self.pop_transform(result, key)
@@ -59,7 +59,7 @@ class ScaleHUd(MapTransform, InvertibleTransform):  # type: ignore[misc]
 
 
 class UnscaleHUd(ScaleHUd):
-    """Maps model units to HU; the arguments and the inverse are those of `ScaleHUd`, turned."""
+    """Scale model units to HU, the reverse of `ScaleHUd` with the same arguments."""
 
     def _there(self, values: torch.Tensor) -> torch.Tensor:
         return self.scale.to_hu(values)

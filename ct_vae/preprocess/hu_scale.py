@@ -1,4 +1,4 @@
-"""The linear map between Hounsfield units and model units, clipped at its window."""
+"""Linear map between Hounsfield units and model units, clipped to a window."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Interval = tuple[float, float]
 
 
 class HounsfieldScale:
-    """Maps `window_hu` linearly to `model_range` and back; both ways clip.
+    """Linear map from `window_hu` to `model_range` and back; both directions clip.
 
     Args:
         window_hu: Lowest and highest HU that the model represents.
-        model_range: Their model units.
+        model_range: Model units of the ends of the window.
 
     Raises:
-        ConfigError: If an interval does not run from low to high.
+        ConfigError: If the lower end of an interval is not below its upper end.
     """
 
     def __init__(self, window_hu: Interval, model_range: Interval) -> None:
@@ -35,20 +35,20 @@ class HounsfieldScale:
 
     @property
     def hu_per_unit(self) -> float:
-        """HU that one model unit spans."""
+        """HU per model unit."""
         low, high = self.window_hu
         return (high - low) / (self.model_range[1] - self.model_range[0])
 
     def to_model(self, hu: torch.Tensor) -> torch.Tensor:
-        """Map HU of any shape to float32 model units; a `MetaTensor` stays one, others do not."""
+        """Convert HU of any shape to model units in float32; the type of tensor is kept."""
         return _mapped(self._forward, hu)
 
     def to_hu(self, units: torch.Tensor) -> torch.Tensor:
-        """Map model units of any shape to float32 HU; a `MetaTensor` stays one, others do not."""
+        """Convert model units of any shape to HU in float32; the type of tensor is kept."""
         return _mapped(self._backward, units)
 
     def outside(self, hu: torch.Tensor) -> tuple[float, float]:
-        """Shares of values below and above the window."""
+        """Return the fractions of values below and above the window."""
         low, high = self.window_hu
         below = torch.count_nonzero(hu < low).item()
         above = torch.count_nonzero(hu > high).item()
@@ -59,5 +59,5 @@ def _mapped(scale: ScaleIntensityRange, values: torch.Tensor) -> torch.Tensor:
     result = cast(torch.Tensor, scale(values))
     if isinstance(values, MetaTensor) or not isinstance(result, MetaTensor):
         return result
-    # The transform wraps whatever it gets, and a network's every operation would be wrapped too.
+    # The transform always returns a MetaTensor, which would slow down every later operation.
     return cast(torch.Tensor, result.as_tensor())

@@ -1,6 +1,6 @@
-"""A writer of latents for MONAI's ``SaveImage``.
+"""Writer of latents for MONAI's ``SaveImage``.
 
-``SaveImaged("latent", writer="ct_vae.preprocess.latent_writer.LatentWriter",
+Use it as ``SaveImaged("latent", writer="ct_vae.preprocess.latent_writer.LatentWriter",
 output_postfix="latent", output_ext=".nii.gz")``.
 """
 
@@ -22,38 +22,39 @@ from ct_vae.io.latent.file import LatentDtype, write_latent
 from ct_vae.io.latent.record import parse_record
 from ct_vae.latent import Latent, LatentRecord, Layout
 
-# Key of the record, as JSON text, in the metadata of a latent.
+# Key of the record (JSON text) in the metadata of a latent.
 RECORD_KEY = "ct_vae_latent_record"
-_SAME_PLACE_MM = 1e-2
+_TOLERANCE_MM = 1e-2
 
 
-def check_place(record: LatentRecord, affine: Any) -> None:
-    """Refuse a latent that was flipped, turned or moved since it was encoded.
+def check_position(record: LatentRecord, affine: Any) -> None:
+    """Check that a latent was not flipped, rotated or moved after encoding.
 
-    Its record leads back to the source by the grid that the encoder gave it.
+    The record describes how to decode the latent on the grid of the encoder only.
 
     Raises:
-        InputError: If the affine is not that of the record.
+        InputError: If the affine differs from that of the record.
     """
     grid = record.latent_grid()
     now = Grid(grid.shape, np.asarray(torch.as_tensor(affine).cpu(), dtype=np.float64))
-    if not now.distance_mm(grid) <= _SAME_PLACE_MM:
+    if not now.distance_mm(grid) <= _TOLERANCE_MM:
         raise InputError(
-            "the latent was moved since it was encoded, and its record does not know where to",
-            "leave spatial transforms of latents out, or apply them to the CT",
+            "the latent was moved after encoding, so its record no longer describes its position",
+            "do not apply spatial transforms to latents; apply them to the CT",
         )
 
 
 class LatentWriter(ImageWriter):  # type: ignore[misc]
-    """Writes latents as ``ct-vae encode`` does, each with its record beside it.
+    """Write latents as ``ct-vae encode`` does, each with its record next to it.
 
     Args:
-        dtype: As for `ct_vae.io.write_latent`; ``None`` takes that of the layout.
-        layout: As there.
-        kwargs: What ``SaveImage`` says about other writers; not looked at.
+        dtype: Data type as in `ct_vae.io.write_latent`; ``None`` (the default) selects that of the
+            layout.
+        layout: Layout as in `ct_vae.io.write_latent`; defaults to ``plain``.
+        kwargs: Options of other writers that ``SaveImage`` passes; ignored.
 
     Raises:
-        ConfigError: If there is no such type or layout.
+        ConfigError: If the data type or the layout is unknown.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class LatentWriter(ImageWriter):  # type: ignore[misc]
         ):
             if value not in known:
                 there = ", ".join(map(str, known))
-                raise ConfigError(f"the {name} of latents is {value!r}", f"there are {there}")
+                raise ConfigError(f"unknown {name} of latents {value!r}", f"choose one of {there}")
         self._dtype = dtype
         self._layout = layout
         self._array: np.ndarray[Any, Any] = np.empty(0, np.float32)
@@ -81,32 +82,32 @@ class LatentWriter(ImageWriter):  # type: ignore[misc]
         channel_dim: int | None = 0,  # noqa: ARG002
         **_: Any,
     ) -> None:
-        """Take ``(C, x, y, z)`` values, or codes of shape ``(1, x, y, z)`` or ``(x, y, z)``."""
+        """Set the values ``(C, x, y, z)``, or codes ``(1, x, y, z)`` or ``(x, y, z)``."""
         self._array = np.asarray(torch.as_tensor(data_array).detach().cpu())
 
     def set_metadata(self, meta_dict: Mapping[str, Any] | None, **_: Any) -> None:
-        """Take the record out of the metadata.
+        """Read the record from the metadata.
 
         Raises:
-            ConfigError: If there is none.
-            InputError: If it is damaged, or does not belong to the place of the latent.
+            ConfigError: If the metadata have no record.
+            InputError: If the record is damaged, or does not match the position of the latent.
         """
         meta = meta_dict or {}
         text = meta.get(RECORD_KEY)
         if text is None:
             raise ConfigError(
-                f"the metadata hold no {RECORD_KEY}, so that nothing could be decoded later",
-                "make latents with ct_vae.bundle.EncodeCTd, or keep the metadata",
+                f"the metadata have no {RECORD_KEY}, without which the latent cannot be decoded",
+                "encode with ct_vae.bundle.EncodeCTd, or keep the metadata",
             )
         self._record = parse_record(str(text).encode())
         if MetaKeys.AFFINE in meta:
-            check_place(self._record, meta[MetaKeys.AFFINE])
+            check_position(self._record, meta[MetaKeys.AFFINE])
 
     def write(self, filename: str | PathLike[str], **_: Any) -> None:
         """Write latent and record, both atomically.
 
         Raises:
-            InputError: If values are not finite, or do not fit the record.
+            InputError: If values are not finite or do not match the record.
             OutputError: If the files cannot be written.
         """
         assert self._record is not None

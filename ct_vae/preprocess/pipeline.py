@@ -1,4 +1,4 @@
-"""A volume becomes model input; model output returns to the source grid by record."""
+"""Preprocessing of volumes to model input, and restoration of model output."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ from ct_vae.latent import GridRecord, PreprocessRecord
 from ct_vae.preprocess.hu_scale import HounsfieldScale, Interval
 from ct_vae.volume import Volume
 
-# MONAI and this package compute the same affine in different orders of operations.
-_SAME_PLACE_MM = 1e-3
+# MONAI computes the same affine with other rounding errors.
+_TOLERANCE_MM = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
 class ModelInput:
-    """What the network sees, and how it came about.
+    """Preprocessed volume.
 
     Attributes:
-        tensor: ``(1, 1, X, Y, Z)`` float32 in model units; sides are multiples of the factor.
-        record: The steps, from which `Preprocessor.restore` finds back.
+        tensor: Model input ``(1, 1, X, Y, Z)`` in float32 and model units; sizes are multiples of
+            the factor.
+        record: Preprocessing steps, which `restore` inverts.
     """
 
     tensor: torch.Tensor
@@ -35,12 +36,12 @@ class ModelInput:
 
 
 class Preprocessor:
-    """Orientation, optional resampling, HU to model units, padding by copies; and the way back.
+    """Preprocessing: orientation, optional resampling, scaling to model units and padding.
 
     Args:
-        axcodes: Anatomical directions of the model's index axes.
-        spacing_mm: Spacing to resample to, trilinear, in the order of ``axcodes``; ``None`` keeps
-            the source's own, and only then is the way back exact.
+        axcodes: Anatomical directions of the model's index axes; defaults to ``RAS``.
+        spacing_mm: Spacing for trilinear resampling in mm, in the order of ``axcodes``; ``None``
+            (the default) keeps the source's spacing, which alone makes the way back exact.
         window_hu: HU at the ends of ``model_range``.
         model_range: Model units at the ends of ``window_hu``.
     """
@@ -55,14 +56,14 @@ class Preprocessor:
         self.axcodes = axcodes
         self.spacing_mm = spacing_mm
         self.scale = HounsfieldScale(window_hu, model_range)
-        # MONAI moves voxels along the same nibabel orientations as Grid.reorient does.
+        # MONAI reorders voxels by the same nibabel orientations as Grid.reorient.
         self._orient = Orientation(
             axcodes=axcodes, labels=(("L", "R"), ("P", "A"), ("I", "S")), lazy=False
         )
 
     def orient(self, volume: Volume) -> Volume:
-        """Reorient and, when a spacing is set, resample; still in HU."""
-        moved = self._orient(_with_place(volume.voxels, volume.grid))
+        """Reorient a volume and, if a spacing is set, resample it; values stay in HU."""
+        moved = self._orient(_meta_tensor(volume.voxels, volume.grid))
         grid = volume.grid.reorient(self.axcodes)
         if self.spacing_mm is not None:
             resample = Spacing(self.spacing_mm, mode="bilinear", padding_mode="border")
@@ -72,12 +73,17 @@ class Preprocessor:
         return Volume(voxels, grid, source=volume.source, warnings=volume.warnings)
 
     def __call__(self, volume: Volume, factor: Sequence[int]) -> ModelInput:
-        """Prepare a volume for a model with ``factor`` voxels per latent voxel and axis."""
+        """Prepare a volume for a model.
+
+        Args:
+            volume: Volume in HU.
+            factor: Voxels per latent voxel along each axis.
+        """
         oriented = self.orient(volume)
         hu = torch.from_numpy(np.ascontiguousarray(oriented.voxels))[None]
         below, above = self.scale.outside(hu)
         units = self.scale.to_model(hu)
-        # A body that the field of view cuts off goes on: air would be an edge that costs bits.
+        # Repeat the border: air would add an artificial edge to a body that is cut off.
         padded = DivisiblePad(tuple(factor), mode="edge", method="end")(units)
         record = PreprocessRecord(
             axcodes=self.axcodes,
@@ -87,7 +93,7 @@ class Preprocessor:
             model_range=self.scale.model_range,
             clipped_below=below,
             clipped_above=above,
-            outside_fov=_share(volume.outside_fov),
+            outside_fov=_fraction(volume.outside_fov),
             pad_low=(0, 0, 0),
             pad_high=_difference(padded.shape[1:], oriented.grid.shape),
         )
@@ -95,18 +101,18 @@ class Preprocessor:
 
 
 def restore(units: torch.Tensor, record: PreprocessRecord, source: Grid) -> Volume:
-    """Bring model output back to HU on the source grid, by the record alone.
+    """Convert model output back to HU on the source grid.
 
     Args:
-        units: ``(X, Y, Z)`` model units on the padded grid of ``record``.
-        record: The steps that led from the source to the model input.
-        source: The source's grid.
+        units: Model output ``(X, Y, Z)`` in model units on the padded grid of ``record``.
+        record: Preprocessing steps from the source to the model input.
+        source: Grid of the source.
 
     Returns:
-        Float32 HU on ``source``; exact in place when nothing was resampled.
+        Volume in float32 HU on ``source``; positions are exact if nothing was resampled.
 
     Raises:
-        InputError: If sizes or places do not fit together.
+        InputError: If shapes or positions are inconsistent.
     """
     oriented = record.oriented.grid()
     window = tuple(
@@ -114,14 +120,14 @@ def restore(units: torch.Tensor, record: PreprocessRecord, source: Grid) -> Volu
     )
     expected = oriented.pad(record.pad_low, record.pad_high).shape
     if tuple(units.shape) != expected:
-        raise InputError(f"the decoded volume has sides {tuple(units.shape)}, not {expected}")
+        raise InputError(f"the decoded volume has shape {tuple(units.shape)}, not {expected}")
     hu = HounsfieldScale(record.window_hu, record.model_range).to_hu(units[window])
     aligned = source.reorient(record.axcodes)
     if record.resampled:
         hu = _resample(hu, oriented, aligned)
-    elif aligned.distance_mm(oriented) > _SAME_PLACE_MM:
+    elif aligned.distance_mm(oriented) > _TOLERANCE_MM:
         raise InputError(
-            f"the record's grids lie {aligned.distance_mm(oriented):.3g} mm apart",
+            f"the record's grids are {aligned.distance_mm(oriented):.3g} mm apart",
             "the record is damaged; encode the source again",
         )
     voxels = source.restore_array(_plain(hu).numpy(), record.axcodes)
@@ -130,12 +136,12 @@ def restore(units: torch.Tensor, record: PreprocessRecord, source: Grid) -> Volu
 
 def _resample(hu: torch.Tensor, here: Grid, there: Grid) -> torch.Tensor:
     move = SpatialResample(mode="bilinear", padding_mode="border")
-    moved = move(_with_place(hu.numpy(), here), dst_affine=there.affine, spatial_size=there.shape)
+    moved = move(_meta_tensor(hu.numpy(), here), dst_affine=there.affine, spatial_size=there.shape)
     return cast(torch.Tensor, moved[0])
 
 
-def _with_place(voxels: np.ndarray, grid: Grid) -> MetaTensor:
-    # torch takes no arrays with negative strides, which flipped volumes have.
+def _meta_tensor(voxels: np.ndarray, grid: Grid) -> MetaTensor:
+    # torch does not support arrays with negative strides, such as flipped volumes.
     plain = torch.from_numpy(np.ascontiguousarray(voxels))
     return MetaTensor(plain[None], affine=torch.tensor(grid.affine))
 
@@ -144,7 +150,7 @@ def _plain(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.as_tensor() if isinstance(tensor, MetaTensor) else tensor
 
 
-def _share(mask: np.ndarray | None) -> float:
+def _fraction(mask: np.ndarray | None) -> float:
     return 0.0 if mask is None else float(np.count_nonzero(mask) / mask.size)
 
 

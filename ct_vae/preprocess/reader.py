@@ -1,6 +1,6 @@
-"""A reader for MONAI pipelines, as strict as `ct_vae.io.read_volume`.
+"""Reader of CT for MONAI pipelines, with the same checks as `ct_vae.io.read_volume`.
 
-``LoadImaged("image", reader=CTReader, assume_hu=True)``, or by its name from a bundle:
+Use it as ``LoadImaged("image", reader=CTReader, assume_hu=True)``, or by name in a bundle:
 ``reader="ct_vae.preprocess.reader.CTReader"``.
 """
 
@@ -25,52 +25,51 @@ from ct_vae.io.search.cases import VOLUME_SUFFIXES
 from ct_vae.volume import Volume
 
 AnyPath = str | PathLike[str]
-# What MONAI takes for an array without an axis of channels.
+# MONAI's marker of arrays without a channel axis.
 _NO_CHANNEL = float("nan")
 
 
 @dataclass(frozen=True)
 class NamedVolume:
-    """A volume that is to be read."""
+    """Path of a volume to read."""
 
     path: Path
 
 
 class CTReader(ImageReader):  # type: ignore[misc]
-    """Reads CT volumes in HU: files, folders of a DICOM series, archives, ``FOLDER/#id``.
+    """Read CT volumes in HU: files, folders of a DICOM series, archives, ``FOLDER/#id``.
 
-    When a reader fails, `monai.transforms.LoadImage` goes on to MONAI's own readers, which take
-    what is refused here. Therefore nothing is opened by `read`, and what is refused is refused by
-    `get_data`, whose errors `LoadImage` lets through as they are; `monai.transforms.Compose` raises
-    its own ``RuntimeError`` from them.
+    If a reader fails, `monai.transforms.LoadImage` tries MONAI's own readers, which accept files
+    that this reader rejects. Therefore `read` opens nothing and `get_data` raises all errors, which
+    `LoadImage` does not catch. `monai.transforms.Compose` turns them into a ``RuntimeError``.
 
     Args:
-        options: The fields of `ReadOptions`, such as ``hu_offset=-1024`` or ``assume_hu=True``.
+        options: Fields of `ReadOptions`, such as ``hu_offset=-1024`` or ``assume_hu=True``.
 
     Raises:
-        ConfigError: If there is no such option, or its value is out of range.
+        ConfigError: If an option is unknown or its value is out of range.
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__()
-        # A TypeError would make MONAI drop all options with no more than a warning.
+        # On a TypeError, MONAI would drop all options with only a warning.
         self.options = ReadOptions.named("CTReader", options)
 
     def verify_suffix(self, filename: Sequence[AnyPath] | AnyPath) -> bool:
-        """Whether all names are those of volumes, folders, archives or DICOM files."""
+        """Return true if all names are those of volumes, folders, archives or DICOM files."""
         return all(_is_wanted(Path(name)) for name in ensure_tuple(filename))
 
     def read(
         self, data: Sequence[AnyPath] | AnyPath, **kwargs: Any
     ) -> NamedVolume | list[NamedVolume]:
-        """Name one or several volumes for `get_data`; nothing is opened.
+        """Collect the paths of one or several volumes for `get_data`, without opening them.
 
         Args:
-            data: A path, or several, whose volumes become channels.
-            kwargs: None; options belong to the constructor.
+            data: Path, or several paths whose volumes become channels.
+            kwargs: Not supported; options belong to the constructor.
 
         Raises:
-            ConfigError: If there are others, or no path.
+            ConfigError: If options or no paths are given.
         """
         if kwargs:
             raise ConfigError(f"read takes no options, got {', '.join(kwargs)}")
@@ -82,15 +81,17 @@ class CTReader(ImageReader):  # type: ignore[misc]
     def get_data(
         self, img: NamedVolume | Sequence[NamedVolume]
     ) -> tuple[NDArray[Any], dict[str, Any]]:
-        """Read what `read` has named.
+        """Read the volumes collected by `read`.
 
         Returns:
-            ``(X, Y, Z)`` in HU, in the source's own index order, or ``(N, X, Y, Z)`` of several
-            volumes, and the metadata of the first. ``warnings`` among them tells what was odd.
+            Voxels ``(X, Y, Z)`` in HU, in the index order of the source, or ``(N, X, Y, Z)`` for
+            several volumes, and the metadata of the first. The key ``warnings`` lists
+            irregularities.
 
         Raises:
-            NoInputError: If a file is not there.
-            InputError: If it is damaged or refused, or if several do not lie on one grid.
+            NoInputError: If a file does not exist.
+            InputError: If a file is damaged or rejected, or if several volumes have different
+                grids.
         """
         named = ensure_tuple(img)
         first = read_volume(named[0].path, self.options)
@@ -101,9 +102,9 @@ class CTReader(ImageReader):  # type: ignore[misc]
             volume = read_volume(each.path, self.options)
             if not volume.grid.distance_mm(first.grid) <= 1e-3:
                 raise InputError(
-                    f"{each.path}: does not lie on the grid of {named[0].path}, "
-                    "and channels of one image do",
-                    "resample it, or load it as an image of its own",
+                    f"{each.path}: its grid is not that of {named[0].path}, but channels of one "
+                    "image share a grid",
+                    "resample it, or load it as a separate image",
                 )
             stack.append(volume.voxels)
         return np.stack(stack), _metadata(first, named[0].path, 0)
@@ -117,13 +118,13 @@ def _metadata(volume: Volume, path: Path, channel: float) -> dict[str, Any]:
         MetaKeys.ORIGINAL_CHANNEL_DIM.value: channel,
         MetaKeys.SPACE.value: SpaceKeys.RAS.value,
         ImageMetaKey.FILENAME_OR_OBJ: str(path),
-        # Text, since MONAI puts the metadata of a batch together key by key.
+        # Text, since MONAI collates the metadata of a batch key by key.
         "format": str(volume.source.get("format", "")),
         "warnings": "; ".join(volume.warnings),
     }
 
 
 def _is_wanted(path: Path) -> bool:
-    # Of a file that is damaged or missing the name tells what it was meant to be.
+    # The name decides for files that are damaged or missing.
     named = path.name.lower().endswith((*VOLUME_SUFFIXES, *ARCHIVE_SUFFIXES))
     return named or path_kind(path) not in {"unknown", "json", "record"}

@@ -62,11 +62,11 @@ def test_a_latent_that_was_moved_is_neither_written_nor_decoded(ct_folder, tmp_p
     codec = small_codec()
     load = LoadImaged("ct", reader=CTReader, ensure_channel_first=True)
     moved = Compose([load, EncodeCTd("ct", codec), Flipd("ct", 0)])({"ct": ct_folder / "a.nii.gz"})
-    with pytest.raises(InputError, match="the latent was moved since it was encoded"):
+    with pytest.raises(InputError, match="the latent was moved after encoding"):
         DecodeLatentd("ct", codec)(moved)
     writer = LatentWriter()
     writer.set_data_array(moved["ct"])
-    with pytest.raises(InputError, match="the latent was moved since it was encoded"):
+    with pytest.raises(InputError, match="the latent was moved after encoding"):
         writer.set_metadata(moved["ct"].meta)
 
 

@@ -21,16 +21,16 @@ def test_a_latent_comes_back_with_its_record(tmp_path):
 
 
 def test_nothing_is_written_without_a_record():
-    with pytest.raises(ConfigError, match="hold no ct_vae_latent_record"):
+    with pytest.raises(ConfigError, match="have no ct_vae_latent_record"):
         LatentWriter().set_metadata({})
     with pytest.raises(InputError, match="is not valid JSON"):
         LatentWriter().set_metadata({RECORD_KEY: "{"})
 
 
 def test_types_and_layouts_that_there_are_not_are_refused():
-    with pytest.raises(ConfigError, match="the dtype of latents is 'float16'"):
+    with pytest.raises(ConfigError, match="unknown dtype of latents 'float16'"):
         LatentWriter(dtype="float16")
-    with pytest.raises(ConfigError, match="the layout of latents is 'flat'"):
+    with pytest.raises(ConfigError, match="unknown layout of latents 'flat'"):
         LatentWriter(layout="flat")
 
 

@@ -127,7 +127,7 @@ def test_several_paths_become_channels(tmp_path):
     moved = np.diag([1.5, 2.0, 2.5, 1.0])
     moved[0, 3] = 1
     write_volume(ct_volume(affine=moved, seed=1), paths[1])
-    with pytest.raises(InputError, match="does not lie on the grid of"):
+    with pytest.raises(InputError, match="its grid is not that of"):
         load(paths)
 
 
