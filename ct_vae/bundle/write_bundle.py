@@ -72,15 +72,15 @@ def write_bundle(
 def _check_place(output: Path, model_folder: Path, overwrite: bool) -> None:
     place, model = real_path(output), real_path(model_folder)
     if place in (model, *model.parents):
-        raise ConfigError(f"{output}: holds the model itself", "choose another folder for -o")
+        raise ConfigError(f"{output}: contains the model itself", "choose another folder for -o")
     if model in place.parents:
-        raise ConfigError(f"{output}: lies in the model folder", "choose another folder for -o")
+        raise ConfigError(f"{output}: is inside the model folder", "choose another folder for -o")
     names = set(_names_in(place)) if overwrite else set()
     strange = sorted(names - _OURS)
     if strange or (names and not os.path.exists(place / METADATA)):  # noqa: PTH110
         what = f": {', '.join(strange[:3])}" if strange else ""
         raise ConfigError(
-            f"{output}: holds what is no bundle, which is never replaced{what}",
+            f"{output}: contains other files than a bundle, and is not replaced{what}",
             "choose another folder for -o",
         )
 

@@ -59,8 +59,8 @@ class HounsfieldMetric(CumulativeIterationMetric):  # type: ignore[misc] # MONAI
         self, y_pred: torch.Tensor, y: torch.Tensor | None = None, **_: Any
     ) -> torch.Tensor:
         if y is None or y_pred.shape != y.shape:
-            told = "nothing" if y is None else tuple(y.shape)
-            raise InputError(f"y_pred has the shape {tuple(y_pred.shape)}, y {told}")
+            shape = "None" if y is None else tuple(y.shape)
+            raise InputError(f"y_pred has the shape {tuple(y_pred.shape)}, y {shape}")
         result, original = (self._clipped(tensor) for tensor in (y_pred, y))
         return self._measure(result, original)
 

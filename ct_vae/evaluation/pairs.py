@@ -62,8 +62,8 @@ def pair_cases(references: Sequence[Case], results: Sequence[Case]) -> list[tupl
     if wrong:
         more = f" (and {len(wrong) - 10} more)" if len(wrong) > 10 else ""
         raise ConfigError(
-            f"originals and reconstructions are not pairs: {'; '.join(wrong[:10])}{more}",
-            "name reconstructions as their originals, with or without _recon at the end",
+            f"originals and reconstructions do not match: {'; '.join(wrong[:10])}{more}",
+            "name reconstructions like their originals, with or without the suffix _recon",
         )
     return [(reference, partners[0]) for reference, partners in found.items()]
 
@@ -80,15 +80,16 @@ def _wrong_originals(found: Mapping[Case, Sequence[Case]]) -> Iterator[str]:
     for reference, partners in found.items():
         if len(partners) != 1:
             several = " and ".join(result.key for result in partners)
-            yield f"{reference.key} has {f'several: {several}' if partners else 'none'}"
+            found_here = f"several: {several}" if partners else "no reconstruction"
+            yield f"{reference.key} has {found_here}"
 
 
 def _wrong_results(found: Mapping[Case, Sequence[Case]], results: Sequence[Case]) -> Iterator[str]:
     for result in results:
         owners = [reference.key for reference, partners in found.items() if result in partners]
         if len(owners) != 1:
-            told = f"would serve {' and '.join(owners)}" if owners else "belongs to none"
-            yield f"{result.key} {told}"
+            problem = f"matches {' and '.join(owners)}" if owners else "matches no original"
+            yield f"{result.key} {problem}"
 
 
 def _plain(key: str) -> str:

@@ -41,7 +41,7 @@ PROTOCOLS = {
     "maisi": Protocol(
         Plan((_MAISI,), (_MAISI,), ("errors", "ssim"), False),
         "all",
-        "MAISI: [-1000, 1000] HU to [0, 1], every voxel; errors are told in HU, and PSNR and SSIM "
-        "have a data range of 2000 HU, which is 1",
+        "MAISI: [-1000, 1000] HU to [0, 1], all voxels; errors are in HU, and PSNR and SSIM "
+        "have a data range of 2000 HU (1 in model units)",
     ),
 }

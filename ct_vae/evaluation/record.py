@@ -19,8 +19,8 @@ from ct_vae.volume import Volume
 _PACKAGES = ("ct_vae", "numpy", "scipy", "torch", "monai", "nibabel")
 _MASKS = {
     "body": "above -500 HU, opened by 2.5 mm, largest component, holes filled slice by slice",
-    "field_of_view": "what the scanner saw",
-    "in_window": "voxels of the first mask of which the original lies in the window; unclipped",
+    "field_of_view": "field of view of the scanner",
+    "in_window": "voxels of the first mask whose original value is in the window; unclipped",
     "all": "every voxel",
 }
 

@@ -24,7 +24,7 @@ from ct_vae.io.search.cases import Case
 from ct_vae.volume import Volume
 
 # Maximum number of missing outputs listed in an error.
-_TOLD = 5
+_LISTED = 5
 # Pause between summaries, in multiples of the time of the last one: their cost grows with the
 # number of cases, so a summary after each case would take quadratic time.
 _SUMMARY_PAUSE = 20
@@ -162,9 +162,9 @@ class Results:
                 lambda: self._report.write(self.rows, self._summary, self.protocol(), probe),
             )
         if self._missing:
-            told, more = self._missing[:_TOLD], len(self._missing) - _TOLD
+            listed, more = self._missing[:_LISTED], len(self._missing) - _LISTED
             rest = f"; and {more} more" if more > 0 else ""
-            raise OutputError("; ".join(told) + rest, "all tables are written")
+            raise OutputError("; ".join(listed) + rest, "all tables are written")
 
     def _show(self, what: str, draw: Callable[[], None]) -> None:
         try:
@@ -210,7 +210,7 @@ def _report_case(
     notes: Sequence[str],
 ) -> ReportCase:
     texture = measure_texture(*pair, masks[0])
-    told = (*notes, *(mask.note for mask in masks if mask.note))
+    remarks = (*notes, *(mask.note for mask in masks if mask.note))
     if texture.note:
-        told += (f"noise spectrum: {texture.note}",)
-    return ReportCase(case, *pair, list(rows), masks[0], texture, told)
+        remarks += (f"noise spectrum: {texture.note}",)
+    return ReportCase(case, *pair, list(rows), masks[0], texture, remarks)

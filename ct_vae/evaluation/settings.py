@@ -111,7 +111,7 @@ def build_settings(  # noqa: PLR0913 - one parameter per option
             names are given without labels, ``full`` without a report, or a list is invalid.
     """
     if full and not report:
-        raise ConfigError("full puts voxels into the report, and none is wanted", "leave one out")
+        raise ConfigError("full needs a report, but report is off", "leave out one of them")
     if label_names is not None and labels is None:
         raise ConfigError("names of labels need labels", "give labels as well")
     names = read_label_names(Path(label_names)) if label_names else ()

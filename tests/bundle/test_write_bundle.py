@@ -99,7 +99,7 @@ def test_a_bundle_that_is_there_stays_unless_told(bundle, model_folder, tmp_path
         write_bundle(model_folder, target)
     assert (target / "note").is_file()
     # What lies beside a bundle's own files, such as a run, would be lost.
-    with pytest.raises(ConfigError, match="holds what is no bundle, which is never replaced: note"):
+    with pytest.raises(ConfigError, match="contains other files than a bundle, and is not replaced: note"):
         write_bundle(model_folder, target, overwrite=True)
     (target / "note").unlink()
     (target / "LICENSE").write_text("older")
@@ -115,7 +115,7 @@ def test_names_that_cannot_be_are_one_line(model_folder, tmp_path):
 
 def test_the_model_itself_is_never_replaced(model_folder):
     for target in (model_folder, model_folder.parent):
-        with pytest.raises(ConfigError, match="holds the model itself"):
+        with pytest.raises(ConfigError, match="contains the model itself"):
             write_bundle(model_folder, target, overwrite=True)
     load_model_folder(model_folder)
 
@@ -127,10 +127,10 @@ def test_what_is_no_bundle_is_never_replaced(model_folder, tmp_path):
     assert files_of(other) == FILES
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "metrics.jsonl").write_text("{}")
-    with pytest.raises(ConfigError, match="holds what is no bundle"):
+    with pytest.raises(ConfigError, match="contains other files than a bundle"):
         write_bundle(model_folder, tmp_path / "run", overwrite=True)
     assert (tmp_path / "run" / "metrics.jsonl").is_file()
-    with pytest.raises(ConfigError, match="lies in the model folder"):
+    with pytest.raises(ConfigError, match="is inside the model folder"):
         write_bundle(model_folder, model_folder / "bundle")
 
 

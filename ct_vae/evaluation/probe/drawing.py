@@ -49,7 +49,7 @@ class Canvas:
 
     def __init__(self, size_mm: Point, spacing_mm: float, hu: float) -> None:
         if not 0.3 <= spacing_mm <= 2:
-            raise ConfigError(f"the probe's spacing lies in [0.3, 2] mm, got {spacing_mm}")
+            raise ConfigError(f"the spacing of the probe must be in [0.3, 2] mm, got {spacing_mm}")
         self.spacing_mm = spacing_mm
         x, y, z = (round(mm / spacing_mm) for mm in size_mm)
         self.voxels: FloatArray = np.full((x, y, z), hu, dtype=np.float64)

@@ -33,7 +33,7 @@ def summary_table(summary: Mapping[str, Any]) -> str:
         cells.append(_plain(group.get("data_range")))
         cells += [_spread(group.get(name), metric_digits(name)) for name in metrics]
         rows.append([*cells, _plain(group.get("cases"))])
-    caption = "Median and quartiles over cases. PSNR grows with the data range beside it."
+    caption = "Median and quartiles over cases. PSNR increases with the data range."
     return table(caption, head, rows, words=3)
 
 

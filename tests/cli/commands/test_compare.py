@@ -113,7 +113,7 @@ def test_partners_that_lack_are_told_before_any_work(folders):
     (folders / "out" / "p2" / "a_recon.nii.gz").rename(folders / "out" / "p2" / "z.nii.gz")
     code, text = call("compare", folders / "in", folders / "out", "-o", folders / "told")
     assert code == 2
-    assert "p2/a has none" in text
+    assert "p2/a has no reconstruction" in text
     assert not (folders / "told").exists()
 
 
