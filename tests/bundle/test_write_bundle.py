@@ -99,7 +99,9 @@ def test_a_bundle_that_is_there_stays_unless_told(bundle, model_folder, tmp_path
         write_bundle(model_folder, target)
     assert (target / "note").is_file()
     # What lies beside a bundle's own files, such as a run, would be lost.
-    with pytest.raises(ConfigError, match="contains other files than a bundle, and is not replaced: note"):
+    with pytest.raises(
+        ConfigError, match="contains other files than a bundle, and is not replaced: note"
+    ):
         write_bundle(model_folder, target, overwrite=True)
     (target / "note").unlink()
     (target / "LICENSE").write_text("older")

@@ -50,7 +50,9 @@ def test_everything_that_is_wrong_is_told_at_once():
     with pytest.raises(ConfigError, match="matches s1/a and s2/a"):
         pair_cases(cases("s1/a", "s2/a"), cases("a"))
     # What one original has by its path does not serve another by its name.
-    with pytest.raises(ConfigError, match="match: s2/a has no reconstruction; s3/z matches no original;"):
+    with pytest.raises(
+        ConfigError, match="match: s2/a has no reconstruction; s3/z matches no original;"
+    ):
         pair_cases(cases("s1/a", "s2/a"), cases("s1/a", "s3/z"))
 
 
