@@ -51,7 +51,8 @@ Verbose = Annotated[
 ]
 Frame = Annotated[int | None, typer.Option(min=0, help="Index of the time point of a 4-D file.")]
 Nan = Annotated[
-    Literal["refuse", "air"], typer.Option(help="Refuse volumes with NaN, or replace NaN by air.")
+    Literal["refuse", "air"],
+    typer.Option(help="Refuse volumes with non-finite voxels, or replace these by air."),
 ]
 HuOffset = Annotated[float, typer.Option(help="Offset in HU added to every voxel, such as -1024.")]
 AssumeRas = Annotated[

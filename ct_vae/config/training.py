@@ -121,8 +121,8 @@ class TrainingConfig(ObjectiveConfig):
     stops; null disables early stopping."""
 
     most_skipped: PositiveInt = 10
-    """Maximum number of consecutive steps skipped because of non-finite gradients; after more, the
-    run stops with an error."""
+    """Number of consecutive steps skipped for non-finite values after which the run stops with an
+    error."""
 
     tracker: str | None = None
     """Experiment tracker that receives the metrics as well, such as `tensorboard`."""
