@@ -38,7 +38,7 @@ from ct_vae.models.convert import import_weights
 
 Run = Callable[[torch.Tensor], torch.Tensor]
 REFERENCE = "MONAI whole"
-PEERS = (
+FORMATS = (
     REFERENCE,
     "MONAI windows",
     "MAISI windows",
@@ -231,9 +231,11 @@ def main() -> None:
     parser.add_argument("--max-memory-gb", type=float, help="for ct_vae exact")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--repetitions", type=int, default=3, help="runs of each peer")
-    parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS), metavar="PEER")
+    parser.add_argument(
+        "--peers", nargs="+", choices=FORMATS, default=list(FORMATS), metavar="PEER"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE")
-    parser.add_argument("--worker", choices=PEERS, help=argparse.SUPPRESS)
+    parser.add_argument("--worker", choices=FORMATS, help=argparse.SUPPRESS)
     parser.add_argument("--keep", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

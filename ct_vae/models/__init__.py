@@ -1,4 +1,4 @@
-"""Autoencoders put together from blocks, their building and their weights."""
+"""Autoencoders, their construction and their weights."""
 
 from ct_vae.models.autoencoder import LATENT_SCALE, Autoencoder, UntrainedWarning
 from ct_vae.models.autoencoder_kl import AutoencoderKL

@@ -1,4 +1,4 @@
-"""From the keywords of a constructor to the architecture that they describe."""
+"""Validation of constructor arguments and their conversion to an architecture."""
 
 from __future__ import annotations
 
@@ -16,56 +16,60 @@ from ct_vae.config.model import ModelConfig
 from ct_vae.errors import ConfigError
 
 LatentType = Literal["kl", "vq", "magvit"]
-# Where codes decide, None asks for what follows from them.
+# Arguments for which None selects the value that follows from the quantizer.
 _FOLLOWING = ("z_channels", "embed_dim", "codebook_size")
 
 
 class ArchitectureOptions(TypedDict, total=False):
-    """Keywords of every constructor beside its named ones.
+    """Further keyword arguments of every autoencoder.
 
-    A resolved section ``model`` of a configuration fits too: keywords for models of another kind
-    are taken as long as they have their default.
+    The resolved section ``model`` of a configuration is accepted as well: arguments for other kinds
+    of model are ignored if they have their default.
 
     Attributes:
-        norm: ``group`` (the default), or per voxel over its channels ``rms`` or ``layer``.
-        inner_norm: Normalize before the second convolution of residual blocks too; true by
-            default.
-        strides: Stride between each level and the next, 1 or 2: one number, or for each level one
-            or one for each axis; for thick slices ``((2, 2, 1), (2, 2, 2))``. Defaults to 2.
-        padding_mode: Values beyond the border of a map: ``zeros`` (the default), ``replicate``,
-            ``reflect`` or ``circular``.
-        decoder_blocks: Residual blocks per level of the decoder, the finest first; defaults to one
-            more than the encoder has.
-        encoder_mid: Give the encoder a middle; true by default.
-        decoder_mid: Give the decoder a middle; true by default.
-        head_activation: Put a SiLU before the last convolution of encoder and decoder; true by
-            default.
-        upsample_mode: Repeat voxels (``nearest``, the default) or interpolate (``linear``) before
-            the convolution; not for ``MagvitVQVAE``, which moves channels to voxels.
-        checkpointing: Keep only the input of each block in training and compute the rest again,
-            for less memory at about a third more time.
-        output_activation: ``sigmoid`` turns the last convolution's output into model units in
-            [0, 1]; defaults to ``identity``.
-        patch_size: Voxels per side of the blocks that the first convolution turns into channels
-            and the last one back into voxels, one number or one for each axis; 1 by default. All
-            blocks of the network then work at ``1 / patch_size`` of the image's resolution.
+        norm: Kind of normalization: ``group`` (the default), or ``rms`` or ``layer`` per voxel over
+            its channels.
+        inner_norm: Normalize before the second convolution of residual blocks too; defaults to
+            true.
+        strides: Strides between levels, 1 or 2: one number, or for each step a number or a tuple
+            with one number per axis, such as ``((2, 2, 1), (2, 2, 2))`` for thick slices; defaults
+            to 2.
+        padding_mode: Padding of the border of a feature map: ``zeros`` (the default),
+            ``replicate``, ``reflect`` or ``circular``.
+        decoder_blocks: Residual blocks per level of the decoder, finest level first; defaults to
+            one more than in the encoder.
+        encoder_mid: Add a middle stage to the encoder; defaults to true.
+        decoder_mid: Add a middle stage to the decoder; defaults to true.
+        head_activation: Apply SiLU before the last convolution of encoder and decoder; defaults to
+            true.
+        upsample_mode: Upsampling before convolutions: ``nearest`` (the default) or ``linear``; not
+            for ``MagvitVQVAE``, which uses pixel shuffles.
+        checkpointing: Use activation checkpointing in training, which saves memory and takes about
+            a third longer; defaults to false.
+        output_activation: Activation of the reconstruction: ``identity`` (the default) or
+            ``sigmoid``, for model units in [0, 1].
+        patch_size: Size of the patches that the first convolution maps to channels and the last one
+            back to voxels, one number or one for each axis; defaults to 1. All blocks then run at
+            ``1 / patch_size`` of the image's resolution.
         linear_skip: Add a linear transform of each block of voxels to the latent, and its inverse
-            to the reconstruction, so that the network learns what a linear code misses.
+            to the reconstruction, so that the network only learns the residual of a linear code;
+            defaults to false.
         refine_channels: Channels of two convolutions at full resolution whose result is added to
-            the reconstruction; 0, the default, means none.
-        stage_2_inputs: Return posterior means (``mean``, the default) or samples (``sample``) from
-            ``encode_stage_2_inputs``; `AutoencoderKL` only.
-        quantizer: ``ema`` (learnt codebook), ``fsq`` (finite scalar) or ``lfq`` (lookup-free);
-            defaults to ``ema`` for `VQVAE` and ``fsq`` for `MagvitVQVAE`.
-        levels: Levels of each channel of an ``fsq`` code; defaults to (8, 8, 8, 5, 5, 5).
-        codebook_decay: Decay per step of the moving averages of an ``ema`` codebook; 0.99 by
-            default.
-        normalize_codes: Compare only directions in an ``ema`` codebook; false by default.
-        causal_axis: Axis (0, 1, 2 for X, Y, Z) along which a latent voxel sees no voxel after its
-            own block; needs ``norm`` ``rms`` or ``layer`` and no attention; `MagvitVQVAE` only.
-        downsample_mode: ``conv`` strides (the default), ``blur`` blurs before voxels are dropped;
-            `MagvitVQVAE` only.
-        latent_type: Kind of model; must be that of the class.
+            the reconstruction; defaults to 0, no refinement.
+        stage_2_inputs: Result of ``encode_stage_2_inputs``: posterior means (``mean``, the default)
+            or samples (``sample``); `AutoencoderKL` only.
+        quantizer: Quantizer: ``ema`` (learned codebook), ``fsq`` (finite scalar) or ``lfq``
+            (lookup-free); defaults to ``ema`` for `VQVAE` and ``fsq`` for `MagvitVQVAE`.
+        levels: Number of levels of each channel of an ``fsq`` code; defaults to (8, 8, 8, 5, 5, 5).
+        codebook_decay: Decay per step of the moving averages of an ``ema`` codebook; defaults to
+            0.99.
+        normalize_codes: Compare only directions in an ``ema`` codebook; defaults to false.
+        causal_axis: Axis (0, 1, 2 for X, Y, Z) along which a latent voxel depends on no voxel after
+            its own block; requires ``norm`` ``rms`` or ``layer`` and no attention; `MagvitVQVAE`
+            only.
+        downsample_mode: Downsampling: ``conv`` (strided convolutions, the default) or ``blur``
+            (anti-aliased); `MagvitVQVAE` only.
+        latent_type: Kind of model; must match the class.
     """
 
     norm: NormKind
@@ -95,28 +99,29 @@ class ArchitectureOptions(TypedDict, total=False):
 def checked_architecture(
     kind: type, latent_type: LatentType, named: Mapping[str, Any], options: ArchitectureOptions
 ) -> ModelConfig:
-    """Check the keywords of a constructor and complete them.
+    """Validate the arguments of a constructor and complete them to an architecture.
 
     Args:
-        kind: Class whose constructor it is, for messages.
+        kind: Class of the constructor, for messages.
         latent_type: Kind of its latent.
-        named: Its named arguments, without ``ckpt_path``.
-        options: Its other keywords.
+        named: Named arguments of the constructor, without ``ckpt_path``.
+        options: Further keyword arguments.
 
     Raises:
-        ConfigError: With every number that is out of its range or contradicts another.
+        ConfigError: If values are out of range or contradict each other; the message lists all of
+            them.
     """
     given = {name: _plain(value) for name, value in (dict(named) | dict(options)).items()}
     if given.pop("latent_type", latent_type) != latent_type:
         raise ConfigError(
-            f"latent_type {options['latent_type']!r} is not that of {kind.__name__}",
-            "take AutoencoderKL for 'kl', VQVAE for 'vq', MagvitVQVAE for 'magvit'",
+            f"latent_type {options['latent_type']!r} does not match {kind.__name__}",
+            "use AutoencoderKL for 'kl', VQVAE for 'vq', MagvitVQVAE for 'magvit'",
         )
     for name in _FOLLOWING:
         if given[name] is None:
             del given[name]
     if given["down_channels"] is not None:
-        # They stand instead of multiples, of whatever number.
+        # down_channels replaces ch_mult, whatever its length.
         del given["ch_mult"]
     try:
         return ModelConfig(latent_type=latent_type, **given)
@@ -125,7 +130,7 @@ def checked_architecture(
 
 
 def _plain(value: Any) -> Any:
-    """Turn lists of any kind into tuples, and numbers of any kind into those of Python."""
+    """Convert sequences to tuples and numbers of any type to those of Python."""
     if isinstance(value, bool | str) or value is None:
         return value
     if isinstance(value, Integral):

@@ -1,4 +1,4 @@
-"""What every autoencoder of the family has in common."""
+"""Common base class of all autoencoders."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ LATENT_SCALE = 0.18215
 
 
 class UntrainedWarning(UserWarning):
-    """A model was made with random weights."""
+    """Warning that a model has random weights."""
 
 
 class Autoencoder(nn.Module, ABC):
-    """Encoder, 1-wide convolutions around the latent, decoder; what the latent is, kinds decide.
+    """Base class of autoencoders: encoder, 1-wide convolutions around the latent, and decoder.
 
-    Parameter names follow CompVis (Rombach et al. 2022).
+    Parameter names are those of CompVis (Rombach et al. 2022). Subclasses define the latent.
 
     Args:
-        config: The architecture, checked and completed.
+        config: Validated and complete architecture.
 
     Attributes:
-        config: As given: all numbers of the network.
-        spatial_dims: 1, 2 or 3.
+        config: Architecture of the network, as given.
+        spatial_dims: Number of spatial dimensions: 1, 2 or 3.
         in_channels: Channels of the image.
         out_channels: Channels of the reconstruction.
         latent_channels: Channels of the latent.
-        resolution: Side for which `describe` reports sizes.
-        scaling_factor: One over the latent's standard deviation, 0.18215 until measured.
+        resolution: Side of the image for which `describe` reports sizes.
+        scaling_factor: One over the latent's standard deviation; 0.18215 until measured.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -74,96 +74,98 @@ class Autoencoder(nn.Module, ABC):
 
     @property
     def full_resolution_width(self) -> int:
-        """Most channels that a feature map of the image's own size has, for memory estimates."""
+        """Largest number of channels of a feature map at full resolution, for memory estimates."""
         config, voxels = self.config, prod(self.config.patch_sides)
         if not config.has_patches:
             return max(config.widths[:2])
-        # A map of the first level holds as many numbers as one of this width would.
+        # Express the size of a map of the first level as channels at full resolution.
         numbers = max(config.widths[0], voxels * config.out_channels)
         return -(-numbers // voxels) + config.refine_channels + 1
 
     @property
     def output_activation(self) -> nn.Module:
-        """What turns what `decode_raw` gives into model units, voxel by voxel."""
+        """Activation that converts the output of `decode_raw` to model units."""
         return self.decoder.activation
 
     @property
     def last_layer(self) -> torch.Tensor:
-        """Kernel of the last convolution, by which the weight of an adversary is found."""
+        """Weights of the last convolution, for the adaptive weight of an adversarial loss."""
         parameters = self.decoder.conv_out.named_parameters()
         return next(value for name, value in parameters if name.endswith("weight"))
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
-        """What the encoder says about the latent of images, before anything is drawn or quantized.
+        """Compute the encoder output before sampling or quantization.
 
         Args:
-            x: ``(B, in_channels, *spatial)`` in model units, sides multiples of the factor.
+            x: Images ``(B, in_channels, *spatial)`` in model units; sizes are multiples of the
+                factor.
 
         Returns:
-            ``(B, features, *spatial / factor)``: moments, or the latent before quantization.
+            Moments of the posterior, or the latent before quantization, ``(B, features, *spatial /
+            factor)``.
 
         Raises:
-            InputError: If channels or sides do not fit.
+            InputError: If the number of channels or a size is invalid.
         """
         self._check(x, self.in_channels, self.factor)
         result: torch.Tensor = self.quant_conv(self.encoder(x))
         return result
 
     def decode(self, z: torch.Tensor, denorm: bool = False) -> torch.Tensor:
-        """Decode latents ``(B, latent_channels, *spatial)``.
+        """Decode latents to images.
 
         Args:
-            z: Unscaled, or scaled when ``denorm`` is set.
-            denorm: Divide by `scaling_factor` first.
+            z: Latents ``(B, latent_channels, *spatial)``, unscaled unless ``denorm`` is set.
+            denorm: If true, divide the latents by `scaling_factor` first; defaults to false.
 
         Returns:
-            ``(B, out_channels, *spatial * factor)`` in model units.
+            Images ``(B, out_channels, *spatial * factor)`` in model units.
 
         Raises:
-            InputError: If channels or dimensions do not fit.
+            InputError: If the number of channels or dimensions is invalid.
         """
         self._check(z, self.latent_channels, (1,) * self.spatial_dims)
         result: torch.Tensor = self.decoder(
-            self._entering(z / self.scaling_factor if denorm else z)
+            self._decoder_input(z / self.scaling_factor if denorm else z)
         )
         return result
 
     def decode_raw(self, z: torch.Tensor) -> torch.Tensor:
-        """Decode unscaled latents without the output activation, to logits where it is a sigmoid.
+        """Decode unscaled latents without the output activation.
 
         Args:
-            z: ``(B, latent_channels, *spatial)``.
+            z: Latents ``(B, latent_channels, *spatial)``.
 
         Returns:
-            ``(B, out_channels, *spatial * factor)``, which `output_activation` turns into what
-            `decode` gives.
+            Raw output ``(B, out_channels, *spatial * factor)``, logits for a sigmoid.
+            `output_activation` converts it to the result of `decode`.
 
         Raises:
-            InputError: If channels or dimensions do not fit.
+            InputError: If the number of channels or dimensions is invalid.
         """
         self._check(z, self.latent_channels, (1,) * self.spatial_dims)
-        return self.decoder.raw(self._entering(z))
+        return self.decoder.raw(self._decoder_input(z))
 
     def encoding_parts(self) -> dict[str, nn.Module]:
-        """The modules that decide about the latent of an image, by name."""
+        """Return the modules that determine the latent of an image, by name."""
         names = ("encoder", "quant_conv", "quantizer")
         return {name: self._modules[name] for name in names if self._modules.get(name) is not None}  # type: ignore[misc]
 
     @abstractmethod
     def encode_stage_2_inputs(self, x: torch.Tensor) -> torch.Tensor:
-        """Unscaled latents for MONAI's latent inferers, which scale by themselves."""
+        """Return unscaled latents for MONAI's latent inferers, which scale by themselves."""
 
     @abstractmethod
     def decode_stage_2_outputs(self, z: torch.Tensor) -> torch.Tensor:
-        """Decode unscaled latents, for MONAI's latent inferers."""
+        """Decode unscaled latents for MONAI's latent inferers."""
 
     def describe(self) -> list[Stage]:
-        """The feature maps from image to latent and back, in order of computation."""
+        """Return the feature maps from image to latent and back, in order of computation."""
         return feature_maps(self.config)
 
-    def _entering(self, z: torch.Tensor) -> torch.Tensor:
-        """What enters the decoder, of latents of any precision."""
-        # A posterior is at least float32, whatever the model's own precision.
+    def _decoder_input(self, z: torch.Tensor) -> torch.Tensor:
+        """Convert latents of any precision to the input of the decoder."""
+        # Posteriors are computed in float32 or higher, independent of the model's precision.
         own = next(self.post_quant_conv.parameters()).dtype
         result: torch.Tensor = self.post_quant_conv(z.to(own))
         return result
@@ -176,11 +178,11 @@ class Autoencoder(nn.Module, ABC):
         if any(n < 1 or n % f for n, f in zip(x.shape[2:], factor, strict=True)):
             raise InputError(
                 f"sides {tuple(x.shape[2:])} are not multiples of the factor {tuple(factor)}",
-                "pad the image, or use ct_vae.load_codec, which does",
+                "pad the image, or use ct_vae.load_codec, which pads volumes",
             )
 
     def _start(self, ckpt_path: str | Path | None) -> None:
-        """Load the first weights, or warn that there are none; the constructor's last step."""
+        """Load the initial weights or warn that they are random; called last by constructors."""
         if ckpt_path is None:
             name = type(self).__name__
             text = f"{name} starts from scratch with random weights: no ckpt_path was given"

@@ -1,4 +1,4 @@
-"""The continuous autoencoder of latent diffusion, in one, two or three dimensions."""
+"""Continuous autoencoder of latent diffusion in one, two or three dimensions."""
 
 from __future__ import annotations
 
@@ -14,45 +14,44 @@ from ct_vae.models.posterior import DiagonalGaussian
 
 
 class AutoencoderKL(Autoencoder):
-    """Encoder to a diagonal Gaussian, decoder back (Rombach et al. 2022, appendix G).
+    """Autoencoder with a Gaussian posterior (Rombach et al. 2022, appendix G).
 
-    Defaults are those of the 2-D Stable Diffusion autoencoder; only the dimensions and the image
-    channels default to CT. Parameter names follow CompVis.
+    The defaults are those of the 2-D Stable Diffusion autoencoder, except for the dimensions and
+    the image channels, which default to CT. Parameter names are those of CompVis.
 
     Args:
-        spatial_dims: 1, 2 or 3.
+        spatial_dims: Number of spatial dimensions: 1, 2 or 3; defaults to 3.
         in_channels: Channels of the image.
         out_channels: Channels of the reconstruction.
-        resolution: Side for which `describe` reports sizes, a multiple of the factor as the sides
-            of every image are.
+        resolution: Side of the image for which `describe` reports sizes, a multiple of the factor.
         base_ch: Channels of the first convolution, and the unit of ``ch_mult``.
-        ch_mult: Channels of each level in units of ``base_ch``; sides halve between levels.
-        down_channels: Channels of each level as they are, instead of ``ch_mult``; the first
-            convolution then has those of the first level instead of ``base_ch``.
-        num_res_blocks: Residual blocks per level of the encoder, one number or one for each
-            level; the decoder has one more.
-        attn_resolutions: Downsample factors (the largest over the axes) at which every block is
-            followed by attention.
-        mid_attn: Whether the middle has attention.
-        z_channels: Channels that leave the encoder and enter the decoder.
-        double_z: Whether the encoder gives ``2 * z_channels``.
+        ch_mult: Channels of each level in units of ``base_ch``; sizes halve between levels.
+        down_channels: Channels of each level, instead of ``ch_mult``; the first convolution then
+            has as many channels as the first level. Optional.
+        num_res_blocks: Residual blocks per level of the encoder, one number or one for each level;
+            the decoder has one more.
+        attn_resolutions: Downsampling factors (the largest over the axes) at which every residual
+            block is followed by attention; defaults to none.
+        mid_attn: Use attention in the middle stages; defaults to true.
+        z_channels: Channels of the encoder's output and the decoder's input.
+        double_z: If true (the default), the encoder has ``2 * z_channels`` output channels.
         embed_dim: Channels of the latent.
-        norm_groups: Groups of every normalization; ``None`` means the largest divisor of the
-            width up to 32.
-        tanh_out: Whether the output goes through a hyperbolic tangent.
-        dropout: Of every residual block.
-        codebook_size: Ignored; quantized models have it.
-        ckpt_path: Weights to load, a ``.safetensors`` file or a folder that holds
-            ``model.safetensors``; a trained model brings its scaling factor. Without it a
-            warning says that the weights are random.
-        options: See `ct_vae.models.architecture_options.ArchitectureOptions`.
+        norm_groups: Groups of every group normalization; ``None`` (the default) uses the largest
+            divisor of the number of channels up to 32.
+        tanh_out: If true, apply a hyperbolic tangent to the output; defaults to false.
+        dropout: Dropout probability in residual blocks.
+        codebook_size: Ignored, for compatibility with quantized models.
+        ckpt_path: Weights to load, a ``.safetensors`` file or a folder with ``model.safetensors``.
+            Trained models include their scaling factor. Without it, weights are random and a
+            warning is issued.
+        options: Further arguments, see `ct_vae.models.architecture_options.ArchitectureOptions`.
 
     Attributes:
-        scaling_factor: One over the latent's standard deviation, 0.18215 until measured.
+        scaling_factor: One over the latent's standard deviation; 0.18215 until measured.
 
     Raises:
-        ConfigError: If the numbers do not fit together.
-        WeightsError: If the weights do not fit the model.
+        ConfigError: If arguments are invalid or contradict each other.
+        WeightsError: If the weights do not match the model.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - the names are the interface that people have code against
@@ -101,13 +100,14 @@ class AutoencoderKL(Autoencoder):
         self._start(ckpt_path)
 
     def moments(self, x: torch.Tensor) -> torch.Tensor:
-        """Means and log-variances ``(B, 2 * embed_dim, *spatial / factor)`` of images.
+        """Compute means and log-variances ``(B, 2 * embed_dim, *spatial / factor)`` of images.
 
         Args:
-            x: ``(B, in_channels, *spatial)`` in model units, sides multiples of the factor.
+            x: Images ``(B, in_channels, *spatial)`` in model units; sizes are multiples of the
+                factor.
 
         Raises:
-            InputError: If channels or sides do not fit.
+            InputError: If the number of channels or a size is invalid.
         """
         return self.features(x)
 
@@ -121,13 +121,15 @@ class AutoencoderKL(Autoencoder):
         """Encode images ``(B, in_channels, *spatial)``.
 
         Args:
-            x: In model units, sides multiples of the factor.
-            normalize: Give a latent of about unit standard deviation instead of the posterior.
-            sample: With ``normalize``, a sample instead of the mean.
-            generator: Of the sample.
+            x: Images in model units; sizes are multiples of the factor.
+            normalize: If true, return a latent of about unit standard deviation instead of the
+                posterior; defaults to false.
+            sample: With ``normalize``, return a sample instead of the mean; defaults to false.
+            generator: Random generator of the sample; optional.
 
         Returns:
-            The posterior, or ``(B, embed_dim, *spatial / factor)`` times `scaling_factor`.
+            The posterior, or a latent ``(B, embed_dim, *spatial / factor)`` multiplied by
+            `scaling_factor`.
         """
         posterior = DiagonalGaussian(self.moments(x))
         if not normalize:
@@ -136,25 +138,26 @@ class AutoencoderKL(Autoencoder):
         return latent * self.scaling_factor
 
     def posterior(self, x: torch.Tensor) -> DiagonalGaussian:
-        """The posterior of images ``(B, in_channels, *spatial)``."""
+        """Compute the posterior of images ``(B, in_channels, *spatial)``."""
         return DiagonalGaussian(self.moments(x))
 
     def forward(
         self, x: torch.Tensor, sample_posterior: bool = True
     ) -> tuple[torch.Tensor, DiagonalGaussian]:
-        """Reconstruct images; gives the reconstruction and the posterior."""
+        """Encode and decode images; return the reconstruction and the posterior."""
         posterior = self.posterior(x)
         latent = posterior.sample() if sample_posterior else posterior.mode()
         return self.decode(latent), posterior
 
     def encode_stage_2_inputs(self, x: torch.Tensor) -> torch.Tensor:
-        """Unscaled latents for MONAI's latent inferers, which scale by themselves.
+        """Return unscaled latents for MONAI's latent inferers, which scale by themselves.
 
-        Posterior means, or samples where the model was made with ``stage_2_inputs="sample"``.
+        These are posterior means, or samples if the model was created with
+        ``stage_2_inputs="sample"``.
         """
         posterior = self.posterior(x)
         return posterior.sample() if self.stage_2_inputs == "sample" else posterior.mode()
 
     def decode_stage_2_outputs(self, z: torch.Tensor) -> torch.Tensor:
-        """Decode unscaled latents, for MONAI's latent inferers."""
+        """Decode unscaled latents for MONAI's latent inferers."""
         return self.decode(z)

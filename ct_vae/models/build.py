@@ -1,4 +1,4 @@
-"""From configuration to model."""
+"""Build autoencoders from configurations."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ _CLASSES: dict[str, Callable[..., Autoencoder]] = {
 
 
 def build_model(config: ModelConfig, ckpt_path: str | Path | None = None) -> Autoencoder:
-    """The model that a configuration describes: `AutoencoderKL`, `VQVAE` or `MagvitVQVAE`.
+    """Build the autoencoder of a configuration: `AutoencoderKL`, `VQVAE` or `MagvitVQVAE`.
 
     Args:
-        config: Section ``model``.
-        ckpt_path: Weights to load, before those that the configuration names.
+        config: Section ``model`` of a configuration.
+        ckpt_path: Weights to load, instead of those in the configuration; optional.
 
     Raises:
-        WeightsError: If the weights do not fit.
+        WeightsError: If the weights do not match the model.
     """
     numbers = config.model_dump(exclude={"ckpt_path"})
     return _CLASSES[config.latent_type](**numbers, ckpt_path=ckpt_path or config.ckpt_path)
 
 
 def build_untrained(config: ModelConfig) -> Autoencoder:
-    """The model with random weights and without a warning, for training and for descriptions."""
+    """Build an autoencoder with random weights, without a warning."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UntrainedWarning)
         return build_model(config)
 
 
 def build_from_json(path: str | Path) -> Autoencoder:
-    """The model of a run configuration.
+    """Build the autoencoder of a run configuration.
 
     Raises:
-        ConfigError: If the configuration is wrong.
-        WeightsError: If its weights do not fit.
+        ConfigError: If the configuration is invalid.
+        WeightsError: If its weights do not match the model.
     """
     return build_model(load_config(path).model)

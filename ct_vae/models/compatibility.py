@@ -1,4 +1,4 @@
-"""Comparing the architecture of a network with the one that weights were trained in."""
+"""Comparison of a network's architecture with the one that weights were trained in."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from ct_vae.errors import WeightsError
 
 
 def check_compatible(config: ModelConfig, stored: ModelConfig, where: str) -> None:
-    """Refuse weights that would fit a network and give something else in it.
+    """Check that weights were trained in a network with the same behavior.
 
-    Only numbers that change results and not the shapes of weights are compared, since names and
-    shapes of tensors tell the rest, and not those that act in training alone, such as dropout.
+    Only settings are compared that change results but not the names and shapes of tensors, which
+    are checked separately. Settings that matter only in training, such as dropout, are ignored.
 
     Args:
-        config: Of the network that loads the weights.
-        stored: Stored beside the weights.
+        config: Architecture of the network that loads the weights.
+        stored: Architecture stored with the weights.
         where: Name of the weights in messages.
 
     Raises:
-        WeightsError: With every number that differs.
+        WeightsError: If settings differ; the message lists all of them.
     """
     if len(config.widths) != len(stored.widths):
         return
@@ -33,16 +33,15 @@ def check_compatible(config: ModelConfig, stored: ModelConfig, where: str) -> No
     ]
     if wrong:
         raise WeightsError(
-            f"{where} were trained in a network that contradicts this one: "
-            f"{'; '.join(sorted(wrong))}",
-            "give the numbers with which they were trained",
+            f"{where} were trained in a network with other settings: {'; '.join(sorted(wrong))}",
+            "use the settings with which they were trained",
         )
 
 
 def _behavior(config: ModelConfig) -> dict[str, Any]:
-    """Return what changes results and leaves the shapes of weights as they are."""
+    """Return the settings that change results but not the shapes of weights."""
     widths = (config.conv_in_channels, *config.widths)
-    # Groups that are given and those that follow from the width may be the same.
+    # Explicit and default numbers of groups may be equal.
     groups = tuple(group_count(width, config.norm_groups) for width in widths)
     subvoxel = config.latent_type == "magvit"
     return {

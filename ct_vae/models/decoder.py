@@ -1,4 +1,4 @@
-"""The decoder: from latent to image."""
+"""Decoder from latents to images."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class _Up(Level):
 
 
 class Decoder(nn.Module):
-    """Convolution, middle, levels that double the sides, head: the encoder's mirror.
+    """Decoder: convolution, middle stage, upsampling levels and output convolution.
 
     Args:
-        layers: Makes the layers of the network.
+        layers: Factory of the layers of the network.
     """
 
     def __init__(self, layers: Layers) -> None:
@@ -36,7 +36,7 @@ class Decoder(nn.Module):
         top = config.widths[-1]
         self.conv_in = layers.conv(config.z_channels, top)
         self.mid = middle(layers, config.decoder_mid)
-        # Level i comes from level i + 1; the coarsest comes from the middle.
+        # Level i receives the output of level i + 1, the coarsest that of the middle stage.
         before = (*config.widths[1:], top)
         levels = range(len(config.widths))
         self.up = nn.ModuleList([_Up(layers, level, before[level]) for level in levels])
@@ -53,7 +53,7 @@ class Decoder(nn.Module):
         return result
 
     def raw(self, z: torch.Tensor) -> torch.Tensor:
-        """Compute what `forward` returns, before the output activation."""
+        """Compute the output of `forward` before the output activation."""
         h = self.mid(self.conv_in(z))
         for level in reversed(self.up):
             h = level(h, z)

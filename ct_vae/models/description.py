@@ -1,4 +1,4 @@
-"""The feature maps of a network as rows of a table."""
+"""Table of the feature maps of a network."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ct_vae.config.model import ModelConfig
 
 @dataclass(frozen=True)
 class Stage:
-    """One row of a model's description; ``sides`` are those of a map at the resolution."""
+    """Feature map of a network; ``sides`` is its size for an image of side ``resolution``."""
 
     name: str
     channels: int
@@ -19,7 +19,7 @@ class Stage:
 
 
 def feature_maps(config: ModelConfig) -> list[Stage]:
-    """List the maps that follow the blocks of every level, from image to latent and back."""
+    """List the feature maps after the blocks of every level, from image to latent and back."""
 
     def row(name: str, channels: int, level: int, attention: bool) -> Stage:
         factor = config.factors[level]

@@ -1,4 +1,4 @@
-"""The network that tells reconstructions from real images, patch by patch."""
+"""Patch discriminator of the adversarial loss."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _SLOPE = 0.2
 
 @dataclass(frozen=True, eq=False)
 class DiscriminatorOutput:
-    """What a discriminator says of images.
+    """Output of a discriminator.
 
     Attributes:
-        logits: ``(B, 1, *spatial / strides)``: above 0 where a patch looks real.
-        features: Outputs of the stem and of each level, finest first, for feature matching.
+        logits: Logits ``(B, 1, *spatial / strides)``, positive for patches that look real.
+        features: Outputs of the first layer and of each level, finest first, for feature matching.
     """
 
     logits: torch.Tensor
@@ -34,23 +34,25 @@ class DiscriminatorOutput:
 
 
 class PatchDiscriminator(nn.Module):
-    """Convolutions and blurred halvings, with one logit per patch (Isola et al. 2017).
+    """Convolutional discriminator with one logit per patch (Isola et al. 2017).
 
-    As in MAGVIT (Yu et al. 2023), maps are blurred before they are halved, so that a verdict does
-    not hinge on where the grid of voxels falls (Zhang 2019). There is no pooling to one number
-    and no batch norm: a verdict depends on its own image, not on the batch.
+    As in MAGVIT (Yu et al. 2023), feature maps are blurred before downsampling, so that the output
+    does not depend on the alignment of the voxel grid (Zhang 2019). There is no global pooling and
+    no batch normalization: the output for an image does not depend on the batch.
 
     Args:
-        spatial_dims: 1, 2 or 3.
-        in_channels: Channels of the images.
-        base_ch: Channels of the stem; each level doubles them, up to eight times as many.
-        levels: Number of halvings.
-        norm: ``group``: groups as everywhere in this package; ``instance``: every channel alone.
-        strides: Of each level, one number or one for each axis, such as (2, 2, 1) for thick
-            slices; ``None`` means 2 everywhere.
+        spatial_dims: Number of spatial dimensions: 1, 2 or 3; defaults to 3.
+        in_channels: Channels of the images; defaults to 1.
+        base_ch: Channels of the first layer, doubled at each level up to eight times; defaults to
+            64.
+        levels: Number of downsampling steps; defaults to 3.
+        norm: Normalization: ``group`` (the default), with groups as in the autoencoders, or
+            ``instance``, per channel.
+        strides: Strides of each level, a number or a tuple with one per axis, such as (2, 2, 1) for
+            thick slices; defaults to 2.
 
     Raises:
-        ConfigError: If the numbers do not fit together.
+        ConfigError: If arguments are invalid or contradict each other.
     """
 
     def __init__(
@@ -79,13 +81,13 @@ class PatchDiscriminator(nn.Module):
         width = base_ch
         for number, step in enumerate(steps, start=1):
             wider = base_ch * min(2**number, 8)
-            # One group per channel is what an instance norm is.
+            # Instance normalization is group normalization with one group per channel.
             groups = wider if norm == "instance" else group_count(wider, None)
-            # Halved before it is widened, as in StyleGAN2 (Karras et al. 2020): an eighth of the
-            # multiplications in 3-D.
+            # Downsample before adding channels, as in StyleGAN2 (Karras et al. 2020): an eighth of
+            # the multiplications in 3-D.
             level = nn.Sequential(
                 BlurPoolND(spatial_dims, step),
-                # An offset of every channel is what such a norm takes away.
+                # Instance normalization removes any bias.
                 ConvND(spatial_dims, width, wider, bias=groups < wider),
                 group_norm(spatial_dims, wider, groups),
                 nn.LeakyReLU(_SLOPE),
@@ -95,23 +97,23 @@ class PatchDiscriminator(nn.Module):
         self.head = ConvND(spatial_dims, width, 1)
 
     def forward(self, x: torch.Tensor) -> DiscriminatorOutput:
-        """Judge images ``(B, in_channels, *spatial)`` of any sides that can be halved so often.
+        """Compute logits and features of images ``(B, in_channels, *spatial)``.
 
         Raises:
-            InputError: If channels do not fit, if a side is too short, or if a single voxel would
-                be left, of which no norm can tell anything.
+            InputError: If the number of channels is wrong, if a size is too small, or if a single
+                voxel would be left, which cannot be normalized.
         """
         if x.ndim < 2 or x.shape[1] != self.in_channels:
             raise InputError(
-                f"the discriminator judges images of {self.in_channels} channels, "
+                f"the discriminator expects images of {self.in_channels} channels, "
                 f"got shape {tuple(x.shape)}"
             )
         left = [side // total for side, total in zip(x.shape[2:], self._total, strict=True)]
         if prod(left) == 1:
             raise InputError(
-                f"images of sides {tuple(x.shape[2:])} leave one voxel to judge after strides of "
-                f"{self._total}",
-                "take larger patches or fewer levels",
+                f"images of size {tuple(x.shape[2:])} are too small for a discriminator with total "
+                f"strides {self._total}: a single voxel is left",
+                "use larger patches or fewer levels",
             )
         h = self.stem(x)
         features = [h]

@@ -1,4 +1,4 @@
-"""The encoder: from image to latent parameters."""
+"""Encoder from images to latents."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class _Down(Level):
 
 
 class Encoder(nn.Module):
-    """Convolution, levels that halve the sides, middle, head (Rombach et al. 2022).
+    """Encoder: convolution, downsampling levels, middle stage and output (Rombach et al. 2022).
 
     Args:
-        layers: Makes the layers of the network.
+        layers: Factory of the layers of the network.
     """
 
     def __init__(self, layers: Layers) -> None:

@@ -1,4 +1,4 @@
-"""From 2-D to 3-D networks, and from several image channels to one."""
+"""Conversion of 2-D networks to 3-D ones, and of several image channels to one."""
 
 from __future__ import annotations
 
@@ -22,36 +22,38 @@ def inflate(
     depth_stride: Literal[1, 2] = 1,
     image_channels: int | None = None,
 ) -> AutoencoderKL:
-    """A 3-D network from a 2-D one, whose plane becomes the first two axes (Carreira 2017).
+    """Inflate a 2-D network to 3-D; its plane becomes the first two axes (Carreira 2017).
 
-    ``central`` puts each 2-D kernel in the middle slice of a 3-D one: slices are treated alone, but
-    for group normalization and attention, which see the whole volume. A single slice gives what
-    the 2-D network gives. ``averaged`` divides each kernel among three slices: a volume that is
-    constant along the last axis gives what its slice gives, away from the ends of that axis, or
-    everywhere with ``padding_mode="replicate"``.
+    ``central`` places each 2-D kernel in the middle slice of a 3-D kernel: slices are processed
+    independently, except in group normalization and attention, which act on the whole volume. A
+    single slice gives the result of the 2-D network. ``averaged`` distributes each kernel over
+    three slices: a volume that is constant along the last axis gives the result of its slice,
+    except near the ends of that axis, or everywhere with ``padding_mode="replicate"``.
 
     Args:
-        model_2d: Is left as it is.
-        how: Of the two.
-        depth_stride: Step along the last axis wherever the plane is halved; 2 only with
-            ``averaged``, since slices that are treated alone would be dropped.
-        image_channels: 1 merges the image channels as `merge_image_channels` does.
+        model_2d: 2-D network, left unchanged.
+        how: Inflation method: ``central`` or ``averaged``.
+        depth_stride: Stride along the last axis at each downsampling; defaults to 1. 2 requires
+            ``averaged``, since slices processed independently would be dropped.
+        image_channels: 1 merges the image channels as `merge_image_channels` does; optional.
 
     Returns:
-        In evaluation mode, with the dtype and the scaling factor of the 2-D network.
+        3-D network in evaluation mode, with the dtype and the scaling factor of the 2-D network.
 
     Raises:
-        ConfigError: If the network is not 2-D, or if the numbers do not fit together.
+        ConfigError: If the network is not 2-D, or if arguments are invalid.
     """
     config = model_2d.config
     if config.spatial_dims != 2:
-        raise ConfigError(f"only 2-D networks are inflated, this one has {config.spatial_dims}")
+        raise ConfigError(
+            f"only 2-D networks can be inflated, this one has {config.spatial_dims} dimensions"
+        )
     if how not in ("central", "averaged"):
         raise ConfigError(f"inflation is central or averaged, got {how!r}")
     _refuse_patches(config, "inflated")
     if depth_stride not in (1, 2) or (how == "central" and depth_stride == 2):
         raise ConfigError(
-            f"depth_stride {depth_stride} does not go with {how!r} inflation",
+            f"depth_stride {depth_stride} is not possible with {how!r} inflation",
             "it is 1, or 2 with 'averaged'",
         )
     steps = tuple((*step, depth_stride) for step in config.level_strides)
@@ -62,26 +64,26 @@ def inflate(
 
 
 def merge_image_channels(model: AutoencoderKL, image_channels: int = 1) -> AutoencoderKL:
-    """A network of one image channel that equals one of several fed the gray value in each.
+    """Convert a network of several image channels to one that is equivalent for gray images.
 
-    The first kernel is summed over its input channels and the last averaged over its output
-    channels, as if the outputs were averaged.
+    The first kernel is summed over its input channels and the last one averaged over its output
+    channels, as if outputs were averaged.
 
     Args:
-        model: Is left as it is.
-        image_channels: 1; there is no rule for another number.
+        model: Network, left unchanged.
+        image_channels: Number of channels of the result; must be 1.
 
     Returns:
-        In evaluation mode, with the dtype and the scaling factor of the given network.
+        Network in evaluation mode, with the dtype and the scaling factor of the given one.
 
     Raises:
-        ConfigError: If the averaging would have to come after a hyperbolic tangent or a sigmoid.
+        ConfigError: If the outputs cannot be averaged because an activation follows.
     """
     if image_channels != 1:
         raise ConfigError(f"image channels are merged into 1, not {image_channels}")
     config = model.config
     if config.in_channels == config.out_channels == 1:
-        raise ConfigError("the network has one image channel already", "ask for no merging")
+        raise ConfigError("the network already has one image channel", "leave the merging out")
     _refuse_patches(config, "merged into one image channel")
     if config.out_channels > 1 and (config.tanh_out or config.output_activation == "sigmoid"):
         curve = "the tangent of tanh_out" if config.tanh_out else "a sigmoid (output_activation)"
@@ -104,7 +106,7 @@ def _refuse_patches(config: ModelConfig, what: str) -> None:
 
 
 def _deep(tensor: torch.Tensor, how: Inflation) -> torch.Tensor:
-    """A 2-D kernel, 1 or 3 wide, as a 3-D one; anything else as it is."""
+    """Convert a 2-D kernel, 1 or 3 wide, to 3-D; other tensors are returned unchanged."""
     if tensor.ndim != 4 or tensor.shape[-1] == 1:
         return tensor[..., None] if tensor.ndim == 4 else tensor
     if how == "averaged":

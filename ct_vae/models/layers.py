@@ -1,4 +1,4 @@
-"""The layers of one network, made from its architecture."""
+"""Factory of the layers of one network."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ct_vae.config.model import ModelConfig
 
 
 class Layers:
-    """Makes the layers that encoder and decoder are put together from.
+    """Creates the layers of encoder and decoder.
 
     Args:
         config: Architecture of the network.
@@ -39,80 +39,80 @@ class Layers:
         )
 
     def first(self) -> nn.Module:
-        """The encoder's first convolution."""
+        """Create the first convolution of the encoder."""
         image, width = self.config.in_channels, self.config.conv_in_channels
         if self.config.has_patches:
             return PatchEmbedND(self._dims, image, width, self.config.patch_sides)
         return self.conv(image, width)
 
     def head(self) -> nn.Module:
-        """The encoder's last convolution."""
+        """Create the last convolution of the encoder."""
         kernel = 1 if self._magvit else 3
         return self.conv(self.config.widths[-1], self.config.encoder_channels, kernel)
 
     def last(self) -> nn.Module:
-        """The decoder's last convolution."""
+        """Create the last convolution of the decoder."""
         width, image = self.config.widths[0], self.config.out_channels
         if self.config.has_patches:
             return PatchUnembedND(self._dims, width, image, self.config.patch_sides)
         return self.conv(width, image)
 
     def analysis(self) -> PatchEmbedND | None:
-        """The linear transform beside the encoder, if there is one."""
+        """Create the linear transform parallel to the encoder; ``None`` without a skip."""
         config = self.config
         if not config.linear_skip:
             return None
         return PatchEmbedND(self._dims, config.in_channels, config.encoder_channels, config.factor)
 
     def synthesis(self) -> PatchUnembedND | None:
-        """The linear transform beside the decoder, if there is one."""
+        """Create the linear transform parallel to the decoder; ``None`` without a skip."""
         config = self.config
         if not config.linear_skip:
             return None
         return PatchUnembedND(self._dims, config.z_channels, config.out_channels, config.factor)
 
     def refine(self) -> nn.Module:
-        """The convolutions at full resolution, or an identity."""
+        """Create the convolutions at full resolution, or an identity."""
         image, width = self.config.out_channels, self.config.refine_channels
         if not width:
             return nn.Identity()
         return RefineND(self._dims, image, width, self.config.padding_mode)
 
     def output(self) -> nn.Module:
-        """The activation after the decoder's last convolution."""
+        """Create the output activation of the decoder."""
         if self.config.output_activation == "sigmoid":
             return nn.Sigmoid()
         return nn.Tanh() if self.config.tanh_out else nn.Identity()
 
     def modulated_norm(self, channels: int) -> AdaptiveNormND | None:
-        """The normalization before a level of the decoder that the latent modulates, if any."""
+        """Create the modulated normalization of a decoder level, if there is one."""
         if not self._magvit:
             return None
         modulation = self.conv(self.config.z_channels, 2 * channels, 1)
         return AdaptiveNormND(self.normalize(channels), modulation)
 
     def res_block(self, in_channels: int, out_channels: int) -> ResBlockND:
-        """A residual block."""
+        """Create a residual block."""
         return ResBlockND(self._dims, in_channels, out_channels, self._style)
 
     def attend(self, channels: int) -> SpatialSelfAttention:
-        """An attention block."""
+        """Create an attention block."""
         return SpatialSelfAttention(self._dims, channels, self._style)
 
     def conv(self, in_channels: int, out_channels: int, kernel: int = 3) -> nn.Module:
-        """A convolution that keeps the sides."""
+        """Create a convolution that keeps the spatial size."""
         return self._style.conv(self._dims, in_channels, out_channels, kernel)
 
     def normalize(self, channels: int) -> nn.Module:
-        """A normalization."""
+        """Create a normalization layer."""
         return self._style.normalize(self._dims, channels)
 
     def activation(self) -> nn.Module:
-        """The activation before the last convolution of encoder and decoder."""
+        """Create the activation before the last convolution of encoder and decoder."""
         return nn.SiLU() if self.config.head_activation else nn.Identity()
 
     def downsample(self, level: int) -> nn.Module:
-        """From a level to the next coarser one."""
+        """Create the downsampling from a level to the next coarser one."""
         kind = BlurDownsampleND if self.config.downsample_mode == "blur" else DownsampleND
         return kind(
             self._dims,
@@ -123,7 +123,7 @@ class Layers:
         )
 
     def upsample(self, level: int) -> nn.Module:
-        """From a level to the next finer one."""
+        """Create the upsampling from a level to the next finer one."""
         config = self.config
         numbers = self._dims, config.widths[level], config.level_strides[level - 1]
         if self._magvit:

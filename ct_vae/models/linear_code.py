@@ -1,4 +1,4 @@
-"""The linear transform beside encoder and decoder: which one it is, and where it comes from."""
+"""Linear codes of blocks of voxels (KLT and DCT) for the linear skip of an autoencoder."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from torch import nn
 from ct_vae.blocks.patch import PatchEmbedND, PatchUnembedND, dct_basis, space_to_depth
 from ct_vae.errors import InputError
 
-# Codes of values that never vary are left at their own scale.
+# Codes with a variance below this are not scaled.
 _LEAST_VARIANCE = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
 class LinearCode:
-    """A linear code of blocks of voxels: ``code = analysis @ (block - mean)``.
+    """Linear code of blocks of voxels: ``code = analysis @ (block - mean)``.
 
     Attributes:
-        analysis: ``(codes, values)`` float64, columns in the order of `space_to_depth`.
-        synthesis: ``(values, codes)`` float64; ``mean + synthesis @ code`` is the best
+        analysis: Matrix ``(codes, values)`` in float64, columns in the order of `space_to_depth`.
+        synthesis: Matrix ``(values, codes)`` in float64; ``mean + synthesis @ code`` is the best
             reconstruction of a block.
-        mean: ``(values,)`` float64.
+        mean: Mean block ``(values,)`` in float64.
     """
 
     analysis: torch.Tensor
@@ -31,20 +31,20 @@ class LinearCode:
     mean: torch.Tensor
 
     def encode(self, image: torch.Tensor, sides: Sequence[int]) -> torch.Tensor:
-        """Codes ``(B, codes, *spatial / sides)`` of an image, in its dtype."""
+        """Compute the codes ``(B, codes, *spatial / sides)`` of an image, in its dtype."""
         blocks = space_to_depth(image, sides).movedim(1, -1) - self.mean.to(image)
         return (blocks @ self.analysis.to(image).T).movedim(-1, 1)
 
 
 class BlockKLT:
-    """Karhunen-Loeve transform of blocks, fitted on images that are handed over one by one.
+    """Karhunen-Loeve transform of blocks, fitted on images that are added one by one.
 
-    It is the linear code with the least squared error for its number of codes (Jain 1989, section
-    5.11). Codes are scaled to unit variance, the largest variance first; the sign of each is that
-    which makes its largest coefficient positive.
+    It is the linear code with the smallest squared error for its number of codes (Jain 1989,
+    section 5.11). Codes are scaled to unit variance and sorted by decreasing variance; signs make
+    the largest coefficient of each code positive.
 
     Args:
-        sides: Of a block in voxels, one for each axis.
+        sides: Size of a block in voxels along each axis.
     """
 
     def __init__(self, sides: Sequence[int]) -> None:
@@ -54,7 +54,7 @@ class BlockKLT:
         self._products = torch.zeros(())
 
     def add(self, image: torch.Tensor) -> None:
-        """Take the blocks of images ``(B, C, *spatial)`` into account."""
+        """Add the blocks of images ``(B, C, *spatial)``."""
         blocks = space_to_depth(image, self._sides).movedim(1, -1).flatten(0, -2).double().cpu()
         if not self._count:
             values = blocks.shape[1]
@@ -65,16 +65,18 @@ class BlockKLT:
         self._products += blocks.T @ blocks
 
     def fit(self, codes: int) -> LinearCode:
-        """The transform with that many codes.
+        """Compute the transform with the given number of codes.
 
         Raises:
-            InputError: If no image was handed over, or if blocks have fewer values than codes.
+            InputError: If no image was added, or if blocks have fewer values than codes.
         """
         if not self._count:
             raise InputError("a KLT needs at least one image", "name training data")
         mean = self._sum / self._count
         if codes > len(mean):
-            raise InputError(f"{codes} codes of blocks of {len(mean)} values", "take fewer codes")
+            raise InputError(
+                f"{codes} codes exceed the {len(mean)} values of a block", "use fewer codes"
+            )
         covariance = self._products / self._count - torch.outer(mean, mean)
         variances, vectors = torch.linalg.eigh(covariance)
         rows = vectors.T.flip(0)[:codes]
@@ -86,11 +88,11 @@ class BlockKLT:
 
 
 def dct_code(channels: int, sides: Sequence[int], codes: int) -> LinearCode:
-    """The lowest frequencies of the block's DCT, which needs no data.
+    """Return the linear code of the lowest DCT frequencies, which needs no data.
 
     Args:
-        channels: Of the image.
-        sides: Of a block.
+        channels: Channels of the image.
+        sides: Size of a block along each axis.
         codes: Number of codes.
     """
     basis = dct_basis((channels, *sides), codes)
@@ -98,7 +100,7 @@ def dct_code(channels: int, sides: Sequence[int], codes: int) -> LinearCode:
 
 
 def load_linear_code(encoder: nn.Module, decoder: nn.Module, code: LinearCode) -> None:
-    """Put a code into the skips of an encoder and a decoder that have them."""
+    """Load a linear code into the skip connections of an encoder and a decoder."""
     embed, unembed = encoder.skip, decoder.skip
     assert isinstance(embed, PatchEmbedND)
     assert isinstance(unembed, PatchUnembedND)

@@ -1,4 +1,4 @@
-"""A model on disk: weights, their configuration, a card, and checksums over all of them."""
+"""Model folders: weights, configuration, model card, and checksums of all files."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _SUM_LINE = re.compile(r"([0-9a-f]{64})  (\S+)")
 
 @dataclass(frozen=True, eq=False)
 class LoadedModel:
-    """A model read from a folder.
+    """Model loaded from a folder.
 
     Attributes:
-        model: In evaluation mode, on the CPU.
-        config: Its architecture, preprocessing and latent statistics.
-        sha256: Digest of its weights file, the model's identity in latent records.
-        encoder_sha256: Digest of the float32 weights that decide about the latent of an image. A
-            model whose decoder alone was trained further has the same.
+        model: Autoencoder in evaluation mode, on the CPU.
+        config: Architecture, preprocessing and latent statistics.
+        sha256: Digest of the weights file, which identifies the model in latent records.
+        encoder_sha256: Digest of the float32 weights that determine the latent of an image. It is
+            unchanged if only the decoder is trained further.
     """
 
     model: Autoencoder
@@ -46,21 +46,21 @@ def save_model_folder(
     card: str,
     metadata: Mapping[str, str],
 ) -> None:
-    """Write or replace a model folder so that it can be read whenever the writing stops.
+    """Write or replace a model folder so that it stays readable if writing is interrupted.
 
-    A kill between two renames leaves files of two saves side by side. Therefore the weights file
-    holds the configuration as well and is the one that counts, and the checksums that are written
-    first accept the old and the new files.
+    Killing the process between two renames leaves files of two saves in the folder. Therefore the
+    weights file also contains the configuration and takes precedence, and the checksums written
+    first accept both the old and the new files.
 
     Args:
-        folder: Made if missing.
-        model: Whose weights are written.
-        config: Its configuration.
-        card: Text for people, in Markdown.
-        metadata: Further texts for the weights file.
+        folder: Folder, created if missing.
+        model: Model to save.
+        config: Configuration of the model.
+        card: Model card in Markdown.
+        metadata: Further metadata of the weights file.
 
     Raises:
-        OutputError: If a file cannot be written; the older model is left whole.
+        OutputError: If a file cannot be written; the previous model is left intact.
     """
     text = config.model_dump_json(indent=2) + "\n"
     weights = weights_bytes(model.state_dict(), {CONFIG_KEY: text, **metadata})
@@ -74,13 +74,13 @@ def save_model_folder(
 
 
 def remove_model(folder: Path) -> None:
-    """Take a model out of a folder; files of other names are left alone.
+    """Remove a model from a folder; other files are kept.
 
     Raises:
         OutputError: If a file cannot be removed.
     """
     try:
-        # Without weights a folder is no model folder, wherever the removal stops.
+        # Weights first: a folder without weights is not a model folder.
         for name in (WEIGHTS, CONFIG, CARD, SUMS):
             (folder / name).unlink(missing_ok=True)
     except OSError as error:
@@ -91,30 +91,32 @@ def remove_model(folder: Path) -> None:
 
 
 def load_model_folder(folder: Path) -> LoadedModel:
-    """Read a model folder or run folder.
+    """Load a model folder or run folder.
 
     Raises:
-        WeightsError: If a file is missing or differs from its checksum, or if the weights are of
-            another architecture or a newer format. Nothing is loaded in part.
+        WeightsError: If a file is missing or differs from its checksum, or if the weights have
+            another architecture or a newer format.
     """
     if folder.is_file():
-        raise WeightsError(f"{folder}: a file, not a model folder", "give the folder it lies in")
+        raise WeightsError(
+            f"{folder}: a file, not a model folder", "give the folder that contains it"
+        )
     weights = folder / WEIGHTS
     if not weights.is_file():
         raise WeightsError(
             f"{folder}: not a model folder, {WEIGHTS} is missing",
-            "give the folder of a training run that has saved",
+            "give the folder of a training run that has saved a model",
         )
     sha256 = _verify(folder)
     config = own_config(weights)
     if config is None:
-        raise WeightsError(f"{weights}: holds no configuration of this package")
+        raise WeightsError(f"{weights}: contains no configuration of this package")
     model = build_model(config.model, weights).eval()
     return LoadedModel(model, config, sha256, encoder_digest(model))
 
 
 def encoder_digest(model: Autoencoder) -> str:
-    """Digest of the weights that decide about the latent of an image, whatever their precision."""
+    """Return the digest of the weights that determine the latent of an image, in any precision."""
     digest = hashlib.sha256()
     for part, module in sorted(model.encoding_parts().items()):
         for name, tensor in sorted(module.state_dict().items()):
@@ -131,13 +133,13 @@ def _sums_of_present(folder: Path) -> str:
 
 
 def _verify(folder: Path) -> str:
-    """Check every file against the sums; gives the digest of the weights."""
+    """Check all files against their checksums; return the digest of the weights."""
     accepted = _read_sums(folder)
     digests = {}
     for name in (CONFIG, CARD, WEIGHTS):
         file = folder / name
         if not file.is_file():
-            raise WeightsError(f"{file}: is missing", "copy the whole model folder")
+            raise WeightsError(f"{file}: missing", "copy the whole model folder")
         digests[name] = sha256_file(file)
         if digests[name] not in accepted.get(name, ()):
             raise WeightsError(

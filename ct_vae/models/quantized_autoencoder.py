@@ -1,4 +1,4 @@
-"""What autoencoders with a volume of codes as their latent have in common."""
+"""Common base class of autoencoders with codes."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ct_vae.models.quantizers.quantized import Quantized
 
 
 class QuantizedAutoencoder(Autoencoder):
-    """An autoencoder with a quantizer between ``quant_conv`` and ``post_quant_conv``.
+    """Autoencoder with a quantizer between ``quant_conv`` and ``post_quant_conv``.
 
     Args:
-        config: Architecture of a kind with codes.
+        config: Architecture with a quantizer.
 
     Attributes:
         codebook_size: Number of codes.
-        scaling_factor: One over the latent's standard deviation, 0.18215 until measured.
+        scaling_factor: One over the latent's standard deviation; 0.18215 until measured.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -30,43 +30,50 @@ class QuantizedAutoencoder(Autoencoder):
         """Encode images ``(B, in_channels, *spatial)``.
 
         Args:
-            x: In model units, sides multiples of the factor.
-            normalize: Give the quantized latent times `scaling_factor` alone.
+            x: Images in model units; sizes are multiples of the factor.
+            normalize: If true, return only the quantized latent times `scaling_factor`; defaults to
+                false.
 
         Returns:
-            Quantized latent with its indices, losses and use of codes, or that latent alone.
+            Quantized latent with indices, losses and codebook usage, or only the latent.
 
         Raises:
-            InputError: If channels or sides do not fit.
+            InputError: If the number of channels or a size is invalid.
         """
         quantized = self.quantize(self.features(x))
         return quantized.latent * self.scaling_factor if normalize else quantized
 
     def quantize(self, features: torch.Tensor) -> Quantized:
-        """Put what `features` gives, ``(B, latent_channels, *spatial)``, onto codes."""
+        """Quantize the output of `features`, ``(B, latent_channels, *spatial)``."""
         quantized: Quantized = self.quantizer(features)
         return quantized
 
     def decode_indices(self, indices: torch.Tensor) -> torch.Tensor:
-        """Decode codes ``(B, *spatial)``, integers from 0 to the size of the codebook less one.
+        """Decode code indices ``(B, *spatial)``.
+
+        Args:
+            indices: Integers from 0 to ``codebook_size - 1``.
 
         Returns:
-            ``(B, out_channels, *spatial * factor)`` in model units.
+            Images ``(B, out_channels, *spatial * factor)`` in model units.
 
         Raises:
-            InputError: If an index is none of the codebook's.
+            InputError: If an index is outside the codebook.
         """
         return self.decode(self.quantizer.decode_indices(indices))
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, Quantized]:
-        """Reconstruct images; gives the reconstruction and what was quantized."""
+        """Encode and decode images; return the reconstruction and the quantizer's result."""
         quantized = self.quantize(self.features(x))
         return self.decode(quantized.latent), quantized
 
     def encode_stage_2_inputs(self, x: torch.Tensor) -> torch.Tensor:
-        """Unscaled quantized latents, for MONAI's latent inferers, which scale by themselves."""
+        """Return unscaled quantized latents for MONAI's latent inferers.
+
+        The inferers apply the scaling themselves.
+        """
         return self.quantize(self.features(x)).latent
 
     def decode_stage_2_outputs(self, z: torch.Tensor) -> torch.Tensor:
-        """Decode unscaled latents after moving each voxel to its nearest code."""
+        """Decode unscaled latents after replacing each voxel by its nearest code."""
         return self.decode(self.quantizer.nearest(z))

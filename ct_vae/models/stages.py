@@ -1,4 +1,4 @@
-"""Levels and the middle of encoder and decoder."""
+"""Levels and middle stages of encoder and decoder."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ct_vae.models.layers import Layers
 
 
 class Level(nn.Module):
-    """Residual blocks at one size, each followed by attention where the level has it.
+    """Residual blocks of one level, each optionally followed by attention.
 
     Args:
-        layers: Makes the layers of the network.
-        widths: Channels going in and coming out of each block in turn.
-        attention: Whether the blocks are followed by attention.
+        layers: Factory of the layers of the network.
+        widths: Input and output channels of each block.
+        attention: If true, blocks are followed by attention.
     """
 
     def __init__(self, layers: Layers, widths: Sequence[tuple[int, int]], attention: bool) -> None:
@@ -28,7 +28,7 @@ class Level(nn.Module):
         self.attn = nn.ModuleList([layers.attend(b) for _, b in widths] if attention else [])
 
     def blocks(self, x: torch.Tensor) -> torch.Tensor:
-        """Run the blocks on ``(B, channels, *spatial)``."""
+        """Apply the blocks to ``(B, channels, *spatial)``."""
         twice = self._checkpointing and self.training
         for i, block in enumerate(self.block):
             x = _run(block, x, twice)
@@ -38,10 +38,10 @@ class Level(nn.Module):
 
 
 class Middle(nn.Module):
-    """The bottleneck: block, attention, block.
+    """Middle stage: residual block, attention, residual block.
 
     Args:
-        layers: Makes the layers of the network.
+        layers: Factory of the layers of the network.
     """
 
     def __init__(self, layers: Layers) -> None:
@@ -61,17 +61,17 @@ class Middle(nn.Module):
 
 
 def middle(layers: Layers, present: bool) -> nn.Module:
-    """The bottleneck of one side, or what changes nothing."""
+    """Create the middle stage, or an identity if there is none."""
     return Middle(layers) if present else nn.Identity()
 
 
 def block_widths(first: int, width: int, count: int) -> list[tuple[int, int]]:
-    """Channels in and out of ``count`` blocks, of which the first changes the width."""
+    """Return the input and output channels of ``count`` blocks; the first changes the channels."""
     return [(first if i == 0 else width, width) for i in range(count)]
 
 
 def _run(block: nn.Module, x: torch.Tensor, twice: bool) -> torch.Tensor:
-    """Run a block; what is computed twice keeps only its input for the backward pass."""
+    """Apply a block, with activation checkpointing if requested."""
     if twice and torch.is_grad_enabled():
         return cast(torch.Tensor, checkpoint(block, x, use_reentrant=False))
     return cast(torch.Tensor, block(x))

@@ -1,4 +1,4 @@
-"""The autoencoder of `AutoencoderKL` with a volume of codes as its latent."""
+"""Quantized autoencoder with the network of `AutoencoderKL`."""
 
 from __future__ import annotations
 
@@ -11,34 +11,36 @@ from ct_vae.models.quantized_autoencoder import QuantizedAutoencoder
 
 
 class VQVAE(QuantizedAutoencoder):
-    """Encoder and decoder of `AutoencoderKL` around a quantizer (van den Oord et al. 2017).
+    """Quantized autoencoder: the network of `AutoencoderKL` with codes (van den Oord et al. 2017).
 
     Args:
-        spatial_dims: 1, 2 or 3.
+        spatial_dims: Number of spatial dimensions: 1, 2 or 3; defaults to 3.
         in_channels: Channels of the image.
         out_channels: Channels of the reconstruction.
-        resolution: Side for which `describe` reports sizes, a multiple of the factor.
+        resolution: Side of the image for which `describe` reports sizes, a multiple of the factor.
         base_ch: Channels of the first convolution, and the unit of ``ch_mult``.
         ch_mult: Channels of each level in units of ``base_ch``.
-        down_channels: Channels of each level as they are, instead of ``ch_mult``.
+        down_channels: Channels of each level, instead of ``ch_mult``; optional.
         num_res_blocks: Residual blocks per level of the encoder.
-        attn_resolutions: Downsample factors at which every block is followed by attention.
-        mid_attn: Whether the middle has attention.
-        z_channels: Channels that leave the encoder and enter the decoder; ``None`` means those
-            of a code, since fewer would leave part of the codes' space empty.
-        double_z: Must be false: there are no log-variances.
-        embed_dim: Width of a code: 8 for ``ema``, the number of levels for ``fsq``, the number of
-            bits for ``lfq``, 16 by default.
-        norm_groups: Groups of every normalization.
-        tanh_out: Whether the output goes through a hyperbolic tangent.
-        dropout: Of every residual block.
-        codebook_size: Number of codes: 8192 for ``ema``, follows for the others.
-        ckpt_path: Weights to load; without it a warning says that the weights are random.
-        options: See `ct_vae.models.architecture_options.ArchitectureOptions`.
+        attn_resolutions: Downsampling factors at which every residual block is followed by
+            attention; defaults to none.
+        mid_attn: Use attention in the middle stages; defaults to true.
+        z_channels: Channels of the encoder's output and the decoder's input; defaults to those of a
+            code, since fewer would restrict the latent to a subspace.
+        double_z: Must be false, since there are no log-variances.
+        embed_dim: Channels of a code; defaults to 8 for ``ema``, the number of levels for ``fsq``,
+            and the number of bits for ``lfq``, 16 by default.
+        norm_groups: Groups of every group normalization; optional.
+        tanh_out: If true, apply a hyperbolic tangent to the output; defaults to false.
+        dropout: Dropout probability in residual blocks.
+        codebook_size: Number of codes; defaults to 8192 for ``ema`` and follows from the code for
+            the others.
+        ckpt_path: Weights to load; without it, weights are random and a warning is issued.
+        options: Further arguments, see `ct_vae.models.architecture_options.ArchitectureOptions`.
 
     Raises:
-        ConfigError: If the numbers do not fit together.
-        WeightsError: If the weights do not fit the model.
+        ConfigError: If arguments are invalid or contradict each other.
+        WeightsError: If the weights do not match the model.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - the names are the interface that people have code against

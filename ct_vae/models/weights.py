@@ -1,4 +1,4 @@
-"""Tensors in one safetensors file, and from there into a model, wholly or not at all."""
+"""Safetensors files of weights, and loading of weights into models."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from ct_vae.config.model_folder import ModelFolderConfig, parse_model_folder
 from ct_vae.errors import WeightsError
 
 WEIGHTS = "model.safetensors"
-# Name of the text in a weights file that holds the configuration.
+# Metadata key of the configuration in a weights file.
 CONFIG_KEY = "ct_vae"
 _SHOWN = 3
 _PRECISIONS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-# A safetensors file begins with the length of its header in so many bytes, and aligns to them.
+# Bytes of the header's length at the start of a safetensors file, and alignment of its data.
 _HEADER = 8
-# How files begin that often stand in the place of weights, what they are, and the way out.
+# First bytes of files that are often mistaken for weights, their description and a hint.
 _FOREIGN = (
     (
         (b"\x80", b"PK\x03\x04"),
         "a pickle, which could run any code",
-        "with the ending .pt, 'ct-vae convert' makes a model folder of it",
+        "'ct-vae convert' turns it into a model folder if its name ends in .pt",
     ),
     ((b"version https://git-lfs",), "a Git LFS pointer", "fetch the real file with git lfs pull"),
     ((b"<",), "a web page", "the download failed: repeat it with the address of the file itself"),
@@ -36,13 +36,13 @@ _FOREIGN = (
 
 
 def weights_bytes(state: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> bytes:
-    """The content of a ``.safetensors`` file that holds tensors by name and texts beside them.
+    """Serialize tensors and metadata to the content of a ``.safetensors`` file.
 
-    The same tensors and texts give the same bytes, so that a model saved again keeps its digest.
+    Equal tensors and metadata give equal bytes, so a model that is saved again keeps its digest.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     content = save(tensors, {"format": "pt", **metadata})
-    # The library puts the texts in an order that differs from one call to the next.
+    # The library writes metadata in an order that differs between calls.
     end = _HEADER + int.from_bytes(content[:_HEADER], "little")
     header = json.loads(content[_HEADER:end])
     texts = {"__metadata__": dict(sorted(header.pop("__metadata__").items()))}
@@ -52,34 +52,34 @@ def weights_bytes(state: Mapping[str, torch.Tensor], metadata: Mapping[str, str]
 
 
 def own_config(path: str | Path) -> ModelFolderConfig | None:
-    """The configuration inside a weights file or model folder of this package; else ``None``.
+    """Return the configuration inside a weights file or model folder of this package, or ``None``.
 
     Raises:
-        WeightsError: If the file is damaged, or its configuration of a newer format.
+        WeightsError: If the file is damaged or its configuration has a newer format.
     """
     text = load_metadata(path).get(CONFIG_KEY)
     return None if text is None else parse_model_folder(text, f"{path}, configuration inside")
 
 
 def load_weights(path: str | Path) -> dict[str, torch.Tensor]:
-    """Read a ``.safetensors`` file, or the one in a model folder.
+    """Load a ``.safetensors`` file, or the one in a model folder.
 
     Returns:
         Tensors by name, on the CPU.
 
     Raises:
-        WeightsError: If it is missing, damaged, or of another format.
+        WeightsError: If the file is missing, damaged, or of another format.
     """
     with _opened(Path(path)) as tensors:
-        # Mapped memory would change under the model when the file is replaced.
+        # Memory-mapped tensors would change when the file is replaced.
         return {name: tensors.get_tensor(name).clone() for name in tensors.keys()}  # noqa: SIM118
 
 
 def load_metadata(path: str | Path) -> dict[str, str]:
-    """Read only the texts that a ``.safetensors`` file carries.
+    """Load only the metadata of a ``.safetensors`` file.
 
     Raises:
-        WeightsError: If it is missing, damaged, or of another format.
+        WeightsError: If the file is missing, damaged, or of another format.
     """
     with _opened(Path(path)) as tensors:
         return dict(tensors.metadata() or {})
@@ -88,17 +88,16 @@ def load_metadata(path: str | Path) -> dict[str, str]:
 def load_into(
     model: nn.Module, state: Mapping[str, torch.Tensor], where: str = "the weights"
 ) -> None:
-    """Copy tensors into a model of exactly these names and shapes.
+    """Copy tensors into a model with exactly these names and shapes.
 
     Args:
-        model: Changed wholly or not at all.
+        model: Model; it is changed completely or not at all.
         state: Tensors by name.
-        where: What the tensors are called in messages.
+        where: Name of the tensors in messages.
 
     Raises:
-        WeightsError: With what is missing, what is unexpected, what has another shape, what holds
-            integers instead of floating-point numbers or the other way round, and what is not
-            finite; the model is left as it was.
+        WeightsError: If tensors are missing, unexpected, of another shape or kind of number, or not
+            finite; the message lists them and the model is unchanged.
     """
     own = model.state_dict()
     problems = [
@@ -170,7 +169,7 @@ def _listed(kind: str, names: list[str]) -> str:
 def _refuse_foreign(file: Path) -> None:
     with file.open("rb") as stream:
         head = stream.read(32)
-    # Eight bytes of length, then JSON. The length may begin as a pickle does.
+    # Eight bytes of length, then JSON. The length may begin with the bytes of a pickle.
     if head[8:9] == b"{":
         return
     for beginnings, what, hint in _FOREIGN:

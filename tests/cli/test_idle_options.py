@@ -95,7 +95,7 @@ REFUSED: dict[str, list[tuple[str, list[str], str]]] = {
             ],
             "--to can be used with",
         ),
-        ("MODEL -o OUT", ["--image-channels 1"], "has one image channel already"),
+        ("MODEL -o OUT", ["--image-channels 1"], "already has one image channel"),
         ("MODEL -o OUT --image-channels 1", ["--depth-stride 2"], ""),
         ("MODEL -o OUT --inflate central", ["--config CONFIG"], "has its own configuration"),
     ],

@@ -27,7 +27,7 @@ TINY = {"base_ch": 8, "ch_mult": (1, 2), "resolution": 16}
         (AutoencoderKL, {"int": 1}, "int is not a known key"),
         (VQVAE, {"downsample_mode": "blur"}, "downsample_mode has no effect with"),
         (VQVAE, {"stage_2_inputs": "sample"}, "stage_2_inputs has no effect with"),
-        (VQVAE, {"latent_type": "kl"}, "latent_type 'kl' is not that of VQVAE; take AutoencoderKL"),
+        (VQVAE, {"latent_type": "kl"}, "latent_type 'kl' does not match VQVAE; use AutoencoderKL"),
         (MagvitVQVAE, {"chekpointing": True}, "chekpointing is not a known key, did you mean"),
         (MagvitVQVAE, {"upsample_mode": "linear"}, "upsample_mode has no effect with"),
         (MagvitVQVAE, {"patch_size": 2}, "patch_size has no effect with latent_type 'magvit'"),

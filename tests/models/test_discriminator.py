@@ -71,7 +71,7 @@ def test_an_instance_norm_takes_away_the_level_of_each_channel():
 def test_two_remaining_voxels_can_be_judged_in_training_and_one_is_refused(norm):
     logits = small(norm=norm)(noise(1, 1, 8, 4, 4)).logits
     assert logits.isfinite().all()
-    with pytest.raises(InputError, match="leave one voxel"):
+    with pytest.raises(InputError, match="a single voxel is left"):
         small(norm=norm)(noise(1, 1, 4, 4, 7))
 
 

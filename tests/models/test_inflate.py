@@ -113,7 +113,7 @@ def test_the_given_network_and_its_precision_stay(how):
     [
         (lambda: inflate(small_model(), "central"), "only 2-D networks"),
         (lambda: inflate(flat(), "best"), "central or averaged"),
-        (lambda: inflate(flat(), "central", 2), "depth_stride 2 does not go with 'central'"),
+        (lambda: inflate(flat(), "central", 2), "depth_stride 2 is not possible with 'central'"),
         (lambda: inflate(flat(), "averaged", 3), "depth_stride 3"),
         (lambda: merge_image_channels(flat(), 3), "merged into 1, not 3"),
         (lambda: merge_image_channels(flat(tanh_out=True, out_channels=3)), "the tangent of tanh"),

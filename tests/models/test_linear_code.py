@@ -85,5 +85,5 @@ def test_without_images_or_values_it_is_refused():
         BlockKLT((2,)).fit(1)
     klt = BlockKLT((2,))
     klt.add(torch.randn(1, 1, 4))
-    with pytest.raises(InputError, match="3 codes of blocks of 2 values"):
+    with pytest.raises(InputError, match="3 codes exceed the 2 values"):
         klt.fit(3)

@@ -1,4 +1,4 @@
-"""The numbers of a network, read off its weights or off a model."""
+"""Inference of a network's architecture from its weights."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ State = Mapping[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class Side:
-    """Encoder or decoder as its weights show it, levels from the finest.
+    """Architecture of an encoder or decoder, levels sorted from the finest.
 
     Attributes:
         widths: Channels of each level.
         blocks: Residual blocks of each level.
-        attention: For each level, whether its blocks are followed by attention.
-        middle: Whether there is a middle stage.
-        attends: Whether the middle stage has attention.
+        attention: For each level, true if its blocks are followed by attention.
+        middle: True if there is a middle stage.
+        attends: True if the middle stage has attention.
     """
 
     widths: tuple[int, ...]
@@ -39,14 +39,14 @@ class Side:
 
 @dataclass(frozen=True)
 class SideNames:
-    """Where a peer that numbers its levels keeps what `Side` tells.
+    """Parameter names from which `Side` is inferred, for formats that number their levels.
 
     Attributes:
         block: Pattern of the first kernel of a block, with level and block as groups.
         attention: Pattern of a parameter of an attention block, with the level as group.
-        middle: A parameter of the middle stage.
-        attends: A parameter of its attention.
-        coarsest_first: Whether level 0 is the coarsest.
+        middle: Parameter of the middle stage.
+        attends: Parameter of the middle stage's attention.
+        coarsest_first: True if level 0 is the coarsest; defaults to false.
     """
 
     block: str
@@ -56,10 +56,10 @@ class SideNames:
     coarsest_first: bool = False
 
     def read(self, state: State) -> Side:
-        """What the weights show.
+        """Infer the architecture of one side.
 
         Raises:
-            WeightsError: If there is a level without blocks.
+            WeightsError: If a level has no blocks.
         """
         kernels = {m: name for name in state if (m := re.fullmatch(self.block, name))}
         blocks: dict[int, dict[int, int]] = {}
@@ -83,7 +83,7 @@ class SideNames:
 
 @dataclass(frozen=True)
 class Ends:
-    """Names of the kernels through which image and latent go in and out."""
+    """Names of the kernels at the input and output of encoder, decoder and latent."""
 
     encoder_in: str
     encoder_out: str
@@ -93,22 +93,22 @@ class Ends:
     post_quant: str
 
     def read(self, state: State) -> dict[str, Any]:
-        """Dimensions and channels, as `ModelConfig` names them.
+        """Infer dimensions and channels, with the names of `ModelConfig`.
 
         Raises:
-            WeightsError: If a kernel is missing, or if the channels do not fit together.
+            WeightsError: If a kernel is missing, or if channels are inconsistent.
         """
         first = _kernel(state, self.encoder_in)
         encoded, decoded = _kernel(state, self.encoder_out)[0], _kernel(state, self.decoder_in)[1]
         features, latent = _kernel(state, self.quant)[0], _kernel(state, self.post_quant)[1]
         if encoded not in (decoded, 2 * decoded):
             raise WeightsError(
-                f"the encoder gives {encoded} channels ({self.encoder_out}), which are neither as "
-                f"many nor twice as many as the {decoded} that the decoder takes"
+                f"the encoder has {encoded} output channels ({self.encoder_out}), neither as many "
+                f"nor twice as many as the {decoded} input channels of the decoder"
             )
         if features != 2 * latent:
             raise WeightsError(
-                f"{self.quant} gives {features} channels for a latent of {latent}: not means and "
+                f"{self.quant} has {features} channels for a latent of {latent}: not means and "
                 "log-variances, as an AutoencoderKL has"
             )
         return {
@@ -118,30 +118,30 @@ class Ends:
             "z_channels": decoded,
             "double_z": encoded == 2 * decoded,
             "embed_dim": latent,
-            "stem": first[0],
+            "conv_in_channels": first[0],
         }
 
 
 def combine(ends: Mapping[str, Any], encoder: Side, decoder: Side) -> dict[str, Any]:
-    """Numbers with the names of `ModelConfig`, as far as weights tell them.
+    """Combine the inferred settings, with the names of `ModelConfig`.
 
     Raises:
-        WeightsError: If encoder and decoder differ in what ours have in common.
+        WeightsError: If encoder and decoder differ in settings that this package's networks share.
     """
     for what in ("widths", "attention"):
         one, other = getattr(encoder, what), getattr(decoder, what)
         if one != other:
             raise WeightsError(
                 f"encoder and decoder differ in {what} by level, {one} and {other}, "
-                "which this package's networks cannot"
+                "which this package does not support"
             )
     if encoder.middle and decoder.middle and encoder.attends != decoder.attends:
         raise WeightsError(
-            "only one of the two middle stages has attention, which this package's networks cannot"
+            "only one of the two middle stages has attention, which this package does not support"
         )
     return {
-        **{key: value for key, value in ends.items() if key != "stem"},
-        **_widths(ends["stem"], encoder.widths),
+        **{key: value for key, value in ends.items() if key != "conv_in_channels"},
+        **_widths(ends["conv_in_channels"], encoder.widths),
         "num_res_blocks": _same(encoder.blocks),
         "decoder_blocks": _unless_one_more(encoder.blocks, decoder.blocks),
         "attn_resolutions": tuple(2**i for i, attends in enumerate(encoder.attention) if attends),
@@ -152,10 +152,10 @@ def combine(ends: Mapping[str, Any], encoder: Side, decoder: Side) -> dict[str, 
 
 
 def checked(numbers: Mapping[str, Any]) -> ModelConfig:
-    """A configuration from numbers that weights or a peer gave.
+    """Validate settings inferred from weights or a configuration.
 
     Raises:
-        WeightsError: If no network of this package is like that.
+        WeightsError: If this package has no such network.
     """
     try:
         return ModelConfig(**numbers)
@@ -164,37 +164,40 @@ def checked(numbers: Mapping[str, Any]) -> ModelConfig:
 
 
 def groups(config: ModelConfig) -> int:
-    """The one number of groups of every normalization, 0 if they differ."""
+    """Return the number of groups of all normalization layers, or 0 if they differ."""
     widths = (config.conv_in_channels, *config.widths)
     counts = {group_count(width, config.norm_groups) for width in widths}
     return counts.pop() if len(counts) == 1 else 0
 
 
 def length(tensor: torch.Tensor) -> int:
-    """Entries along the first axis; 0 of a lone number, which no weight is."""
+    """Return the size of the first axis, or 0 for a scalar, which no weight is."""
     return tensor.shape[0] if tensor.ndim else 0
 
 
 def identity_kernel(like: torch.Tensor, channels: int, dims: int) -> torch.Tensor:
-    """A 1-wide kernel that passes every channel through, as linear layers or convolutions have."""
+    """Return a 1-wide identity kernel for a linear layer or a convolution."""
     eye = torch.eye(channels, dtype=like.dtype)
     return eye.reshape(channels, channels, *(1,) * dims)
 
 
 def is_identity(weight: torch.Tensor, bias: torch.Tensor) -> bool:
-    """Whether a 1-wide kernel and its offsets change nothing."""
+    """Return true if a 1-wide kernel and its bias are the identity."""
     eye = torch.eye(*weight.shape[:2], dtype=weight.dtype)
     return torch.equal(weight.reshape(eye.shape), eye) and not bias.any()
 
 
-def _widths(stem: int, widths: tuple[int, ...]) -> dict[str, Any]:
-    if all(width % stem == 0 for width in widths):
-        return {"base_ch": stem, "ch_mult": tuple(width // stem for width in widths)}
-    if stem == widths[0]:
+def _widths(conv_in_channels: int, widths: tuple[int, ...]) -> dict[str, Any]:
+    if all(width % conv_in_channels == 0 for width in widths):
+        return {
+            "base_ch": conv_in_channels,
+            "ch_mult": tuple(width // conv_in_channels for width in widths),
+        }
+    if conv_in_channels == widths[0]:
         return {"down_channels": widths}
     raise WeightsError(
-        f"a first convolution of {stem} channels before levels of {widths} is not in this "
-        "package's networks: it divides each of them or equals the first"
+        f"a first convolution of {conv_in_channels} channels before levels of {widths} is not "
+        "supported: it must divide each of them or equal the first"
     )
 
 
@@ -213,5 +216,5 @@ def _kernel(state: State, name: str) -> tuple[int, ...]:
         raise WeightsError(f"the weights have no {name}")
     shape = tuple(state[name].shape)
     if not 3 <= len(shape) <= 5 or min(shape) < 1:
-        raise WeightsError(f"{name} is no kernel of a convolution, its shape is {shape}")
+        raise WeightsError(f"{name} is not the kernel of a convolution, its shape is {shape}")
     return shape

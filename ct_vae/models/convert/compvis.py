@@ -1,4 +1,4 @@
-"""CompVis: latent-diffusion and Stable Diffusion checkpoints, whose names ours follow."""
+"""CompVis: latent-diffusion and Stable Diffusion checkpoints, with the names of this package."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from ct_vae.models.convert.architecture import (
     groups,
     identity_kernel,
 )
-from ct_vae.models.convert.peer import (
-    Account,
+from ct_vae.models.convert.checkpoint_format import (
+    CheckpointFormat,
+    ConversionReport,
     Form,
-    Peer,
     common_limits,
     integer,
     refuse_unless,
@@ -54,28 +54,28 @@ _KEYS = (
     "resamp_with_conv num_groups scale_factor monitor ckpt_path lossconfig image_key "
     "ignore_keys colorize_nlabels use_ema learn_logvar"
 )
-# What stands beside ``params`` in a file of latent diffusion.
+# Keys next to ``params`` in a configuration of latent diffusion.
 _AROUND = ("target", "base_learning_rate")
 
 
-class CompVis(Peer):
-    """Latent diffusion's own ``AutoencoderKL`` (Rombach et al. 2022)."""
+class CompVis(CheckpointFormat):
+    """``AutoencoderKL`` of latent diffusion (Rombach et al. 2022)."""
 
     form: ClassVar[Form] = "compvis"
     title: ClassVar[str] = "CompVis (latent diffusion)"
     model_range: ClassVar[tuple[float, float] | None] = (-1.0, 1.0)
     takes: ClassVar[frozenset[str]] = frozenset(_KEYS.split())
 
-    def unify(self, state: State, account: Account) -> dict[str, torch.Tensor]:
-        """Supply the convolutions around the latent where a later CompVis leaves them out."""
-        return with_identities(state, account)
+    def to_canonical(self, state: State, report: ConversionReport) -> dict[str, torch.Tensor]:
+        """Add identity convolutions around the latent, which later CompVis checkpoints omit."""
+        return with_identities(state, report)
 
     def sides(self, state: State) -> tuple[dict[str, Any], Side, Side]:
-        """Read the numbers that stand in the names."""
+        """Infer the architecture from the names."""
         return ENDS.read(state), _ENCODER.read(state), _DECODER.read(state)
 
     def flatten(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Take ``params``, and in it ``ddconfig``, out of their nesting."""
+        """Flatten ``params`` and the nested ``ddconfig``."""
         outer = {k: v for k, v in config.items() if k not in _AROUND}
         outer |= _mapping("params", outer.pop("params", {}))
         inner = _mapping("ddconfig", outer.pop("ddconfig", {}))
@@ -83,18 +83,20 @@ class CompVis(Peer):
         if flat.get("attn_type") == "vanilla-xformers":
             flat["attn_type"] = "vanilla"
         if isinstance(flat.get("attn_resolutions"), list | tuple):
-            # Sides that do not occur are allowed there and say nothing.
+            # CompVis ignores resolutions that do not occur.
             side = integer(flat, "resolution", 256)
             sides = [side // 2**level for level in range(8)]
             flat["attn_resolutions"] = [n for n in sides if n in flat["attn_resolutions"]]
         return flat
 
-    def settings(self, config: Mapping[str, Any], dims: int, account: Account) -> dict[str, Any]:
-        """Groups are 32 in every CompVis network; activations and resampling are fixed too."""
+    def settings(
+        self, config: Mapping[str, Any], dims: int, report: ConversionReport
+    ) -> dict[str, Any]:
+        """Return the settings that CompVis fixes, such as 32 groups."""
         if dims != 2 and "num_groups" not in config:
             raise WeightsError(
-                f"CompVis names in {dims} dimensions: CompVis's own networks have 2, so that "
-                "nothing tells the number of groups of the normalizations",
+                f"CompVis names in {dims} dimensions: CompVis's own networks have 2, so the number "
+                "of groups of the normalizations is unknown",
                 'give a configuration with "num_groups"',
             )
         for key, usual in (
@@ -104,9 +106,9 @@ class CompVis(Peer):
         ):
             refuse_unless(config, key, [usual], usual)
         refuse_unless(config, "attn_type", ["vanilla", "none"], "vanilla")
-        account.say(
+        report.say(
             f"assumed: {integer(config, 'num_groups', MOST_GROUPS)} groups, eps 1e-6, SiLU, "
-            "nearest upsampling, strides of 2, as CompVis's code has them"
+            "nearest upsampling, strides of 2, as in CompVis's code"
         )
         return {
             "norm_groups": integer(config, "num_groups", MOST_GROUPS),
@@ -116,19 +118,19 @@ class CompVis(Peer):
         }
 
     def name(self, own: str, config: ModelConfig) -> str:  # noqa: ARG002 - ours are the same
-        """The same name."""
+        """Return the same name."""
         return own
 
     def linear(self, own: str) -> bool:  # noqa: ARG002 - there is none
-        """Nowhere."""
+        """Return false: CompVis has no linear layers."""
         return False
 
-    def dismantle(self, state: State) -> dict[str, torch.Tensor]:
-        """Nothing to do."""
+    def from_canonical(self, state: State) -> dict[str, torch.Tensor]:
+        """Return the weights unchanged."""
         return dict(state)
 
     def describe(self, config: ModelConfig, state: State, scale: float) -> dict[str, Any]:  # noqa: ARG002
-        """``ddconfig`` and ``embed_dim``, flat."""
+        """Return ``ddconfig`` and ``embed_dim``, flattened."""
         attending = [config.resolution // 2**i for i, on in _enumerate_attention(config) if on]
         return {
             "ch": config.conv_in_channels,
@@ -148,7 +150,7 @@ class CompVis(Peer):
         }
 
     def limits(self, config: ModelConfig) -> list[str]:
-        """Two dimensions, 32 groups, equal blocks per level, both middles."""
+        """Require 2-D, 32 groups, equal blocks per level and both middle stages."""
         first = config.conv_in_channels
         doubtful = {
             f"{groups(config)} groups instead of {MOST_GROUPS}": (
@@ -165,8 +167,8 @@ class CompVis(Peer):
         return common_limits(config) + stable_diffusion_limits(config) + own
 
 
-def with_identities(state: State, account: Account) -> dict[str, torch.Tensor]:
-    """Weights with convolutions around the latent that change nothing where there are none."""
+def with_identities(state: State, report: ConversionReport) -> dict[str, torch.Tensor]:
+    """Add identity convolutions around the latent where they are missing."""
     result = dict(state)
     for name, side, axis in (
         ("quant_conv", ENDS.encoder_out, 0),
@@ -178,13 +180,13 @@ def with_identities(state: State, account: Account) -> dict[str, torch.Tensor]:
         channels = like.shape[axis] if like.ndim > 2 else 0
         result[f"{name}.weight"] = identity_kernel(like, channels, like.ndim - 2)
         result[f"{name}.bias"] = torch.zeros(channels, dtype=like.dtype)
-        account.say(f"read: there is no {name}; one that changes nothing takes its place")
+        report.say(f"read: there is no {name}; an identity is used instead")
     return result
 
 
 def _mapping(key: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
-        raise WeightsError(f"{key} holds more keys, got {value!r}")
+        raise WeightsError(f"{key} must be a mapping, got {value!r}")
     return dict(value)
 
 

@@ -1,4 +1,4 @@
-"""diffusers' ``AutoencoderKL``."""
+"""``AutoencoderKL`` of diffusers."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from ct_vae.models.convert.architecture import (
     groups,
     is_identity,
 )
-from ct_vae.models.convert.compvis import ENDS, with_identities
-from ct_vae.models.convert.peer import (
-    Account,
+from ct_vae.models.convert.checkpoint_format import (
+    CheckpointFormat,
+    ConversionReport,
     Form,
-    Peer,
     common_limits,
     integer,
     no_config,
     refuse_unless,
     stable_diffusion_limits,
 )
+from ct_vae.models.convert.compvis import ENDS, with_identities
 
 _ENCODER = SideNames(
     block=r"encoder\.down_blocks\.(\d+)\.resnets\.(\d+)\.conv1\.weight",
@@ -56,35 +56,40 @@ _KEYS = (
 )
 
 
-class Diffusers(Peer):
-    """The same network as CompVis, with other names and linear attention layers."""
+class Diffusers(CheckpointFormat):
+    """Network of CompVis with other names and linear attention layers."""
 
     form: ClassVar[Form] = "diffusers"
     title: ClassVar[str] = "diffusers"
     model_range: ClassVar[tuple[float, float] | None] = (-1.0, 1.0)
     takes: ClassVar[frozenset[str]] = frozenset(_KEYS.split())
 
-    def unify(self, state: State, account: Account) -> dict[str, torch.Tensor]:
-        """Give old attention layers their new names, and supply absent convolutions."""
+    def to_canonical(self, state: State, report: ConversionReport) -> dict[str, torch.Tensor]:
+        """Rename old attention layers and add missing convolutions around the latent."""
         result: dict[str, torch.Tensor] = {}
         old = 0
         for name, tensor in state.items():
             match = _OLD_LAYER.fullmatch(name)
             new = f"{match[1]}.{_OLD[match[2]]}.{match[3]}" if match else name
             if new in result or (match and new in state):
-                raise WeightsError(f"the weights hold {new} twice, by its old and its new name")
+                raise WeightsError(f"the weights contain {new} twice, by its old and its new name")
             old += match is not None
             result[new] = tensor
         if old:
-            account.say(f"read: {old} attention tensors by their names of old diffusers")
-        return with_identities(result, account)
+            report.say(f"read: {old} attention tensors by their old names in diffusers")
+        return with_identities(result, report)
 
     def sides(self, state: State) -> tuple[dict[str, Any], Side, Side]:
-        """Read the numbers that stand in the names."""
+        """Infer the architecture from the names."""
         return ENDS.read(state), _ENCODER.read(state), _DECODER.read(state)
 
-    def settings(self, config: Mapping[str, Any], dims: int, account: Account) -> dict[str, Any]:  # noqa: ARG002
-        """Groups, from the configuration only; what our networks do not have is refused."""
+    def settings(
+        self,
+        config: Mapping[str, Any],
+        dims: int,  # noqa: ARG002
+        report: ConversionReport,
+    ) -> dict[str, Any]:
+        """Return the number of groups, which only the configuration contains."""
         if not config:
             raise no_config("diffusers", '{"norm_num_groups": 32}')
         refuse_unless(config, "_class_name", ["AutoencoderKL"], "AutoencoderKL")
@@ -92,17 +97,19 @@ class Diffusers(Peer):
         for key in ("shift_factor", "latents_mean", "latents_std"):
             if config.get(key):
                 raise WeightsError(
-                    f"{key} {config[key]!r}: latents that are shifted before they are scaled are "
-                    "not in this package",
+                    f"{key} {config[key]!r}: latents that are shifted before scaling are not "
+                    "supported",
                     "remove the key to convert the network without it",
                 )
         if "norm_num_groups" not in config:
-            account.say("assumed: norm_num_groups 32, diffusers' default, as config has no other")
-        account.say("assumed: eps 1e-6, nearest upsampling, strides of 2, as diffusers' code has")
+            report.say(
+                "assumed: norm_num_groups 32, diffusers' default, which config does not change"
+            )
+        report.say("assumed: eps 1e-6, nearest upsampling, strides of 2, as in diffusers' code")
         return {"norm_groups": integer(config, "norm_num_groups", 32)}
 
     def name(self, own: str, config: ModelConfig) -> str:
-        """Levels of the decoder count from the coarsest, and lists have other names."""
+        """Return the name in diffusers, where decoder levels are numbered from the coarsest."""
         side, *rest = own.split(".")
         if side not in ("encoder", "decoder"):
             return own
@@ -114,7 +121,7 @@ class Diffusers(Peer):
             renamed = ["mid_block", *_unit(kind, int(number) - 1, rest[1:])]
         elif part in ("down", "up"):
             level = int(rest[0])
-            # Theirs count from the coarsest on the way up.
+            # diffusers numbers the levels of the decoder from the coarsest.
             place = level if part == "down" else len(config.widths) - 1 - level
             unit = (
                 [f"{part}samplers", "0", *rest[2:]]
@@ -127,11 +134,11 @@ class Diffusers(Peer):
         return ".".join([side, *renamed])
 
     def linear(self, own: str) -> bool:
-        """Layers of attention."""
+        """Return true for attention layers."""
         return _LAYER.search(own) is not None
 
-    def dismantle(self, state: State) -> dict[str, torch.Tensor]:
-        """Leave out convolutions around the latent that change nothing."""
+    def from_canonical(self, state: State) -> dict[str, torch.Tensor]:
+        """Remove identity convolutions around the latent."""
         result = dict(state)
         for name in ("quant_conv", "post_quant_conv"):
             if is_identity(result[f"{name}.weight"], result[f"{name}.bias"]):
@@ -139,7 +146,7 @@ class Diffusers(Peer):
         return result
 
     def describe(self, config: ModelConfig, state: State, scale: float) -> dict[str, Any]:
-        """``config.json`` as diffusers writes it."""
+        """Return ``config.json`` of diffusers."""
         attention = config.level_attention
         return {
             "_class_name": "AutoencoderKL",
@@ -159,11 +166,11 @@ class Diffusers(Peer):
         }
 
     def forgiven(self, config: ModelConfig) -> frozenset[str]:  # noqa: ARG002 - always
-        """``swish`` is ``silu``."""
+        """Ignore ``act_fn``, since ``swish`` and ``silu`` are the same."""
         return frozenset({"act_fn"})
 
     def limits(self, config: ModelConfig) -> list[str]:
-        """As CompVis, with one number of latent channels and one for the first convolution."""
+        """Add to the limits of CompVis one number of latent and of first channels."""
         first = config.conv_in_channels
         doubtful = {
             f"embed_dim {config.embed_dim} other than z_channels {config.z_channels}": (
@@ -183,7 +190,7 @@ def _kind(attends: bool, block: str) -> str:
 
 
 def _unit(kind: str, place: int, rest: list[str]) -> list[str]:
-    """A block or an attention block, and the parameter in it."""
+    """Return the names of a residual or attention block and of the parameter in it."""
     if kind == "attn":
         return ["attentions", str(place), _ATTENTION[rest[0]], *rest[1:]]
     layer = "conv_shortcut" if rest[0] == "nin_shortcut" else rest[0]

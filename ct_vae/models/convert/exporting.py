@@ -1,4 +1,4 @@
-"""From a network of this package to the weights of a peer."""
+"""Export of a network to the weights of another format."""
 
 from __future__ import annotations
 
@@ -8,39 +8,42 @@ import torch
 
 from ct_vae.errors import ConfigError
 from ct_vae.models.autoencoder_kl import AutoencoderKL
-from ct_vae.models.convert.peer import Form, refuse_limits
-from ct_vae.models.convert.peers import PEERS
+from ct_vae.models.convert.checkpoint_format import Form, refuse_limits
+from ct_vae.models.convert.checkpoint_formats import FORMATS
 
 
 def export_weights(
     model: AutoencoderKL, form: Form
 ) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Weights as a peer keeps them, and its configuration.
+    """Convert weights to another format, together with its configuration.
 
-    What was imported comes back unchanged, bit for bit, by the names that the peer has today;
-    convolutions around the latent (diffusers) and last attention layers (MONAI) that change
-    nothing are left out.
+    Imported weights are exported unchanged, bit for bit, with the current names of the format.
+    Identity convolutions around the latent (diffusers) and identity attention projections (MONAI)
+    are omitted.
 
     Args:
-        model: Is left as it is.
-        form: Of the result: ``compvis``, ``diffusers``, ``monai`` or ``maisi``.
+        model: Autoencoder, left unchanged.
+        form: Format of the result: ``compvis``, ``diffusers``, ``monai`` or ``maisi``.
 
     Returns:
-        Tensors on the CPU by name, and what the peer's constructor or ``config.json`` takes.
+        Tensors on the CPU by name, and the arguments of the format's constructor or its
+        ``config.json``.
 
     Raises:
-        ConfigError: If the peer has no such network, with everything that it does not have.
+        ConfigError: If the format has no such network; the message lists all differences.
     """
-    if form not in PEERS:
-        raise ConfigError(f"form is one of {', '.join(PEERS)}, got {form!r}")
+    if form not in FORMATS:
+        raise ConfigError(f"form is one of {', '.join(FORMATS)}, got {form!r}")
     if not isinstance(model, AutoencoderKL):
-        raise ConfigError(f"only continuous autoencoders are exported, not {type(model).__name__}")
-    peer, config = PEERS[form], model.config
-    refuse_limits(peer, config)
-    unified = {}
+        raise ConfigError(
+            f"only continuous autoencoders can be exported, not {type(model).__name__}"
+        )
+    fmt, config = FORMATS[form], model.config
+    refuse_limits(fmt, config)
+    canonical = {}
     for own, tensor in model.state_dict().items():
         values = tensor.detach().cpu().clone()
-        theirs = values.reshape(values.shape[:2]) if peer.linear(own) else values
-        unified[peer.name(own, config)] = theirs
-    state = {n: t.contiguous() for n, t in peer.dismantle(unified).items()}
-    return state, peer.describe(config, state, model.scaling_factor)
+        theirs = values.reshape(values.shape[:2]) if fmt.linear(own) else values
+        canonical[fmt.name(own, config)] = theirs
+    state = {n: t.contiguous() for n, t in fmt.from_canonical(canonical).items()}
+    return state, fmt.describe(config, state, model.scaling_factor)

@@ -1,4 +1,4 @@
-"""From files of others to a model folder, and from a model folder to files of others."""
+"""Conversion between files of other formats and model folders."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from ct_vae.config.preprocess import PreprocessConfig
 from ct_vae.errors import ConfigError, WeightsError
 from ct_vae.io.atomic.file import write_together
 from ct_vae.models.autoencoder_kl import AutoencoderKL
+from ct_vae.models.convert.checkpoint_format import Form
+from ct_vae.models.convert.checkpoint_formats import FORMATS
 from ct_vae.models.convert.exporting import export_weights
-from ct_vae.models.convert.foreign_files import read_foreign, texts_beside
+from ct_vae.models.convert.foreign_files import embedded_metadata, read_foreign
 from ct_vae.models.convert.importing import interpret
-from ct_vae.models.convert.peer import Form
-from ct_vae.models.convert.peers import PEERS
 from ct_vae.models.convert.targets import export_targets
-from ct_vae.models.convert.units import Range, carried, settle, texts, words
+from ct_vae.models.convert.units import Range, export_metadata, read_embedded, settle, words
 from ct_vae.models.inflate import Inflation, inflate, merge_image_channels
 from ct_vae.models.model_folder import load_model_folder, save_model_folder
 from ct_vae.models.weights import WEIGHTS, own_config, weights_bytes
 
 _CARD = """# {name}
 
-A converted autoencoder. It was not trained by ct_vae: its license and its training data are those
-of where it comes from, and so are its limits.
+A converted autoencoder, which was not trained with ct_vae: its license, training data and limits
+are those of its source.
 
 ## Use
 Encodes CT in Hounsfield units to a latent and decodes it. Reconstructions are lossy and derived:
@@ -46,13 +46,13 @@ Encodes CT in Hounsfield units to a latent and decodes it. Reconstructions are l
 
 @dataclass(frozen=True, eq=False)
 class Origin:
-    """A network on its way to a model folder.
+    """Network to be written to a model folder.
 
     Attributes:
-        model: The network.
-        statements: What was read and assumed so far.
-        form: Of the peer, or ``None`` if it comes from a model folder.
-        preprocess: From HU to model units, of a model folder or an export of this package.
+        model: Autoencoder.
+        statements: Facts and assumptions so far.
+        form: Source format, or ``None`` for a model folder.
+        preprocess: Preprocessing of a model folder or of an export of this package; optional.
     """
 
     model: AutoencoderKL
@@ -62,15 +62,16 @@ class Origin:
 
 
 def open_origin(source: Path, config: Mapping[str, Any] | None) -> Origin:
-    """Read a peer's weights, or a model folder of this package.
+    """Read weights of another format, or a model folder of this package.
 
     Args:
-        source: See `ct_vae.models.convert.foreign_files.read_foreign`.
-        config: The peer's configuration, instead of the one beside the weights.
+        source: Path, see `ct_vae.models.convert.foreign_files.read_foreign`.
+        config: Configuration of the source format, instead of the one next to the weights;
+            optional.
 
     Raises:
-        WeightsError: If the weights are refused.
-        ConfigError: If a model folder gets a second configuration.
+        WeightsError: If the weights cannot be converted.
+        ConfigError: If a configuration is given for a model folder.
     """
     if is_own(source):
         if config is not None:
@@ -81,35 +82,37 @@ def open_origin(source: Path, config: Mapping[str, Any] | None) -> Origin:
             (f"origin: model {loaded.config.name!r} ({loaded.sha256[:12]})",),
             preprocess=loaded.config.preprocess,
         )
-    state, beside = read_foreign(source)
-    told = carried(texts_beside(source), str(source))
+    state, stored = read_foreign(source)
+    embedded = read_embedded(embedded_metadata(source), str(source))
     try:
-        imported = interpret(state, config if config is not None else beside, told.scale)
+        imported = interpret(state, config if config is not None else stored, embedded.scale)
     except WeightsError as error:
         raise WeightsError(f"{source}: {error.cause}", error.hint) from None
-    return Origin(imported.model, imported.statements, imported.form, told.preprocess)
+    return Origin(imported.model, imported.statements, imported.form, embedded.preprocess)
 
 
 def is_own(source: Path) -> bool:
-    """Whether a folder is a model folder of this package."""
+    """Return true if a folder is a model folder of this package."""
     return (source / WEIGHTS).is_file() and own_config(source) is not None
 
 
 def continuous(model: Any) -> AutoencoderKL:
-    """The model, if it is one with a continuous latent.
+    """Return the model if it has a continuous latent.
 
     Raises:
-        ConfigError: If it is not.
+        ConfigError: If it has codes.
     """
     if not isinstance(model, AutoencoderKL):
-        raise ConfigError(f"only continuous autoencoders are converted, not {type(model).__name__}")
+        raise ConfigError(
+            f"only continuous autoencoders can be converted, not {type(model).__name__}"
+        )
     return model
 
 
 def change(
     origin: Origin, how: Inflation | None, depth_stride: int, image_channels: int | None
 ) -> Origin:
-    """Inflate, and merge image channels, where that is asked for.
+    """Inflate the network and merge its image channels, if requested.
 
     Raises:
         ConfigError: If the network does not allow it.
@@ -117,8 +120,8 @@ def change(
     model, statements = origin.model, list(origin.statements)
     if image_channels is not None:
         statements.append(
-            f"changed: {model.in_channels} image channels merged into one, which is given the gray "
-            f"value; {model.out_channels} outputs averaged"
+            f"changed: {model.in_channels} image channels merged into one for the gray value, "
+            f"{model.out_channels} outputs averaged"
         )
         model = merge_image_channels(model, image_channels)
     if how is not None:
@@ -126,7 +129,7 @@ def change(
         model = inflate(model, how, step)
         statements.append(f"changed: {how} inflation from 2-D to 3-D, depth stride {step}")
     elif depth_stride != 1:
-        raise ConfigError("a depth stride is of an inflation", "give --inflate averaged")
+        raise ConfigError("a depth stride needs an inflation", "give --inflate averaged")
     return replace(origin, model=model, statements=tuple(statements))
 
 
@@ -136,17 +139,17 @@ def save_converted(
     """Write a model folder.
 
     Args:
-        folder: Made if missing.
-        origin: What to write.
-        name: Of the model.
-        window_hu: HU that are represented; by default -1000 to 1000.
-        model_range: What the network takes them as; known for all but MONAI.
+        folder: Folder, created if missing.
+        origin: Network to write.
+        name: Name of the model.
+        window_hu: HU that the model represents; defaults to -1000 to 1000.
+        model_range: Model units of the ends of the window; known for all formats but MONAI.
 
     Returns:
-        Everything that was read, changed and assumed.
+        All facts and assumptions of the conversion.
 
     Raises:
-        ConfigError: If nothing tells the range of the network's images.
+        ConfigError: If the range of the network's images is unknown.
         OutputError: If a file cannot be written.
     """
     preprocess, said = settle(origin.form, origin.preprocess, window_hu, model_range)
@@ -164,41 +167,41 @@ def save_converted(
 
 
 def export_folder(source: Path, output: Path, form: Form) -> tuple[str, ...]:
-    """Write a model folder's network as a peer keeps it, with the peer's configuration.
+    """Export the network of a model folder to another format, with its configuration.
 
     Args:
         source: Model folder.
-        output: A ``.safetensors`` file, beside which ``<stem>.json`` is written, or a folder.
-        form: Of the peer.
+        output: ``.safetensors`` file, next to which ``<stem>.json`` is written, or a folder.
+        form: Target format.
 
     Returns:
-        What the files do not say.
+        Facts that the format cannot store.
 
     Raises:
-        WeightsError: If the source is no model folder.
-        ConfigError: If the peer has no such network.
+        WeightsError: If the source is not a model folder.
+        ConfigError: If the format has no such network.
         OutputError: If a file cannot be written.
     """
     loaded = load_model_folder(source)
     state, config = export_weights(continuous(loaded.model), form)
     preprocess = loaded.config.preprocess
     text = json.dumps(config, indent=2) + "\n"
-    metadata = texts(preprocess, loaded.model.scaling_factor)
+    metadata = export_metadata(preprocess, loaded.model.scaling_factor)
     weights, settings = export_targets(output, form)
     write_together([(weights, weights_bytes(state, metadata)), (settings, text.encode())])
     return (
         f"the network takes HU {words(preprocess.window_hu)} as "
-        f"{words(preprocess.model_range)}; {PEERS[form].title} has no place for that but the "
-        "metadata of the weights file",
+        f"{words(preprocess.model_range)}; {FORMATS[form].title} stores this only in the metadata "
+        "of the weights file",
     )
 
 
 def conversion_card(config: ModelFolderConfig, statements: Sequence[str]) -> str:
-    """Write the card in Markdown.
+    """Return the model card in Markdown.
 
     Args:
-        config: The model's configuration.
-        statements: What was read, changed and assumed.
+        config: Configuration of the model.
+        statements: Facts and assumptions of the conversion.
     """
     model, preprocess = config.model, config.preprocess
     return _CARD.format(

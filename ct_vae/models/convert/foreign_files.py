@@ -1,4 +1,4 @@
-"""Reading weights files that other programs wrote."""
+"""Reading of weights files that other programs wrote."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ _KINDS = f"{_SAFE}, {', '.join(_PICKLES)}, or a diffusers folder"
 
 
 def read_foreign(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, Any] | None]:
-    """Tensors by name, and the configuration that lies beside them in a diffusers folder.
+    """Read tensors by name, and the configuration of a diffusers folder.
 
-    Pickles are read in a process of their own and with ``weights_only``, never otherwise. Of a
-    training checkpoint the one entry that holds the weights is taken, such as ``state_dict``.
+    Pickles are read in a separate process with ``weights_only``. From a training checkpoint, the
+    single entry with weights is read, such as ``state_dict``.
 
     Args:
-        path: A ``.safetensors`` file, a pickle (``.pt``, ``.pth``, ``.ckpt``, ``.bin``), a folder
-            of a diffusers model, or one of a pipeline, whose ``vae`` is taken.
+        path: ``.safetensors`` file, pickle (``.pt``, ``.pth``, ``.ckpt``, ``.bin``), folder of a
+            diffusers model, or folder of a pipeline with a ``vae``.
 
     Returns:
-        Tensors on the CPU; the configuration is ``None`` where there is none.
+        Tensors on the CPU, and the configuration or ``None``.
 
     Raises:
-        WeightsError: If there is nothing, if it is damaged or split over several files, or if a
-            pickle wants more than tensors.
+        WeightsError: If there are no weights, if they are damaged or split into several files, or
+            if a pickle contains more than tensors.
         ConfigError: If the configuration is not JSON.
     """
     path = Path(path)
@@ -54,18 +54,20 @@ def read_foreign(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, A
     _refuse_shard(path)
     if path.suffix == _SAFE:
         if own_config(path) is not None:
-            raise WeightsError(f"{path}: weights of this package", "give the folder they lie in")
+            raise WeightsError(
+                f"{path}: weights of this package", "give the folder that contains them"
+            )
         return load_weights(path), None
     if path.suffix in _PICKLES:
         return _unpickled(path), None
-    raise WeightsError(f"{path}: not a weights file by its name", f"give {_KINDS}")
+    raise WeightsError(f"{path}: its name is not that of a weights file", f"give {_KINDS}")
 
 
-def texts_beside(path: str | Path) -> dict[str, str]:
-    """The texts that the file which `read_foreign` reads carries beside its tensors.
+def embedded_metadata(path: str | Path) -> dict[str, str]:
+    """Return the metadata of the file that `read_foreign` reads.
 
     Raises:
-        WeightsError: As `read_foreign`.
+        WeightsError: As in `read_foreign`.
     """
     path = Path(path)
     file = _file_in(path) if path.is_dir() else path
@@ -80,7 +82,7 @@ def _read_folder(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any] 
 
 
 def _file_in(folder: Path) -> Path:
-    """The weights file of a diffusers model or pipeline."""
+    """Return the weights file of a diffusers model or pipeline."""
     if (folder / "vae").is_dir():
         return _file_in(folder / "vae")
     files = [folder / name for name in _NAMES if (folder / name).is_file()]
@@ -90,14 +92,14 @@ def _file_in(folder: Path) -> Path:
     for name in present:
         _refuse_shard(folder / name)
     others = f"; it holds {', '.join(present[:3])}: give the file itself" if present else ""
-    raise WeightsError(f"{folder}: none of {', '.join(_NAMES)} lies there{others}")
+    raise WeightsError(f"{folder}: contains none of {', '.join(_NAMES)}{others}")
 
 
 def _refuse_shard(file: Path) -> None:
     if _SHARD.search(file.stem):
         raise WeightsError(
-            f"{file}: one of several files over which the weights are split",
-            "load them where they come from and save them in one file, in diffusers with "
+            f"{file}: one of several files that the weights are split into",
+            "load them with the original program and save them in one file, in diffusers with "
             "save_pretrained(FOLDER, max_shard_size='100GB')",
         )
 
@@ -105,15 +107,15 @@ def _refuse_shard(file: Path) -> None:
 def _unpickled(path: Path) -> dict[str, torch.Tensor]:
     with tempfile.TemporaryDirectory(prefix="ct-vae-") as scratch:
         target = Path(scratch) / "weights.safetensors"
-        # -P: the folder of the reader is not searched for modules.
+        # -P keeps the script's folder out of the module search path.
         command = [sys.executable, "-P", str(_READER), str(path.absolute()), str(target)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own program
         last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         if done.returncode == REFUSED:
             raise WeightsError(
                 f"{path}: {last}",
-                "copy it again, or write its state_dict with safetensors.torch.save_file where it "
-                "comes from",
+                "copy it again, or save its state_dict with safetensors.torch.save_file in the "
+                "original program",
             )
         if done.returncode:
             raise WeightsError(f"{path}: could not be read: {last[:200]}")

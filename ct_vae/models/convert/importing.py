@@ -1,4 +1,4 @@
-"""From the weights of a peer to a network of this package."""
+"""Import of weights of another format."""
 
 from __future__ import annotations
 
@@ -15,8 +15,13 @@ from ct_vae.models.autoencoder_kl import AutoencoderKL
 from ct_vae.models.build import build_untrained
 from ct_vae.models.convert.architecture import State, groups
 from ct_vae.models.convert.checkpoint import autoencoder_part, recognize
-from ct_vae.models.convert.peer import Account, Form, Peer, latent_scale
-from ct_vae.models.convert.peers import PEERS
+from ct_vae.models.convert.checkpoint_format import (
+    CheckpointFormat,
+    ConversionReport,
+    Form,
+    latent_scale,
+)
+from ct_vae.models.convert.checkpoint_formats import FORMATS
 
 _SHOWN = 3
 _PRECISIONS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -25,13 +30,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Imported:
-    """A peer's network as one of this package.
+    """Imported network.
 
     Attributes:
-        model: In evaluation mode, on the CPU; in float32, or in float64 where the weights are.
-        config: Its architecture.
-        form: The format that was recognized.
-        statements: What was found, what left aside, and what assumed, in sentences.
+        model: Autoencoder in evaluation mode on the CPU, in float32, or in float64 if the weights
+            are.
+        config: Architecture of the network.
+        form: Detected format.
+        statements: Facts, ignored tensors and assumptions, one sentence each.
     """
 
     model: AutoencoderKL
@@ -43,19 +49,19 @@ class Imported:
 def import_weights(
     state_dict: Mapping[str, torch.Tensor], config: Mapping[str, Any] | None = None
 ) -> AutoencoderKL:
-    """A network of this package from weights of CompVis, diffusers, MONAI or MAISI.
+    """Convert weights of CompVis, diffusers, MONAI or MAISI to a network of this package.
 
-    The architecture is read from the weights. What they cannot tell comes from ``config`` or from
-    what the format fixes, and is logged; `interpret` returns it.
+    The architecture is inferred from the weights. The remaining settings come from ``config`` or
+    from conventions of the format and are logged; `interpret` returns them.
 
     Args:
-        state_dict: Tensors by the peer's names; a whole Stable Diffusion checkpoint will do.
-        config: The peer's own: ``config.json`` of diffusers, arguments of MONAI's constructor,
-            ``params`` of a CompVis autoencoder. Needed for all but CompVis, as only it tells the
-            number of groups.
+        state_dict: Tensors by name, for instance of a whole Stable Diffusion checkpoint.
+        config: Configuration of the source format: ``config.json`` of diffusers, arguments of
+            MONAI's constructor, or ``params`` of a CompVis autoencoder. Required for all but
+            CompVis, since the weights do not determine the number of groups.
 
     Returns:
-        In evaluation mode, on the CPU, with the peer's scaling factor if it is told.
+        Autoencoder in evaluation mode, on the CPU, with the scaling factor of the source if known.
 
     Raises:
         WeightsError: If the format is unknown, if tensors are missing, unexpected or of another
@@ -73,44 +79,44 @@ def interpret(
     config: Mapping[str, Any] | None = None,
     scale: float | None = None,
 ) -> Imported:
-    """As `import_weights`, with an account of what was recognized and assumed.
+    """Convert weights as `import_weights` does, and report facts and assumptions.
 
     Args:
-        state_dict: As `import_weights`.
-        config: As `import_weights`.
-        scale: Of the latent, where it is told beside the configuration; that one comes first.
+        state_dict: As in `import_weights`.
+        config: As in `import_weights`.
+        scale: Scaling factor of the latent from another source; the configuration takes precedence.
 
     Raises:
-        WeightsError: As `import_weights`.
+        WeightsError: As in `import_weights`.
     """
-    account = Account()
+    report = ConversionReport()
     _refuse_strange(state_dict)
-    bare, carried_scale = autoencoder_part(state_dict, account)
-    peer = PEERS[recognize(bare, config or {})]
-    account.lines.insert(0, f"format: {peer.title}")
-    given = peer.flatten(config or {})
-    state = peer.unify(bare, account)
-    found = peer.read(state, given, account)
-    model = _filled(peer, found, state)
-    peer.compare(found, state, given)
-    told = [value for value in (carried_scale, scale) if value is not None]
+    bare, stored_scale = autoencoder_part(state_dict, report)
+    fmt = FORMATS[recognize(bare, config or {})]
+    report.lines.insert(0, f"format: {fmt.title}")
+    given = fmt.flatten(config or {})
+    state = fmt.to_canonical(bare, report)
+    found = fmt.read(state, given, report)
+    model = _filled(fmt, found, state)
+    fmt.compare(found, state, given)
+    told = [value for value in (stored_scale, scale) if value is not None]
     if told:
         given.setdefault("scale_factor", told[0])
-    model.scaling_factor = latent_scale(given, account)
-    account.lines.insert(1, f"architecture: {_in_words(model, found)}")
-    _tell_precision(state, account)
-    return Imported(model, found, peer.form, tuple(account.lines))
+    model.scaling_factor = latent_scale(given, report)
+    report.lines.insert(1, f"architecture: {_in_words(model, found)}")
+    _tell_precision(state, report)
+    return Imported(model, found, fmt.form, tuple(report.lines))
 
 
-def _filled(peer: Peer, config: ModelConfig, state: State) -> AutoencoderKL:
-    """The network with the weights, of which none may be left over or missing."""
-    # Weights that are about to be replaced are not drawn.
+def _filled(fmt: CheckpointFormat, config: ModelConfig, state: State) -> AutoencoderKL:
+    """Create the network with the weights, which must match exactly."""
+    # Skip the random initialization of weights that are replaced.
     with torch.device("meta"):
         model = cast(AutoencoderKL, build_untrained(config))
     own = model.state_dict()
-    names = {name: peer.name(name, config) for name in own}
-    shapes = {names[n]: _peer_shape(peer, n, tensor) for n, tensor in own.items()}
-    _refuse_differences(peer, shapes, state)
+    names = {name: fmt.name(name, config) for name in own}
+    shapes = {names[n]: _peer_shape(fmt, n, tensor) for n, tensor in own.items()}
+    _refuse_differences(fmt, shapes, state)
     _refuse_values(state)
     double = any(tensor.dtype == torch.float64 for tensor in state.values())
     dtype = torch.float64 if double else torch.float32
@@ -122,12 +128,14 @@ def _filled(peer: Peer, config: ModelConfig, state: State) -> AutoencoderKL:
     return model.eval()
 
 
-def _peer_shape(peer: Peer, name: str, tensor: torch.Tensor) -> tuple[int, ...]:
+def _peer_shape(fmt: CheckpointFormat, name: str, tensor: torch.Tensor) -> tuple[int, ...]:
     shape = tuple(tensor.shape)
-    return shape[:2] if peer.linear(name) else shape
+    return shape[:2] if fmt.linear(name) else shape
 
 
-def _refuse_differences(peer: Peer, shapes: Mapping[str, tuple[int, ...]], state: State) -> None:
+def _refuse_differences(
+    fmt: CheckpointFormat, shapes: Mapping[str, tuple[int, ...]], state: State
+) -> None:
     misshapen = [
         f"{name} {tuple(state[name].shape)} instead of {shapes[name]}"
         for name in sorted(shapes.keys() & state.keys())
@@ -145,22 +153,22 @@ def _refuse_differences(peer: Peer, shapes: Mapping[str, tuple[int, ...]], state
     ]
     if told:
         raise WeightsError(
-            f"the weights do not fit the {peer.title} network that they describe: {'; '.join(told)}"
+            f"the weights do not fit the {fmt.title} network that they describe: {'; '.join(told)}"
         )
 
 
 def _refuse_values(state: State) -> None:
-    """Refuse integers, which need a scale that is not read, and what is no number."""
+    """Check that all tensors are finite floating-point numbers; integers would need a scale."""
     for name, tensor in state.items():
         if tensor.dtype not in _PRECISIONS:
             kind = str(tensor.dtype).removeprefix("torch.")
-            raise WeightsError(f"{name} holds {kind}: quantized weights are not read")
+            raise WeightsError(f"{name} holds {kind}: quantized weights are not supported")
         if not tensor.isfinite().all():
-            raise WeightsError(f"{name} holds infinities or what is no number: damaged weights")
+            raise WeightsError(f"{name} contains values that are not finite: damaged weights")
 
 
 def _trimmed(shape: tuple[int, ...], expected: tuple[int, ...]) -> tuple[int, ...]:
-    """A linear layer may also be stored as a 1-wide convolution."""
+    """Return the shape of a linear layer that may be stored as a 1-wide convolution."""
     return shape[:2] if len(expected) == 2 and set(shape[2:]) <= {1} else shape
 
 
@@ -195,8 +203,8 @@ def _in_words(model: AutoencoderKL, config: ModelConfig) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _tell_precision(state: State, account: Account) -> None:
+def _tell_precision(state: State, report: ConversionReport) -> None:
     kinds = {str(t.dtype).removeprefix("torch.") for t in state.values()}
     other = sorted(kinds - {"float32", "float64"})
     if other:
-        account.say(f"read: weights stored as {', '.join(other)}; computed with in float32")
+        report.say(f"read: weights stored as {', '.join(other)}, converted to float32")

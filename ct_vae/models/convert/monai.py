@@ -1,4 +1,4 @@
-"""MONAI's ``AutoencoderKL`` and its descendant for large volumes, ``AutoencoderKlMaisi``."""
+"""``AutoencoderKL`` of MONAI and its variant for large volumes, ``AutoencoderKlMaisi``."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from ct_vae.models.convert.architecture import (
     groups,
     is_identity,
 )
-from ct_vae.models.convert.monai_names import modernise
-from ct_vae.models.convert.monai_sequence import (
-    last_unit,
-    parameter_name,
-    read_side,
-    unit_names,
-)
-from ct_vae.models.convert.peer import (
-    Account,
+from ct_vae.models.convert.checkpoint_format import (
+    CheckpointFormat,
+    ConversionReport,
     Form,
-    Peer,
     check_eps,
     common_limits,
     integer,
     no_config,
     refuse_unless,
+)
+from ct_vae.models.convert.monai_names import modernize
+from ct_vae.models.convert.monai_sequence import (
+    last_unit,
+    parameter_name,
+    read_side,
+    unit_names,
 )
 
 _SHARED_KEYS = (
@@ -44,24 +44,23 @@ _SPLITTING_KEYS = "num_splits dim_split norm_float16 print_info save_mem"
 _OUT = ".attn.out_proj"
 
 
-class Monai(Peer):
-    """Encoder and decoder are flat lists of units, without a SiLU before the last ones."""
+class Monai(CheckpointFormat):
+    """Network of MONAI: flat lists of units, without SiLU before the last convolutions."""
 
     form: ClassVar[Form] = "monai"
     title: ClassVar[str] = "MONAI"
     takes: ClassVar[frozenset[str]] = frozenset([*_SHARED_KEYS.split(), "channels"])
-    # How volumes are upsampled, the constructor's name of the widths, and whether convolutions
-    # are wrapped once more.
+    # Upsampling mode, argument name of the channels, and true if convolutions are nested deeper.
     upsampling: ClassVar[str] = "nearest"
     widths_key: ClassVar[str] = "channels"
     wrapped: ClassVar[bool] = False
 
-    def unify(self, state: State, account: Account) -> dict[str, torch.Tensor]:
-        """Give today's names, and put the two convolutions of means and log-variances in one."""
-        return modernise(state, self.wrapped, account)
+    def to_canonical(self, state: State, report: ConversionReport) -> dict[str, torch.Tensor]:
+        """Convert to current names, and merge the convolutions of means and log-variances."""
+        return modernize(state, self.wrapped, report)
 
     def sides(self, state: State) -> tuple[dict[str, Any], Side, Side]:
-        """Read the numbers that stand in the order of units."""
+        """Infer the architecture from the order of units."""
         conv = "conv.conv.weight" if self.wrapped else "conv.weight"
         ends = Ends(
             encoder_in=f"encoder.blocks.0.{conv}",
@@ -74,7 +73,7 @@ class Monai(Peer):
         return ends.read(state), read_side(state, "encoder"), read_side(state, "decoder")
 
     def flatten(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Give MONAI Generative's name of the widths today's, and one number per level."""
+        """Rename the channels of MONAI Generative; expand the blocks to a number per level."""
         flat = dict(config)
         if "num_channels" in flat and self.widths_key not in flat:
             flat[self.widths_key] = flat.pop("num_channels")
@@ -83,17 +82,22 @@ class Monai(Peer):
             flat["num_res_blocks"] = [blocks] * len(flat[self.widths_key])
         return flat
 
-    def settings(self, config: Mapping[str, Any], dims: int, account: Account) -> dict[str, Any]:  # noqa: ARG002
-        """Groups, from the configuration only; activations and upsampling are fixed."""
+    def settings(
+        self,
+        config: Mapping[str, Any],
+        dims: int,  # noqa: ARG002
+        report: ConversionReport,
+    ) -> dict[str, Any]:
+        """Return the number of groups, from the configuration, and fixed settings."""
         if not config:
             raise no_config(self.title, '{"norm_num_groups": 32}')
         check_eps(config, "norm_eps")
         refuse_unless(config, "use_convtranspose", [False], False)
         if "norm_num_groups" not in config:
-            account.say("assumed: norm_num_groups 32, MONAI's default, as config has no other")
-        account.say(
+            report.say("assumed: norm_num_groups 32, MONAI's default, which config does not change")
+        report.say(
             f"assumed: eps 1e-6, no SiLU before the last convolutions, {self.upsampling} "
-            f"upsampling, strides of 2, as the code of {self.title} has them"
+            f"upsampling, strides of 2, as in the code of {self.title}"
         )
         return {
             "norm_groups": integer(config, "norm_num_groups", 32),
@@ -102,26 +106,26 @@ class Monai(Peer):
         }
 
     def name(self, own: str, config: ModelConfig) -> str:
-        """The unit's place in its list, and the parameter in it."""
+        """Return the name in MONAI: the number of the unit in its list, and the parameter in it."""
         part, _, rest = own.partition(".")
         if part not in ("encoder", "decoder"):
             return f"{part}.conv.{rest}"
         side = "encoder" if part == "encoder" else "decoder"
         for number, (unit, letter) in enumerate(unit_names(config, side)):  # type: ignore[arg-type]
             if rest.startswith(f"{unit}."):
-                # The blocks of MAISI's middle are MONAI's.
+                # MAISI uses MONAI's blocks in the middle stage.
                 wrapped = self.wrapped and not unit.startswith("mid.")
                 inner = parameter_name(rest[len(unit) + 1 :], letter, side, wrapped)  # type: ignore[arg-type]
                 return f"{part}.blocks.{number}.{inner}"
         raise AssertionError(f"no unit of MONAI's has our {own}")
 
     def linear(self, own: str) -> bool:
-        """Layers of attention."""
+        """Return true for attention layers."""
         layer = own.rsplit(".", 2)[-2]
         return layer in ("q", "k", "v", "proj_out") and own.endswith("weight")
 
-    def dismantle(self, state: State) -> dict[str, torch.Tensor]:
-        """Take means and log-variances apart, and leave out last layers that change nothing."""
+    def from_canonical(self, state: State) -> dict[str, torch.Tensor]:
+        """Split means and log-variances, and remove identity projections of attention."""
         result = dict(state)
         for last in ("weight", "bias"):
             both = result.pop(f"quant_conv.conv.{last}")
@@ -137,7 +141,7 @@ class Monai(Peer):
         return result
 
     def describe(self, config: ModelConfig, state: State, scale: float) -> dict[str, Any]:  # noqa: ARG002
-        """Arguments of the constructor."""
+        """Return the arguments of the constructor."""
         return {
             "spatial_dims": config.spatial_dims,
             "in_channels": config.in_channels,
@@ -156,12 +160,12 @@ class Monai(Peer):
         }
 
     def forgiven(self, config: ModelConfig) -> frozenset[str]:
-        """How attention is stored says nothing where there is none."""
+        """Ignore settings of attention layers if there are none."""
         attends = any(config.level_attention) or config.encoder_mid or config.decoder_mid
         return frozenset({"use_combined_linear"} | (set() if attends else {"include_fc"}))
 
     def limits(self, config: ModelConfig) -> list[str]:
-        """No SiLU before the last convolutions, equal blocks on both sides."""
+        """Require no SiLU before the last convolutions and equal blocks in encoder and decoder."""
         encoder, first = config.encoder_blocks, config.conv_in_channels
         doubtful = {
             f"decoder_blocks {config.decoder_level_blocks} other than the encoder's {encoder}": (
@@ -185,7 +189,7 @@ class Monai(Peer):
 
 
 class Maisi(Monai):
-    """MONAI's network with trilinear upsampling, for 3-D only."""
+    """Network of MONAI with trilinear upsampling, in 3-D only."""
 
     form: ClassVar[Form] = "maisi"
     title: ClassVar[str] = "MAISI"
@@ -195,15 +199,17 @@ class Maisi(Monai):
     widths_key: ClassVar[str] = "num_channels"
     wrapped: ClassVar[bool] = True
 
-    def settings(self, config: Mapping[str, Any], dims: int, account: Account) -> dict[str, Any]:
-        """As MONAI's; what only splits the computation changes nothing."""
+    def settings(
+        self, config: Mapping[str, Any], dims: int, report: ConversionReport
+    ) -> dict[str, Any]:
+        """Return the settings of MONAI; options that only split the computation are ignored."""
         if dims != 3:
             raise WeightsError(f"MAISI networks have 3 dimensions, these weights {dims}")
         if config.get("norm_float16"):
-            account.say("read: norm_float16, which rounds maps to half precision; not done here")
-        return super().settings(config, dims, account)
+            report.say("read: norm_float16, which rounds feature maps to half precision; ignored")
+        return super().settings(config, dims, report)
 
     def limits(self, config: ModelConfig) -> list[str]:
-        """As MONAI's, in 3-D."""
+        """Require 3-D in addition to the limits of MONAI."""
         dims = config.spatial_dims
         return super().limits(config) + ([f"spatial_dims {dims}"] if dims != 3 else [])

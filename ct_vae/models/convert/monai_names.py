@@ -1,4 +1,4 @@
-"""Today's names for the weights of older MONAI networks."""
+"""Conversion of older MONAI parameter names to current ones."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 
 from ct_vae.errors import WeightsError
 from ct_vae.models.convert.architecture import State, identity_kernel, length
+from ct_vae.models.convert.checkpoint_format import ConversionReport
 from ct_vae.models.convert.monai_sequence import last_unit, read_side
-from ct_vae.models.convert.peer import Account
 
 _UNIT = r"((?:en|de)coder\.blocks\.\d+)"
 _OLD_ATTENTION = re.compile(rf"{_UNIT}\.(to_q|to_k|to_v|proj_attn)\.(weight|bias)")
@@ -23,25 +23,25 @@ _MOMENTS = ("quant_conv_mu", "quant_conv_log_sigma")
 
 
 def is_wrapped(state: State) -> bool:
-    """Whether convolutions are MAISI's, one module deeper than MONAI's."""
+    """Return true if convolutions are those of MAISI, one module deeper than in MONAI."""
     return "encoder.blocks.0.conv.conv.weight" in state
 
 
 def has_old_steps(state: State) -> bool:
-    """Whether upsampling has the name that MONAI Generative gave it, and old MAISI weights."""
+    """Return true if upsampling layers have the names of MONAI Generative or old MAISI weights."""
     return not is_wrapped(state) and any(_OLD_STEP.fullmatch(name) for name in state)
 
 
-def modernise(state: State, wrapped: bool, account: Account) -> dict[str, torch.Tensor]:
-    """Today's names, with one convolution of moments and separate layers of attention.
+def modernize(state: State, wrapped: bool, report: ConversionReport) -> dict[str, torch.Tensor]:
+    """Convert to current names, one convolution of moments and separate attention layers.
 
     Args:
         state: Weights of a MONAI or MAISI network.
-        wrapped: Whether the network is MAISI's.
-        account: Told what was found.
+        wrapped: True for a MAISI network.
+        report: Report that findings are added to.
 
     Raises:
-        WeightsError: If tensors that belong together do not fit.
+        WeightsError: If tensors that belong together have different shapes.
     """
     old_steps = has_old_steps(state) and not wrapped
     result = _renamed(state, {name: _today(name, old_steps) for name in state})
@@ -49,9 +49,9 @@ def modernise(state: State, wrapped: bool, account: Account) -> dict[str, torch.
         plain = _middle_blocks(result)
         result = _renamed(result, {name: _wrap(name, plain) for name in result})
     if result.keys() != state.keys():
-        account.say("read: tensors by their names of MONAI Generative or older MAISI")
+        report.say("read: tensors by the names of MONAI Generative or older MAISI")
     _split_combined(result)
-    _supply_last_layers(result, account)
+    _supply_last_layers(result, report)
     _stack_moments(result)
     return result
 
@@ -60,7 +60,7 @@ def _renamed(state: State, names: Mapping[str, str]) -> dict[str, torch.Tensor]:
     result = {names[name]: tensor for name, tensor in state.items()}
     if len(result) < len(state):
         twice = sorted(n for n, times in Counter(names.values()).items() if times > 1)
-        raise WeightsError(f"the weights hold {twice[0]} twice, by its old and its new name")
+        raise WeightsError(f"the weights contain {twice[0]} twice, by its old and its new name")
     return result
 
 
@@ -74,7 +74,7 @@ def _today(name: str, rename_step: bool) -> str:
 
 
 def _middle_blocks(state: State) -> set[str]:
-    """Blocks of the middle stages, whose convolutions MAISI does not wrap."""
+    """Return the blocks of the middle stages, whose convolutions MAISI does not wrap."""
     found = set()
     if read_side(state, "encoder").middle:
         last = last_unit(state, "encoder")
@@ -100,7 +100,7 @@ def _split_combined(state: dict[str, torch.Tensor]) -> None:
             state[name.replace("qkv", layer)] = part
 
 
-def _supply_last_layers(state: dict[str, torch.Tensor], account: Account) -> None:
+def _supply_last_layers(state: dict[str, torch.Tensor], report: ConversionReport) -> None:
     supplied = 0
     for name in [name for name in state if _QUERY.fullmatch(name)]:
         layer = name.replace("to_q.weight", "out_proj")
@@ -111,9 +111,9 @@ def _supply_last_layers(state: dict[str, torch.Tensor], account: Account) -> Non
         state[f"{layer}.bias"] = torch.zeros(channels, dtype=state[name].dtype)
         supplied += 1
     if supplied:
-        account.say(
-            f"read: {supplied} attention blocks have no last layer (include_fc false); one that "
-            "changes nothing takes its place"
+        report.say(
+            f"read: {supplied} attention blocks have no last layer (include_fc false); an identity "
+            "is used instead"
         )
 
 

@@ -1,4 +1,4 @@
-"""The flat lists of units that MONAI's encoders and decoders are."""
+"""Flat lists of units in MONAI's encoders and decoders."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ct_vae.models.convert.architecture import (
 )
 
 Part = Literal["encoder", "decoder"]
-# The letters of a list of units. A step halves or doubles the sides.
+# Letters of the kinds of units. A step is a downsampling or upsampling layer.
 BLOCK, ATTENTION, STEP, NORM, CONV = "rasnc"
 _ATTENTION = {
     "norm": "norm",
@@ -28,22 +28,22 @@ _MIDDLE = BLOCK + ATTENTION + BLOCK
 
 
 def read_side(state: State, part: Part) -> Side:
-    """What the units of one side show.
+    """Infer the architecture of one side from its units.
 
     Raises:
-        WeightsError: If they are no list that MONAI makes.
+        WeightsError: If the units are not in an order that MONAI uses.
     """
     units = _units(state, part)
     letters = "".join(letter for letter, _ in units)
     match = re.fullmatch(rf"{CONV}((?:[{BLOCK}{ATTENTION}]+{STEP}?)+){NORM}{CONV}", letters)
     if match is None or match[1].endswith(STEP):
-        raise WeightsError(f"{part}.blocks are no list of units that MONAI makes: {letters}")
+        raise WeightsError(f"{part}.blocks are not a list of units that MONAI creates: {letters}")
     levels = match[1].split(STEP)
     innermost = len(levels) - 1 if part == "encoder" else 0
     levels[innermost], middle = _without_middle(levels[innermost], part)
     for level in levels:
         if not re.fullmatch(f"{BLOCK}+|(?:{BLOCK}{ATTENTION})+", level):
-            raise WeightsError(f"{part}.blocks have a level that MONAI does not make: {level!r}")
+            raise WeightsError(f"{part}.blocks have a level that MONAI does not create: {level!r}")
     widths = _widths(units, levels, (len(_MIDDLE) if middle and part == "decoder" else 0) + 1)
     if part == "decoder":
         levels, widths = levels[::-1], widths[::-1]
@@ -57,7 +57,7 @@ def read_side(state: State, part: Part) -> Side:
 
 
 def last_unit(state: State, part: Part) -> int:
-    """Number of the last unit of a side."""
+    """Return the number of the last unit of a side."""
     numbers = [int(n) for n in _numbers(state, part)]
     if not numbers:
         raise WeightsError(f"the weights have no {part}.blocks")
@@ -65,7 +65,7 @@ def last_unit(state: State, part: Part) -> int:
 
 
 def unit_names(config: ModelConfig, part: Part) -> list[tuple[str, str]]:
-    """Our name and the letter of every unit of a side, in MONAI's order."""
+    """Return this package's name and the letter of every unit of a side, in MONAI's order."""
     levels = range(len(config.widths))
     attention = config.level_attention
     list_name, step = ("down", "downsample") if part == "encoder" else ("up", "upsample")
@@ -87,13 +87,13 @@ def unit_names(config: ModelConfig, part: Part) -> list[tuple[str, str]]:
 
 
 def parameter_name(own: str, letter: str, part: Part, wrapped: bool) -> str:
-    """MONAI's name of a parameter inside its unit.
+    """Return MONAI's name of a parameter inside its unit.
 
     Args:
-        own: Ours, such as ``conv1.weight``.
-        letter: Of the unit.
-        part: Side on which the unit is.
-        wrapped: Whether its convolutions are ``MaisiConvolution``, one module more.
+        own: Name in this package, such as ``conv1.weight``.
+        letter: Letter of the unit.
+        part: Side of the unit.
+        wrapped: True if convolutions are ``MaisiConvolution``, one module deeper.
     """
     layer, _, last = own.rpartition(".")
     conv = "conv.conv" if wrapped else "conv"
@@ -116,7 +116,7 @@ def _numbers(state: State, part: Part) -> Mapping[str, list[str]]:
 
 
 def _units(state: State, part: Part) -> list[tuple[str, int]]:
-    """Letter and width of every unit; the width is that of the block's result, else 0."""
+    """Return the letter and the channels of every unit; the channels of all but blocks are 0."""
     names = _numbers(state, part)
     found: list[tuple[str, int]] = []
     count = last_unit(state, part) + 1
@@ -125,7 +125,7 @@ def _units(state: State, part: Part) -> list[tuple[str, int]]:
         letter = _letter(inner, number in (0, count - 1))
         if not letter:
             told = ", ".join(inner[:3]) or "nothing"
-            raise WeightsError(f"{part}.blocks.{number} is no unit that MONAI makes: {told}")
+            raise WeightsError(f"{part}.blocks.{number} is not a unit of MONAI: {told}")
         kernel = next((name for name in inner if re.match(r"conv1\.(conv\.)+weight", name)), None)
         full = f"{part}.blocks.{number}.{kernel}"
         found.append((letter, length(state[full]) if kernel else 0))
@@ -143,18 +143,18 @@ def _letter(inner: list[str], end: bool) -> str:
 
 
 def _without_middle(level: str, part: Part) -> tuple[str, bool]:
-    """The innermost level without the middle stage, and whether there was one."""
+    """Return the innermost level without the middle stage, and true if there was one."""
     if part == "encoder":
-        # A level ends with its attention where it has any; only a middle ends with a block then.
+        # A level with attention ends with it; only a middle stage then ends with a block.
         middle = ATTENTION in level and level.endswith(_MIDDLE)
         return (level[: -len(_MIDDLE)], True) if middle else (level, False)
-    # Only behind a middle does a block follow a block that attention has preceded.
+    # Only after a middle stage does a block follow a block that follows attention.
     middle = level.startswith(_MIDDLE + BLOCK)
     return (level[len(_MIDDLE) :], True) if middle else (level, False)
 
 
 def _widths(units: list[tuple[str, int]], levels: list[str], first: int) -> list[int]:
-    """Channels of each level, from the first of its blocks."""
+    """Return the channels of each level, those of its first block."""
     widths, place = [], first
     for level in levels:
         widths.append(units[place][1])

@@ -1,9 +1,9 @@
-"""Tensors out of a pickle, in a process of its own, as safetensors.
+"""Conversion of a pickle to safetensors in a separate process.
 
 Run as a file: ``python -P unpickle.py SOURCE TARGET``. It imports nothing of this package, so that
-it starts soon, and it is the only place that reads pickles: with ``weights_only``, which lets them
-make tensors and plain containers and nothing else. What it finds wrong it says on one line of
-standard error, with exit code 4.
+it starts quickly, and it is the only place that reads pickles: with ``weights_only``, which
+restricts them to tensors and plain containers. Errors are written as one line to standard error,
+with exit code 4.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Mapping
 from typing import Any
 
-# Where training programs keep the weights in their checkpoints.
+# Keys of the weights in checkpoints of training programs.
 _PLACES = (
     "state_dict",
     "model_state_dict",
@@ -30,15 +30,15 @@ _DEPTH = 3
 REFUSED = 4
 
 
-class Refusal(Exception):  # noqa: N818 - it is told, not handled
-    """Why a file is not taken."""
+class Refusal(Exception):  # noqa: N818 - reported, not handled
+    """Reason for which a file is rejected."""
 
 
 def read(path: str) -> dict[str, Any]:
-    """All tensors of a checkpoint's weights by name.
+    """Read all tensors of a checkpoint's weights by name.
 
     Raises:
-        Refusal: If it is no checkpoint, or holds more than tensors.
+        Refusal: If the file is not a checkpoint, or contains more than tensors.
     """
     import torch
 
@@ -52,7 +52,7 @@ def read(path: str) -> dict[str, Any]:
 
 
 def weights_of(content: Any, depth: int = 0) -> dict[str, Any]:
-    """The one mapping of names to tensors in what a checkpoint holds.
+    """Find the single mapping of names to tensors in a checkpoint.
 
     Raises:
         Refusal: If there is none, or more than one.
@@ -60,31 +60,31 @@ def weights_of(content: Any, depth: int = 0) -> dict[str, Any]:
     import torch
 
     if not isinstance(content, Mapping) or not content:
-        raise Refusal(f"holds no weights by name but {type(content).__name__}")
+        raise Refusal(f"contains no weights by name but {type(content).__name__}")
     if all(isinstance(value, torch.Tensor) for value in content.values()):
         return {str(name): value for name, value in content.items()}
     places = [p for p in _PLACES if isinstance(content.get(p), Mapping) and content[p]]
     if len(places) != 1 or depth == _DEPTH:
         keys = ", ".join(str(key)[:40] for key in list(content)[:6])
         found = f"weights in several places ({', '.join(places)})" if places else "no weights"
-        raise Refusal(f"holds {found}; its keys are {keys}")
+        raise Refusal(f"contains {found}; its keys are {keys}")
     return weights_of(content[places[0]], depth + 1)
 
 
 def _cause(message: str) -> str:
-    """One line about why a pickle was not read."""
+    """Return one line about the reason why a pickle was not read."""
     foreign = re.search(r"GLOBAL ([\w.]+)|class ([\w.]+)", message)
     if foreign:
         name = foreign[1] or foreign[2]
-        return f"a pickle that wants more than tensors ({name}), which could run any code"
-    # PyTorch's own account of it, without its advice to read the file unsafely.
+        return f"a pickle with more than tensors ({name}), which could run any code"
+    # PyTorch's own message, without its advice to read the file unsafely.
     _, _, told = message.rpartition("WeightsUnpickler error:")
     sentence = (told.split("\n\nCheck")[0].strip() or "no reason given").split(". ")[0]
-    return f"damaged, or a pickle that wants more than tensors: {' '.join(sentence.split())[:160]}"
+    return f"damaged, or a pickle with more than tensors: {' '.join(sentence.split())[:160]}"
 
 
 def main(source: str, target: str) -> int:
-    """Read one file and write the other; gives the exit code."""
+    """Convert one file; return the exit code."""
     from safetensors.torch import save_file
 
     try:
@@ -92,7 +92,7 @@ def main(source: str, target: str) -> int:
     except Refusal as refusal:
         sys.stderr.write(f"{refusal}\n")
         return REFUSED
-    # Tensors that share memory are written apart.
+    # Tensors that share memory are written separately.
     save_file({name: value.detach().clone().contiguous() for name, value in state.items()}, target)
     return 0
 

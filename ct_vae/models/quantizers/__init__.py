@@ -1,4 +1,4 @@
-"""Quantizers: from continuous latents to codes of a finite codebook and back."""
+"""Quantizers from continuous latents to codes of a finite codebook and back."""
 
 from ct_vae.models.quantizers.ema_codebook import EMACodebook
 from ct_vae.models.quantizers.finite_scalar import FiniteScalar

@@ -1,4 +1,4 @@
-"""A learned codebook that follows the latents by moving averages."""
+"""Codebook learned by exponential moving averages."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from ct_vae.models.quantizers.quantized import (
     straight_through,
 )
 
-# Codes looked at in one go, and pairs of latent and code, in float64. On a CPU, 8 MB stay in the
-# cache and are a third faster on one idle core than 32 MB, but threads then wait for each other
-# four times as often, which costs more wherever cores are shared. A GPU is kept busy by 128 MB.
+# Codes, and pairs of latent and code, compared at once, in float64. On a CPU, 8 MB fit into the
+# cache and are a third faster on one idle core than 32 MB, but threads then synchronize four times
+# as often, which costs more on shared cores. A GPU needs 128 MB to be busy.
 _CODES_AT_ONCE = 8192
 _PAIRS_ON_CPU, _PAIRS_ELSEWHERE = 2**22, 2**24
 _SMALLEST_NORM = 1e-6
@@ -27,37 +27,39 @@ _JITTER = 0.01
 
 
 class EMACodebook(Quantizer):
-    """Nearest of learned codes, which follow the latents that chose them.
+    """Vector quantization with a codebook updated by exponential moving averages.
 
-    Van den Oord et al. 2017, appendix A.1: of every code, moving averages of how many latents
-    chose it and of their sum; the code is their ratio. In training mode, every forward pass is
-    one update (an activation checkpoint around this module would make it two). The first one
-    draws the codes from its latents. Codes that are not chosen do not move; after
-    ``revive_after`` updates without a latent they are placed on latents of that batch, with
-    averages to match, so that they stay there. Which latents are drawn depends on nothing but the
-    number of updates so far, so a resumed training goes on as it would have.
+    Follows van den Oord et al. 2017, appendix A.1: for each code, moving averages of the number and
+    the sum of the latents assigned to it; the code is their ratio. In training mode, every forward
+    pass is one update (activation checkpointing of this module would make it two). The first update
+    initializes the codes from its latents. Codes without latents do not move; after
+    ``revive_after`` such updates they are reset to latents of the batch, together with their
+    averages. The choice of latents depends only on the number of updates, so a resumed training
+    continues exactly.
 
-    Under ``torch.distributed``, all ranks hold the same codebook: they add up what they counted
-    and put together what they drew. A batch with a value that is not finite, on any rank, changes
-    nothing.
+    Under ``torch.distributed``, all ranks have the same codebook: counts and sums are added over
+    ranks, and latents are drawn from all ranks. A batch with a value that is not finite, on any
+    rank, changes nothing.
 
     Args:
-        codebook_size: Number of codes.
-        width: Channels of the latent.
-        decay: Share of the moving averages that is kept in an update, in [0, 1).
-        normalize: Whether latents and codes are brought to norm 1 (Yu et al. 2022, section 3.2).
-        revive_after: Updates without a latent after which a code is placed anew; ``None``: never.
+        codebook_size: Number of codes; defaults to 8192.
+        width: Channels of the latent; defaults to 8.
+        decay: Decay of the moving averages per update, in [0, 1); defaults to 0.99.
+        normalize: If true, normalize latents and codes to norm 1 (Yu et al. 2022, section 3.2);
+            defaults to false.
+        revive_after: Updates without a latent after which a code is reset; defaults to 100,
+            ``None`` disables resets.
 
     Attributes:
-        codes: ``(codebook_size, width)``.
-        counts: ``(codebook_size,)``, moving average of the latents of each code per update.
-        sums: ``(codebook_size, width)``, moving average of the sums of these latents.
-        idle: ``(codebook_size,)``, updates since a latent last chose each code.
-        updates: Number of updates so far.
-        initialised: Whether the codes have been drawn from latents.
+        codes: Codes ``(codebook_size, width)``.
+        counts: Moving average of the number of latents per code and update, ``(codebook_size,)``.
+        sums: Moving average of the sums of these latents, ``(codebook_size, width)``.
+        idle: Updates since a latent was last assigned to each code, ``(codebook_size,)``.
+        updates: Number of updates.
+        initialised: True after the codes have been initialized from latents.
 
     Raises:
-        ConfigError: If a number makes no sense.
+        ConfigError: If a value is out of range.
     """
 
     codes: torch.Tensor
@@ -77,13 +79,13 @@ class EMACodebook(Quantizer):
     ) -> None:
         super().__init__(codebook_size, width)
         if not 0 <= decay < 1:
-            raise ConfigError(f"the decay of a codebook lies in [0, 1), got {decay}")
+            raise ConfigError(f"the decay of a codebook is in [0, 1), got {decay}")
         if revive_after is not None and revive_after < 1:
             raise ConfigError(f"a code is revived after at least 1 update, got {revive_after}")
         self.decay, self.normalize, self.revive_after = decay, normalize, revive_after
         codes = self._on_sphere(torch.randn(codebook_size, width))
         self.register_buffer("codes", codes)
-        # One latent each: a moving average that starts at zero would divide by next to nothing.
+        # Start with one latent per code: averages that start at zero would divide by almost zero.
         self.register_buffer("counts", torch.ones(codebook_size))
         self.register_buffer("sums", codes.clone())
         self.register_buffer("idle", torch.zeros(codebook_size, dtype=torch.long))
@@ -93,10 +95,10 @@ class EMACodebook(Quantizer):
     def forward(self, z: torch.Tensor) -> Quantized:
         """Quantize ``(B, width, *spatial)``; in training mode, update the codebook as well.
 
-        ``losses["commitment"]`` is the mean squared distance of a latent's element to its code's.
+        ``losses["commitment"]`` is the mean squared difference between latents and their codes.
 
         Raises:
-            InputError: If it has another number of channels, or no voxel.
+            InputError: If the input has another number of channels, or no voxels.
         """
         vectors = self._on_sphere(self._vectors(z))
         rows = vectors.detach().flatten(0, -2)
@@ -111,10 +113,10 @@ class EMACodebook(Quantizer):
         return self._quantized(straight_through(vectors, chosen), shaped, z.dtype, losses)
 
     def nearest(self, latent: torch.Tensor) -> torch.Tensor:
-        """Nearest codes of a latent ``(B, width, *spatial)``; codes are mapped to themselves.
+        """Return the nearest codes of ``(B, width, *spatial)``; codes are mapped to themselves.
 
         Raises:
-            InputError: If it has another number of channels, or no voxel.
+            InputError: If the input has another number of channels, or no voxels.
         """
         vectors = self._on_sphere(self._vectors(latent))
         indices = nearest_code(vectors.detach().flatten(0, -2), self.codes)
@@ -134,7 +136,7 @@ class EMACodebook(Quantizer):
     def _initialize(self, rows: torch.Tensor) -> None:
         if self.codes.dtype in (torch.float16, torch.bfloat16):
             raise ConfigError(
-                f"moving averages of a codebook do not work in {self.codes.dtype}",
+                f"moving averages of a codebook need float32, got {self.codes.dtype}",
                 "keep the model in float32 and train under autocast",
             )
         if self.initialised:
@@ -147,13 +149,13 @@ class EMACodebook(Quantizer):
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     @torch.no_grad()
     def _update(self, rows: torch.Tensor, indices: torch.Tensor) -> None:
-        """Move the codes towards the latents ``(N, width)`` that chose them."""
+        """Move the codes towards the latents ``(N, width)`` assigned to them."""
         batch = self.sums.new_zeros(self.codebook_size, 1 + self.width)
         batch[:, 0] = code_counts(indices, self.codebook_size)
         batch[:, 1:].index_add_(0, indices, rows.to(batch.dtype))
         if _world() > 1:
             distributed.all_reduce(batch)
-        # Every latent is in a sum, those of other ranks too: all ranks decide alike.
+        # The sums include the latents of all ranks, so all ranks make the same decision.
         if not batch.isfinite().all():
             return
         new_counts, new_sums = batch[:, 0], batch[:, 1:]
@@ -161,8 +163,8 @@ class EMACodebook(Quantizer):
         self.sums.lerp_(new_sums, 1 - self.decay)
         chosen = new_counts > 0
         means = self.sums / self.counts.unsqueeze(1)
-        # Codes without a latent stay to the last bit: their averages shrink until their ratio is
-        # rounding alone. On the sphere, latents that cancel out have no direction to follow.
+        # Codes without a latent are unchanged: their averages decay until the ratio is rounding
+        # noise. On the sphere, latents that cancel out have no direction.
         follows = chosen & (means.norm(dim=1) > _SMALLEST_NORM) if self.normalize else chosen
         self.codes.copy_(torch.where(follows.unsqueeze(1), self._on_sphere(means), self.codes))
         self.idle.add_(1).masked_fill_(chosen, 0)
@@ -178,16 +180,16 @@ class EMACodebook(Quantizer):
             self._place(dead, self._draw(rows, amount))
 
     def _place(self, which: torch.Tensor, vectors: torch.Tensor) -> None:
-        """Put codes on vectors, as if each had been chosen by one latent per update so far."""
+        """Set codes to vectors, with averages of one latent per update."""
         self.codes[which] = vectors
         self.sums[which] = vectors
         self.counts[which] = 1.0
         self.idle[which] = 0
 
     def _draw(self, rows: torch.Tensor, amount: int) -> torch.Tensor:
-        """``amount`` of the latents of all ranks, with noise where there are too few.
+        """Draw ``amount`` latents from those of all ranks, with noise if there are too few.
 
-        The same ones on all ranks, and on one rank that holds the latents of several in turn.
+        The result is the same on all ranks, and on one rank with the latents of several.
         """
         generator = torch.Generator().manual_seed(int(self.updates))
         shares = _shares(rows)
@@ -203,14 +205,14 @@ class EMACodebook(Quantizer):
         return drawn
 
     def _gather(
-        self, rows: torch.Tensor, places: torch.Tensor, shares: Sequence[int]
+        self, rows: torch.Tensor, indices: torch.Tensor, shares: Sequence[int]
     ) -> torch.Tensor:
-        """Latents of all ranks by their place among all of them, rank after rank."""
+        """Collect latents of all ranks by their index, counted rank after rank."""
         if len(shares) == 1:
-            return rows[places].to(self.codes.dtype)
-        own = places - sum(shares[: distributed.get_rank()])
+            return rows[indices].to(self.codes.dtype)
+        own = indices - sum(shares[: distributed.get_rank()])
         here = (own >= 0) & (own < len(rows))
-        drawn = self.codes.new_zeros(len(places), self.width)
+        drawn = self.codes.new_zeros(len(indices), self.width)
         drawn[here] = rows[own[here]].to(drawn.dtype)
         distributed.all_reduce(drawn)
         return drawn
@@ -218,11 +220,11 @@ class EMACodebook(Quantizer):
 
 @torch.no_grad()
 def nearest_code(rows: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
-    """Indices ``(N,)`` of the nearest of codes ``(K, width)`` for each of rows ``(N, width)``.
+    """Return the indices ``(N,)`` of the nearest codes ``(K, width)`` to rows ``(N, width)``.
 
-    The first one where several are equally near. Works in pieces, so that memory does not grow
-    with N times K, and in float64: squares less products would else lose codes that lie close
-    together far from zero, and GPUs may round the factors of products in float32 to TF32.
+    Ties are resolved to the first code. Computed in chunks, so that memory does not grow with N
+    times K, and in float64: in float32, the expanded square would not distinguish codes that are
+    close together and far from zero, and GPUs may use TF32 for products.
     """
     at_once = min(len(codes), _CODES_AT_ONCE)
     pairs = _PAIRS_ON_CPU if rows.device.type == "cpu" else _PAIRS_ELSEWHERE
@@ -231,24 +233,23 @@ def nearest_code(rows: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
         (-2 * part.T, part.square().sum(dim=1)) for part in torch.split(codes.double(), at_once)
     ]
     found = torch.empty(len(rows), dtype=torch.long, device=rows.device)
-    # One buffer for all: as many allocations in turn scatter over the heap of a CPU until it has
-    # grown to gigabytes.
-    room = torch.empty(step * at_once, dtype=torch.float64, device=rows.device)
+    # One buffer for all chunks: repeated allocations would fragment the heap of a CPU to gigabytes.
+    buffer = torch.empty(step * at_once, dtype=torch.float64, device=rows.device)
     for start in range(0, len(rows), step):
         some = rows[start : start + step].double()
-        found[start : start + step] = _nearest_in(some, pieces, room)
+        found[start : start + step] = _nearest_in(some, pieces, buffer)
     return found
 
 
 def _nearest_in(
-    rows: torch.Tensor, pieces: list[tuple[torch.Tensor, torch.Tensor]], room: torch.Tensor
+    rows: torch.Tensor, pieces: list[tuple[torch.Tensor, torch.Tensor]], buffer: torch.Tensor
 ) -> torch.Tensor:
     found = torch.zeros(len(rows), dtype=torch.long, device=rows.device)
     smallest = torch.full_like(rows[:, 0], torch.inf)
     first = 0
     for directions, squares in pieces:
-        # |z - c|^2 less |z|^2, which all codes share.
-        table = room[: len(rows) * len(squares)].view(len(rows), len(squares))
+        # |z - c|^2 without |z|^2, which is the same for all codes.
+        table = buffer[: len(rows) * len(squares)].view(len(rows), len(squares))
         torch.addmm(squares, rows, directions, out=table)
         distance, index = table.min(dim=1)
         closer = distance < smallest
@@ -265,7 +266,7 @@ def _world() -> int:
 
 
 def _shares(rows: torch.Tensor) -> list[int]:
-    """How many latents each rank holds: the last batch of one may be smaller than another's."""
+    """Return the number of latents of each rank; the last batches of ranks may differ in size."""
     if _world() == 1:
         return [len(rows)]
     shares = torch.zeros(_world(), dtype=torch.long, device=rows.device)

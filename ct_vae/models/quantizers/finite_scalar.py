@@ -1,4 +1,4 @@
-"""Finite scalar quantisation: every channel rounded to a few levels."""
+"""Finite scalar quantization: each channel is rounded to a few levels."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ _EPS = 1e-3
 
 
 class FiniteScalar(Quantizer):
-    """A grid of codes that nothing has to learn (Mentzer et al. 2023, arXiv 2309.15505).
+    """Finite scalar quantization with an implicit codebook (Mentzer et al. 2023, arXiv 2309.15505).
 
-    A channel with L levels is bounded to their range by a hyperbolic tangent and rounded to
-    integers from ``-(L // 2)`` to ``(L - 1) // 2``; a code is these over ``L // 2``, in [-1, 1].
-    The index counts the levels with the first channel as the lowest digit. Bounding is for what
-    an encoder gives, once: what already is a code belongs into ``nearest``.
+    A channel with L levels is bounded by a hyperbolic tangent and rounded to integers from ``-(L //
+    2)`` to ``(L - 1) // 2``; codes are these integers divided by ``L // 2``, in [-1, 1]. The index
+    is a mixed-radix number with the first channel as the lowest digit. `forward` bounds encoder
+    outputs; use `nearest` for latents that are already codes.
 
     Args:
-        levels: Number of levels of each channel, at least 2.
+        levels: Number of levels of each channel, at least 2; defaults to (8, 8, 8, 5, 5, 5).
 
     Raises:
-        ConfigError: If there are no levels, too few in a channel, or more than 2^24 codes.
+        ConfigError: If there are no levels, fewer than 2 in a channel, or more than 2^24 codes.
     """
 
     def __init__(self, levels: Sequence[int] = (8, 8, 8, 5, 5, 5)) -> None:
@@ -48,21 +48,21 @@ class FiniteScalar(Quantizer):
         """Bound and round ``(B, width, *spatial)``; there are no losses.
 
         Raises:
-            InputError: If it has another number of channels, or no voxel.
+            InputError: If the input has another number of channels, or no voxels.
         """
         half = self._half(z.device)
         vectors = self._vectors(z)
         bounded = self._bound(vectors)
-        # The bound of infinity is finite; its difference to itself is not, and keeps it visible.
+        # Bounding maps infinity to a finite value; adding inf - inf = NaN keeps the error visible.
         steps = (bounded + (vectors - vectors)).detach().round()
         latent = straight_through(bounded / half, steps / half)
         return self._quantized(latent, self._index(steps), z.dtype, {})
 
     def nearest(self, latent: torch.Tensor) -> torch.Tensor:
-        """Nearest codes of a latent ``(B, width, *spatial)``; codes are mapped to themselves.
+        """Return the nearest codes of ``(B, width, *spatial)``; codes are mapped to themselves.
 
         Raises:
-            InputError: If it has another number of channels, or no voxel.
+            InputError: If the input has another number of channels, or no voxels.
         """
         vectors = self._vectors(latent)
         half = self._half(latent.device)
@@ -76,16 +76,16 @@ class FiniteScalar(Quantizer):
         return (digits % self._level_count(indices.device) - half) / half
 
     def _bound(self, vectors: torch.Tensor) -> torch.Tensor:
-        """Appendix A.1 of the paper: (-L/2, L/2 - 1) for even L, +-(L - 1)/2 for odd L."""
+        """Bound to (-L/2, L/2 - 1) for even L, or +-(L - 1)/2 for odd L (paper, appendix A.1)."""
         count = self._level_count(vectors.device).to(vectors.dtype)
         reach = (count - 1) * (1 - _EPS) / 2
-        # With an even number of levels, zero lies on one of them and not between two.
+        # With an even number of levels, zero is a level and not halfway between two.
         offset = 0.5 * (1 - count % 2)
         return torch.tanh(vectors + torch.tan(offset / reach)) * reach - offset
 
     def _index(self, steps: torch.Tensor) -> torch.Tensor:
         digits = steps + self._half(steps.device)
-        # What is not finite has no level; its latent stays visible, and its index stays valid.
+        # Values that are not finite stay so in the latent but get a valid index.
         return (digits.nan_to_num().long() * self._basis(steps.device)).sum(dim=-1)
 
     def _level_count(self, device: torch.device) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""From an architecture with codes to its quantizer."""
+"""Create the quantizer of an architecture."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ct_vae.models.quantizers.quantized import Quantizer
 
 
 def make_quantizer(config: ModelConfig) -> Quantizer:
-    """Make the quantizer of a model with codes."""
+    """Create the quantizer of a model with codes."""
     if config.quantizer == "ema":
         return EMACodebook(
             config.codebook_size,

@@ -1,4 +1,4 @@
-"""What a quantizer gives, and what all quantizers share."""
+"""Base class of quantizers and their result."""
 
 from __future__ import annotations
 
@@ -17,16 +17,15 @@ _CODES_SHOWN = 3
 
 @dataclass(frozen=True, eq=False)
 class Quantized:
-    """A latent on the codes of a finite codebook.
+    """Result of a quantizer.
 
     Attributes:
-        latent: ``(B, width, *spatial)`` of codes, in the dtype of what was quantized. Its gradient
-            goes straight through to that, as if there were no rounding. A latent that was not
-            finite stays so.
-        indices: ``(B, *spatial)``, int64, from 0 to the size of the codebook less one.
-        losses: Unweighted means, float32 scalars by name; none where a quantizer needs none.
-        perplexity: Exponential of the entropy of the codes' frequencies in this batch, scalar.
-        usage: Share of the codebook that occurs in this batch, scalar.
+        latent: Codes ``(B, width, *spatial)`` in the dtype of the input, with a straight-through
+            gradient to it. Values that are not finite stay so.
+        indices: Indices of the codes ``(B, *spatial)``, int64.
+        losses: Unweighted losses by name, float32 scalars; empty if the quantizer has none.
+        perplexity: Exponential of the entropy of the code frequencies in this batch, a scalar.
+        usage: Fraction of the codebook used in this batch, a scalar.
     """
 
     latent: torch.Tensor
@@ -37,14 +36,14 @@ class Quantized:
 
 
 class Quantizer(nn.Module, ABC):
-    """Base of the quantizers.
+    """Base class of quantizers.
 
     Args:
         codebook_size: Number of codes.
-        width: Channels of the latent, which is the length of a code.
+        width: Channels of the latent, the length of a code.
 
     Raises:
-        ConfigError: If there are fewer than 2 or more than 2^24 codes, or if a code is empty.
+        ConfigError: If there are fewer than 2 or more than 2^24 codes, or if ``width`` is below 1.
     """
 
     def __init__(self, codebook_size: int, width: int) -> None:
@@ -58,31 +57,31 @@ class Quantizer(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, z: torch.Tensor) -> Quantized:
-        """Quantize an encoder's output ``(B, width, *spatial)``, any number of dimensions.
+        """Quantize an encoder output ``(B, width, *spatial)`` of any number of dimensions.
 
         Raises:
-            InputError: If it has another number of channels, or no voxel.
+            InputError: If the input has another number of channels, or no voxels.
         """
 
     @abstractmethod
     def nearest(self, latent: torch.Tensor) -> torch.Tensor:
-        """Nearest codes of a latent ``(B, width, *spatial)`` that lies in the space of the codes.
+        """Return the nearest codes of a latent ``(B, width, *spatial)`` in the space of the codes.
 
-        Codes are mapped to themselves, bit by bit. The gradient goes straight through.
+        Codes are mapped exactly to themselves. The gradient is straight-through.
 
         Raises:
-            InputError: If it has another number of channels, or no voxel.
+            InputError: If the input has another number of channels, or no voxels.
         """
 
     @abstractmethod
     def _codes_of(self, indices: torch.Tensor) -> torch.Tensor:
-        """Codes ``(..., width)`` of valid int64 indices ``(...)``."""
+        """Return the codes ``(..., width)`` of valid int64 indices ``(...)``."""
 
     def decode_indices(self, indices: torch.Tensor) -> torch.Tensor:
-        """Codes ``(B, width, *spatial)``, float32, of integers ``(B, *spatial)``.
+        """Return the codes ``(B, width, *spatial)`` in float32 of indices ``(B, *spatial)``.
 
         Raises:
-            InputError: If they are not integers, or if one is outside the codebook.
+            InputError: If the indices are not integers, or if one is outside the codebook.
         """
         if indices.dtype == torch.bool or indices.is_floating_point() or indices.is_complex():
             raise InputError(f"indices of codes are integers, got {indices.dtype}")
@@ -98,7 +97,7 @@ class Quantizer(nn.Module, ABC):
         return self._codes_of(whole).float().movedim(-1, 1).contiguous()
 
     def _vectors(self, z: torch.Tensor) -> torch.Tensor:
-        """``(B, *spatial, width)`` in float32, or in float64 when that is what comes in."""
+        """Convert the input to ``(B, *spatial, width)`` in float32, or in float64 if it is."""
         if z.ndim < 2 or z.shape[1] != self.width or z.numel() == 0:
             raise InputError(
                 f"a quantizer with codes of {self.width} channels takes "
@@ -124,29 +123,29 @@ class Quantizer(nn.Module, ABC):
 
 
 def channels_second(vectors: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """``(B, *spatial, width)`` as ``(B, width, *spatial)`` of a dtype."""
+    """Convert ``(B, *spatial, width)`` to ``(B, width, *spatial)`` with the given dtype."""
     return vectors.movedim(-1, 1).to(dtype).contiguous()
 
 
 def straight_through(z: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
-    """The codes, with the gradient of ``z`` (Bengio et al. 2013).
+    """Return the codes with the gradient of ``z`` (Bengio et al. 2013).
 
-    Written so that the value is the code to the last bit, which ``z + (codes - z)`` is not, and
-    so that a ``z`` that is not finite does not turn into an innocent code.
+    Unlike ``z + (codes - z)``, the value is exactly the code, and a ``z`` that is not finite stays
+    visible.
     """
     return codes.detach() + (z - z.detach())
 
 
 def code_counts(indices: torch.Tensor, codebook_size: int) -> torch.Tensor:
-    """How often each code occurs, ``(codebook_size,)``, int32."""
+    """Return the number of occurrences of each code, ``(codebook_size,)``, int32."""
     flat = indices.flatten()
     counts = torch.zeros(codebook_size, dtype=torch.int32, device=flat.device)
-    # Not bincount: its shape depends on the values, on which a full graph cannot be compiled.
+    # Not bincount: its output shape depends on values, which prevents full-graph compilation.
     return counts.scatter_add_(0, flat, torch.ones_like(flat, dtype=torch.int32))
 
 
 def code_statistics(indices: torch.Tensor, codebook_size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Perplexity of the codes and share of the codebook that occurs, two float32 scalars."""
+    """Return the perplexity of the codes and the used fraction of the codebook, float32 scalars."""
     counts = code_counts(indices, codebook_size)
     frequencies = counts.float() / indices.numel()
     perplexity = torch.special.entr(frequencies).sum().exp()

@@ -59,7 +59,7 @@ def test_stable_diffusion_weights_become_a_model_folder(tmp_path):
         "architecture: 2-D, 3 to 3 image channels",
         "assumed: 32 groups",
         "assumed: latent scaling factor 0.18215",
-        "assumed: HU -1000 to 1000 are given to the network as -1 to 1",
+        "assumed: HU -1000 to 1000 are represented as -1 to 1",
     )
     for words in told:
         assert words in text
@@ -91,7 +91,7 @@ def test_a_model_folder_is_inflated_too_and_keeps_its_window(tmp_path):
     latent_diffusion(tmp_path / "vae.safetensors", image=1)
     window = ("--window-hu", -160, 240, "--model-range", 0, 1)
     text = converted(tmp_path / "vae.safetensors", "-o", tmp_path / "flat", *window)
-    assert "given: HU -160 to 240 are given to the network as 0 to 1" in text
+    assert "given: HU -160 to 240 are represented as 0 to 1" in text
     options = ("--inflate", "averaged", "--depth-stride", 2)
     text = converted(tmp_path / "flat", "-o", tmp_path / "deep", *options)
     assert "origin: model 'flat'" in text
@@ -105,7 +105,7 @@ def test_maisi_brings_its_own_mapping_and_monai_must_be_told(tmp_path):
     peer_files(tmp_path, "maisi", **MONAI_LIKE, upsample_mode="linear")
     given = ("--config", tmp_path / "x.json")
     text = converted(tmp_path / "x.safetensors", "-o", tmp_path / "m", *given)
-    assert "read, as every MAISI network has it: HU -1000 to 1000 are given to the" in text
+    assert "read, as in every MAISI network: HU -1000 to 1000 are represented" in text
     assert load_model_folder(tmp_path / "m").config.preprocess.model_range == (0, 1)
     peer_files(tmp_path, "monai", **MONAI_LIKE)
     code, text = call("convert", tmp_path / "x.safetensors", "-o", tmp_path / "n", *given)
@@ -158,7 +158,7 @@ def test_what_is_there_is_kept_unless_told_otherwise(tmp_path):
     converted(*args)
     before = (tmp_path / "m" / "MODEL_CARD.md").read_bytes()
     code, text = call("convert", *args, "--name", "other")
-    assert (code, "is there already" in text) == (2, True)
+    assert (code, "already exists" in text) == (2, True)
     assert (tmp_path / "m" / "MODEL_CARD.md").read_bytes() == before
     converted(*args, "--name", "other", "--overwrite")
     assert load_model_folder(tmp_path / "m").config.name == "other"
@@ -172,15 +172,27 @@ def test_what_is_there_is_kept_unless_told_otherwise(tmp_path):
     [
         (["absent.safetensors", "-o", "m"], 4, "no such file or folder"),
         (["vae.safetensors", "-o", "m", "--config", "absent.json"], 2, "no such file"),
-        (["vae.safetensors", "-o", "m", "--config", "bad.json"], 4, "does not know: nonsense"),
+        (["vae.safetensors", "-o", "m", "--config", "bad.json"], 4, "has unknown keys: nonsense"),
         (["vae.safetensors", "-o", "m.safetensors"], 2, "names a file"),
         (["vae.safetensors", "-o", "m.bin"], 2, "names a file"),
         (["own", "-o", "m.ckpt", "--to", "monai"], 2, "m.ckpt names a file"),
         (["own", "-o", "bad.json", "--to", "monai", "--overwrite"], 2, "bad.json names a file"),
-        (["own", "-o", "own", "--to", "compvis", "--overwrite"], 2, "of a model folder of this"),
-        (["own", "-o", "own", "--to", "diffusers", "--overwrite"], 2, "of a model folder of this"),
-        (["own", "-o", "own", "--inflate", "central", "--overwrite"], 2, "is what is converted"),
-        (["x2d.safetensors", "-o", "m"], 4, "x2d.safetensors: diffusers weights do not tell"),
+        (
+            ["own", "-o", "own", "--to", "compvis", "--overwrite"],
+            2,
+            "belongs to a model folder of this",
+        ),
+        (
+            ["own", "-o", "own", "--to", "diffusers", "--overwrite"],
+            2,
+            "belongs to a model folder of this",
+        ),
+        (
+            ["own", "-o", "own", "--inflate", "central", "--overwrite"],
+            2,
+            "is the source of the conversion",
+        ),
+        (["x2d.safetensors", "-o", "m"], 4, "x2d.safetensors: diffusers weights do not determine"),
         (["x2d.safetensors", "-o", "m"], 4, "--config FILE"),
         (["vae.safetensors", "-o", "m", "--to", "monai"], 4, "a file, not a model folder"),
         (["vae.safetensors", "-o", "m", "--to", "onnx"], 2, "onnx"),
@@ -188,11 +200,11 @@ def test_what_is_there_is_kept_unless_told_otherwise(tmp_path):
         (["vae.safetensors", "-o", "m", "--depth-stride", "2"], 2, "depth stride"),
         (["vae.safetensors", "-o", "m", "--window-hu", "5", "5"], 2, "from low to high"),
         (["own", "-o", "m"], 2, "is a model folder already"),
-        (["own", "-o", "m", "--inflate", "central"], 2, "only 2-D networks are inflated"),
+        (["own", "-o", "m", "--inflate", "central"], 2, "only 2-D networks can be inflated"),
         (["own", "-o", "m", "--inflate", "central", "--config", "bad.json"], 2, "its own config"),
         (["own", "-o", "m", "--to", "diffusers"], 2, "spatial_dims 3"),
         (["own", "-o", "m", "--to", "monai", "--name", "x"], 2, "--to can be used with"),
-        (["x.ckpt", "-o", "m"], 4, "damaged, or a pickle that wants more"),
+        (["x.ckpt", "-o", "m"], 4, "damaged, or a pickle with more"),
     ],
 )
 def test_what_cannot_be_done_leaves_nothing(tmp_path, monkeypatch, model_folder, args, code, words):
@@ -234,7 +246,7 @@ def test_an_export_of_ours_comes_back_with_window_range_and_scale(tmp_path, form
     assert config == load_model_folder(tmp_path / "m").config.model_copy(update={"name": "back"})
     assert config.latent.scaling_factor == 0.75
     text = converted(tmp_path / "out", "-o", tmp_path / "told", "--window-hu", -1, 1)
-    assert "assumed: HU -1 to 1 are given to the network as -2 to 3" in text
+    assert "assumed: HU -1 to 1 are represented as -2 to 3" in text
 
 
 def rescale(folder, factor):

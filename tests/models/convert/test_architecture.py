@@ -5,7 +5,7 @@ from ct_vae.errors import WeightsError
 from ct_vae.models.convert import export_weights, import_weights
 from ct_vae.models.convert.architecture import groups
 from ct_vae.models.convert.checkpoint import autoencoder_part
-from ct_vae.models.convert.peer import Account
+from ct_vae.models.convert.checkpoint_format import ConversionReport
 from tests.models._latent_diffusion import LatentDiffusion
 from tests.models._small import small_model
 
@@ -41,7 +41,7 @@ def test_what_is_imported_is_ready_to_use():
 @pytest.mark.parametrize(("scale", "expected"), [(torch.tensor([0.5]), 0.5), (torch.ones(2), None)])
 def test_a_scale_is_one_number(scale, expected):
     state = {"vae.encoder.x": torch.ones(1), "scale_factor": scale}
-    assert autoencoder_part(state, Account())[1] == expected
+    assert autoencoder_part(state, ConversionReport())[1] == expected
 
 
 MONAI_LIKE = {"double_z": False, "head_activation": False, "decoder_blocks": 1}

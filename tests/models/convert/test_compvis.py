@@ -52,7 +52,7 @@ def test_a_whole_checkpoint_gives_its_first_stage_and_its_scale():
     assert_same_tensors(dict(imported.model.state_dict()), theirs.state_dict())
     assert imported.model.scaling_factor == 0.25
     told = "\n".join(imported.statements)
-    assert "by the prefix first_stage_model." in told
+    assert "with the prefix first_stage_model." in told
     assert "model (1), cond_stage_model (1)" in told
     assert "model_ema (1)" in told
 
@@ -118,7 +118,7 @@ def test_its_own_configuration_is_read_nested_or_flat():
         ("num_groups", 5, "norm_groups 5 does not divide"),
         ("scale_factor", -1.0, "scale_factor is a positive number"),
         ("resolution", 33, "not a multiple of the factor"),
-        ("frobnicate", 1, "does not know: frobnicate"),
+        ("frobnicate", 1, "has unknown keys: frobnicate"),
     ],
 )
 def test_a_configuration_that_does_not_fit_is_refused(key, value, words):

@@ -4,7 +4,7 @@ import re
 
 import pytest
 import torch
-from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL as Peer
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL as CheckpointFormat
 
 from ct_vae.errors import ConfigError, WeightsError
 from ct_vae.models.convert import export_weights, import_weights, interpret
@@ -18,7 +18,7 @@ def peer(channels=(8, 16), attention=None, **numbers):
     attention = attention or [False] * len(channels)
     kinds = ["Attn" if on else "" for on in attention]
     defaults = {"in_channels": 1, "out_channels": 1, "norm_num_groups": 4}
-    model = Peer(
+    model = CheckpointFormat(
         block_out_channels=channels,
         down_block_types=[f"{kind}DownEncoderBlock2D" for kind in kinds],
         up_block_types=[f"{kind}UpDecoderBlock2D" for kind in reversed(kinds)],
@@ -67,7 +67,7 @@ def test_a_network_gives_the_same_and_comes_back_unchanged(numbers, dtype):
 def test_what_comes_back_is_taken_by_its_own_loader():
     ours = small_model(spatial_dims=2, norm_groups=4, attn_resolutions=(2,))
     state, config = export_weights(ours, "diffusers")
-    theirs = Peer.from_config(config)
+    theirs = CheckpointFormat.from_config(config)
     theirs.load_state_dict(state)
     assert_agree(ours, theirs.eval(), 1e-5)
 
@@ -84,7 +84,7 @@ def test_old_names_of_attention_are_read(as_convolution):
     assert any("proj_attn" in name for name in old)
     imported = interpret(old, dict(theirs.config))
     assert_agree(imported.model, theirs, 1e-5)
-    assert any("by their names of old diffusers" in line for line in imported.statements)
+    assert any("by their old names in diffusers" in line for line in imported.statements)
 
 
 def test_a_name_that_is_there_twice_is_refused():
@@ -126,13 +126,13 @@ def test_without_a_configuration_the_groups_would_be_guessed():
         ("use_quant_conv", False, "use_quant_conv is False"),
         ("mid_block_add_attention", False, "mid_block_add_attention is False"),
         ("norm_num_groups", 3, "norm_groups 3 does not divide"),
-        ("norm_num_groups", True, "norm_num_groups is a positive whole number"),
+        ("norm_num_groups", True, "norm_num_groups is a positive integer"),
         ("act_fn", "gelu", "act_fn 'gelu'"),
         ("shift_factor", 0.1, "shift_factor 0.1"),
         ("latents_mean", [0.0] * 4, "latents_mean"),
         ("_class_name", "AutoencoderTiny", "configuration is of AutoencoderTiny"),
         ("scaling_factor", 0, "scaling_factor is a positive number"),
-        ("temporal", 1, "does not know: temporal"),
+        ("temporal", 1, "has unknown keys: temporal"),
     ],
 )
 def test_a_configuration_that_does_not_fit_is_refused(key, value, words):

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from ct_vae.errors import ConfigError, WeightsError
 from ct_vae.models.convert import unpickle
-from ct_vae.models.convert.foreign_files import read_foreign, texts_beside
+from ct_vae.models.convert.foreign_files import embedded_metadata, read_foreign
 from tests._asserts import assert_only_files
 
 TENSORS = {"encoder.a": torch.arange(6.0).view(2, 3), "b": torch.ones(4, dtype=torch.float64)}
@@ -58,7 +58,7 @@ def test_a_malicious_pickle_is_refused_on_one_line_and_does_nothing(tmp_path, mo
     scratch.mkdir()
     monkeypatch.setenv("TMPDIR", str(scratch))
     monkeypatch.setattr("tempfile.tempdir", None)
-    with pytest.raises(WeightsError, match=r"x\.ckpt: a pickle that wants more.*mkdir") as caught:
+    with pytest.raises(WeightsError, match=r"x\.ckpt: a pickle with more.*mkdir") as caught:
         read_foreign(path)
     assert "\n" not in str(caught.value)
     assert not made.exists()
@@ -72,7 +72,7 @@ def test_what_is_no_pickle_is_refused_on_one_line(tmp_path, content):
     with pytest.raises(unpickle.Refusal) as caught:
         unpickle.read(str(path))
     assert "\n" not in str(caught.value)
-    assert str(caught.value).startswith("damaged, or a pickle that wants more than tensors: ")
+    assert str(caught.value).startswith("damaged, or a pickle with more than tensors: ")
     # PyTorch's advice is to read the file unsafely.
     assert "weights_only" not in str(caught.value)
 
@@ -80,7 +80,7 @@ def test_what_is_no_pickle_is_refused_on_one_line(tmp_path, content):
 def test_a_zip_of_something_else_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "x.pt", "w") as archive:
         archive.writestr("a.txt", "text")
-    with pytest.raises(unpickle.Refusal, match="damaged, or a pickle that wants more"):
+    with pytest.raises(unpickle.Refusal, match="damaged, or a pickle with more"):
         unpickle.read(str(tmp_path / "x.pt"))
 
 
@@ -145,7 +145,7 @@ def test_a_broken_configuration_is_refused(tmp_path):
 def test_what_is_not_there_or_of_another_kind_is_told(tmp_path, name):
     for other in ("x.txt", "x.h5"):
         (tmp_path / other).write_bytes(b"text")
-    with pytest.raises(WeightsError, match=r"no such file|not a weights file by its name"):
+    with pytest.raises(WeightsError, match=r"no such file|its name is not that of a weights file"):
         read_foreign(tmp_path / name)
 
 
@@ -164,7 +164,7 @@ def test_weights_that_are_split_are_refused_with_the_way_out(tmp_path):
         save_file(TENSORS, folder / name)
     (folder / "config.json").write_text("{}")
     for given in (tmp_path, folder, folder / SHARDS[0], folder / SHARDS[1]):
-        with pytest.raises(WeightsError, match="of several files over which") as caught:
+        with pytest.raises(WeightsError, match="of several files that") as caught:
             read_foreign(given)
         assert "max_shard_size" in str(caught.value)
         assert "give the file itself" not in str(caught.value)
@@ -175,7 +175,7 @@ def test_texts_beside_the_weights_are_those_of_the_file_that_is_read(tmp_path, p
     folder = diffusers_folder(tmp_path / "vae")
     save_file(TENSORS, folder / "diffusion_pytorch_model.safetensors", {"k": "v"})
     save_file(TENSORS, folder / "model.safetensors", {"k": "other"})
-    assert texts_beside(tmp_path if pipeline else folder)["k"] == "v"
-    assert texts_beside(str(folder / "model.safetensors"))["k"] == "other"
+    assert embedded_metadata(tmp_path if pipeline else folder)["k"] == "v"
+    assert embedded_metadata(str(folder / "model.safetensors"))["k"] == "other"
     torch.save(TENSORS, tmp_path / "x.pt")
-    assert texts_beside(tmp_path / "x.pt") == {}
+    assert embedded_metadata(tmp_path / "x.pt") == {}

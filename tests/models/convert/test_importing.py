@@ -85,8 +85,8 @@ def test_a_prefix_is_taken_off_and_said(form, prefix):
     wrapped = {prefix + name: tensor for name, tensor in state.items()}
     imported = interpret(wrapped | {"optimizer_step": torch.zeros(())}, config)
     assert imported.form == form
-    assert f"read: the autoencoder, by the prefix {prefix}" in imported.statements
-    assert any("left aside: what lies outside" in line for line in imported.statements)
+    assert f"read: the autoencoder, with the prefix {prefix}" in imported.statements
+    assert any("left aside: tensors outside" in line for line in imported.statements)
 
 
 def some(state):
@@ -129,7 +129,7 @@ def test_strange_values_in_a_configuration_are_refused_or_change_nothing(form, v
     ("tensor", "words"),
     [
         (torch.ones(8, dtype=torch.int8), "conv1.bias holds int8: quantized weights"),
-        (torch.full((8,), torch.nan), "conv1.bias holds infinities or what is no number"),
+        (torch.full((8,), torch.nan), "conv1.bias contains values that are not finite"),
         (torch.full((8,), torch.inf), "damaged weights"),
     ],
 )
@@ -191,7 +191,7 @@ def changed(**tensors):
         (changed(encoder__conv_out__weight=torch.zeros(5, 64, 3, 3)), "neither as many nor twice"),
         (changed(encoder__conv_out__weight=torch.zeros(12, 64, 3, 3)), "neither as many nor twice"),
         (changed(quant_conv__weight=torch.zeros(4, 8, 1, 1)), "not means and log-variances"),
-        (changed(encoder__conv_in__weight=torch.zeros(3)), "no kernel of a convolution"),
+        (changed(encoder__conv_in__weight=torch.zeros(3)), "not the kernel of a convolution"),
         (changed(encoder__conv_in__weight=torch.zeros(48, 3, 3, 3)), "48 channels before levels"),
         (changed(encoder__down__5__block__0__conv1__weight=torch.zeros(4, 4, 3, 3)), "without"),
         (changed(encoder__down__0__attn__0__q__weight=torch.zeros(32, 32, 1, 1)), "attention by"),
@@ -231,7 +231,9 @@ def test_only_known_forms_and_continuous_models_are_exported():
         )
     )
     assert isinstance(quantized, VQVAE)
-    with pytest.raises(ConfigError, match="only continuous autoencoders are exported, not VQVAE"):
+    with pytest.raises(
+        ConfigError, match="only continuous autoencoders can be exported, not VQVAE"
+    ):
         export_weights(quantized, "compvis")
 
 
@@ -260,7 +262,7 @@ def test_no_form_has_a_sigmoid(form):
     usual = {key: value for key, value in OF[form].items() if key != "tanh_out"}
     with pytest.raises(
         ConfigError,
-        match="no network like this one: output_activation 'sigmoid'",
+        match="cannot store this network: output_activation 'sigmoid'",
     ):
         export_weights(small_model(**usual, output_activation="sigmoid"), form)
     export_weights(small_model(**usual, output_activation="identity"), form)

@@ -196,10 +196,10 @@ def test_without_a_configuration_the_groups_would_be_guessed(make):
         ("with_decoder_nonlocal_attn", False, "with_decoder_nonlocal_attn is False"),
         ("latent_channels", 4, "latent_channels is 4"),
         ("norm_eps", 1e-5, "norm_eps 1e-05"),
-        ("norm_num_groups", "@groups", "norm_num_groups is a positive whole number"),
+        ("norm_num_groups", "@groups", "norm_num_groups is a positive integer"),
         ("use_convtranspose", True, "use_convtranspose True"),
         ("_target_", "monai.networks.nets.VQVAE", "the configuration is of VQVAE"),
-        ("frobnicate", 1, "does not know: frobnicate"),
+        ("frobnicate", 1, "has unknown keys: frobnicate"),
     ],
 )
 def test_a_configuration_that_does_not_fit_is_refused(make, key, value, words):
@@ -231,7 +231,7 @@ def test_a_list_of_units_that_monai_does_not_make_is_refused():
     theirs, given = monai(2, SHAPES[0])
     state = theirs.state_dict()
     without = {n: t for n, t in state.items() if not n.startswith("encoder.blocks.3.")}
-    with pytest.raises(WeightsError, match=r"encoder\.blocks\.3 is no unit"):
+    with pytest.raises(WeightsError, match=r"encoder\.blocks\.3 is not a unit"):
         import_weights(without, given)
     cut = {n: t for n, t in state.items() if not n.startswith("decoder.")}
     with pytest.raises(WeightsError, match=r"no decoder\.blocks"):
@@ -239,11 +239,11 @@ def test_a_list_of_units_that_monai_does_not_make_is_refused():
     block = {n for n in state if n.startswith("encoder.blocks.7.")}
     two_norms = {n: t for n, t in state.items() if n not in block}
     two_norms["encoder.blocks.7.weight"] = torch.ones(16)
-    with pytest.raises(WeightsError, match="no list of units that MONAI makes: crsrrrannc"):
+    with pytest.raises(WeightsError, match="not a list of units that MONAI creates: crsrrrannc"):
         import_weights(two_norms, given)
     odd = {n: t for n, t in state.items() if not n.startswith("encoder.blocks.1.")}
     odd["encoder.blocks.1.attn.to_q.weight"] = torch.ones(8, 8)
-    with pytest.raises(WeightsError, match="a level that MONAI does not make: 'a'"):
+    with pytest.raises(WeightsError, match="a level that MONAI does not create: 'a'"):
         import_weights(odd, given)
     alone = {n: t for n, t in state.items() if "quant_conv_mu" not in n}
     with pytest.raises(WeightsError, match=r"no quant_conv\.conv\.weight"):

@@ -56,13 +56,13 @@ def test_one_file_that_is_there_is_enough(tmp_path, there):
 
 @pytest.mark.parametrize("form", ["compvis", "diffusers"])
 def test_a_model_folder_is_no_place_for_an_export(model_folder, form):
-    with pytest.raises(ConfigError, match="of a model folder of this package"):
+    with pytest.raises(ConfigError, match="belongs to a model folder of this package"):
         refuse_own(export_targets(model_folder, form))
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.safetensors"])
 def test_neither_is_one_of_its_files(model_folder, name):
-    with pytest.raises(ConfigError, match="of a model folder of this package"):
+    with pytest.raises(ConfigError, match="belongs to a model folder of this package"):
         refuse_own(export_targets(model_folder / name, "monai"))
     refuse_own(export_targets(model_folder / "other.safetensors", "monai"))
 
@@ -84,7 +84,7 @@ def test_what_is_read_is_not_written_over(tmp_path):
     refuse_source(files, tmp_path)
     files[1].touch()
     for source in (tmp_path, files[1], tmp_path / "sub" / ".."):
-        with pytest.raises(ConfigError, match=r"config\.json is what is converted"):
+        with pytest.raises(ConfigError, match=r"config\.json is the source of the conversion"):
             refuse_source(files, source)
     refuse_source(files, tmp_path / "elsewhere.safetensors")
     refuse_source(files, tmp_path.parent)

@@ -4,7 +4,7 @@ import pytest
 
 from ct_vae.config.preprocess import PreprocessConfig
 from ct_vae.errors import ConfigError, WeightsError
-from ct_vae.models.convert.units import Carried, carried, settle, texts
+from ct_vae.models.convert.units import EmbeddedMetadata, export_metadata, read_embedded, settle
 
 OWN = PreprocessConfig(
     axcodes="LPS", spacing_mm=(1.0, 2.0, 3.0), window_hu=(-160.0, 240.0), model_range=(0.0, 2.0)
@@ -13,31 +13,31 @@ OWN = PreprocessConfig(
 
 @pytest.mark.parametrize("preprocess", [OWN, PreprocessConfig()])
 def test_what_an_export_says_comes_back(preprocess):
-    assert carried(texts(preprocess, 0.3), "x") == Carried(preprocess, 0.3)
+    assert read_embedded(export_metadata(preprocess, 0.3), "x") == EmbeddedMetadata(preprocess, 0.3)
 
 
 @pytest.mark.parametrize("gone", ["window_hu", "model_range"])
 def test_half_of_a_mapping_is_none(gone):
-    told = texts(OWN, 0.3)
+    told = export_metadata(OWN, 0.3)
     del told[gone]
-    assert carried(told, "x") == Carried(None, 0.3)
+    assert read_embedded(told, "x") == EmbeddedMetadata(None, 0.3)
 
 
 def test_texts_of_other_programs_say_nothing():
-    assert carried({"format": "pt", "license": "x"}, "x") == Carried()
+    assert read_embedded({"format": "pt", "license": "x"}, "x") == EmbeddedMetadata()
     old = {"window_hu": "[-160, 240]", "model_range": "[0, 2]"}
     mapped = PreprocessConfig(window_hu=(-160.0, 240.0), model_range=(0.0, 2.0))
-    assert carried(old, "x") == Carried(mapped, None)
+    assert read_embedded(old, "x") == EmbeddedMetadata(mapped, None)
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"window_hu": "[5, 5]"}, "x, texts beside the weights: .*from low to high"),
-        ({"window_hu": "{"}, "x, texts beside the weights: not JSON"),
+        ({"window_hu": "[5, 5]"}, "x, metadata of the weights: .*from low to high"),
+        ({"window_hu": "{"}, "x, metadata of the weights: not JSON"),
         ({"model_range": "1"}, "model_range"),
         ({"axcodes": '"XYZ"'}, "axcodes"),
-        ({"scaling_factor": "0"}, "scaling_factor beside the weights is a positive number, got 0"),
+        ({"scaling_factor": "0"}, "scaling_factor in the metadata is a positive number, got 0"),
         ({"scaling_factor": "-1.5"}, "got -1.5"),
         ({"scaling_factor": "true"}, "got True"),
         ({"scaling_factor": '"a"'}, "got 'a'"),
@@ -46,9 +46,9 @@ def test_texts_of_other_programs_say_nothing():
 )
 def test_texts_that_make_no_sense_are_refused(changes, words):
     with pytest.raises(WeightsError, match=words) as caught:
-        carried(texts(OWN, 0.3) | changes, "x")
+        read_embedded(export_metadata(OWN, 0.3) | changes, "x")
     assert "\n" not in str(caught.value)
-    assert json.loads(texts(OWN, 0.3)["window_hu"]) == [-160, 240]
+    assert json.loads(export_metadata(OWN, 0.3)["window_hu"]) == [-160, 240]
 
 
 WINDOW, UNITS = (-5.0, 5.0), (0.0, 3.0)
@@ -63,7 +63,7 @@ WINDOW, UNITS = (-5.0, 5.0), (0.0, 3.0)
         (None, OWN, WINDOW, UNITS, ("given", WINDOW, UNITS)),
         ("monai", OWN, None, None, ("read, from the export", OWN.window_hu, OWN.model_range)),
         ("maisi", OWN, None, None, ("read, from the export", OWN.window_hu, OWN.model_range)),
-        ("maisi", None, None, None, ("read, as every MAISI", (-1000, 1000), (0, 1))),
+        ("maisi", None, None, None, ("read, as in every MAISI", (-1000, 1000), (0, 1))),
         ("maisi", None, WINDOW, None, ("assumed", WINDOW, (0, 1))),
         ("compvis", None, None, None, ("assumed", (-1000, 1000), (-1, 1))),
         ("diffusers", None, None, UNITS, ("assumed", (-1000, 1000), UNITS)),

@@ -1,4 +1,4 @@
-"""What a foreign format has to tell so that weights can go both ways."""
+"""Base class of checkpoint formats for import and export of weights."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ Form = Literal["compvis", "diffusers", "monai", "maisi"]
 
 
 @dataclass
-class Account:
-    """What an import has found and assumed, in sentences for people.
+class ConversionReport:
+    """Facts and assumptions of an import, one sentence each.
 
     Attributes:
-        lines: In the order in which they were found.
+        lines: Sentences in order.
     """
 
     lines: list[str] = field(default_factory=list)
@@ -40,14 +40,18 @@ class Account:
         self.lines.append(line)
 
 
-class Peer(ABC):
-    """A foreign format.
+class CheckpointFormat(ABC):
+    """Checkpoint format of another program.
+
+    Canonical weights have the current names of the format and one tensor for each tensor of this
+    package.
 
     Attributes:
-        form: Its short name.
-        title: Its name in messages.
-        takes: Keys of its configuration that are read, checked, or known to change nothing.
-        model_range: Values between which its images lie, or ``None`` where that differs.
+        form: Short name.
+        title: Name in messages.
+        takes: Keys of the format's configuration that are read, checked, or known to have no
+            effect.
+        model_range: Range of the format's images, or ``None`` if it varies.
     """
 
     form: ClassVar[Form]
@@ -56,52 +60,54 @@ class Peer(ABC):
     model_range: ClassVar[tuple[float, float] | None] = None
 
     @abstractmethod
-    def unify(self, state: State, account: Account) -> dict[str, torch.Tensor]:
-        """The same weights with today's names, one tensor for each of ours."""
+    def to_canonical(self, state: State, report: ConversionReport) -> dict[str, torch.Tensor]:
+        """Convert weights to canonical ones."""
 
     @abstractmethod
     def sides(self, state: State) -> tuple[dict[str, Any], Side, Side]:
-        """What unified weights show: dimensions and channels, encoder, decoder."""
+        """Infer dimensions and channels, encoder, and decoder from canonical weights."""
 
     @abstractmethod
-    def settings(self, config: Mapping[str, Any], dims: int, account: Account) -> dict[str, Any]:
-        """Numbers of ours that only the peer's configuration or convention tells."""
+    def settings(
+        self, config: Mapping[str, Any], dims: int, report: ConversionReport
+    ) -> dict[str, Any]:
+        """Return settings that only the configuration or conventions determine."""
 
     @abstractmethod
     def name(self, own: str, config: ModelConfig) -> str:
-        """The unified name of one of our parameters."""
+        """Return the canonical name of a parameter of this package."""
 
     @abstractmethod
     def linear(self, own: str) -> bool:
-        """Whether the peer has a linear layer where ours has a 1-wide convolution."""
+        """Return true if the format has a linear layer instead of a 1-wide convolution."""
 
     @abstractmethod
-    def dismantle(self, state: State) -> dict[str, torch.Tensor]:
-        """Unified weights as the peer keeps them."""
+    def from_canonical(self, state: State) -> dict[str, torch.Tensor]:
+        """Convert canonical weights to those that the format stores."""
 
     @abstractmethod
     def describe(self, config: ModelConfig, state: State, scale: float) -> dict[str, Any]:
-        """The peer's own configuration of a network whose weights it keeps as ``state``."""
+        """Return the format's configuration of a network with weights ``state``."""
 
     @abstractmethod
     def limits(self, config: ModelConfig) -> list[str]:
-        """What of a network the peer does not have, as phrases."""
+        """Return the features of a network that the format lacks, as phrases."""
 
     def flatten(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """The peer's configuration without nesting, numbers per level where it allows one."""
+        """Return the configuration without nesting and with one number per level."""
         return dict(config)
 
     def forgiven(self, config: ModelConfig) -> frozenset[str]:  # noqa: ARG002 - for peers to use
-        """Keys of the peer's configuration that say nothing about such a network."""
+        """Return the configuration keys that have no effect for such a network."""
         return frozenset()
 
-    def read(self, state: State, given: Mapping[str, Any], account: Account) -> ModelConfig:
-        """The configuration of ours that fits unified weights.
+    def read(self, state: State, given: Mapping[str, Any], report: ConversionReport) -> ModelConfig:
+        """Infer the configuration of canonical weights.
 
         Args:
-            state: Unified weights.
-            given: The peer's configuration, flattened.
-            account: Told what was assumed.
+            state: Canonical weights.
+            given: Flattened configuration of the format.
+            report: Report that assumptions are added to.
 
         Raises:
             WeightsError: If a key is unknown, or if this package has no such network.
@@ -109,22 +115,21 @@ class Peer(ABC):
         unknown = sorted(k for k in given if k not in self.takes and not k.startswith("_"))
         if unknown:
             raise WeightsError(
-                f"the {self.title} configuration has keys that this package does not know: "
-                f"{', '.join(unknown)}",
-                "remove them if they change nothing",
+                f"the {self.title} configuration has unknown keys: {', '.join(unknown)}",
+                "remove them if they have no effect",
             )
         ends, encoder, decoder = self.sides(state)
         numbers = combine(ends, encoder, decoder)
-        settings = self.settings(given, numbers["spatial_dims"], account)
+        settings = self.settings(given, numbers["spatial_dims"], report)
         return checked({**numbers, **settings})
 
     def compare(self, config: ModelConfig, state: State, given: Mapping[str, Any]) -> None:
-        """Refuse a configuration that contradicts complete weights.
+        """Check that a configuration does not contradict complete weights.
 
         Raises:
-            WeightsError: With every key that does.
+            WeightsError: If it does; the message lists all keys.
         """
-        found = self.describe(config, self.dismantle(state), LATENT_SCALE)
+        found = self.describe(config, self.from_canonical(state), LATENT_SCALE)
         skipped = self.forgiven(config) | {"scaling_factor", "scale_factor"}
         wrong = [
             f"{key} is {_plain(given[key])} in the configuration and {_plain(found[key])} in the "
@@ -135,15 +140,15 @@ class Peer(ABC):
         if wrong:
             raise WeightsError(
                 f"{self.title} configuration and weights contradict each other: {'; '.join(wrong)}",
-                "give the configuration that belongs to the weights",
+                "give the configuration of these weights",
             )
 
 
-def latent_scale(given: Mapping[str, Any], account: Account) -> float:
-    """The factor that a configuration gives latents, or the usual one.
+def latent_scale(given: Mapping[str, Any], report: ConversionReport) -> float:
+    """Return the scaling factor of a configuration, or the default.
 
     Raises:
-        WeightsError: If it is no positive number.
+        WeightsError: If it is not a positive number.
     """
     for key in ("scaling_factor", "scale_factor"):
         if given.get(key) is not None:
@@ -151,31 +156,30 @@ def latent_scale(given: Mapping[str, Any], account: Account) -> float:
             number = isinstance(value, int | float) and not isinstance(value, bool)
             if not number or not 0 < value < inf:
                 raise WeightsError(f"{key} is a positive number, got {value!r}")
-            account.say(f"read: latent {key} {value:g}")
+            report.say(f"read: latent {key} {value:g}")
             return float(value)
-    account.say(
-        f"assumed: latent scaling factor {LATENT_SCALE}, as nothing tells another; it matters only "
-        "to who asks for normalized latents"
+    report.say(
+        f"assumed: latent scaling factor {LATENT_SCALE}, the default, which matters only for "
+        "normalized latents"
     )
     return LATENT_SCALE
 
 
 def refuse_unless(given: Mapping[str, Any], key: str, allowed: Iterable[Any], default: Any) -> None:
-    """Refuse a value of a configuration that our networks do not have.
+    """Check that a configuration value is one that this package supports.
 
     Raises:
-        WeightsError: With key, value and what there is.
+        WeightsError: If it is not.
     """
     value, allowed = given.get(key, default), list(allowed)
     if value not in allowed:
         raise WeightsError(
-            f"{key} {value!r} is not in this package's networks, which have "
-            f"{' or '.join(repr(a) for a in allowed)}"
+            f"{key} {value!r} is not supported, only {' or '.join(repr(a) for a in allowed)}"
         )
 
 
 def check_eps(given: Mapping[str, Any], key: str) -> None:
-    """Refuse a normalization with another eps.
+    """Check that a normalization has the eps of this package.
 
     Raises:
         WeightsError: If it is not 1e-6.
@@ -184,28 +188,29 @@ def check_eps(given: Mapping[str, Any], key: str) -> None:
 
 
 def integer(given: Mapping[str, Any], key: str, default: int) -> int:
-    """A positive whole number of a configuration.
+    """Return a positive integer of a configuration.
 
     Raises:
-        WeightsError: If it is something else.
+        WeightsError: If the value is not a positive integer.
     """
     value = given.get(key, default)
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise WeightsError(f"{key} is a positive whole number, got {value!r}")
+        raise WeightsError(f"{key} is a positive integer, got {value!r}")
     return value
 
 
 def no_config(title: str, example: str) -> WeightsError:
-    """The refusal of weights whose configuration is needed."""
+    """Return the error for weights that need a configuration."""
     return WeightsError(
-        f"{title} weights do not tell the number of groups of their normalizations; a wrong one "
-        "would give wrong images without an error",
-        f"give the peer's configuration (--config FILE in ct-vae convert), at least {example}",
+        f"{title} weights do not determine the number of groups of their normalizations; a wrong "
+        "number would give wrong images without an error",
+        "give the configuration of the weights (--config FILE in ct-vae convert), at least "
+        f"{example}",
     )
 
 
 def common_limits(config: ModelConfig) -> list[str]:
-    """What of a network no peer has."""
+    """Return the features of a network that no other format has."""
     doubtful = {
         f"norm {config.norm!r}": config.norm != "group",
         "strides other than 2": any(n != 2 for step in config.level_strides for n in step),
@@ -221,7 +226,7 @@ def common_limits(config: ModelConfig) -> list[str]:
 
 
 def stable_diffusion_limits(config: ModelConfig) -> list[str]:
-    """What of a network neither CompVis nor diffusers have."""
+    """Return the features of a network that neither CompVis nor diffusers have."""
     encoder = config.encoder_blocks
     doubtful = {
         f"spatial_dims {config.spatial_dims}": config.spatial_dims != 2,
@@ -238,20 +243,20 @@ def stable_diffusion_limits(config: ModelConfig) -> list[str]:
     return [text for text, doubt in doubtful.items() if doubt]
 
 
-def refuse_limits(peer: Peer, config: ModelConfig) -> None:
-    """Refuse to export what a peer does not have.
+def refuse_limits(fmt: CheckpointFormat, config: ModelConfig) -> None:
+    """Check that a format can store a network.
 
     Raises:
-        ConfigError: With everything that it does not have.
+        ConfigError: If it cannot; the message lists all missing features.
     """
-    limits = peer.limits(config)
+    limits = fmt.limits(config)
     if limits:
         raise ConfigError(
-            f"{peer.title} has no network like this one: {'; '.join(limits)}",
-            "choose another form",
+            f"{fmt.title} cannot store this network: {'; '.join(limits)}",
+            "choose another format",
         )
 
 
 def _plain(value: Any) -> Any:
-    """Lists and tuples alike."""
+    """Convert lists and tuples to lists."""
     return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
