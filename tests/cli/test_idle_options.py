@@ -57,13 +57,13 @@ REFUSED: dict[str, list[tuple[str, list[str], str]]] = {
     "evaluate": [
         ("MODEL IN -o OUT", BLENDING, "--tile and --overlap are for blended tiles"),
         ("MODEL -o OUT --phantom", [*OF_INPUTS, *READING], "no INPUT is given"),
-        ("MODEL IN -o OUT --no-report", ["--full"], "full puts voxels into the report"),
+        ("MODEL IN -o OUT --no-report", ["--full"], "full needs a report"),
         ("MODEL IN -o OUT --protocol maisi", ["--window lung", "--metrics ssim"], "has its own"),
         ("MODEL IN -o OUT", ["--label-names x"], "names of labels need labels"),
         ("MODEL IN -o OUT", ["--datalist OTHERS"], "names none of the 1 volumes"),
     ],
     "compare": [
-        ("IN IN -o OUT --no-report", ["--full"], "full puts voxels into the report"),
+        ("IN IN -o OUT --no-report", ["--full"], "full needs a report"),
         ("IN IN -o OUT --protocol maisi", ["--window lung", "--metrics ssim"], "has its own"),
         ("IN IN -o OUT", ["--label-names x"], "names of labels need labels"),
         ("IN IN -o OUT", ["--datalist OTHERS"], "names none of the 1 volumes"),
