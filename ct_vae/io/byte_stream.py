@@ -1,14 +1,13 @@
-"""The bytes of one file, decompressed and checked, which must end exactly where they should."""
+"""The bytes of one file, decompressed and checked to their end."""
 
 from __future__ import annotations
 
-import gzip
 import io
 import zlib
-from typing import TYPE_CHECKING, BinaryIO, Literal, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
 
 import numpy as np
-from isal import igzip, isal_zlib
+from isal import isal_zlib
 from isal.igzip_lib import IsalError
 from numpy.typing import NDArray
 
@@ -19,12 +18,16 @@ if TYPE_CHECKING:
 
 Encoding = Literal["raw", "gzip", "zlib"]
 GZIP_MAGIC = b"\x1f\x8b"
+# With the only method of compression that there is.
+_MEMBER = b"\x1f\x8b\x08"
 
 _CHUNK_BYTES = 1 << 20
 # Deflate cannot shrink anything by more than this (258 bytes in two bits).
 _LARGEST_RATIO = 1032
 # How either library says so, and that the data end in the middle of a stream.
-_DAMAGE = (gzip.BadGzipFile, cast("type[Exception]", IsalError), zlib.error, EOFError)
+_DAMAGE = (cast("type[Exception]", IsalError), zlib.error, EOFError)
+# Padding and notes that programs leave behind the voxels are not larger; more is another image.
+_LARGEST_SURPLUS = 1 << 16
 
 
 class ByteStream:
@@ -37,12 +40,9 @@ class ByteStream:
     """
 
     def __init__(self, file: BinaryIO, stored: int, encoding: Encoding) -> None:
-        source: io.RawIOBase | BinaryIO = file
-        if encoding == "gzip":
-            source = cast("BinaryIO", igzip.IGzipFile(fileobj=file, mode="rb"))
-        elif encoding == "zlib":
-            source = _ZlibReader(file)
-        self._reader = io.BufferedReader(cast("io.RawIOBase", source), _CHUNK_BYTES)
+        self._inflate = None if encoding == "raw" else _InflateReader(file, encoding == "gzip")
+        source = self._inflate or cast("io.RawIOBase", file)
+        self._reader = io.BufferedReader(source, _CHUNK_BYTES)
         self._encoding = encoding
         self._stored = stored
         self._position = 0
@@ -108,33 +108,54 @@ class ByteStream:
                 "copy or download it again",
             )
 
-    def finish(self) -> None:
-        """Confirm that nothing follows and that the checksum at the end of the stream is right.
+    @property
+    def trailing(self) -> int:
+        """Bytes that follow the end of the compressed data, known once they have been read."""
+        return self._inflate.trailing if self._inflate else 0
+
+    def finish(self, slice_bytes: int) -> str:
+        """Check the end of the stream, and look at what follows the voxels.
+
+        Args:
+            slice_bytes: Size of one slice.
+
+        Returns:
+            A note about bytes that belong to nothing, or ``""`` if there are none.
 
         Raises:
-            InputError: If it does not, or there is more.
+            InputError: If the stream is damaged, or what follows are whole slices or more than all
+                voxels: the header is not that of these voxels then.
         """
+        declared = self._position
+        members = self._inflate.members if self._inflate else 0
         try:
-            surplus = self._reader.read(1)
-        except _DAMAGE as error:
-            raise self._damaged(error) from error
-        if surplus:
-            raise InputError(
-                f"holds more than the {self._position} bytes that its header declares",
-                "the header does not belong to these voxels: export the image again",
-            )
+            self.drain(declared + max(declared, _LARGEST_SURPLUS), declared)
+        except _DamageError as error:
+            # What follows the member of the last voxel may look like another one.
+            if self._inflate is None or self._inflate.members == members:
+                raise
+            return f"what follows the voxels is damaged and was ignored ({error.cause})"
+        surplus = self._position - declared
+        if surplus and surplus % slice_bytes == 0:
+            raise _surplus(declared)
+        extra = surplus + self.trailing
+        return f"bytes after the voxels were ignored: {extra}" if extra else ""
 
-    def drain(self, limit: int) -> None:
+    def drain(self, limit: int, declared: int | None = None) -> None:
         """Pass over all that is left, checking the end of a compressed stream.
+
+        Args:
+            limit: Bytes of the whole stream that are too many.
+            declared: Bytes that there should be, for the message.
 
         Raises:
             InputError: If the stream is damaged, or holds more than ``limit`` bytes.
         """
         try:
-            while data := self._reader.read(_CHUNK_BYTES):
+            while data := self._reader.read1(_CHUNK_BYTES):
                 self._position += len(data)
                 if self._position > limit:
-                    raise InputError(f"holds more than {limit} bytes")
+                    raise _surplus(limit if declared is None else declared)
         except _DAMAGE as error:
             raise self._damaged(error) from error
 
@@ -153,35 +174,82 @@ class ByteStream:
             filled += count
             self._position += count
 
-    def _damaged(self, error: Exception) -> InputError:
+    def _damaged(self, error: Exception) -> _DamageError:
         if isinstance(error, EOFError):
             state = f"is truncated: its compressed data end after {self._position} good bytes"
         else:
             state = f"is damaged: decompressing failed after {self._position} bytes ({error})"
-        return InputError(state, "copy or download it again")
+        return _DamageError(state, "copy or download it again")
 
 
-class _ZlibReader(io.RawIOBase):
-    """Decompresses one zlib (or gzip) stream, checking its end and that nothing follows it."""
+class _DamageError(InputError):
+    """Compressed data that cannot be decompressed to their end."""
 
-    def __init__(self, file: BinaryIO) -> None:
+
+def _surplus(declared: int) -> InputError:
+    return InputError(
+        f"holds more than the {declared} bytes that its header declares",
+        "the header does not belong to these voxels: export the image again",
+    )
+
+
+class _InflateReader(io.RawIOBase):
+    """Decompresses deflated data, checking their end, and counts the bytes that follow it.
+
+    Args:
+        file: Positioned where the data begin.
+        several: Take gzip members that follow each other for one stream, and pass over zeros
+            after them; otherwise one stream with either kind of header is read.
+
+    Attributes:
+        members: How many streams have begun.
+        trailing: Bytes after the last one, known once it has been read.
+    """
+
+    def __init__(self, file: BinaryIO, several: bool) -> None:
         self._file = file
-        # 32 more than the window size: either kind of header is recognised.
-        self._inflate = isal_zlib.decompressobj(wbits=47)
+        self._several = several
+        self._inflate = self._engine()
+        self._fed = b""
+        self._at_end = False
+        self.members = 1
+        self.trailing = 0
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, target: WriteableBuffer, /) -> int:
         view = memoryview(target)
-        while not self._inflate.eof:
-            fed = self._inflate.unconsumed_tail or self._file.read(_CHUNK_BYTES)
+        while not self._inflate.eof or self._begin_member():
+            fed = self._fed or self._inflate.unconsumed_tail or self._file.read(_CHUNK_BYTES)
+            self._fed = b""
             data = self._inflate.decompress(fed, len(view))
             if data:
                 view[: len(data)] = data
                 return len(data)
             if not fed and not self._inflate.eof:
                 raise EOFError
-        if self._inflate.unused_data or self._file.read(1):
-            raise zlib.error("bytes follow the end of the compressed data")
         return 0
+
+    def _engine(self) -> Any:
+        # 32 more than the window size: either kind of header is recognised; 16 more: gzip.
+        return isal_zlib.decompressobj(wbits=31 if self._several else 47)
+
+    def _begin_member(self) -> bool:
+        """Begin the stream that follows one that has ended, if there is one."""
+        if self._at_end:
+            return False
+        rest = self._inflate.unused_data
+        while len(rest := rest.lstrip(b"\0") if self._several else rest) < len(_MEMBER):
+            more = self._file.read(_CHUNK_BYTES)
+            if not more:
+                break
+            rest += more
+        if self._several and rest.startswith(_MEMBER):
+            self._inflate, self._fed = self._engine(), rest
+            self.members += 1
+            return True
+        self._at_end = True
+        here = self._file.tell()
+        self.trailing = len(rest) + self._file.seek(0, io.SEEK_END) - here
+        return False

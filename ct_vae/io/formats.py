@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
 import zlib
 from pathlib import Path
-from typing import IO, Literal
+from typing import Literal
 
 from ct_vae.config.model_folder import MODEL_FORMAT
 from ct_vae.errors import ConfigError
@@ -41,6 +40,8 @@ _MODEL_FILES = (_WEIGHTS, _SUMS, "config.json", "MODEL_CARD.md")
 _RECORD_MARK = f'"{RECORD_FORMAT}"'.encode()
 _MODEL_MARK = f'"{MODEL_FORMAT}"'.encode()
 _HEAD_BYTES = 4096
+# 16 more than the window size: with the header of gzip.
+_GZIP = 31
 
 
 def path_kind(path: str | Path) -> PathKind:
@@ -81,7 +82,7 @@ def is_derived(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
-            plain = _decompressed(file) if head.startswith(GZIP_MAGIC) else head
+            plain = _decompressed(head) if head.startswith(GZIP_MAGIC) else head
     except OSError:
         return False
     return DERIVED_MARK.encode() in plain
@@ -110,7 +111,7 @@ def _image_kind(path: Path) -> PathKind:
         file.seek(0)
         head = file.read(_HEAD_BYTES)
         # NIfTI files alone are read compressed.
-        plain = _decompressed(file) if head.startswith(GZIP_MAGIC) else head
+        plain = _decompressed(head) if head.startswith(GZIP_MAGIC) else head
     found: dict[PathKind, bool] = {
         "dicom": is_dicom(head),
         "metaimage": is_metaimage(head),
@@ -136,11 +137,9 @@ def _has_record(path: Path) -> bool:
         return False
 
 
-def _decompressed(file: IO[bytes]) -> bytes:
-    """Return the first bytes of a gzip file, decompressed; none if they are damaged."""
-    file.seek(0)
+def _decompressed(head: bytes) -> bytes:
+    """Return what the first bytes of a gzip file hold; nothing if they are damaged."""
     try:
-        with gzip.GzipFile(fileobj=file) as layer:
-            return layer.read(_HEAD_BYTES)
-    except (OSError, EOFError, zlib.error):
+        return zlib.decompressobj(_GZIP).decompress(head, _HEAD_BYTES)
+    except zlib.error:
         return b""

@@ -112,6 +112,8 @@ def read_latent(path: str | Path) -> Latent:
         if record is not None and Path(path).is_file():
             _check_digest(Path(path), record)
         file = load_nifti(Path(path))
+        if file.note:
+            raise InputError(f"is damaged: {file.note}", "encode its source again")
         if record is None:
             record = _copied_record(file)
         else:

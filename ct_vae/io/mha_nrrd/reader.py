@@ -37,12 +37,13 @@ def read_itk(path: str | Path, options: ReadOptions | None = None) -> Volume:
     """
     options = options or ReadOptions()
     with reading(path):
-        header, stored = _load(Path(path))
+        header, stored, note = _load(Path(path))
         if options.frame:
             raise InputError(f"has one time point, and frame {options.frame} was asked for")
         grid = _grid(Path(path), header, options)
         facts = {"format": header.format}
         warnings = [] if header.placed else ["no orientation in the header: axes assumed"]
+        warnings += [note] if note else []
         volume = hounsfield_volume(stored, Scaling(), grid, options, facts, warnings)
         return rectify_shear(volume) if grid.shear > MAX_SHEAR else volume
 
@@ -59,7 +60,7 @@ def load_header(path: Path) -> tuple[ItkHeader, Path | None]:
     return header, data_file_path(path, header.data_file) if header.data_file is not None else None
 
 
-def _load(path: Path) -> tuple[ItkHeader, Any]:
+def _load(path: Path) -> tuple[ItkHeader, Any, str]:
     header, beside = load_header(path)
     with naming(beside):
         size = check_regular(beside or path)
@@ -67,12 +68,13 @@ def _load(path: Path) -> tuple[ItkHeader, Any]:
             file.seek(header.offset)
             stored_bytes = size - header.offset
             stream = ByteStream(file, stored_bytes, header.encoding)
-            voxels = _voxels(stream, stored_bytes, header)
-    return header, voxels
+            voxels, note = _voxels(stream, stored_bytes, header)
+    return header, voxels, note
 
 
-def _voxels(stream: ByteStream, stored_bytes: int, header: ItkHeader) -> Any:
-    if header.stored_bytes is not None and header.stored_bytes != stored_bytes:
+def _voxels(stream: ByteStream, stored_bytes: int, header: ItkHeader) -> tuple[Any, str]:
+    declared = stored_bytes if header.stored_bytes is None else header.stored_bytes
+    if declared > stored_bytes:
         raise InputError(
             f"is truncated or damaged: its header declares {header.stored_bytes} bytes of "
             f"compressed data, the file has {stored_bytes}",
@@ -83,8 +85,14 @@ def _voxels(stream: ByteStream, stored_bytes: int, header: ItkHeader) -> Any:
     stream.check_possible(max(skip, 0) + count * header.dtype.itemsize)
     stream.skip(max(skip, 0))
     flat = stream.array(count, header.dtype)
-    stream.finish()
-    return flat.reshape(header.shape, order="F")
+    note = stream.finish(math.prod(header.shape[:2]) * header.dtype.itemsize)
+    if header.stored_bytes is not None and stored_bytes - stream.trailing != declared:
+        raise InputError(
+            f"is damaged: its header declares {declared} bytes of compressed data, they end after "
+            f"{stored_bytes - stream.trailing}",
+            "copy or download it again",
+        )
+    return flat.reshape(header.shape, order="F"), note
 
 
 def _grid(path: Path, header: ItkHeader, options: ReadOptions) -> Grid:

@@ -44,11 +44,19 @@ _NO_EXTENSIONS = b"\0\0\0\0"
 
 @dataclass(frozen=True)
 class NiftiFile:
-    """A file as stored: header, what lies between header and voxels, and the voxels unscaled."""
+    """A file as stored.
+
+    Attributes:
+        header: The header.
+        extensions: What lies between header and voxels.
+        stored: The voxels, unscaled.
+        note: A remark about bytes after the voxels, or ``""``.
+    """
 
     header: NiftiHeader
     extensions: bytes
     stored: NDArray[Any]
+    note: str = ""
 
 
 def read_nifti(path: str | Path, options: ReadOptions | None = None) -> Volume:
@@ -66,6 +74,7 @@ def read_nifti(path: str | Path, options: ReadOptions | None = None) -> Volume:
         grid, facts, warnings = nifti_grid(
             header.fields, _sides(header), options.assume_ras, options.resample_irregular
         )
+        warnings += [file.note] if file.note else []
         facts = {"format": "nifti", "slope": header.slope, "inter": header.inter, **facts}
         if options.frame is not None:
             facts["frame"] = options.frame
@@ -154,10 +163,10 @@ def _whole(stream: ByteStream, header: NiftiHeader, frame: int | None, single: b
     stream.skip(wanted * count * header.dtype.itemsize)
     flat = stream.array(count, header.dtype)
     stream.skip((frames - wanted - 1) * count * header.dtype.itemsize)
-    stream.finish()
+    note = stream.finish(math.prod(header.shape[:2]) * header.dtype.itemsize)
     # What lies before the voxels of an .img file are no extensions.
     extensions = b"" if header.pair else extensions
-    return NiftiFile(header, extensions, flat.reshape(shape, order="F"))
+    return NiftiFile(header, extensions, flat.reshape(shape, order="F"), note)
 
 
 @contextmanager

@@ -113,7 +113,7 @@ def test_the_same_volume_gives_the_same_bytes(tmp_path, suffix):
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("compressed", [False, True])
-def test_truncated_and_surplus_data_are_refused(tmp_path, capfd, suffix, compressed):
+def test_truncated_data_are_refused_and_surplus_bytes_noted(tmp_path, capfd, suffix, compressed):
     path = tmp_path / f"a.{suffix}"
     SimpleITK.WriteImage(itk_image(ct_voxels()), str(path), compressed)
     content = path.read_bytes()
@@ -122,8 +122,9 @@ def test_truncated_and_surplus_data_are_refused(tmp_path, capfd, suffix, compres
         with pytest.raises(InputError):
             read_volume(path)
     path.write_bytes(content + b"x")
-    with pytest.raises(InputError):
-        read_volume(path)
+    volume = read_volume(path)
+    np.testing.assert_array_equal(volume.voxels, ct_voxels())
+    assert volume.warnings == ("bytes after the voxels were ignored: 1",)
     assert capfd.readouterr() == ("", "")
 
 
@@ -201,7 +202,7 @@ def header_of(changes, base):
         (META, {"HeaderSize": "17"}, "HeaderSize 17"),
         (META, {"ElementDataFile": "../secret.raw"}, "leads out of the folder"),
         (META, {"ElementDataFile": "LIST"}, "several files"),
-        (META, {"CompressedData": "True", "CompressedDataSize": "47"}, "declares 47 bytes"),
+        (META, {"CompressedData": "True", "CompressedDataSize": "49"}, "declares 49 bytes"),
         (META, {"TransformMatrix": "1 0 0 0 1 0 0 1 0"}, "singular"),
         (META, {"TransformMatrix": "1 0 0 0.05 1 0 0 0 1"}, "sheared"),
         (NRRD, {"sizes": "2 3 5"}, "declares 60 bytes, but the file has 48"),
@@ -308,7 +309,19 @@ def test_compressed_data_of_undeclared_size_must_end_with_their_checksum(tmp_pat
     header = header_of({"CompressedData": "True"}, META)
     path.write_bytes(header + data)
     np.testing.assert_array_equal(read_volume(path).voxels.ravel(order="F"), VALUES)
-    for wrong in (data[:-1], data[:-4], data[:-4] + b"\1\2\3\4", data + b"x", data + data):
+    for tail in (b"x", data):
+        path.write_bytes(header + data + tail)
+        assert read_volume(path).warnings == (f"bytes after the voxels were ignored: {len(tail)}",)
+    sizes = [len(data) - 1, len(data) + 1]
+    declaring = [
+        header_of({"CompressedData": "True", "CompressedDataSize": str(size)}, META)
+        for size in sizes
+    ]
+    for wrong_header in declaring:
+        path.write_bytes(wrong_header + data)
+        with pytest.raises(InputError, match="bytes of compressed data"):
+            read_volume(path)
+    for wrong in (data[:-1], data[:-4], data[:-4] + b"\1\2\3\4"):
         path.write_bytes(header + wrong)
         with pytest.raises(InputError, match=r"truncated|damaged|more than"):
             read_volume(path)

@@ -90,16 +90,43 @@ def test_every_truncation_is_refused(place, content):
             assert str(length) in caught.value.cause
 
 
-@pytest.mark.parametrize("tail", [b"\0", b"x", b"\0" * 1000, bytes(range(256)) * 5])
-def test_surplus_bytes_are_refused_or_are_gzip_padding(place, tail):
-    place.write_bytes(PLAIN + tail)
-    with pytest.raises(InputError, match="more than the"):
-        read_volume(place)
-    place.write_bytes(gz(PLAIN + tail))
-    with pytest.raises(InputError, match="more than the"):
-        read_volume(place)
-    volume = read_or_none(place, PACKED + tail)
-    assert (volume is not None) == (not tail.strip(b"\0"))
+@pytest.mark.parametrize("tail", [b"\0", b"x", b"\0" * 1000, bytes(range(1, 256)) * 5])
+def test_bytes_after_the_voxels_are_noted_unless_they_are_gzip_padding(place, tail):
+    for content in (PLAIN + tail, gz(PLAIN + tail), PACKED + tail):
+        place.write_bytes(content)
+        volume = read_volume(place)
+        np.testing.assert_array_equal(volume.voxels, VOXELS)
+        padding = content == PACKED + tail and not tail.strip(b"\0")
+        note = f"bytes after the voxels were ignored: {len(tail)}"
+        assert volume.warnings == (() if padding else (note,))
+
+
+@pytest.mark.parametrize("tail", [bytes(180), bytes(180 * 3), bytes(70_001)])
+def test_whole_slices_or_much_after_the_voxels_are_another_image(place, tail):
+    for content in (PLAIN + tail, gz(PLAIN + tail), PACKED + gz(tail)):
+        place.write_bytes(content)
+        with pytest.raises(InputError, match="more than the 2332 bytes"):
+            read_volume(place)
+
+
+@pytest.mark.parametrize("tail", [PACKED[:3] + b"no gzip at all", PACKED[:40], PACKED[:11]])
+def test_garbage_that_begins_like_gzip_is_noted(place, tail):
+    place.write_bytes(PACKED + tail)
+    volume = read_volume(place)
+    np.testing.assert_array_equal(volume.voxels, VOXELS)
+    assert "ignored" in volume.warnings[0]
+
+
+@given(tail=st.binary(min_size=1, max_size=60), cut=st.integers(1, 200), packed=st.booleans())
+def test_garbage_never_makes_up_for_missing_voxels(place, tail, cut, packed):
+    whole = PACKED if packed else PLAIN
+    place.write_bytes(whole + tail)
+    np.testing.assert_array_equal(read_volume(place).voxels, VOXELS)
+    cut = min(cut, 8) if packed else max(cut, len(tail) + 1)
+    volume = read_or_none(place, whole[:-cut] + tail)
+    if packed and volume is not None:
+        np.testing.assert_array_equal(volume.voxels, VOXELS)
+    assert packed or volume is None
 
 
 def test_several_gzip_members_are_one_file(place):
