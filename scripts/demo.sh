@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# From nothing to numbers: makes .venv, trains a small model on generated CTs, sends CTs that it has
-# not seen through it, and shows what came of it. Safe to repeat; results lie in runs/demo.
+# Shows the package at work: makes .venv, sends a CT through the default model, trains a small model of
+# the same kind, and compares both with codecs that need no network. Safe to repeat; results lie in
+# runs/demo.
+# Usage: demo.sh [CT]   a volume, DICOM folder or archive of your own; a generated CT by default
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-bash scripts/setup.sh
+bash scripts/setup.sh baselines
 . .venv/bin/activate
-exec python scripts/demo.py
+exec python scripts/demo.py "$@"
