@@ -175,8 +175,12 @@ def test_what_is_there_is_kept_unless_told_otherwise(tmp_path):
         (["vae.safetensors", "-o", "m", "--config", "bad.json"], 4, "has unknown keys: nonsense"),
         (["vae.safetensors", "-o", "m.safetensors"], 2, "names a file"),
         (["vae.safetensors", "-o", "m.bin"], 2, "names a file"),
-        (["own", "-o", "m.ckpt", "--to", "monai"], 2, "m.ckpt names a file"),
-        (["own", "-o", "bad.json", "--to", "monai", "--overwrite"], 2, "bad.json names a file"),
+        (["own", "-o", "m.ckpt", "--to", "monai"], 2, "m.ckpt names another kind of file"),
+        (
+            ["own", "-o", "bad.json", "--to", "monai", "--overwrite"],
+            2,
+            "bad.json names another kind of file",
+        ),
         (
             ["own", "-o", "own", "--to", "compvis", "--overwrite"],
             2,
@@ -241,7 +245,7 @@ def test_an_export_of_ours_comes_back_with_window_range_and_scale(tmp_path, form
     rescale(tmp_path / "m", 0.75)
     converted(tmp_path / "m", "-o", tmp_path / "out", "--to", form)
     text = converted(tmp_path / "out", "-o", tmp_path / "back")
-    assert "read, from the export of this package: HU -160 to 240 are given" in text
+    assert "read, from the export of this package: HU -160 to 240 are represented" in text
     config = load_model_folder(tmp_path / "back").config
     assert config == load_model_folder(tmp_path / "m").config.model_copy(update={"name": "back"})
     assert config.latent.scaling_factor == 0.75
