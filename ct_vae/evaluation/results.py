@@ -56,6 +56,7 @@ class Results:
         self._facts = facts
         self._cases: dict[str, dict[str, Any]] = {}
         self._masks: dict[str, None] = {}
+        self.warnings: dict[str, list[str]] = {}
         self._lines: list[dict[str, Any]] = []
         self._missing: list[str] = []
         self._next_summary = 0.0
@@ -97,6 +98,16 @@ class Results:
         given = self.settings.given.read(original, key, options)
         return [find(original) for find in found] + given
 
+    def warn(self, case: str, lines: Sequence[str]) -> None:
+        """Keep warnings about a case for the summary, and for protocol and report when it is added.
+
+        Args:
+            case: Its name in the results.
+            lines: None, or one for each thing that is odd.
+        """
+        if lines:
+            self.warnings[case] = list(lines)
+
     def add(
         self,
         case: str,
@@ -131,7 +142,8 @@ class Results:
         self.rows += rows
         self.patients[case] = patient or case
         self._masks |= dict.fromkeys(mask.name for mask in masks)
-        self._cases[case] = case_record(original, reconstruction) | {"notes": list(notes)}
+        told = [*self.warnings.get(case, ()), *notes]
+        self._cases[case] = case_record(original, reconstruction) | {"notes": told}
         if line is not None:
             self._lines.append({"case": case, **line})
         self._write_tables()
@@ -144,7 +156,7 @@ class Results:
         if self.settings.report:
             self._show(
                 f"{case} in the report",
-                lambda: self._report.add_case(_report_case(case, pair, masks, rows, notes)),
+                lambda: self._report.add_case(_report_case(case, pair, masks, rows, told)),
             )
 
     def finish(self, probe: dict[str, Any] | None = None) -> None:
@@ -195,6 +207,8 @@ class Results:
             return
         started = time.monotonic()
         self._summary = summarise(self.rows, self.patients)
+        if self.warnings:
+            self._summary["warnings"] = dict(self.warnings)
         write_json(self.folder / "summary.json", self._summary)
         write_json(self.folder / "protocol.json", self.protocol())
         self._summarised = len(self.rows)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import math
 import zlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
 
 import numpy as np
@@ -113,18 +115,19 @@ class ByteStream:
         """Bytes that follow the end of the compressed data, known once they have been read."""
         return self._inflate.trailing if self._inflate else 0
 
-    def finish(self, slice_bytes: int) -> str:
+    def finish(self, shape: Sequence[int], itemsize: int) -> str:
         """Check the end of the stream, and look at what follows the voxels.
 
         Args:
-            slice_bytes: Size of one slice.
+            shape: Sides of the array whose items were read last.
+            itemsize: Bytes of an item.
 
         Returns:
             A note about bytes that belong to nothing, or ``""`` if there are none.
 
         Raises:
-            InputError: If the stream is damaged, or what follows are whole slices or more than all
-                voxels: the header is not that of these voxels then.
+            InputError: If the stream is damaged, or what follows are whole slices along any axis
+                or more than all voxels: the header is not that of these voxels then.
         """
         declared = self._position
         members = self._inflate.members if self._inflate else 0
@@ -136,7 +139,8 @@ class ByteStream:
                 raise
             return f"what follows the voxels is damaged and was ignored ({error.cause})"
         surplus = self._position - declared
-        if surplus and surplus % slice_bytes == 0:
+        slices = (math.prod(shape) // side * itemsize for side in shape)
+        if surplus and any(surplus % size == 0 for size in slices):
             raise _surplus(declared)
         extra = surplus + self.trailing
         return f"bytes after the voxels were ignored: {extra}" if extra else ""

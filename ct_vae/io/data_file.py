@@ -16,22 +16,29 @@ def data_file_path(header: Path, name: str) -> Path:
     """Return where a data file lies that a header names.
 
     Args:
-        header: The header file.
+        header: The header file. If it is a link to a file in another folder, as in a tree of links
+            to an archive, the data file may lie beside that file or be such a link as well.
         name: Relative to the folder of the header, with the characters of the header as latin-1.
 
     Raises:
         InputError: If there is no such file, or it lies outside the folder of the header.
     """
-    folder = Path(os.path.realpath(header.parent))
     # Names of any encoding come back as the bytes that they are.
-    path = Path(os.path.realpath(folder / os.fsdecode(name.encode("latin-1"))))
-    if Path(name).is_absolute() or ".." in Path(name).parts or folder not in path.parents:
+    plain = os.fsdecode(name.encode("latin-1"))
+    real_header = Path(os.path.realpath(header))
+    folder = Path(os.path.realpath(header.parent))
+    linked = folder not in real_header.parents
+    beside = [folder, real_header.parent] if linked else [folder]
+    places = [place / plain for place in beside]
+    path = Path(os.path.realpath(next(filter(os.path.lexists, places), places[0])))
+    inside = linked or folder in path.parents
+    if Path(plain).is_absolute() or ".." in Path(plain).parts or not inside:
         raise InputError(
             f"keeps its voxels in {name!r}, which leads out of the folder of the header", _COPY
         )
     if not path.exists():
         raise InputError(f"its data file {name!r} is missing", _COPY)
-    if path == Path(os.path.realpath(header)):
+    if path == real_header:
         raise InputError("names itself as its data file", "name the file that holds the voxels")
     return path
 

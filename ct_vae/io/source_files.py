@@ -8,7 +8,7 @@ from ct_vae.errors import InputError
 from ct_vae.io.dicom.scan import FoundSeries, split_series_path
 from ct_vae.io.mha_nrrd.header import is_metaimage, is_nrrd
 from ct_vae.io.mha_nrrd.reader import load_header
-from ct_vae.io.nifti.image import PAIR_SUFFIXES, image_path
+from ct_vae.io.nifti.pair import PAIR_SUFFIXES, header_path, image_path
 from ct_vae.io.search.walk import walk_files
 
 _HEAD_BYTES = 16
@@ -28,6 +28,10 @@ def source_files(path: Path, series: FoundSeries | None = None) -> tuple[Path, .
     """
     place, _ = split_series_path(path)
     if not place.is_dir():
+        try:
+            place = header_path(place)
+        except InputError:
+            return (place,)
         return (place, *data_files(place))
     return (series.files if series else ()) or tuple(walk_files(place))
 

@@ -31,7 +31,7 @@ from ct_vae.training.run import Run
 from ct_vae.volume import Volume
 
 
-def train(
+def train(  # noqa: PLR0913, PLR0917 - what a user may say about a run
     train_dataset: Dataset[Any] | None,
     config: str | Path | RunConfig,
     val_dataset: Sequence[Volume] | None = None,
@@ -39,6 +39,7 @@ def train(
     name: str | None = None,
     overwrite: bool = False,
     resume: bool = False,
+    force: bool = False,
 ) -> Path:
     """Train an autoencoder and write it as a model folder.
 
@@ -55,6 +56,8 @@ def train(
         name: Of the run; ``None`` means the name of the configuration file.
         overwrite: Begin anew in a folder that holds a run.
         resume: Go on from the newest whole state in the folder, or begin if there is no run.
+        force: Take a data set given in Python although its first patches, or the first of
+            ``val_dataset``, do not look like HU, as ``--force`` does for files.
 
     Returns:
         The run folder, which is a model folder.
@@ -62,7 +65,7 @@ def train(
     Raises:
         ConfigError: If the configuration cannot be run, if the folder holds a run already, or if
             the run to resume began with another configuration.
-        InputError: If a volume is refused, or if no state of the run is whole.
+        InputError: If a volume or the data set is refused, or if no state of the run is whole.
         OutputError: If the run folder cannot be written.
         StoppedError: If a signal asked the run to stop; its state has been saved.
     """
@@ -71,10 +74,11 @@ def train(
         # What needs no data is found out before any is loaded.
         check_shares(settings.training.samples, settings.training.batch_size, world.size)
         step = build_step(settings, world)
+        report = say if world.first else _say_nothing
         if train_dataset is None:
-            data = named_data(settings, val_dataset, say if world.first else _say_nothing)
+            data = named_data(settings, val_dataset, report)
         else:
-            data = given_data(settings, train_dataset, val_dataset or ())
+            data = given_data(settings, train_dataset, val_dataset or (), report, force)
         with run_lock(folder) if world.first else nullcontext():
             world.wait()
             Run(settings, title, folder, step, data).train(resume)

@@ -41,7 +41,7 @@ def test_02_a_flipped_bit_in_a_gz_is_refused_by_its_checksum(model_folder, tmp_p
     with pytest.raises(zlib.error, match="incorrect data check"):
         zlib.decompress(bytes(whole), 31)
     (tmp_path / "b.nii.gz").write_bytes(whole)
-    refuse(model_folder, tmp_path / "b.nii.gz", 4, "CRC")
+    refuse(model_folder, tmp_path / "b.nii.gz", 4, "checksum")
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,8 @@ def _peak_of(work) -> int:
         ({"dim": [2, 13, 10, 1, 1, 1, 1, 1]}, "2 dimensions"),
         ({"datatype": 128, "bitpix": 24}, "RGB"),
         ({"datatype": 32, "bitpix": 64}, "complex"),
-        ({"datatype": 1024, "bitpix": 64}, "64-bit integers"),
+        ({"datatype": 1536, "bitpix": 128}, "128-bit floats"),
+        ({"dim": [4, 1, 13, 10, 11, 1, 1, 1]}, "its first axis is one of 1 channel"),
     ],
 )
 def test_05_what_is_no_volume_of_numbers_is_refused(model_folder, tmp_path, fields, words):
@@ -137,7 +138,7 @@ def test_07_volumes_of_nothing_are_refused_with_their_values(model_folder, tmp_p
 @pytest.mark.parametrize(
     ("voxels", "words"),
     [
-        (np.random.default_rng(0).random((9, 9, 9)).astype(np.float32), "normalised"),
+        (np.random.default_rng(0).random((9, 9, 9)).astype(np.float32), "normalized"),
         (np.random.default_rng(0).integers(0, 256, (9, 9, 9), np.uint8), "8-bit"),
         (np.random.default_rng(0).integers(0, 4, (9, 9, 9)).astype(np.int16), "distinct values"),
         (np.random.default_rng(0).integers(0, 900, (9, 9, 9)).astype(np.int16), "no value is neg"),

@@ -22,7 +22,7 @@ from ct_vae.datasets.sources.check import validation_problems
 from ct_vae.datasets.sources.split import list_split
 from ct_vae.errors import CtVaeError
 from ct_vae.io import ReadOptions, read_latent, read_volume
-from ct_vae.io.hounsfield.plausibility import PADDING_HU
+from ct_vae.io.hounsfield.padding import PADDING_HU
 from ct_vae.models.model_folder import load_model_folder
 from ct_vae.volume import AIR_HU
 

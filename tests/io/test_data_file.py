@@ -77,7 +77,8 @@ def test_pairs_are_read_as_nibabel_reads_them(tmp_path, cls, names):
     np.testing.assert_array_equal(volume.voxels, VOXELS)
     np.testing.assert_array_equal(volume.grid.affine, AFFINE)
     assert FileCase("a", header).files == (header, image)
-    assert "a.hdr" in refusal(image).lower()
+    np.testing.assert_array_equal(read_volume(image).voxels, VOXELS)
+    assert FileCase("a", image).files == (header, image)
 
 
 def test_a_pair_with_an_offset_into_its_image_is_read(tmp_path):
@@ -229,3 +230,29 @@ def test_damaged_headers_beside_a_secret_give_the_voxels_or_an_error(
     except CtVaeError:
         return
     assert volume.voxels.nbytes <= 2 * 8 * VOXELS.nbytes
+
+
+def test_trees_of_links_to_an_archive_are_read(tmp_path):
+    store, tree, other = (tmp_path / name for name in ("store", "tree", "other"))
+    for folder in (store, tree, other):
+        folder.mkdir()
+    data = write_itk(store / "a.mhd")
+    write_pair(store)
+    for name in ("a.mhd", "a.hdr"):
+        (tree / name).symlink_to(store / name)
+        # The voxels are beside the header to which the link leads.
+        np.testing.assert_array_equal(read_volume(tree / name).voxels, VOXELS)
+    # As annexes and caches of data do, each file in a folder of its own.
+    data.rename(other / "key")
+    (tree / data.name).symlink_to(other / "key")
+    np.testing.assert_array_equal(read_volume(tree / "a.mhd").voxels, VOXELS)
+    (tree / data.name).unlink()
+    assert "is missing" in refusal(tree / "a.mhd")
+
+
+def test_voxels_of_a_size_that_no_ct_has_are_refused(tmp_path):
+    write_itk(tmp_path / "a.mhd")
+    text = (tmp_path / "a.mhd").read_text()
+    for spacing in ("0.0009 0.0008 0.0025", "1 1 50.1", "0.019 1 1"):
+        (tmp_path / "a.mhd").write_text(text.replace("0.75 0.75 2.5", spacing))
+        assert "a CT has 0.02 to 50 mm" in refusal(tmp_path / "a.mhd")

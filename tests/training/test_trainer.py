@@ -312,3 +312,11 @@ def _wait_for(path, process):
         assert process.is_alive(), "the run ended by itself"
         assert time.monotonic() < deadline, "the run did not save"
         time.sleep(0.01)
+
+
+def test_normalized_patches_are_refused_before_anything_is_written(tmp_path):
+    data = [patch / 1000 for patch in patches()]
+    with pytest.raises(InputError, match="as if normalized"):
+        train(data, config(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+    assert (train(data, config(tmp_path / "run"), force=True) / "model.safetensors").exists()

@@ -49,6 +49,7 @@ def compare(  # noqa: PLR0913, PLR0917 - one parameter per option
     from ct_vae.evaluation.metrics.pair import Pair
     from ct_vae.evaluation.pairs import find_results, pair_cases
     from ct_vae.evaluation.patients import unit_of
+    from ct_vae.evaluation.reconstruction_check import reconstruction_warnings
     from ct_vae.evaluation.results import Results, number_cases
     from ct_vae.evaluation.settings import build_settings
     from ct_vae.io.search.cases import Case
@@ -85,6 +86,10 @@ def compare(  # noqa: PLR0913, PLR0917 - one parameter per option
         used = results.masks(original, case.key, reading)
         rows = measure_pair(pair, settings.plan, used, (name, "reconstruction"))
         patient = unit_of(case.path, name, settings.patients)
+        odd = reconstruction_warnings(pair)
+        results.warn(name, odd)
+        for line in odd:
+            say(f"warning: {partner.path}: {line}")
         results.add(name, (original, result), used, rows, patient=patient)
         return f"{case.path} and {partner.path} are {name}"
 
@@ -92,5 +97,8 @@ def compare(  # noqa: PLR0913, PLR0917 - one parameter per option
         code = work_through(cases, work, "compare", folder)
     if results.rows:
         metric_options.show(results.rows)
+    if results.warnings:
+        count = len(results.warnings)
+        say(f"warning: {count} reconstruction(s) may not be in HU; summary.json says why")
     results.finish()
     raise typer.Exit(code)

@@ -8,10 +8,15 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ct_vae.grid import Grid
-from ct_vae.io.hounsfield.plausibility import refuse_implausible, settle_padding
+from ct_vae.io.hounsfield.padding import settle_padding
+from ct_vae.io.hounsfield.plausibility import implausibility
 from ct_vae.io.hounsfield.rescale import Scaling, to_hounsfield
 from ct_vae.io.read_options import ReadOptions
+from ct_vae.io.voxel_size import check_voxel_size
 from ct_vae.volume import AIR_HU, Volume
+
+# Key of the fact that values do not look like HU, though they were to be read all the same.
+UNLIKE_HU = "unlike_hu"
 
 
 def hounsfield_volume(
@@ -33,8 +38,9 @@ def hounsfield_volume(
         warnings: What was odd so far.
 
     Raises:
-        InputError: If values are not finite or not plausible.
+        InputError: If values are not finite or not plausible, or voxel sizes are not.
     """
+    check_voxel_size(grid)
     facts, notes = dict(source) | {"dtype": stored.dtype.name}, list(warnings)
     shifted = Scaling(scaling.slope, scaling.inter + options.hu_offset)
     voxels, broken = to_hounsfield(stored, shifted, options.nan)
@@ -46,6 +52,9 @@ def hounsfield_volume(
     padding = settle_padding(voxels)
     if padding:
         notes.append(padding.note)
-    if not options.force:
-        refuse_implausible(voxels, padding)
+    problem = implausibility(voxels, padding)
+    if problem and not options.force:
+        raise problem
+    if problem:
+        facts[UNLIKE_HU] = problem.cause
     return Volume(voxels, grid, padding.outside if padding else None, facts, tuple(notes))

@@ -16,6 +16,7 @@ Hounsfield = NDArray[np.int16] | NDArray[np.float32]
 
 _CHUNK_VOXELS = 1 << 20
 _INT16 = np.iinfo(np.int16)
+_LARGEST_EXACT = 1 << 53
 _LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
 
@@ -50,10 +51,12 @@ def to_hounsfield(
         The values, and how many were not finite and became air.
 
     Raises:
-        InputError: If values are not finite and ``nan`` is ``"refuse"``.
+        InputError: If values are not finite and ``nan`` is ``"refuse"``, or if they are 64-bit
+            integers beyond what float64 holds exactly.
     """
     stored = _native(stored)
     flat = stored.ravel(order="K")
+    _check_exact(flat)
     if _integers_fit(flat, scaling):
         return _convert(stored, scaling, np.dtype(np.int16)), 0
     broken, integral = _survey(flat, scaling)
@@ -96,6 +99,18 @@ def _native(stored: NDArray[Any]) -> NDArray[Any]:
     if stored.dtype.isnative:
         return stored
     return stored.byteswap(inplace=stored.flags.writeable).view(stored.dtype.newbyteorder("="))
+
+
+def _check_exact(flat: NDArray[Any]) -> None:
+    """Refuse integers that no calculation in float64 keeps."""
+    if flat.dtype.kind not in "iu" or flat.dtype.itemsize < 8:
+        return
+    low, high = int(flat.min()), int(flat.max())
+    if low < -_LARGEST_EXACT or high > _LARGEST_EXACT:
+        raise InputError(
+            f"its voxels are 64-bit integers from {low} to {high}, not CT numbers",
+            "convert them to 16-bit integers in HU",
+        )
 
 
 def _integers_fit(flat: NDArray[Any], scaling: Scaling) -> bool:

@@ -82,6 +82,8 @@ class ItkHeader:
         data_file: Name of the file that holds the data, as the header has it, if that is another.
         skip: Bytes of the decompressed data before the first voxel; -1 if the voxels are the last
             bytes of an uncompressed file.
+        skip_lines: Lines before that.
+        notes: What the header leaves open and every reader assumes, one line each.
     """
 
     format: str
@@ -93,6 +95,8 @@ class ItkHeader:
     placed: bool
     data_file: str | None = None
     skip: int = 0
+    skip_lines: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def itk_io(self) -> str:
@@ -164,6 +168,7 @@ def parse_metaimage(head: bytes) -> ItkHeader:
         placed=True,
         data_file=data_file,
         skip=_checked_skip(skip, "HeaderSize", compressed),
+        notes=_assumed(fields),
     )
 
 
@@ -195,6 +200,7 @@ def parse_nrrd(head: bytes) -> ItkHeader:
     encoding = fields.get("encoding", "").lower()
     if encoding not in ("raw", "gzip", "gz"):
         raise InputError(f"its encoding is {encoding!r}; only raw and gzip are read")
+    skip, lines = _nrrd_skip(fields, encoding != "raw")
     return ItkHeader(
         format="nrrd",
         shape=shape,
@@ -204,7 +210,8 @@ def parse_nrrd(head: bytes) -> ItkHeader:
         stored_bytes=None,
         placed=fields.get("space", "").lower() in _NRRD_SPACES and "space directions" in fields,
         data_file=data_file,
-        skip=_nrrd_skip(fields, encoding != "raw"),
+        skip=skip,
+        skip_lines=lines,
     )
 
 
@@ -216,18 +223,28 @@ def _metaimage_data_file(name: str) -> str | None:
     return name
 
 
-def _nrrd_skip(fields: dict[str, str], compressed: bool) -> int:
-    for lines in ("line skip", "lineskip"):
-        if fields.get(lines, "0") != "0":
-            raise InputError(f"its header asks for {lines} {fields[lines]}, which is not supported")
-    skip = fields.get("byte skip", fields.get("byteskip", "0"))
-    return _checked_skip(_integer(skip, "byte skip"), "byte skip", compressed)
+def _nrrd_skip(fields: dict[str, str], compressed: bool) -> tuple[int, int]:
+    """Bytes and lines before the voxels."""
+    lines, skip = (
+        _integer(fields.get(name, fields.get(name.replace(" ", ""), "0")), name)
+        for name in ("line skip", "byte skip")
+    )
+    return _checked_skip(skip, "byte skip", compressed), _checked_skip(lines, "line skip", True)
 
 
 def _checked_skip(skip: int, name: str, compressed: bool) -> int:
     if skip < (0 if compressed else -1):
         raise InputError(f"its header asks for {name} {skip}, which is not possible")
     return skip
+
+
+def _assumed(fields: dict[str, str]) -> tuple[str, ...]:
+    notes = []
+    if not {"ElementSpacing", "ElementSize"} & set(fields):
+        notes.append("no voxel sizes in the header: 1 mm assumed")
+    if not {"TransformMatrix", "Orientation", "Rotation"} & set(fields):
+        notes.append("no directions in the header: axes assumed to run L, P, S")
+    return tuple(notes)
 
 
 def _fields(header: bytes, separator: str, *, fold: bool) -> dict[str, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ct_vae.errors import InputError
 from ct_vae.grid import Grid
@@ -21,6 +21,7 @@ from ct_vae.io.mha_nrrd.header import ItkHeader, parse_header
 from ct_vae.io.nifti.affine import MAX_SHEAR
 from ct_vae.io.read_options import ReadOptions
 from ct_vae.io.reading import check_regular, reading
+from ct_vae.io.voxel_size import check_voxel_size
 from ct_vae.volume import Volume
 
 _LARGEST_HEADER = 1 << 16
@@ -42,8 +43,9 @@ def read_itk(path: str | Path, options: ReadOptions | None = None) -> Volume:
             raise InputError(f"has one time point, and frame {options.frame} was asked for")
         grid = _grid(Path(path), header, options)
         facts = {"format": header.format}
-        warnings = [] if header.placed else ["no orientation in the header: axes assumed"]
-        warnings += [note] if note else []
+        warnings = [*header.notes, *([note] if note else [])]
+        if not header.placed:
+            warnings.append("no orientation in the header: axes assumed")
         volume = hounsfield_volume(stored, Scaling(), grid, options, facts, warnings)
         return rectify_shear(volume) if grid.shear > MAX_SHEAR else volume
 
@@ -66,7 +68,8 @@ def _load(path: Path) -> tuple[ItkHeader, Any, str]:
         size = check_regular(beside or path)
         with (beside or path).open("rb") as file:
             file.seek(header.offset)
-            stored_bytes = size - header.offset
+            _skip_lines(file, header.skip_lines)
+            stored_bytes = size - file.tell()
             stream = ByteStream(file, stored_bytes, header.encoding)
             voxels, note = _voxels(stream, stored_bytes, header)
     return header, voxels, note
@@ -85,7 +88,13 @@ def _voxels(stream: ByteStream, stored_bytes: int, header: ItkHeader) -> tuple[A
     stream.check_possible(max(skip, 0) + count * header.dtype.itemsize)
     stream.skip(max(skip, 0))
     flat = stream.array(count, header.dtype)
-    note = stream.finish(math.prod(header.shape[:2]) * header.dtype.itemsize)
+    note = stream.finish(header.shape, header.dtype.itemsize)
+    if note and header.data_file is not None:
+        raise InputError(
+            f"holds more than the {count * header.dtype.itemsize} bytes of its voxels, which may "
+            "as well begin later",
+            "say so in the header (HeaderSize, byte skip), or cut the file",
+        )
     if header.stored_bytes is not None and stored_bytes - stream.trailing != declared:
         raise InputError(
             f"is damaged: its header declares {declared} bytes of compressed data, they end after "
@@ -93,6 +102,12 @@ def _voxels(stream: ByteStream, stored_bytes: int, header: ItkHeader) -> tuple[A
             "copy or download it again",
         )
     return flat.reshape(header.shape, order="F"), note
+
+
+def _skip_lines(file: BinaryIO, count: int) -> None:
+    for _ in range(count):
+        if not file.readline(_LARGEST_HEADER).endswith(b"\n"):
+            raise InputError(f"has no {count} lines before its voxels, which its header declares")
 
 
 def _grid(path: Path, header: ItkHeader, options: ReadOptions) -> Grid:
@@ -108,6 +123,7 @@ def _grid(path: Path, header: ItkHeader, options: ReadOptions) -> Grid:
         )
     direction = info.GetDirection()
     grid = Grid.from_lps(size, info.GetSpacing(), info.GetOrigin(), direction)
+    check_voxel_size(grid)
     if grid.shear > MAX_SHEAR and not options.resample_irregular:
         raise InputError(
             f"its axes are sheared: two have a cosine of {grid.shear:.4f}, the limit is "

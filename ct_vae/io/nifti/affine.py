@@ -9,6 +9,7 @@ from nibabel.spatialimages import HeaderDataError
 
 from ct_vae.errors import InputError
 from ct_vae.grid import FloatArray, Grid, Triple
+from ct_vae.io.voxel_size import check_voxel_size
 
 # What is beyond this is no rounding, and resampling on other axes would change anatomy.
 MAX_SHEAR = 1e-2
@@ -34,7 +35,8 @@ def nifti_grid(
         The grid, facts for `Volume.source`, and warnings.
 
     Raises:
-        InputError: If there is no usable transform, or it is singular or sheared.
+        InputError: If there is no usable transform, or it is singular or sheared, or the voxels
+            have sizes that no CT has.
     """
     codes = {name: int(fields[f"{name}_code"]) for name in ("sform", "qform")}
     for name, code in codes.items():
@@ -43,9 +45,11 @@ def nifti_grid(
     used = next((name for name, code in codes.items() if code > 0), "pixdim")
     if used == "pixdim":
         grid = _assumed(fields, shape, assume_ras)
+        check_voxel_size(grid)
         warning = "no orientation in the header: axes assumed to run R, A, S"
         return grid, {"affine_from": used}, [warning]
     grid = Grid(shape, _sform(fields) if used == "sform" else _qform(fields))
+    check_voxel_size(grid)
     if grid.shear > MAX_SHEAR and not allow_shear:
         raise InputError(
             f"its {used} is sheared: two axes have a cosine of {grid.shear:.4f}, "

@@ -20,13 +20,12 @@ MAX_OFFSET = 1 << 26
 _CLASSES = {348: Nifti1Header, 540: Nifti2Header}
 _MAGIC = {348: b"n+1\x00", 540: b"n+2\x00\r\n\x1a\n"}
 _PAIR_MAGIC = {348: b"ni1\x00", 540: b"ni2\x00\r\n\x1a\n"}
-_DTYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4"}
+_INTEGERS = {256: "i1", 2: "u1", 4: "i2", 512: "u2", 8: "i4", 768: "u4", 1024: "i8", 1280: "u8"}
+_DTYPES = _INTEGERS | {16: "f4", 64: "f8"}
 _REFUSED = {
     1: "one bit per voxel",
     32: "complex numbers",
     128: "RGB colours",
-    1024: "64-bit integers",
-    1280: "64-bit integers",
     1536: "128-bit floats",
     1792: "complex numbers",
     2048: "complex numbers",

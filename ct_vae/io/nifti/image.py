@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,12 +19,13 @@ from ct_vae.errors import InputError
 from ct_vae.grid import Grid, Triple
 from ct_vae.io.atomic.file import atomic_write
 from ct_vae.io.byte_stream import GZIP_MAGIC, ByteStream
-from ct_vae.io.data_file import data_file_path, naming
+from ct_vae.io.data_file import naming
 from ct_vae.io.hounsfield.build import hounsfield_volume
 from ct_vae.io.hounsfield.regular_grid import rectify_shear
 from ct_vae.io.hounsfield.rescale import Scaling, int16_slabs
 from ct_vae.io.nifti.affine import MAX_SHEAR, nifti_grid
 from ct_vae.io.nifti.header import MAX_OFFSET, NiftiHeader, parse_header
+from ct_vae.io.nifti.pair import header_path, image_path
 from ct_vae.io.read_options import ReadOptions
 from ct_vae.io.reading import check_regular, reading
 from ct_vae.latent import RECORD_FORMAT
@@ -34,11 +34,10 @@ from ct_vae.volume import DERIVED_MARK, Volume
 # A qform holds no shear; this much is rounding, and moves no corner by a hundredth of a voxel.
 _QFORM_SHEAR = 1e-5
 _SCANNER = 1
+# No CT is so narrow.
+_MOST_CHANNELS = 4
 # A record in a header takes about two thousand bytes.
 _LARGEST_PEEK = 2**16
-PAIR_SUFFIXES = (".hdr", ".hdr.gz")
-# By the ending of a file of voxels.
-_HEADERS = {"img": PAIR_SUFFIXES, "raw": (".mhd", ".nhdr"), "zraw": (".mhd",)}
 _NO_EXTENSIONS = b"\0\0\0\0"
 
 
@@ -60,7 +59,11 @@ class NiftiFile:
 
 
 def read_nifti(path: str | Path, options: ReadOptions | None = None) -> Volume:
-    """Read a CT volume from a NIfTI-1 or NIfTI-2 file, compressed or not, by its content.
+    """Read a CT volume from a NIfTI-1 or NIfTI-2 file or pair, compressed or not, by its content.
+
+    Args:
+        path: The file; of a pair, either of the two.
+        options: Consents and corrections.
 
     Raises:
         NoInputError: If there is no such file.
@@ -68,8 +71,7 @@ def read_nifti(path: str | Path, options: ReadOptions | None = None) -> Volume:
     """
     options = options or ReadOptions()
     with reading(path):
-        _refuse_bare_voxels(Path(path))
-        file = load_nifti(Path(path), options.frame, single=True)
+        file = load_nifti(header_path(Path(path)), options.frame, single=True)
         header = file.header
         grid, facts, warnings = nifti_grid(
             header.fields, _sides(header), options.assume_ras, options.resample_irregular
@@ -129,30 +131,6 @@ def load_nifti(path: Path, frame: int | None = None, *, single: bool = False) ->
         return _whole(stream, header, frame, single)
 
 
-def image_path(header: Path) -> Path:
-    """Return the `.img` or `.img.gz` file that belongs to the `.hdr` file of a pair.
-
-    Raises:
-        InputError: If there is none, or it lies outside the folder of the header.
-    """
-    name, packed = header.name, ""
-    if name.lower().endswith(".gz"):
-        name, packed = name[:-3], name[-3:]
-    stem = name[:-4] if name.lower().endswith((".hdr", ".nii")) else name
-    names = [f"{stem}{end}" for end in (f".img{packed}", f".IMG{packed}", ".img", ".img.gz")]
-    found = next((name for name in names if os.path.lexists(header.with_name(name))), names[0])
-    return data_file_path(header, os.fsencode(found).decode("latin-1"))
-
-
-def _refuse_bare_voxels(path: Path) -> None:
-    """Refuse a file of voxels whose header lies beside it, which is what should be named."""
-    stem, _, ending = path.name.removesuffix(".gz").rpartition(".")
-    endings = _HEADERS.get(ending.lower(), ())
-    for header in (*endings, *map(str.upper, endings)):
-        if path.with_name(f"{stem}{header}").exists():
-            raise InputError("holds voxels without a header", f"give {stem}{header} beside it")
-
-
 def _whole(stream: ByteStream, header: NiftiHeader, frame: int | None, single: bool) -> NiftiFile:
     shape, frames, wanted = _choose_frame(header, frame) if single else (header.shape, 1, 0)
     stream.check_possible(header.offset + math.prod(header.shape) * header.dtype.itemsize)
@@ -163,7 +141,7 @@ def _whole(stream: ByteStream, header: NiftiHeader, frame: int | None, single: b
     stream.skip(wanted * count * header.dtype.itemsize)
     flat = stream.array(count, header.dtype)
     stream.skip((frames - wanted - 1) * count * header.dtype.itemsize)
-    note = stream.finish(math.prod(header.shape[:2]) * header.dtype.itemsize)
+    note = stream.finish(header.shape, header.dtype.itemsize)
     # What lies before the voxels of an .img file are no extensions.
     extensions = b"" if header.pair else extensions
     return NiftiFile(header, extensions, flat.reshape(shape, order="F"), note)
@@ -243,12 +221,19 @@ def _sides(header: NiftiHeader) -> Triple:
 
 def _choose_frame(header: NiftiHeader, frame: int | None) -> tuple[Triple, int, int]:
     """Sides of one volume, how many there are, and which one is wanted."""
-    frames = header.shape[3] if len(header.shape) > 3 else 1
-    if math.prod(header.shape[4:]) > 1:
-        raise InputError(f"has the shape {header.shape}; a CT volume has three dimensions")
+    shape = header.shape
+    frames = shape[3] if len(shape) > 3 else 1
+    if math.prod(shape[4:]) > 1:
+        raise InputError(f"has the shape {shape}; a CT volume has three dimensions")
+    if frames > 1 and shape[0] <= _MOST_CHANNELS < min(shape[1:4]):
+        raise InputError(
+            f"has the shape {shape}: its first axis is one of {shape[0]} channel(s), as arrays "
+            "with channels first have when they are saved as they are",
+            "save one channel alone, such as array[0], with three axes",
+        )
     if frames > 1 and frame is None:
         raise InputError(
-            f"has the shape {header.shape}, {frames} time points; one volume is wanted",
+            f"has the shape {shape}, {frames} time points; one volume is wanted",
             f"--frame K takes one, with K from 0 to {frames - 1}",
         )
     if frame is not None and frame >= frames:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import numpy as np
+import torch
 from torch.utils.data import Dataset
 
 from ct_vae.config.run import RunConfig
@@ -20,8 +23,13 @@ from ct_vae.datasets.sources.case import TrainingCase
 from ct_vae.datasets.sources.check import checked_split
 from ct_vae.datasets.sources.problems import refuse
 from ct_vae.errors import CtVaeError, InputError, NoInputError
+from ct_vae.io.hounsfield.padding import settle_padding
+from ct_vae.io.hounsfield.plausibility import implausibility
 from ct_vae.training.checkpoints.redact import redacted
 from ct_vae.volume import Volume
+
+_FIRST_PATCHES = 8
+_NARROW_HU = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,11 +115,25 @@ def named_data(
     return RunData(patches, [case.load for case in split.val], keys, val_keys, content)
 
 
-def given_data(config: RunConfig, data: Dataset[Any], val_dataset: Sequence[Volume]) -> RunData:
+def given_data(
+    config: RunConfig,
+    data: Dataset[Any],
+    val_dataset: Sequence[Volume],
+    report: Callable[[str], None],
+    force: bool = False,
+) -> RunData:
     """A data set that was given in Python, its images resized if the configuration says so.
 
+    Args:
+        config: Of the run.
+        data: Patches in HU; the first ones are looked at.
+        val_dataset: Whole volumes in HU.
+        report: Takes a line about values that are not HU and are taken by ``force``.
+        force: Take values that do not look like HU.
+
     Raises:
-        InputError: If it has no items, or if a validation item is no volume.
+        InputError: If it has no items, if a validation item is no volume, or if values do not
+            look like HU.
     """
     if not hasattr(data, "__len__") or len(data) == 0:
         raise InputError(
@@ -120,7 +142,15 @@ def given_data(config: RunConfig, data: Dataset[Any], val_dataset: Sequence[Volu
         )
     size = image_size(config)
     items = data if size is None else ResizedDataset(data, size)
-    return RunData(items, _given_volumes(val_dataset), None)
+    validation = _given_volumes(val_dataset)
+    low, high = config.preprocess.window_hu
+    # A window of so few HU shows nothing of CT: the configuration is made for other units.
+    if high - low > _NARROW_HU:
+        for problem in filter(None, (_data_problem(data), _volume_problem(val_dataset))):
+            if not force:
+                raise problem
+            report(f"{problem.cause}; force takes it")
+    return RunData(items, validation, None)
 
 
 def _read_once(cases: Sequence[TrainingCase]) -> None:
@@ -132,6 +162,56 @@ def _read_once(cases: Sequence[TrainingCase]) -> None:
         except (InputError, NoInputError) as error:
             problems.append(InputError(f"{case.key}: {error.cause}", error.hint))
     refuse(problems)
+
+
+def _data_problem(data: Dataset[Any]) -> InputError | None:
+    """The reason why the first patches of a data set are not in HU.
+
+    Nothing that the run draws depends on having looked: global random states are restored.
+    """
+    patches: list[torch.Tensor] = []
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the user's own
+    try:
+        with torch.random.fork_rng(devices=[]):
+            for index in range(min(_FIRST_PATCHES, len(data))):  # type: ignore[arg-type]
+                image = _image(data[index])
+                # The loader says what is wrong with items of other types.
+                if image is None or not torch.isfinite(image).all():
+                    return None
+                patches.append(image.detach().cpu().flatten().float())
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002
+    values = torch.cat(patches).numpy()
+    if not values.size:
+        return None
+    problem = implausibility(values, settle_padding(values), excerpt=True)
+    if problem is None:
+        return None
+    return InputError(
+        f"the training data set {problem.cause} (in its first {len(patches)} patches)",
+        "give patches in HU, the model's units are made of them by preprocess.window_hu and "
+        "preprocess.model_range; if they are HU all the same, force=True takes them",
+    )
+
+
+def _image(item: Any) -> torch.Tensor | None:
+    image = item.get("image") if isinstance(item, Mapping) else item
+    return image.as_subclass(torch.Tensor) if isinstance(image, torch.Tensor) else None
+
+
+def _volume_problem(volumes: Sequence[Volume]) -> InputError | None:
+    """The reason why the first validation volume is not in HU."""
+    if not volumes:
+        return None
+    voxels = volumes[0].voxels.copy()
+    problem = implausibility(voxels, settle_padding(voxels))
+    if problem is None:
+        return None
+    return InputError(
+        f"the first validation volume {problem.cause}",
+        "give volumes in HU; if they are HU all the same, force=True takes them",
+    )
 
 
 def _given_volumes(volumes: Sequence[Volume]) -> list[Callable[[], Volume]]:

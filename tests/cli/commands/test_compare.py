@@ -151,3 +151,22 @@ def test_an_exact_offset_has_a_report_and_an_unclipped_bias(folders):
     assert page.rstrip().endswith("</html>")
     assert "Histogram of errors" in page
     assert (folders / "told" / "case_0001.png").stat().st_size > 1000
+
+
+def test_a_reconstruction_that_is_not_in_hu_is_told_everywhere(tmp_path):
+    original = ct_volume((16, 14, 12))
+    shifted = Volume(original.voxels + np.int16(1024), original.grid)
+    write_volume(original, tmp_path / "a.nii.gz")
+    write_volume(shifted, tmp_path / "b.nii.gz")
+    folder = tmp_path / "told"
+    code, text = call("compare", tmp_path / "a.nii.gz", tmp_path / "b.nii.gz", "-o", folder)
+    assert code == 0, text
+    assert "HU + 1024" in text
+    assert "1 reconstruction" in text
+    protocol = json.loads((folder / "protocol.json").read_text())
+    summary = json.loads((folder / "summary.json").read_text())
+    assert protocol["cases"]["case_0001"]["notes"] == summary["warnings"]["case_0001"]
+    assert "HU + 1024" in summary["warnings"]["case_0001"][0]
+    assert "HU + 1024" in (folder / "report.html").read_text()
+    code, text = call("compare", tmp_path / "a.nii.gz", tmp_path / "a.nii.gz", "-o", folder, *QUIET)
+    assert "warnings" not in json.loads((folder / "summary.json").read_text())

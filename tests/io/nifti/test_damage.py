@@ -222,3 +222,15 @@ def test_a_bomb_that_declares_its_size_is_read_only_as_far_as_it_goes(place):
     place.write_bytes(engine.compress(header + bytes(64 << 20)) + engine.flush())
     with limited_memory(24), pytest.raises(InputError, match="which decompress to"):
         read_volume(place)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("less", [1, 2])
+def test_a_header_with_a_side_too_small_is_refused(place, axis, less):
+    header = bytearray(PLAIN)
+    (count,) = struct.unpack_from("<h", header, 42 + 2 * axis)
+    struct.pack_into("<h", header, 42 + 2 * axis, count - less)
+    for content in (bytes(header), gz(bytes(header))):
+        place.write_bytes(content)
+        with pytest.raises(InputError, match="more than the"):
+            read_volume(place)

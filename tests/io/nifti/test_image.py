@@ -67,7 +67,7 @@ def test_any_affine_survives_to_float32_and_then_bit_for_bit(tmp_path_factory, g
     assert read_volume(path, FORCE).grid == again.grid
 
 
-@pytest.mark.parametrize("kind", ["i1", "u1", "i2", "u2", "i4", "u4", "f4", "f8"])
+@pytest.mark.parametrize("kind", ["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"])
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("cls", [nib.Nifti1Image, nib.Nifti2Image])
 @pytest.mark.parametrize("scaling", [(1, 0), (1, -1024), (0.5, -0.25), (0, 7), (np.nan, 3)])
