@@ -24,6 +24,11 @@ Triple = tuple[int, int, int]
 # LPS and RAS differ by the sign of the first two world axes.
 _LPS_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
+# Largest cosine between two axes of a grid that is taken as orthogonal.
+MAX_SHEAR = 1e-2
+# Most voxels of a volume.
+MAX_VOXELS = 2**31
+
 
 @dataclass(frozen=True, eq=False)
 class Grid:

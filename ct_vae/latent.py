@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ct_vae.errors import InputError
-from ct_vae.grid import Grid
+from ct_vae.grid import MAX_VOXELS, Grid
 
 RECORD_FORMAT: Literal["ct_vae.latent"] = "ct_vae.latent"
 RECORD_VERSION: Literal[1] = 1
 
-MAX_VOXELS = 2**31
 Layout = Literal["plain", "vector", "maisi"]
 Sides = tuple[int, int, int]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]

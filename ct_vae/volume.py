@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,8 @@ AIR_HU = -1024
 BODY_ABOVE_HU = -500
 # Written into every file of a decoded volume; searches of folders recognize such files by it.
 DERIVED_MARK = "lossy, derived, not for diagnosis"
+
+_SLAB_VOXELS = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,3 +54,20 @@ class Volume:
             raise InputError(f"voxels are int16 or float32, got {self.voxels.dtype}")
         if self.outside_fov is not None and self.outside_fov.shape != self.grid.shape:
             raise InputError(f"mask {self.outside_fov.shape} does not fit {self.grid.shape}")
+
+
+def volume_sha256(volume: Volume) -> str:
+    """SHA-256 over shape, affine and voxel values: equal for equal int16 and float32 volumes.
+
+    Values are taken as little-endian float32, first axis fastest, and the affine as float64.
+    """
+    digest = hashlib.sha256(repr(volume.grid.shape).encode())
+    # Adding zero makes -0.0 and 0.0 the same bytes.
+    digest.update((volume.grid.affine.astype("<f8") + 0.0).tobytes())
+    voxels = volume.voxels
+    step = max(1, _SLAB_VOXELS // max(1, voxels[:, :, 0].size))
+    for start in range(0, voxels.shape[2], step):
+        slab = voxels[:, :, start : start + step].astype("<f4")
+        slab += np.float32(0)
+        digest.update(slab.tobytes(order="F"))
+    return digest.hexdigest()

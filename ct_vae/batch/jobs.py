@@ -21,7 +21,7 @@ from ct_vae.io import ReadOptions, read_latent, write_latent, write_volume
 from ct_vae.io.latent.file import LatentDtype, default_dtype
 from ct_vae.io.latent.layout import check_layout, latent_ending
 from ct_vae.io.search.cases import Case
-from ct_vae.io.search.walk import real_path
+from ct_vae.io.walk import real_path
 from ct_vae.latent import Latent, LatentRecord, Layout
 from ct_vae.volume import Volume
 

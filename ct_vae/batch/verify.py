@@ -21,7 +21,7 @@ from ct_vae.io.mha_nrrd.reader import read_itk
 from ct_vae.io.nifti.image import load_nifti
 from ct_vae.io.reading import check_regular, reading
 from ct_vae.io.search.cases import VOLUME_SUFFIXES
-from ct_vae.io.search.walk import walk_files
+from ct_vae.io.walk import walk_files
 
 Kind = Literal["latent", "volume", "series", "model"]
 # What has nothing to do with bytes being whole is allowed.

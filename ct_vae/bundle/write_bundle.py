@@ -20,7 +20,7 @@ from ct_vae.config.model_folder import ModelFolderConfig
 from ct_vae.config.run import RunConfig
 from ct_vae.errors import ConfigError
 from ct_vae.io.atomic.folder import atomic_folder
-from ct_vae.io.search.walk import real_path
+from ct_vae.io.walk import real_path
 from ct_vae.models.model_folder import CARD, CONFIG, SUMS, load_model_folder
 from ct_vae.models.weights import WEIGHTS, load_metadata
 from ct_vae.training.reporting.run_log import METRICS, is_validation, read_log

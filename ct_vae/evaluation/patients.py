@@ -8,7 +8,7 @@ from pathlib import Path
 from ct_vae.datasets.sources.read_datalist import read_datalist
 from ct_vae.datasets.sources.read_table import read_table
 from ct_vae.errors import ConfigError, CtVaeError
-from ct_vae.io.search.walk import real_path
+from ct_vae.io.walk import real_path
 
 Patients = Mapping[Path, str]
 

@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 
 from ct_vae.config.model_folder import LatentConfig
 from ct_vae.errors import ConfigError
-from ct_vae.grid import Grid
+from ct_vae.grid import MAX_VOXELS, Grid
 from ct_vae.inference.codec import Codec
 from ct_vae.inference.device import memory_errors
 from ct_vae.latent import (
-    MAX_VOXELS,
     GridRecord,
     Latent,
     LatentRecord,

@@ -3,7 +3,8 @@
 from ct_vae.io.dicom.scan import FoundSeries, scan_series
 from ct_vae.io.latent.file import read_latent, write_latent
 from ct_vae.io.read_options import ReadOptions
-from ct_vae.io.volumes import read_volume, volume_sha256, write_volume
+from ct_vae.io.volumes import read_volume, write_volume
+from ct_vae.volume import volume_sha256
 
 __all__ = [
     "FoundSeries",

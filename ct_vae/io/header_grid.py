@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ct_vae.grid import Grid
+from ct_vae.grid import MAX_SHEAR, Grid
 from ct_vae.io.byte_stream import GZIP_MAGIC, ByteStream, Encoding
 from ct_vae.io.dicom.scan import FoundSeries
 from ct_vae.io.dicom.volume import check_group
 from ct_vae.io.formats import path_kind
-from ct_vae.io.nifti.affine import MAX_SHEAR, nifti_grid
+from ct_vae.io.nifti.affine import nifti_grid
 from ct_vae.io.nifti.header import parse_header
 from ct_vae.io.read_options import ReadOptions
 from ct_vae.io.reading import check_regular, reading

@@ -9,7 +9,7 @@ from ct_vae.io.dicom.scan import FoundSeries, split_series_path
 from ct_vae.io.mha_nrrd.header import is_metaimage, is_nrrd
 from ct_vae.io.mha_nrrd.reader import load_header
 from ct_vae.io.nifti.pair import PAIR_SUFFIXES, header_path, image_path
-from ct_vae.io.search.walk import walk_files
+from ct_vae.io.walk import walk_files
 
 _HEAD_BYTES = 16
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
-
-import numpy as np
 
 from ct_vae.errors import ConfigError
 from ct_vae.io.dicom.reader import read_dicom
@@ -17,7 +14,6 @@ from ct_vae.io.nifti.image import read_nifti, write_nifti
 from ct_vae.io.read_options import ReadOptions
 from ct_vae.volume import Volume
 
-_SLAB_VOXELS = 1 << 20
 _WRITERS: dict[str, Callable[[Volume, str | Path], None]] = {
     ".nii.gz": write_nifti,
     ".nii": write_nifti,
@@ -64,20 +60,3 @@ def write_volume(volume: Volume, path: str | Path) -> None:
         if name.endswith(suffix):
             return write(volume, path)
     raise ConfigError(f"{path}: volumes are written as {', '.join(_WRITERS)}")
-
-
-def volume_sha256(volume: Volume) -> str:
-    """SHA-256 over shape, affine and voxel values: equal for equal int16 and float32 volumes.
-
-    Values are taken as little-endian float32, first axis fastest, and the affine as float64.
-    """
-    digest = hashlib.sha256(repr(volume.grid.shape).encode())
-    # Adding zero makes -0.0 and 0.0 the same bytes.
-    digest.update((volume.grid.affine.astype("<f8") + 0.0).tobytes())
-    voxels = volume.voxels
-    step = max(1, _SLAB_VOXELS // max(1, voxels[:, :, 0].size))
-    for start in range(0, voxels.shape[2], step):
-        slab = voxels[:, :, start : start + step].astype("<f4")
-        slab += np.float32(0)
-        digest.update(slab.tobytes(order="F"))
-    return digest.hexdigest()

@@ -20,7 +20,7 @@ from pydicom.uid import (
 
 from ct_vae.errors import InputError, NoInputError
 from ct_vae.io import ReadOptions, read_volume, scan_series
-from ct_vae.io.volumes import volume_sha256
+from ct_vae.volume import volume_sha256
 from tests.cli._run import call
 from tests.faults._doors import accept, left_in, refuse
 from tests.io._series import (

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ct_vae.errors import CtVaeError, InputError, OutputError
 from ct_vae.io import archive
 from ct_vae.io.archive import extracted, is_archive
-from ct_vae.io.search.walk import walk_files
+from ct_vae.io.walk import walk_files
 
 MEMBERS = {"a/b.dcm": b"x" * 1000, "a/c": b"second", "d é.dcm": b"third"}
 

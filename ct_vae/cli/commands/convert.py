@@ -56,7 +56,7 @@ def convert(  # noqa: PLR0913, PLR0917 - one parameter per option
     """
     from ct_vae.config.load import read_json
     from ct_vae.errors import ConfigError
-    from ct_vae.io.search.walk import real_path
+    from ct_vae.io.walk import real_path
     from ct_vae.models.convert import folder, targets
 
     changing = inflate is not None or image_channels is not None or depth_stride != 1

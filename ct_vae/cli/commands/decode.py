@@ -83,7 +83,7 @@ def _check_targets(targets: Iterable[Path], like: Sequence[str], overwrite: bool
     """Raise an error, before any work, if a result exists already or would replace a source."""
     from ct_vae.errors import ConfigError
     from ct_vae.io.dicom.write_derived import check_target
-    from ct_vae.io.search.walk import real_path
+    from ct_vae.io.walk import real_path
 
     sources = [real_path(each) for each in like]
     for target in targets:

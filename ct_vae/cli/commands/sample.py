@@ -64,8 +64,8 @@ def sample(  # noqa: PLR0913, PLR0917 - one parameter per option
     Example: ct-vae sample runs/kl_f4 case.nii.gz -o samples
     """
     from ct_vae.config.default_models import find_model
-    from ct_vae.training.reporting.sample_sources import find_originals
-    from ct_vae.training.reporting.samples import SampleOptions, sample_run
+    from ct_vae.training.sample_sources import find_originals
+    from ct_vae.training.samples import SampleOptions, sample_run
 
     if count == 0:
         options.refuse_idle(

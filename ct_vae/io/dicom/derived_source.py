@@ -14,9 +14,9 @@ from ct_vae.io.dicom.scan import FoundSeries, scan_files, split_series_path
 from ct_vae.io.dicom.volume import check_group
 from ct_vae.io.read_options import ReadOptions
 from ct_vae.io.reading import reading
-from ct_vae.io.search.walk import walk_files
-from ct_vae.io.volumes import volume_sha256
+from ct_vae.io.walk import walk_files
 from ct_vae.latent import SourceRecord
+from ct_vae.volume import volume_sha256
 
 
 class SourceSeries:

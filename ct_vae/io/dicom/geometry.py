@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ct_vae.errors import InputError
-from ct_vae.grid import FloatArray, Grid
+from ct_vae.grid import MAX_SHEAR, FloatArray, Grid
 from ct_vae.io.dicom.irregularity import (
     CONSENT,
     MAX_DEVIATION,
@@ -20,7 +20,6 @@ from ct_vae.io.dicom.irregularity import (
     stray_fault,
     uneven_fault,
 )
-from ct_vae.io.nifti.affine import MAX_SHEAR
 
 # Positions are decimals, often of two or three places. What lies off its place between the first
 # and the last slice by less than this part of the spacing is rounding: shifting a slice by it

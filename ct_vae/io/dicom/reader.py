@@ -12,7 +12,7 @@ from ct_vae.io.dicom.grouping.mark_values import NAMES
 from ct_vae.io.dicom.scan import MARK, FoundSeries, named_series, scan_files, split_series_path
 from ct_vae.io.read_options import ReadOptions
 from ct_vae.io.reading import reading
-from ct_vae.io.search.walk import walk_files
+from ct_vae.io.walk import walk_files
 from ct_vae.volume import Volume
 
 DECODED = "left out: it has been decoded from a latent"

@@ -26,7 +26,7 @@ from ct_vae.io.dicom.pixels import MAX_THREADS
 from ct_vae.io.dicom.volume import check_group, read_group
 from ct_vae.io.read_options import ReadOptions
 from ct_vae.io.reading import reading
-from ct_vae.io.search.walk import walk_files
+from ct_vae.io.walk import walk_files
 from ct_vae.volume import Volume
 
 MARK = "#"

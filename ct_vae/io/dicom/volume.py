@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from ct_vae.errors import InputError
+from ct_vae.grid import MAX_VOXELS
 from ct_vae.io.dicom.dataset import AGAIN
 from ct_vae.io.dicom.geometry import Stack
 from ct_vae.io.dicom.grouping.group import MIN_SLICES, Group
@@ -20,7 +21,6 @@ from ct_vae.io.dicom.pixels import read_hounsfield
 from ct_vae.io.hounsfield.build import hounsfield_volume
 from ct_vae.io.hounsfield.regular_grid import rectify
 from ct_vae.io.hounsfield.rescale import Scaling
-from ct_vae.io.nifti.header import MAX_VOXELS
 from ct_vae.io.read_options import ReadOptions
 from ct_vae.volume import Volume
 

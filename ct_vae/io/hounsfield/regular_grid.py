@@ -14,9 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ct_vae.errors import InputError
-from ct_vae.grid import FloatArray, Grid
-from ct_vae.io.nifti.affine import MAX_SHEAR
-from ct_vae.io.nifti.header import MAX_VOXELS
+from ct_vae.grid import MAX_SHEAR, MAX_VOXELS, FloatArray, Grid
 from ct_vae.volume import AIR_HU, Volume
 
 # Weights below this are rounding of positions, and a part of a voxel that nobody sees.

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ct_vae.errors import InputError
-from ct_vae.grid import Triple
+from ct_vae.grid import MAX_VOXELS, Triple
 from ct_vae.io.byte_stream import Encoding
-from ct_vae.io.nifti.header import MAX_VOXELS
 
 _META_TYPES = {
     "MET_CHAR": "i1",

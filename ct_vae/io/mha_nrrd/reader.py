@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ct_vae.errors import InputError
-from ct_vae.grid import Grid
+from ct_vae.grid import MAX_SHEAR, Grid
 from ct_vae.io.byte_stream import ByteStream
 from ct_vae.io.data_file import data_file_path, naming
 from ct_vae.io.hounsfield.build import hounsfield_volume
 from ct_vae.io.hounsfield.regular_grid import rectify_shear
 from ct_vae.io.hounsfield.rescale import Scaling
 from ct_vae.io.mha_nrrd.header import ItkHeader, parse_header
-from ct_vae.io.nifti.affine import MAX_SHEAR
 from ct_vae.io.read_options import ReadOptions
 from ct_vae.io.reading import check_regular, reading
 from ct_vae.io.voxel_size import check_voxel_size

@@ -8,11 +8,9 @@ import numpy as np
 from nibabel.spatialimages import HeaderDataError
 
 from ct_vae.errors import InputError
-from ct_vae.grid import FloatArray, Grid, Triple
+from ct_vae.grid import MAX_SHEAR, FloatArray, Grid, Triple
 from ct_vae.io.voxel_size import check_voxel_size
 
-# What is beyond this is no rounding, and resampling on other axes would change anatomy.
-MAX_SHEAR = 1e-2
 # A rotation near 180 degrees keeps four digits in a float32 quaternion, which moves a corner of a
 # CT by up to a tenth of a millimetre: less than this part of a voxel is no disagreement.
 _TOLERATED_VOXELS = 0.25

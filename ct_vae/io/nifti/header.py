@@ -11,9 +11,9 @@ from nibabel.nifti1 import Nifti1Header
 from nibabel.nifti2 import Nifti2Header
 
 from ct_vae.errors import InputError
+from ct_vae.grid import MAX_VOXELS
 from ct_vae.io.reading import refuse_foreign
 
-MAX_VOXELS = 2**31
 # Header, 4 bytes that announce extensions, and the extensions lie before the voxels.
 MAX_OFFSET = 1 << 26
 

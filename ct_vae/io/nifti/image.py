@@ -16,14 +16,14 @@ from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from ct_vae.errors import InputError
-from ct_vae.grid import Grid, Triple
+from ct_vae.grid import MAX_SHEAR, Grid, Triple
 from ct_vae.io.atomic.file import atomic_write
 from ct_vae.io.byte_stream import GZIP_MAGIC, ByteStream
 from ct_vae.io.data_file import naming
 from ct_vae.io.hounsfield.build import hounsfield_volume
 from ct_vae.io.hounsfield.regular_grid import rectify_shear
 from ct_vae.io.hounsfield.rescale import Scaling, int16_slabs
-from ct_vae.io.nifti.affine import MAX_SHEAR, nifti_grid
+from ct_vae.io.nifti.affine import nifti_grid
 from ct_vae.io.nifti.header import MAX_OFFSET, NiftiHeader, parse_header
 from ct_vae.io.nifti.pair import header_path, image_path
 from ct_vae.io.read_options import ReadOptions

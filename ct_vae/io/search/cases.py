@@ -18,8 +18,8 @@ from ct_vae.io.formats import is_derived, path_kind
 from ct_vae.io.latent.record import SUFFIXES as LATENT_SUFFIXES
 from ct_vae.io.latent.record import is_record
 from ct_vae.io.read_options import ReadOptions
-from ct_vae.io.search.walk import walk_files
 from ct_vae.io.volumes import read_volume
+from ct_vae.io.walk import walk_files
 from ct_vae.volume import Volume
 
 VOLUME_SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr", ".hdr", ".hdr.gz")

@@ -18,9 +18,9 @@ from ct_vae.io.read_options import ReadOptions
 from ct_vae.io.reading import reading
 from ct_vae.io.search.items import Item, series_paths
 from ct_vae.io.search.patients import patient_digest
-from ct_vae.io.search.walk import walk_files
-from ct_vae.io.volumes import read_volume, volume_sha256
-from ct_vae.volume import Volume
+from ct_vae.io.volumes import read_volume
+from ct_vae.io.walk import walk_files
+from ct_vae.volume import Volume, volume_sha256
 
 PERCENTS = (1, 50, 99)
 _KINDS = {

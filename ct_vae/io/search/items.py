@@ -15,8 +15,8 @@ from ct_vae.io.dicom.scan import FoundSeries, scan_files, split_series_path
 from ct_vae.io.formats import path_kind
 from ct_vae.io.read_options import ReadOptions
 from ct_vae.io.search.cases import VOLUME_SUFFIXES
-from ct_vae.io.search.walk import real_path, walk_files
 from ct_vae.io.source_files import data_files
+from ct_vae.io.walk import real_path, walk_files
 
 # Stands for the files of a series in its path below what was searched.
 _SERIES = "series"

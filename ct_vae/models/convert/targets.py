@@ -8,7 +8,7 @@ from pathlib import Path
 from ct_vae.config.load import read_json
 from ct_vae.config.model_folder import MODEL_FORMAT
 from ct_vae.errors import ConfigError, WeightsError
-from ct_vae.io.search.walk import real_path
+from ct_vae.io.walk import real_path
 from ct_vae.models.convert.checkpoint_format import Form
 from ct_vae.models.weights import CONFIG_KEY, WEIGHTS, load_metadata
 

@@ -25,7 +25,7 @@ from ct_vae.datasets.sources.problems import refuse
 from ct_vae.errors import CtVaeError, InputError, NoInputError
 from ct_vae.io.hounsfield.padding import settle_padding
 from ct_vae.io.hounsfield.plausibility import implausibility
-from ct_vae.training.checkpoints.redact import redacted
+from ct_vae.training.redact import redacted
 from ct_vae.volume import Volume
 
 _FIRST_PATCHES = 8

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from ct_vae.errors import ConfigError
 from ct_vae.terminal import say
-from ct_vae.training.checkpoints.redact import redacted
+from ct_vae.training.redact import redacted
 
 # Names the server of MLflow.
 _SERVER = "MLFLOW_TRACKING_URI"

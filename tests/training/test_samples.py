@@ -15,7 +15,7 @@ from ct_vae.inference.codec import load_codec
 from ct_vae.io import read_volume
 from ct_vae.io.search.cases import Case
 from ct_vae.models.model_folder import save_model_folder
-from ct_vae.training.reporting.samples import MOST_SHOWN, SampleOptions, _names, sample_run
+from ct_vae.training.samples import MOST_SHOWN, SampleOptions, _names, sample_run
 from tests._asserts import assert_only_files
 from tests._small import SMALL_CODES, SMALL_MODEL, ct_volume, small_model
 
@@ -97,7 +97,7 @@ def test_the_picture_shows_every_row(run, tmp_path):
 
 
 def test_the_picture_has_an_end(run, tmp_path, monkeypatch):
-    monkeypatch.setattr("ct_vae.training.reporting.samples.MOST_SHOWN", 1)
+    monkeypatch.setattr("ct_vae.training.samples.MOST_SHOWN", 1)
     lines = []
     names = ("a", "b")
     options = SampleOptions(2, size=(4, 4, 4))
@@ -110,7 +110,7 @@ def test_the_picture_has_an_end(run, tmp_path, monkeypatch):
 def test_names_of_cases_stay_out_of_the_picture(run, tmp_path, monkeypatch):
     told = []
     monkeypatch.setattr(
-        "ct_vae.training.reporting.samples.write_sheet",
+        "ct_vae.training.samples.write_sheet",
         lambda rows, path, title: told.extend([title, *(row.label for row in rows)]),
     )
     sample_run(run, originals("secret"), tmp_path / "out", SampleOptions(1, size=(4, 4, 4)))

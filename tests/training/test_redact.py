@@ -1,7 +1,7 @@
 import json
 
 from ct_vae.config.load import parse_config
-from ct_vae.training.checkpoints.redact import redacted
+from ct_vae.training.redact import redacted
 
 
 def tree(**data):

@@ -7,7 +7,7 @@ from ct_vae.config.load import parse_config
 from ct_vae.errors import ConfigError, InputError, NoInputError
 from ct_vae.io import ReadOptions, write_volume
 from ct_vae.training import train
-from ct_vae.training.reporting.sample_sources import find_originals, run_settings
+from ct_vae.training.sample_sources import find_originals, run_settings
 from ct_vae.volume import Volume
 from tests._small import ct_volume
 from tests.training.test_trainer import config, patches

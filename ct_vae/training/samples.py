@@ -17,10 +17,10 @@ from ct_vae.inference.codec import Codec, load_codec
 from ct_vae.inference.random_latents import RandomLatents
 from ct_vae.io import write_volume
 from ct_vae.io.search.cases import VOLUME_SUFFIXES, Case
-from ct_vae.io.search.walk import real_path
+from ct_vae.io.walk import real_path
 from ct_vae.models.weights import WEIGHTS, own_config
 from ct_vae.training.checkpoints.best import BEST
-from ct_vae.training.reporting.sample_sources import run_settings
+from ct_vae.training.sample_sources import run_settings
 from ct_vae.volume import DERIVED_MARK, Volume
 
 Checkpoint = Literal["best", "last", "both"]

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from ct_vae.io.search.cases import discover
-from ct_vae.io.search.walk import walk_files
+from ct_vae.io.walk import walk_files
 from tests.io.search.test_items import lock
 
 
