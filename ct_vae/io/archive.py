@@ -38,6 +38,7 @@ _CHUNK_BYTES = 1 << 20
 # Compressed archives up to this size are read once more, only to count their members.
 _COUNTED_BYTES = 1 << 26
 _TAR_BLOCK = 512
+_TAR_CHECKSUM = slice(148, 156)
 _HIDDEN = {"__MACOSX"}
 _AGAIN = "copy or download it again"
 _UNSAFE = "unpack it yourself if you trust it, and give the folder"
@@ -281,7 +282,8 @@ def _decompressed(file: IO[bytes], head: bytes) -> IO[bytes] | None:
 
 def _is_tar(block: bytes) -> bool:
     """Whether a block is the header of a tar member, by its checksum."""
-    if len(block) < _TAR_BLOCK:
+    # An empty checksum would fit any block whose signed bytes happen to add up to nothing.
+    if len(block) < _TAR_BLOCK or not block[_TAR_CHECKSUM].strip(b" \0"):
         return False
     try:
         tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")

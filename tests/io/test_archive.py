@@ -292,3 +292,12 @@ def test_a_full_disk_is_an_output_error(tmp_path, monkeypatch):
     for path in forms(tmp_path):
         with pytest.raises(OutputError, match="No space left"), extracted(path):
             pass
+
+
+def test_a_block_without_checksum_is_no_tar_although_its_bytes_cancel_out(tmp_path):
+    block = bytearray(512)
+    # Eight spaces count in place of the checksum; signed bytes of -32 take them back.
+    block[:8] = bytes([256 - 32]) * 8
+    block[156:160] = b"\0\0\0\0"
+    (tmp_path / "a").write_bytes(block)
+    assert not is_archive(tmp_path / "a")
