@@ -155,13 +155,17 @@ def _spread(seen: Evidence, padding: Padding | None) -> Problem | None:
 def _picture(seen: Evidence, _: Padding | None) -> Problem | None:
     """Eight-bit gray values, from which a constant or their mean was taken."""
     width = seen.high - seen.low
-    if not seen.noisy or not seen.step or width > _EIGHT_BIT + 0.01 or seen.low < -_EIGHT_BIT:
-        return None
     few = max(5, 5e-4 * seen.values.size)
+    # The lower end of a signed byte, held by many voxels, proves it with few distinct values too.
+    byte = seen.low == -128 and seen.high <= 127 and seen.count(-128) > few
+    if not seen.step or width > _EIGHT_BIT + 0.01 or seen.low < -_EIGHT_BIT:
+        return None
+    if not (seen.noisy or byte):
+        return None
     floor = seen.share(seen.low, seen.low + 2)
     signs = (
         abs(seen.low - round(seen.low)) > 0.01,
-        seen.low == -128 and seen.count(-128) > few,
+        byte,
         seen.high == 127 and seen.count(127) > few,
         abs(width - _EIGHT_BIT) < 0.01 and floor > 0.005,
         # Values in HU are clipped at round numbers.

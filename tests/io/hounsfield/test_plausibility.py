@@ -40,6 +40,8 @@ def test_real_ct_passes(real_data, name, dtype):
         (noise(0, 5), "only 5 distinct values (0, 1, 2, 3, 4)"),
         (noise(-1, 2) * 1000, "only 3 distinct values (-1000, 0, 1000)"),
         (noise(0, 256), "8-bit picture"),
+        (np.where(circle(), noise(0, 60), -128), "as if an 8-bit picture"),
+        (np.where(circle(), noise(0, 20) * 3, -128), "as if an 8-bit picture"),
         (noise(0, 1500), "MR, PET"),
         (thorax() + 1024, "--hu-offset -1024"),
         (np.maximum(thorax() + 1024, 0), "--hu-offset -1024"),
