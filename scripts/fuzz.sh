@@ -7,7 +7,7 @@ seconds=$1
 folder=$(realpath -m "$2")
 shift 2
 mkdir -p "$folder"
-[ $# -gt 0 ] || set -- nifti latent dicom datalist configuration model
+[ $# -gt 0 ] || set -- nifti metaimage nrrd latent dicom datalist configuration model
 
 total=0
 for parser in "$@"; do

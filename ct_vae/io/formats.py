@@ -66,26 +66,26 @@ def path_kind(path: str | Path) -> PathKind:
         - ``unknown``: anything else, including DICOM files without preamble, damaged files, and
           paths that do not exist or cannot be read.
     """
+    return kind_and_origin(path)[0]
+
+
+def kind_and_origin(path: str | Path) -> tuple[PathKind, bool]:
+    """Return the kind of a file or folder, and whether a model has decoded the volume that it is.
+
+    The file is opened once.
+
+    Args:
+        path: As `path_kind` takes it.
+    """
     path = Path(path)
     try:
         if path.is_dir():
-            return "model" if _holds_model(path) else "folder"
+            return "model" if _holds_model(path) else "folder", False
         if split_series_path(path)[1]:
-            return "series"
-        return _file_kind(path) if path.is_file() else "unknown"
+            return "series", False
+        return _file_kind(path) if path.is_file() else ("unknown", False)
     except OSError:
-        return "unknown"
-
-
-def is_derived(path: Path) -> bool:
-    """Return whether the header of a volume says that a model of this package has decoded it."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(_HEAD_BYTES)
-            plain = _decompressed(head) if head.startswith(GZIP_MAGIC) else head
-    except OSError:
-        return False
-    return DERIVED_MARK.encode() in plain
+        return "unknown", False
 
 
 def _holds_model(folder: Path) -> bool:
@@ -96,22 +96,22 @@ def _holds_model(folder: Path) -> bool:
     )
 
 
-def _file_kind(path: Path) -> PathKind:
+def _file_kind(path: Path) -> tuple[PathKind, bool]:
     if path.name in _MODEL_FILES and _holds_model(path.parent):
-        return "model"
+        return "model", False
     if path.suffix.lower() == ".json":
-        return _json_kind(path)
-    return "latent" if _has_record(path) else _image_kind(path)
+        return _json_kind(path), False
+    return ("latent", False) if _has_record(path) else _image_kind(path)
 
 
-def _image_kind(path: Path) -> PathKind:
+def _image_kind(path: Path) -> tuple[PathKind, bool]:
     with path.open("rb") as file:
         if holds_archive(file):
-            return "archive"
+            return "archive", False
         file.seek(0)
         head = file.read(_HEAD_BYTES)
-        # NIfTI files alone are read compressed.
-        plain = _decompressed(head) if head.startswith(GZIP_MAGIC) else head
+    # NIfTI files alone are read compressed.
+    plain = _decompressed(head) if head.startswith(GZIP_MAGIC) else head
     found: dict[PathKind, bool] = {
         "dicom": is_dicom(head),
         "metaimage": is_metaimage(head),
@@ -119,7 +119,8 @@ def _image_kind(path: Path) -> PathKind:
         "latent": is_nifti(plain) and _RECORD_MARK in plain,
         "nifti": is_nifti(plain),
     }
-    return next((kind for kind, fits in found.items() if fits), "unknown")
+    kind: PathKind = next((kind for kind, fits in found.items() if fits), "unknown")
+    return kind, DERIVED_MARK.encode() in plain
 
 
 def _json_kind(path: Path) -> PathKind:

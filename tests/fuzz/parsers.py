@@ -15,6 +15,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import SimpleITK
 
 from ct_vae.config.data import DataConfig
 from ct_vae.config.load import load_config
@@ -58,6 +59,38 @@ _V2_BIG = (540).to_bytes(4, "big")
 def _peer(image: type[nib.Nifti1Image], data: bytes) -> np.ndarray:
     with np.errstate(all="ignore"):
         return image.from_stream(io.BytesIO(data)).get_fdata()
+
+
+def _itk(data: bytes, folder: Path, together: str, apart: str) -> None:
+    """A header and, behind a boundary, the file beside it; read as ITK reads it."""
+    header, split, voxels = data.partition(BOUNDARY)
+    # A name of another file would let the fuzzer read what lies elsewhere.
+    if split:
+        _written(folder / "a.raw", voxels)
+    path = _written(folder / (apart if split else together), header)
+    try:
+        volume = read_volume(path, ReadOptions(force=True, assume_ras=True))
+    except CtVaeError:
+        return
+    loud = SimpleITK.ProcessObject.GetGlobalWarningDisplay()
+    SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
+    try:
+        expected = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path))).transpose()
+    finally:
+        SimpleITK.ProcessObject.SetGlobalWarningDisplay(loud)
+    expected = expected.astype(np.float32)
+    expected[expected <= PADDING_HU] = AIR_HU
+    np.testing.assert_allclose(volume.voxels, expected, rtol=1e-6, atol=1e-3)
+
+
+def metaimage(data: bytes, folder: Path) -> None:
+    """A `.mha`, or an `.mhd` with its `.raw`."""
+    _itk(data, folder, "ct.mha", "ct.mhd")
+
+
+def nrrd(data: bytes, folder: Path) -> None:
+    """An `.nrrd`, or an `.nhdr` with its `.raw`."""
+    _itk(data, folder, "ct.nrrd", "ct.nhdr")
 
 
 def latent(data: bytes, folder: Path) -> None:
@@ -140,6 +173,8 @@ def _written(path: Path, data: bytes) -> Path:
 
 PARSERS: dict[str, Callable[[bytes, Path], None]] = {
     "nifti": nifti,
+    "metaimage": metaimage,
+    "nrrd": nrrd,
     "latent": latent,
     "dicom": dicom,
     "datalist": datalist,

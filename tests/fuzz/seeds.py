@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 import nibabel as nib
 import numpy as np
+import SimpleITK
 
 from ct_vae.config.model import ModelConfig
 from ct_vae.config.model_folder import LatentConfig, ModelFolderConfig
@@ -35,6 +36,23 @@ def _nifti() -> list[bytes]:
         nifti_bytes(voxels, order=">", scl_slope=2, scl_inter=-30),
         nifti_bytes(voxels, sform_code=0),
     ]
+
+
+def _itk(together: str, apart: str) -> list[bytes]:
+    seeds = []
+    image = SimpleITK.GetImageFromArray(np.arange(-600, 600, 10, dtype=np.int16).reshape(4, 5, 6))
+    image.SetSpacing((0.7, 0.7, 2.5))
+    with TemporaryDirectory() as name:
+        for packed in (False, True):
+            path = Path(name) / together
+            SimpleITK.WriteImage(image, str(path), packed)
+            seeds.append(path.read_bytes())
+            SimpleITK.WriteImage(image, str(path.with_name(apart)), packed)
+            (voxels,) = Path(name).glob("a.*raw*")
+            header = path.with_name(apart).read_bytes().replace(voxels.name.encode(), b"a.raw")
+            seeds.append(header + BOUNDARY + voxels.read_bytes())
+            voxels.unlink()
+    return seeds
 
 
 def _latent() -> list[bytes]:
@@ -86,6 +104,8 @@ def _model() -> list[bytes]:
 
 SEEDS = {
     "nifti": _nifti,
+    "metaimage": lambda: _itk("a.mha", "a.mhd"),
+    "nrrd": lambda: _itk("a.nrrd", "a.nhdr"),
     "latent": _latent,
     "dicom": _dicom,
     "datalist": _datalist,

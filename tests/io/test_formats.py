@@ -9,7 +9,7 @@ import pytest
 from ct_vae.batch import verify
 from ct_vae.cli.commands.info import _facts
 from ct_vae.io import ReadOptions, read_volume, write_latent, write_volume
-from ct_vae.io.formats import is_derived, path_kind
+from ct_vae.io.formats import kind_and_origin, path_kind
 from ct_vae.io.search.cases import discover
 from ct_vae.io.search.inventory import take_stock
 from ct_vae.io.search.items import find_items
@@ -91,7 +91,7 @@ def test_a_file_that_cannot_be_opened_is_unknown(tmp_path):
     loop = tmp_path / "loop.nii"
     loop.symlink_to(loop)
     assert path_kind(loop) == "unknown"
-    assert not is_derived(loop)
+    assert not kind_and_origin(loop)[1]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from ct_vae.errors import ConfigError, CtVaeError, NoInputError
 from ct_vae.io.archive import ARCHIVE_SUFFIXES
 from ct_vae.io.dicom.reader import DECODED
 from ct_vae.io.dicom.scan import FoundSeries, scan_files, scan_series, split_series_path
-from ct_vae.io.formats import is_derived, path_kind
+from ct_vae.io.formats import PathKind, kind_and_origin, path_kind
 from ct_vae.io.latent.record import SUFFIXES as LATENT_SUFFIXES
 from ct_vae.io.latent.record import is_record
 from ct_vae.io.read_options import ReadOptions
@@ -23,6 +23,8 @@ from ct_vae.io.walk import walk_files
 from ct_vae.volume import Volume
 
 VOLUME_SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr", ".hdr", ".hdr.gz")
+
+_UNKNOWN: tuple[PathKind, bool] = ("unknown", False)
 
 
 @dataclass(frozen=True)
@@ -170,12 +172,12 @@ def _of_tree(given: Path, latents: bool, endings: tuple[str, ...]) -> _Findings:
         if not _matches_part(parts, pattern):
             continue
         named = path.name.lower().endswith(endings)
-        kind = path_kind(path) if named else "unknown"
+        kind, derived = kind_and_origin(path) if named else _UNKNOWN
         if kind == "archive" or (pattern and path.name.lower().endswith(ARCHIVE_SUFFIXES)):
             archives.append(path)
         elif not named or kind == "dicom":
             others.append(path)
-        elif (kind == "latent") == latents and (latents or not is_derived(path)):
+        elif (kind == "latent") == latents and (latents or not derived):
             found.cases.append(Case(path, "/".join((*parts[:-1], _stem(path.name, endings)))))
     found.skipped.extend(f"{folder} {reason}" for folder, reason in barred.items())
     if not latents:

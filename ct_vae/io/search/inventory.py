@@ -12,7 +12,7 @@ from ct_vae.errors import CtVaeError, NoInputError
 from ct_vae.io.archive import extracted
 from ct_vae.io.dicom.reader import DECODED
 from ct_vae.io.dicom.scan import FoundSeries, scan_files
-from ct_vae.io.formats import is_derived, path_kind
+from ct_vae.io.formats import kind_and_origin
 from ct_vae.io.hounsfield.percentiles import hu_percentiles
 from ct_vae.io.read_options import ReadOptions
 from ct_vae.io.reading import reading
@@ -85,14 +85,19 @@ def take_stock(
         yield from _of_archive(item, options, pattern)
     elif item.kind == "folder":
         yield Row(str(item.path), "folder", "refused", item.problem)
-    elif path_kind(item.path) == "latent":
-        yield Row(str(item.path), "latent", "skipped", "a latent of this package")
-    elif is_derived(item.path):
-        yield Row(str(item.path), _kind_by_name(item.path), "skipped", DECODED)
     else:
-        row = Row(str(item.path), _kind_by_name(item.path), "ok")
-        row = _described(row, lambda opts: read_volume(item.path, opts), options, str(item.path))
-        yield _with_patient(row, item, None, pattern)
+        yield _of_file(item, options, pattern)
+
+
+def _of_file(item: Item, options: ReadOptions, pattern: re.Pattern[str] | None) -> Row:
+    kind, derived = kind_and_origin(item.path)
+    if kind == "latent":
+        return Row(str(item.path), "latent", "skipped", "a latent of this package")
+    row = Row(str(item.path), _kind_by_name(item.path), "ok")
+    if derived:
+        return replace(row, verdict="skipped", reason=DECODED)
+    row = _described(row, lambda opts: read_volume(item.path, opts), options, str(item.path))
+    return _with_patient(row, item, None, pattern)
 
 
 def _of_archive(item: Item, options: ReadOptions, pattern: re.Pattern[str] | None) -> Iterator[Row]:

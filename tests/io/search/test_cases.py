@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import pytest
 
@@ -171,3 +172,18 @@ def test_records_in_a_list_expanded_by_the_shell_are_left_out(tmp_path):
 def test_another_choice_of_suffixes_is_kept_to(tmp_path):
     touch(tmp_path, "a.nii", "b.dcm")
     assert keys(tmp_path, suffixes=(".dcm",)) == ["b"]
+
+
+def test_a_search_opens_each_file_once(tmp_path, monkeypatch):
+    for name in ("a.nii.gz", "b.nii", "c.mha"):
+        write_volume(ct_volume(), tmp_path / name)
+    opened = []
+    original = Path.open
+
+    def counting(path, *args, **kwargs):
+        opened.append(path.name)
+        return original(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", counting)
+    assert len(discover([tmp_path])) == 3
+    assert sorted(name for name in opened if "json" not in name) == ["a.nii.gz", "b.nii", "c.mha"]
