@@ -29,7 +29,7 @@ _LENIENT = ReadOptions(nan="air", assume_ras=True, force=True, assume_hu=True, a
 
 
 @dataclass(frozen=True)
-class Item:
+class VerifyItem:
     """Something to verify: a file, a folder that is a model, or a DICOM series.
 
     Attributes:
@@ -69,13 +69,13 @@ class Verdict:
         return asdict(self)
 
 
-def find_items(paths: Sequence[Path]) -> list[Item]:
+def find_items(paths: Sequence[Path]) -> list[VerifyItem]:
     """Find what there is to verify in files and, to any depth, in folders.
 
     A file is taken as named, and archives only so. DICOM files that are named together are taken
     together.
     """
-    found: dict[Item, None] = {}
+    found: dict[VerifyItem, None] = {}
     slices: list[Path] = []
     for path in paths:
         if path_kind(path) == "dicom":
@@ -85,7 +85,7 @@ def find_items(paths: Sequence[Path]) -> list[Item]:
     return list(found) + _of_series(scan_files(slices, _LENIENT))
 
 
-def verify_item(item: Item) -> Verdict:
+def verify_item(item: VerifyItem) -> Verdict:
     """Check one item; what is wrong is in the verdict."""
     path = str(item.path)
     if item.series and item.series.verdict == "skipped":
@@ -99,7 +99,7 @@ def verify_item(item: Item) -> Verdict:
     return Verdict(path, item.kind, "ok", detail)
 
 
-def _named(path: Path) -> list[Item]:
+def _named(path: Path) -> list[VerifyItem]:
     try:
         if not path.is_dir():
             return _of_file(path)
@@ -109,18 +109,18 @@ def _named(path: Path) -> list[Item]:
                 raise NoInputError("holds no latent, volume, DICOM series or model")
         return inside
     except CtVaeError as error:
-        return [Item(path, "volume", problem=error)]
+        return [VerifyItem(path, "volume", problem=error)]
 
 
-def _in_folder(folder: Path) -> Iterator[Item]:
+def _in_folder(folder: Path) -> Iterator[VerifyItem]:
     others: list[Path] = []
     for path in walk_files(folder):
         kind = path_kind(path)
         if kind == "model":
-            yield Item(path.parent, "model")
+            yield VerifyItem(path.parent, "model")
         elif kind == "record":
             # That of a latent which lies there is verified with it, and counted once.
-            yield Item(latent_of_record(path), "latent")
+            yield VerifyItem(latent_of_record(path), "latent")
         elif path.name.lower().endswith(VOLUME_SUFFIXES) and kind != "dicom":
             yield from _of_file(path)
         elif kind != "json":
@@ -128,7 +128,7 @@ def _in_folder(folder: Path) -> Iterator[Item]:
     yield from _of_series(scan_files(others, _LENIENT))
 
 
-def _of_file(path: Path) -> list[Item]:
+def _of_file(path: Path) -> list[VerifyItem]:
     place, wanted = split_series_path(path)
     if wanted:
         return [each for each in _of_series(scan_series(place, _LENIENT)) if each.path == path]
@@ -138,24 +138,24 @@ def _of_file(path: Path) -> list[Item]:
         case "archive":
             return _of_series(scan_series(path, _LENIENT))
         case "record":
-            return [Item(latent_of_record(path), "latent")]
+            return [VerifyItem(latent_of_record(path), "latent")]
         case "latent":
-            return [Item(path, "latent")]
+            return [VerifyItem(path, "latent")]
         case "model":
-            return [Item(path.parent, "model")]
-    return [Item(path, "volume")]
+            return [VerifyItem(path.parent, "model")]
+    return [VerifyItem(path, "volume")]
 
 
-def _of_series(found: Iterable[FoundSeries]) -> list[Item]:
-    return [Item(each.path, "series", each) for each in found]
+def _of_series(found: Iterable[FoundSeries]) -> list[VerifyItem]:
+    return [VerifyItem(each.path, "series", each) for each in found]
 
 
-def _verify_latent(item: Item) -> str:
+def _verify_latent(item: VerifyItem) -> str:
     record = verify_latent(item.path).record
     return f"latent of kind {record.kind} in layout {record.layout}"
 
 
-def _verify_volume(item: Item) -> str:
+def _verify_volume(item: VerifyItem) -> str:
     shape: tuple[int, ...]
     if path_kind(item.path) in {"metaimage", "nrrd"}:
         shape = read_itk(item.path, _LENIENT).grid.shape
@@ -165,13 +165,13 @@ def _verify_volume(item: Item) -> str:
     return f"volume of {' x '.join(map(str, shape))} voxels"
 
 
-def _verify_series(item: Item) -> str:
+def _verify_series(item: VerifyItem) -> str:
     assert item.series
     shape = item.series.read(_LENIENT).grid.shape
     return f"DICOM series of {' x '.join(map(str, shape))} voxels"
 
 
-def _verify_model(item: Item) -> str:
+def _verify_model(item: VerifyItem) -> str:
     from ct_vae.models.model_folder import load_model_folder
 
     return f"model of type {load_model_folder(item.path).config.model.latent_type}"

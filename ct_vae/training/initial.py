@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -15,6 +16,7 @@ from ct_vae.errors import WeightsError
 from ct_vae.models.autoencoder import Autoencoder
 from ct_vae.models.autoencoder_kl import AutoencoderKL
 from ct_vae.models.build import build_untrained
+from ct_vae.models.linear_code import BlockKLT, load_linear_code
 from ct_vae.models.weights import load_weights
 
 # Standard deviation exp(-3) of the posterior: one of 1 would drown latents that are small at first.
@@ -72,6 +74,14 @@ def _take_trunk(model: Autoencoder, source: str | Path) -> None:
             "give training.trunk_from a model with the same patch_size, widths and blocks",
         )
     model.load_state_dict(state | {name: given[name] for name in trunk})
+
+
+def start_linear_skip(model: Autoencoder, images: Iterable[torch.Tensor]) -> None:
+    """Start the linear skip of a model as the KLT of images ``(B, C, *spatial)`` in model units."""
+    klt = BlockKLT(model.config.factor)
+    for batch in images:
+        klt.add(batch)
+    load_linear_code(model.encoder, model.decoder, klt.fit(model.config.embed_dim))
 
 
 def freeze_encoder(model: Autoencoder) -> None:

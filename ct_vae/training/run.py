@@ -13,10 +13,7 @@ import torch
 from ct_vae.batch.signals import StopRequest
 from ct_vae.config.run import RunConfig
 from ct_vae.errors import ConfigError, CtVaeError, StoppedError
-from ct_vae.io.atomic.file import write_text
 from ct_vae.models.autoencoder import Autoencoder
-from ct_vae.models.linear_code import BlockKLT, load_linear_code
-from ct_vae.models.model_folder import remove_model
 from ct_vae.preprocess.build import build_preprocessor
 from ct_vae.terminal import say
 from ct_vae.training.checkpoints.best import Best
@@ -29,12 +26,12 @@ from ct_vae.training.data.loader import Batches
 from ct_vae.training.data.run_data import RunData
 from ct_vae.training.distributed import World
 from ct_vae.training.ema import AveragedWeights
+from ct_vae.training.initial import start_linear_skip
 from ct_vae.training.optim import learning_rate
-from ct_vae.training.reporting.pictures import clear_pictures
 from ct_vae.training.reporting.progress import Progress
 from ct_vae.training.reporting.run_log import METRICS, NoLog, RunLog, rewind_log
 from ct_vae.training.reporting.run_outputs import RunOutputs
-from ct_vae.training.reporting.run_summary import build_plan, plan_lines
+from ct_vae.training.reporting.run_summary import summarize_run, summary_lines
 from ct_vae.training.reporting.trackers import NoTracker, Tracker, build_tracker, check_tracker
 from ct_vae.training.step import TrainStep
 from ct_vae.training.step_metrics import StepMetrics
@@ -71,15 +68,8 @@ class Run:
             )
         size, seed = settings.batch_size, settings.seed
         self._batches = Batches(data.train, settings.samples, size, seed, settings.workers, world)
-        facts = RunFacts(
-            config,
-            name,
-            folder,
-            self._settings,
-            data.case_count,
-            data.spacings_mm,
-            data.validation,
-        )
+        cases = data.case_count, data.spacings_mm, data.validation
+        facts = RunFacts(config, name, folder, self._settings, *cases)
         self._best = Best(folder, settings.best_by, settings.patience)
         self._saver = ModelSaver(facts, self._best)
 
@@ -120,10 +110,7 @@ class Run:
         config = self.config.model
         if not config.linear_skip or config.ckpt_path is not None:
             return
-        klt = BlockKLT(config.factor)
-        for batch in self._first_batches():
-            klt.add(self._step.to_model_units(batch))
-        load_linear_code(self._model.encoder, self._model.decoder, klt.fit(config.embed_dim))
+        start_linear_skip(self._model, map(self._step.to_model_units, self._first_batches()))
         self._ema.module.load_state_dict(self._model.state_dict())
         report(f"the linear skip begins as the KLT of {_STATISTICS_BATCHES} batches of patches")
 
@@ -245,11 +232,8 @@ class Run:
     def _clear(self) -> None:
         """Take away what an earlier run has left, which would pass for results of this one."""
         if self._world.first:
-            remove_model(self.folder)
-            self._best.clear()
+            self._saver.clear()
             clear_checkpoints(self.folder)
-            clear_pictures(self.folder)
-            write_text(self.folder / METRICS, "")
         self._world.wait()
 
     def _checkpoint(self, save_due: bool) -> None:
@@ -297,14 +281,14 @@ class Run:
         return resumed_changes(checkpoint, samples, self._compared, self._content)
 
     def _plan(self) -> list[str]:
-        plan = build_plan(
+        plan = summarize_run(
             self.config,
             (self._data.case_count, len(self._data.validation)),
             ranks=self._world.size,
             start=self.samples_seen,
             precision=self._step.precision.name,
         )
-        return plan_lines(plan)
+        return summary_lines(plan)
 
     def _tracker(self, say: Callable[[str], None]) -> Tracker:
         if not self._world.first:

@@ -25,7 +25,7 @@ from ct_vae.training.data.loader import check_shares
 from ct_vae.training.data.run_data import given_data, named_data
 from ct_vae.training.distributed import joined_world
 from ct_vae.training.reporting.run_log import METRICS
-from ct_vae.training.reporting.run_summary import Plan, build_plan
+from ct_vae.training.reporting.run_summary import RunSummary, summarize_run
 from ct_vae.training.reporting.trial import try_step
 from ct_vae.training.run import Run
 from ct_vae.volume import Volume
@@ -91,7 +91,7 @@ def plan_run(
     name: str | None = None,
     overwrite: bool = False,
     resume: bool = False,
-) -> Plan:
+) -> RunSummary:
     """Find out all that a run would refuse, take one step on trial, and tell what it would be.
 
     Every volume is read, as the run would read it, unless the cache holds it. Nothing is written.
@@ -123,7 +123,7 @@ def plan_run(
         late = settings.training.samples - settings.training.batch_size
         trial = try_step(lambda: step(image, late, settings.training.lr), world.device)
         cases, numbers = (data.case_count, len(data.validation)), step.precision.name
-        return build_plan(settings, cases, ranks=world.size, precision=numbers, trial=trial)
+        return summarize_run(settings, cases, ranks=world.size, precision=numbers, trial=trial)
 
 
 def _settled(

@@ -35,7 +35,7 @@ _ACTIVE_STD = 0.1
 
 
 @dataclass(frozen=True, eq=False)
-class CaseResult:
+class ValidationResult:
     """What validation tells of one case; small, and it can be pickled.
 
     Attributes:
@@ -68,7 +68,7 @@ def validate(
     config: RunConfig,
     world: World,
     stop: StopRequest,
-) -> list[CaseResult]:
+) -> list[ValidationResult]:
     """Send every validation case through the model; ranks take turns.
 
     Args:
@@ -95,7 +95,7 @@ def validate(
     return [result for _, result in sorted(world.gather(own), key=lambda pair: pair[0])]
 
 
-def validate_case(codec: Codec, volume: Volume, pictured: bool = True) -> CaseResult:
+def validate_case(codec: Codec, volume: Volume, pictured: bool = True) -> ValidationResult:
     """Encode and decode one whole volume, and compare it with the original inside the body.
 
     Errors are those of whole HU, as int16 files hold them. For each default window ``W`` there is
@@ -116,7 +116,7 @@ def validate_case(codec: Codec, volume: Volume, pictured: bool = True) -> CaseRe
     body = body_mask(volume)
     inside = _on_latent(body, volume, latent)
     codes = latent.array.ndim == 3
-    return CaseResult(
+    return ValidationResult(
         values=_errors(volume, result, body),
         picture=case_picture(volume, result, body) if pictured else None,
         code_counts=_count_codes(codec, latent, inside) if codes else None,
@@ -124,7 +124,7 @@ def validate_case(codec: Codec, volume: Volume, pictured: bool = True) -> CaseRe
     )
 
 
-def summarise(results: Sequence[CaseResult]) -> dict[str, float]:
+def summarise(results: Sequence[ValidationResult]) -> dict[str, float]:
     """Put the cases of a validation together; their order changes nothing.
 
     Returns:

@@ -12,7 +12,7 @@ from ct_vae.inference.latent_moments import LatentMoments
 from ct_vae.inference.tiling import Tiling
 from ct_vae.phantoms.make_phantom import make_phantom
 from ct_vae.preprocess.pipeline import Preprocessor
-from ct_vae.training.validation import CaseResult, make_codec, summarise, validate_case
+from ct_vae.training.validation import ValidationResult, make_codec, summarise, validate_case
 from ct_vae.volume import Volume
 from tests._small import SMALL_CODES, ct_volume, small_model
 
@@ -26,8 +26,8 @@ def volume(seed=0):
     return ct_volume((22, 18, 20), seed=seed)
 
 
-def result(values=(), counts=None, moments=None) -> CaseResult:
-    return CaseResult(dict(values), None, counts, moments)
+def result(values=(), counts=None, moments=None) -> ValidationResult:
+    return ValidationResult(dict(values), None, counts, moments)
 
 
 def test_errors_are_those_of_whole_hu_inside_the_body():

@@ -39,11 +39,11 @@ def train(
 
     settings = load_config(config, overrides)
     if dry_run:
-        from ct_vae.training.reporting.run_summary import plan_lines
+        from ct_vae.training.reporting.run_summary import summary_lines
         from ct_vae.training.trainer import plan_run
 
         plan = plan_run(settings, device, config.stem, overwrite, resume)
-        for line in plan_lines(plan):
+        for line in summary_lines(plan):
             show(line)
         return
 

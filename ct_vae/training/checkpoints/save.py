@@ -13,14 +13,14 @@ import torch
 from ct_vae.config.model_folder import LatentConfig, ModelFolderConfig
 from ct_vae.config.run import RunConfig
 from ct_vae.errors import WeightsError
-from ct_vae.io.atomic.file import write_json
+from ct_vae.io.atomic.file import write_json, write_text
 from ct_vae.models.autoencoder import Autoencoder
-from ct_vae.models.model_folder import save_model_folder
+from ct_vae.models.model_folder import remove_model, save_model_folder
 from ct_vae.models.weights import own_config
 from ct_vae.training.checkpoints.best import Best
 from ct_vae.training.latent_statistics import measure_latent
 from ct_vae.training.reporting.model_card import TrainingSummary, model_card
-from ct_vae.training.reporting.pictures import draw_pictures
+from ct_vae.training.reporting.pictures import clear_pictures, draw_pictures
 from ct_vae.training.reporting.run_log import METRICS, NoLog, RunLog
 from ct_vae.training.reporting.validation_picture import CasePicture
 from ct_vae.volume import Volume
@@ -62,6 +62,17 @@ class ModelSaver:
     def __init__(self, facts: RunFacts, best: Best) -> None:
         self._facts = facts
         self._best = best
+
+    def clear(self) -> None:
+        """Remove what an earlier run has left, which would pass for results of this one.
+
+        Raises:
+            OutputError: If a file cannot be removed.
+        """
+        remove_model(self._facts.folder)
+        self._best.clear()
+        clear_pictures(self._facts.folder)
+        write_text(self._facts.folder / METRICS, "")
 
     def write(
         self,

@@ -15,7 +15,7 @@ from ct_vae.training.reporting.trial import Trial
 
 
 @dataclass(frozen=True)
-class Plan:
+class RunSummary:
     """The numbers of a run; bytes are those of one rank.
 
     Attributes:
@@ -89,7 +89,7 @@ class Plan:
         return asdict(self) | derived
 
 
-def build_plan(
+def summarize_run(
     config: RunConfig,
     cases: tuple[int, int],
     *,
@@ -97,7 +97,7 @@ def build_plan(
     start: int = 0,
     precision: str = "fp32",
     trial: Trial | None = None,
-) -> Plan:
+) -> RunSummary:
     """Work out a run; no weight is made and nothing is read.
 
     Args:
@@ -113,7 +113,7 @@ def build_plan(
     micro_batch = min(training.micro_batch_size or share, share)
     networks = Networks(config)
     sides = (side // f for side, f in zip(config.image_size, model.factor, strict=True))
-    return Plan(
+    return RunSummary(
         latent_type=model.latent_type,
         parameters=networks.parameters,
         discriminator_parameters=networks.discriminator_parameters,
@@ -135,7 +135,7 @@ def build_plan(
     )
 
 
-def plan_lines(plan: Plan) -> list[str]:
+def summary_lines(plan: RunSummary) -> list[str]:
     """The plan for people, one fact a line."""
     facts = {
         "model": _model(plan),
@@ -154,19 +154,19 @@ def plan_lines(plan: Plan) -> list[str]:
     return [f"{name:{width}}  {text}" for name, text in facts.items()]
 
 
-def _model(plan: Plan) -> str:
+def _model(plan: RunSummary) -> str:
     text = f"{plan.latent_type}, {_millions(plan.parameters)} parameters"
     if plan.discriminator_parameters:
         text += f"; discriminator, {_millions(plan.discriminator_parameters)}"
     return text
 
 
-def _run(plan: Plan) -> str:
+def _run(plan: RunSummary) -> str:
     rest = f" after {plan.start}" if plan.start else ""
     return f"{plan.steps} steps, to {plan.samples} samples{rest}"
 
 
-def _memory(plan: Plan) -> str:
+def _memory(plan: RunSummary) -> str:
     parts = ", ".join(f"{name} {_size(size)}" for name, size in plan.memory.items() if size)
     text = f"about {_size(plan.memory_bytes)} on each rank ({parts})"
     if plan.trial is not None and plan.trial.peak_bytes is not None:
@@ -174,7 +174,7 @@ def _memory(plan: Plan) -> str:
     return text
 
 
-def _time(plan: Plan) -> str:
+def _time(plan: RunSummary) -> str:
     if plan.trial is None or plan.seconds is None:
         return "not tried; --dry-run tries a step"
     return (

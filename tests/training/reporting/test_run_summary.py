@@ -5,7 +5,7 @@ import pytest
 from ct_vae.config.model import ModelConfig
 from ct_vae.config.run import RunConfig
 from ct_vae.config.training import TrainingConfig
-from ct_vae.training.reporting.run_summary import build_plan, plan_lines
+from ct_vae.training.reporting.run_summary import summarize_run, summary_lines
 from ct_vae.training.reporting.trial import Trial
 from tests._small import SMALL_CODES, SMALL_MODEL, small_model
 
@@ -16,11 +16,11 @@ def config(model: ModelConfig = SMALL_MODEL, **training) -> RunConfig:
 
 
 def line(plan, name):
-    return next(text for text in plan_lines(plan) if text.startswith(name))
+    return next(text for text in summary_lines(plan) if text.startswith(name))
 
 
 def test_numbers_are_those_of_the_model():
-    plan = build_plan(config(), (5, 2))
+    plan = summarize_run(config(), (5, 2))
     assert plan.parameters == sum(p.numel() for p in small_model().parameters())
     assert plan.latent == (4, 4, 4, 4)
     assert plan.compression == 16
@@ -33,24 +33,24 @@ def test_numbers_are_those_of_the_model():
     [(1, None, 12, 1), (1, 5, 5, 3), (3, None, 4, 1), (3, 2, 2, 2), (4, 8, 3, 1)],
 )
 def test_a_batch_is_shared_over_ranks_and_turns(ranks, micro, at_once, turns):
-    plan = build_plan(config(micro_batch_size=micro), (5, 2), ranks=ranks)
+    plan = summarize_run(config(micro_batch_size=micro), (5, 2), ranks=ranks)
     assert (plan.micro_batch, plan.micro_batches) == (at_once, turns)
     assert f"{ranks} rank(s) x {turns} turn(s) of {at_once}" in line(plan, "step")
 
 
 def test_steps_are_those_that_are_left_and_time_follows():
     trial = Trial(2.0, 3 * 2**30)
-    plan = build_plan(config(), (5, 2), start=500, trial=trial)
+    plan = summarize_run(config(), (5, 2), start=500, trial=trial)
     assert plan.steps == 42
     assert plan.seconds == 84
-    assert build_plan(config(), (5, 2)).steps == 84
+    assert summarize_run(config(), (5, 2)).steps == 84
     assert "42 steps, to 1000 samples after 500" in line(plan, "run")
     assert "about 1 min at 2 s per step" in line(plan, "time")
     assert "a step on trial took 3.0 GiB" in line(plan, "memory")
 
 
 def test_without_a_trial_no_time_is_told():
-    plan = build_plan(config(), (5, 2))
+    plan = summarize_run(config(), (5, 2))
     assert plan.seconds is None
     assert "not tried" in line(plan, "time")
     assert "trial" not in line(plan, "memory")
@@ -58,25 +58,25 @@ def test_without_a_trial_no_time_is_told():
 
 
 def test_a_discriminator_is_told_where_there_is_one():
-    assert "discriminator" not in line(build_plan(config(), (5, 2)), "model")
-    plan = build_plan(config(adversarial_weight=0.1, adversarial_start_samples=0), (5, 2))
+    assert "discriminator" not in line(summarize_run(config(), (5, 2)), "model")
+    plan = summarize_run(config(adversarial_weight=0.1, adversarial_start_samples=0), (5, 2))
     assert "; discriminator," in line(plan, "model")
 
 
 @pytest.mark.parametrize("kind", ["vq", "magvit"])
 def test_models_with_codes_have_plans_too(kind):
-    plan = build_plan(config(SMALL_CODES[kind]), (5, 2))
+    plan = summarize_run(config(SMALL_CODES[kind]), (5, 2))
     assert plan.compression == 64
     assert line(plan, "model").split()[1].startswith(kind)
 
 
 def test_a_plan_is_json_and_lines_are_short_facts():
-    plan = build_plan(config(), (5, 2), precision="bf16", trial=Trial(0.5, None))
+    plan = summarize_run(config(), (5, 2), precision="bf16", trial=Trial(0.5, None))
     told = json.loads(json.dumps(plan.as_dict()))
     assert told["steps"] == 84
     assert told["seconds"] == 42
     assert told["trial"] == {"seconds": 0.5, "peak_bytes": None}
-    lines = plan_lines(plan)
+    lines = summary_lines(plan)
     names = ["model", "latent", "compression", "cases", "step", "run", "memory", "time"]
     assert [text.split()[0] for text in lines] == names
     assert "computed in bf16" in lines[4]
