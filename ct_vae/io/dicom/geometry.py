@@ -168,7 +168,40 @@ def _line(placed: FloatArray, pixel_mm: float) -> _Line:
     centered = steps - steps.mean()
     slope = centered @ placed / (centered @ centered)
     fitted = _measured(placed, placed.mean(axis=0) - slope * steps.mean(), slope)
-    return min(ends, replace(fitted, fitted=True), key=lambda line: max(line.along, line.across))
+    nearest = min(ends, replace(fitted, fitted=True), key=lambda each: max(each.along, each.across))
+    if nearest.within(MAX_DEVIATION, np.inf, pixel_mm):
+        return nearest
+    start, step = fitted.start.copy(), slope.copy()
+    start[2], step[2] = _minimax(placed[:, 2], float(slope[2]))
+    return replace(_measured(placed, start, step), fitted=True)
+
+
+def _minimax(values: FloatArray, slope: float) -> tuple[float, float]:
+    """Start and step of evenly spaced places whose largest distance from values is the smallest.
+
+    Args:
+        values: Ascending.
+        slope: A step that is near to it.
+    """
+    from scipy.optimize import minimize_scalar
+
+    steps = np.arange(len(values), dtype=np.float64)
+
+    # The width of the values about a line is a convex function of its slope.
+    def width(step: float) -> float:
+        return float(np.ptp(values - step * steps))
+
+    # No better slope is further away than the width there, from the first value to the last.
+    reach = width(slope) / steps[-1]
+    found = minimize_scalar(
+        width,
+        bounds=(slope - reach, slope + reach),
+        method="bounded",
+        options={"xatol": 1e-9 * slope},
+    )
+    step = float(found.x)
+    rest = values - step * steps
+    return float(rest.min() + rest.max()) / 2, step
 
 
 def _measured(placed: FloatArray, start: FloatArray, step: FloatArray) -> _Line:

@@ -97,7 +97,7 @@ def _check_rescale(images: Sequence[ImageHeader], options: ReadOptions) -> None:
         )
     if any(image.slope == 0 for image in images):
         raise InputError("a slice has a RescaleSlope of 0", AGAIN)
-    units = {re.sub("[^A-Z]", "", image.unit) for image in images}
+    units = {re.sub(r"[\s_.-]", "", image.unit) for image in images}
     if units - _UNITS and not options.force:
         raise InputError(
             "its numbers are declared in another unit than HU (RescaleType)",

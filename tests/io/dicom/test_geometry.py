@@ -296,7 +296,7 @@ def test_no_order_of_files_changes_anything(order):
     np.testing.assert_allclose(stack.grid.affine, lps_affine(), atol=1e-9)
 
 
-@given(st.integers(0, 7), st.floats(0.4, 5), st.integers(0, 2), st.sampled_from([-1, 1]))
+@given(st.integers(0, 7), st.floats(0.5, 5), st.integers(0, 2), st.sampled_from([-1, 1]))
 def test_a_moved_slice_is_never_on_a_regular_grid(which, by, axis, sign):
     """Well beyond the tolerance of 0.15 of a spacing along the normal, and of a pixel within."""
     points = np.asarray(ORIGIN) + np.outer(EVEN, (0, 0, 1.0))
@@ -309,3 +309,34 @@ def test_a_moved_slice_is_never_on_a_regular_grid(which, by, axis, sign):
     # An end slice may come to lie near its place beyond the other end.
     spread = np.ptp(np.diff(stack.distances_mm)) < 0.3 * STEP_MM
     assert stack.fault is not None or taken or (axis == 2 and which in (0, 7) and spread)
+
+
+@given(
+    st.integers(3, 30),
+    st.integers(0, 10_000),
+    st.floats(0.01, 0.1499),
+    st.floats(0.3, 5),
+)
+def test_slices_that_are_within_the_tolerance_of_some_grid_are_regular(count, seed, part, step):
+    along = step * np.arange(count) + part * step * np.random.default_rng(seed).uniform(
+        -1, 1, count
+    )
+    points = np.asarray(ORIGIN) + np.outer(along, (0, 0, 1.0))
+    stack = stack_slices(points, (*ROW, *COLUMN), (0.75, 0.5), (10, 12))
+    assert stack.fault is None
+    places = stack.grid.to_world([(0, 0, k) for k in range(count)])[:, 2] - ORIGIN[2]
+    assert np.abs(places - along).max() <= max(0.15 * stack.grid.spacing_mm[2], 0.01) + 1e-6
+
+
+@given(st.integers(4, 20), st.integers(0, 10_000))
+def test_the_grid_of_slices_that_barely_fit_is_the_nearest_that_there_is(count, seed):
+    """Beside a search through all grids of two free numbers."""
+    along = np.arange(count) + np.random.default_rng(seed).uniform(-0.17, 0.17, count)
+    points = np.asarray(ORIGIN) + np.outer(along, (0, 0, 1.0))
+    stack = stack_slices(points, (*ROW, *COLUMN), (0.75, 0.5), (10, 12))
+    steps = np.linspace(0.8, 1.2, 801)[:, None]
+    best = (np.ptp(along - steps * np.arange(count), axis=1) / 2 / steps[:, 0]).min()
+    if best < 0.149:
+        assert stack.fault is None
+    if best > 0.151:
+        assert stack.fault is not None

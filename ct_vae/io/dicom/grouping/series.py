@@ -47,8 +47,8 @@ def group_images(images: Iterable[ImageHeader]) -> list[Group]:
 def _with_series(images: Images) -> Iterator[tuple[tuple[str, ...], ImageHeader]]:
     """Images with what stands for their series.
 
-    One without a series UID belongs to the only series of its folder, study and number, or else to
-    all others without one there.
+    One without a series UID belongs to the only series of its study and number, or else to all
+    others without one there; where there is no study, the folder stands for it.
     """
     known: dict[tuple[str, ...], set[str]] = defaultdict(set)
     for image in images:
@@ -64,7 +64,8 @@ def _with_series(images: Images) -> Iterator[tuple[tuple[str, ...], ImageHeader]
 
 
 def _stand_in(image: ImageHeader) -> tuple[str, ...]:
-    return str(image.path.parent), image.marks.study, str(image.number)
+    place = image.marks.study or str(image.path.parent)
+    return place, str(image.number)
 
 
 def _split_series(images: Images) -> list[Group]:
@@ -72,8 +73,8 @@ def _split_series(images: Images) -> list[Group]:
     notes: tuple[str, ...] = ()
     if nameless:
         notes = (
-            f"{nameless} of its {len(images)} images lack a SeriesInstanceUID: what lies in one "
-            "folder and has one study and series number was taken together",
+            f"{nameless} of its {len(images)} images lack a SeriesInstanceUID: what has one study "
+            "(or lies in one folder) and one series number was taken together",
         )
     groups = []
     for body in bodies(images):
