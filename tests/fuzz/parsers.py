@@ -72,6 +72,10 @@ def _itk(data: bytes, folder: Path, together: str, apart: str) -> None:
         volume = read_volume(path, ReadOptions(force=True, assume_ras=True))
     except CtVaeError:
         return
+    sized = re.search(rb"(?m)^CompressedDataSize\s*=\s*\d", header)
+    if re.search(rb"(?m)^CompressedData\s*=\s*True", header) and not sized:
+        # ITK begins in the middle of the data when their size is not declared.
+        return
     loud = SimpleITK.ProcessObject.GetGlobalWarningDisplay()
     SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
     try:
