@@ -11,7 +11,6 @@ from ct_vae.training.distributed import World
 from ct_vae.training.learner import Learner
 from ct_vae.training.precision import Precision
 from ct_vae.training.seeding import generator as generator_of
-from ct_vae.training.seeding import posterior_noise
 from ct_vae.training.step import StepSettings, TrainStep
 from tests._small import SMALL_CODES, SMALL_MODEL, small_model
 
@@ -84,13 +83,6 @@ def test_the_same_place_and_seed_give_the_same_step_and_others_do_not():
     assert same(results["a"], results["same"])
     assert not same(results["a"], results["seed"])
     assert not same(results["a"], results["place"])
-
-
-def test_noise_belongs_to_the_sample_and_not_to_the_batch():
-    mean = small_model().posterior(batch(4)).mean
-    together = posterior_noise(mean, 0, 10)
-    apart = [posterior_noise(mean[:1], 0, 10 + i) for i in range(4)]
-    assert torch.equal(together, torch.cat(apart))
 
 
 def test_clipping_bounds_the_gradient_and_reports_its_norm():
@@ -176,13 +168,6 @@ def test_ranks_do_not_take_smaller_micro_batches_alone(monkeypatch):
     monkeypatch.setattr(model.encoder, "forward", no_memory)
     with pytest.raises(CtVaeError, match=r"does not hold 2 sample"):
         make_step(model, world=World(0, 2))(batch(), 0, 0.1)
-
-
-def test_generators_of_neighbouring_places_are_unrelated():
-    draws = torch.stack([torch.randn(1000, generator=generator_of(0, i)) for i in range(50)])
-    correlation = torch.corrcoef(draws) - torch.eye(50)
-    assert correlation.abs().max() < 0.2
-    assert abs(draws.mean().item()) < 0.02
 
 
 ADVERSARIAL = {
