@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ct_vae.batch.shard import Shard
-from ct_vae.errors import CtVaeError, OutputError
+from ct_vae.errors import CtVaeError, InputError, OutputError
 from ct_vae.io.atomic.file import write_text
 from ct_vae.io.lock_file import lock
 from ct_vae.io.search.cases import Case
@@ -58,6 +58,7 @@ class FailureList:
         self.path = folder / failures_name(shard)
         self._code = self._count = 0
         self.left: list[str] = []
+        self._unread = 0
         with _locked(folder):
             for path in _lists_to_clear(folder, shard):
                 _drop(path, lambda failure: failure["stage"] == stage)
@@ -73,9 +74,15 @@ class FailureList:
         self._write(Failure(str(case.path), self._stage, cause, _AGAIN))
         self.left.append(case.key)
 
+    def add_unread(self, path: Path, cause: str) -> None:
+        """Record a file that was meant as an input and is no case."""
+        self._write(Failure(str(path), self._stage, cause, ""))
+        self._code, self._count = InputError.exit_code, self._count + 1
+        self._unread += 1
+
     @property
     def count(self) -> int:
-        """Number of cases that have failed."""
+        """Number of inputs that have failed."""
         return self._count
 
     def _write(self, failure: Failure) -> None:
@@ -90,7 +97,8 @@ class FailureList:
 
         It is 8, too, when a case was left to another process that has not finished it.
         """
-        return SEVERAL_FAILED if self.left or (self._count and cases > 1) else self._code
+        several = self._count and cases + self._unread > 1
+        return SEVERAL_FAILED if self.left or several else self._code
 
 
 def failures_name(shard: Shard) -> str:

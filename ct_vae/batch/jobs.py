@@ -14,13 +14,13 @@ from ct_vae.batch.memory_need import latent_read_bytes, volume_read_bytes
 from ct_vae.batch.pipeline import Kept, Pipeline, Work
 from ct_vae.batch.shard import choose_shard
 from ct_vae.batch.signals import StopRequest
-from ct_vae.batch.summary import summary_lines
+from ct_vae.batch.summary import add_unread, summary_lines
 from ct_vae.errors import ConfigError
 from ct_vae.inference.codec import Codec
 from ct_vae.io import ReadOptions, read_latent, write_latent, write_volume
 from ct_vae.io.latent.file import LatentDtype, default_dtype
 from ct_vae.io.latent.layout import check_layout, latent_ending
-from ct_vae.io.search.cases import Case
+from ct_vae.io.search.cases import Case, FoundCases
 from ct_vae.io.walk import real_path
 from ct_vae.latent import Latent, LatentRecord, Layout
 from ct_vae.volume import Volume
@@ -87,7 +87,7 @@ def do_cases(
     """Do the cases of one shard, reading and writing while others are computed.
 
     Args:
-        cases: Of all shards.
+        cases: Of all shards; what a search has left out with them is summed up.
         work: What is done with each.
         stage: Name of the work, for the list of failures.
         folder: Where results go.
@@ -109,9 +109,11 @@ def do_cases(
         report(f"shard {part}: {len(mine)} of {len(cases)} cases")
     with StopRequest() as stop:
         failures = FailureList(folder, stage, part)
+        left_out = cases.left_out if isinstance(cases, FoundCases) and not part.index else []
+        add_unread(failures, left_out)
         pipeline = Pipeline(work, failures, report, lambda: stop.name)
         code = pipeline.run(mine)
-    for line in summary_lines(stage, pipeline.counts, failures):
+    for line in summary_lines(stage, pipeline.counts, failures, left_out):
         report(line)
     return code
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from ct_vae.batch.failures import FAILURES, SEVERAL_FAILED, FailureList
 from ct_vae.batch.shard import Shard
-from ct_vae.batch.summary import Counts, summary_lines
+from ct_vae.batch.summary import Counts, add_unread, summary_lines
 from ct_vae.errors import ConfigError, CtVaeError, OutputError
-from ct_vae.io.search.cases import Case
+from ct_vae.io.search.cases import Case, FoundCases
 
 __all__ = ["FAILURES", "SEVERAL_FAILED", "concerns_all", "run_batch"]
 
@@ -28,7 +28,7 @@ def run_batch(
     """Do every case; refused ones are listed in ``failures.jsonl`` of ``folder``.
 
     Args:
-        cases: What to do.
+        cases: What to do; what a search has left out with them is summed up.
         work: Does one case.
         stage: Name of the work, for the list of failures.
         folder: Where results go.
@@ -42,6 +42,8 @@ def run_batch(
         ConfigError: If settings do not work; they are the same for all cases.
     """
     failures, counts = FailureList(folder, stage, Shard()), Counts()
+    left_out = cases.left_out if isinstance(cases, FoundCases) else []
+    add_unread(failures, left_out)
     for case in cases:
         try:
             work(case)
@@ -51,7 +53,7 @@ def run_batch(
                 raise
             failures.add(case, error)
             report(f"error: {error}")
-    for line in summary_lines(stage, counts, failures):
+    for line in summary_lines(stage, counts, failures, left_out):
         report(line)
     return failures.exit_code(len(cases))
 

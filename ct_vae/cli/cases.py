@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from ct_vae.terminal import say
 
 if TYPE_CHECKING:
-    from ct_vae.io.search.cases import Case
+    from ct_vae.io.search.cases import Case, FoundCases
 
 
-def find_cases(inputs: Sequence[str], *, unique: bool = True) -> list[Case]:
-    """Find the input cases, and report DICOM series that are skipped.
+def find_cases(inputs: Sequence[str], *, unique: bool = True) -> FoundCases:
+    """Find the input cases, and report DICOM series and files that are skipped.
 
     Args:
         inputs: Files, folders and glob patterns.

@@ -32,6 +32,7 @@ def show_rows(
     other_files: int,
     given: Sequence[Path],
     console: Console | None = None,
+    suffixes: str = "",
 ) -> None:
     """Print a table of all rows, the reasons for unusable ones, and totals.
 
@@ -41,6 +42,7 @@ def show_rows(
         other_files: Number of files without a row.
         given: Paths given by the user; their common folder is printed only once.
         console: Console to print on; defaults to standard output.
+        suffixes: Counts of the other files by suffix.
     """
     if console is None:
         console = SafeConsole()
@@ -53,7 +55,7 @@ def show_rows(
     console.print()
     for style, line in _remarks(rows, names, places):
         console.print(Text(line, style), soft_wrap=True)
-    for line in _sums(rows, places, other_files):
+    for line in _sums(rows, places, other_files, suffixes):
         console.print(Text(line), soft_wrap=True)
 
 
@@ -112,13 +114,17 @@ def _copies(names: Sequence[str], places: Sequence[Placement | None]) -> dict[in
 
 
 def _sums(
-    rows: Sequence[Row], places: Sequence[Placement | None], other_files: int
+    rows: Sequence[Row],
+    places: Sequence[Placement | None],
+    other_files: int,
+    suffixes: str = "",
 ) -> Iterator[str]:
     from ct_vae.io.search.patients import RULE
 
     verdicts = Counter(row.verdict for row in rows)
     parts = [f"{verdicts[v]} {v}" for v in ("ok", "refused", "skipped") if verdicts[v]]
     others = f"; {other_files} other files" if other_files else ""
+    others += f" ({printable(suffixes)})" if suffixes else ""
     yield f"{', '.join(parts)}{others}"
     odd = sum(bool(row.warnings) for row in rows)
     if odd:

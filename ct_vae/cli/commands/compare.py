@@ -52,7 +52,7 @@ def compare(  # noqa: PLR0913, PLR0917 - one parameter per option
     from ct_vae.evaluation.reconstruction_check import reconstruction_warnings
     from ct_vae.evaluation.results import Results, number_cases
     from ct_vae.evaluation.settings import build_settings
-    from ct_vae.io.search.cases import Case
+    from ct_vae.io.search.cases import Case, FoundCases
 
     folder = output_folder(output)
     settings = build_settings(
@@ -69,8 +69,9 @@ def compare(  # noqa: PLR0913, PLR0917 - one parameter per option
         write_masks=write_masks,
     )
     metric_options.tell_masks(settings)
-    pairs = pair_cases(find_cases([str(reference)]), find_results(reconstruction))
-    cases = [original for original, _ in pairs]
+    found = find_cases([str(reference)])
+    pairs = pair_cases(found, find_results(reconstruction))
+    cases = FoundCases((original for original, _ in pairs), found.left_out)
     partners = dict(pairs)
     for line in settings.check(cases):
         say(line)

@@ -73,20 +73,21 @@ def scan(  # noqa: PLR0913, PLR0917 - one parameter per option
     from ct_vae.datasets.sources.patient_split import Shares
     from ct_vae.datasets.sources.write_datalist import check_target, write_datalist
     from ct_vae.errors import NoInputError
+    from ct_vae.io.search.left_out import by_suffix
 
     shares, pattern = Shares(val_share, test_share, seed), _pattern(patient)
     if output:
         check_target(output, overwrite)
     else:
         options.refuse_idle(ctx, ("overwrite",), "no datalist is written", "give one with -o")
-    rows, other_files = _take_stock(paths, reading, pattern)
+    rows, others = _take_stock(paths, reading, pattern)
     if not rows:
         raise NoInputError(f"{', '.join(map(str, paths))}: no volumes or DICOM series found")
     places = _places(rows, shares)
     if as_json:
-        show_json(_document(rows, places, other_files))
+        show_json(_document(rows, places, len(others)))
     else:
-        show_rows(rows, places, other_files, paths)
+        show_rows(rows, places, len(others), paths, suffixes=by_suffix(others))
     _warn(rows, places, shares)
     if output:
         entries = _entries(rows, places)
@@ -109,8 +110,8 @@ def _pattern(patient: str | None) -> re.Pattern[str] | None:
 
 def _take_stock(
     paths: Sequence[Path], reading: ReadOptions, pattern: re.Pattern[str] | None
-) -> tuple[list[Row], int]:
-    """Return all rows and the number of other files."""
+) -> tuple[list[Row], Sequence[Path]]:
+    """Return all rows and the other files."""
     from ct_vae.cli.scan_progress import ScanProgress
     from ct_vae.io.search.inventory import take_stock
     from ct_vae.io.search.items import find_items
@@ -122,7 +123,7 @@ def _take_stock(
         for place, item in enumerate(found.items, start=1):
             rows.extend(take_stock(item, reading, pattern))
             progress.did(place, len(found.items))
-    return rows, found.other_files
+    return rows, found.others
 
 
 def _places(rows: Sequence[Row], shares: Shares) -> list[Placement | None]:

@@ -7,22 +7,29 @@ from collections.abc import Sequence
 from pathlib import Path, PurePath
 
 from ct_vae.datasets.sources.case import FileCase
-from ct_vae.datasets.sources.entry import Listed, Problem
+from ct_vae.datasets.sources.entry import Listed, Note, Problem
 from ct_vae.errors import ConfigError, CtVaeError, InputError
 from ct_vae.io import FoundSeries, scan_series
 from ct_vae.io.dicom.scan import split_series_path
 from ct_vae.io.formats import path_kind
 from ct_vae.io.search.cases import Case, discover
+from ct_vae.io.search.left_out import count_line, told_lines
 from ct_vae.io.search.patients import digest, listed_key, patient_digest, patient_in_path
 
+# Of what is left out in one place, how much is told.
+_TOLD = 10
 
-def searched_cases(inputs: Sequence[str], pattern: str | None, problem: Problem) -> list[FileCase]:
+
+def searched_cases(
+    inputs: Sequence[str], pattern: str | None, problem: Problem, note: Note = lambda _: None
+) -> list[FileCase]:
     """Cases that files, folders and glob patterns stand for, each once.
 
     Args:
         inputs: What the configuration names.
         pattern: Finds the patient in a path.
         problem: Takes what gives nothing, and every series that would be read wrongly.
+        note: Takes lines about files and series that are left out.
     """
     cases: dict[str, FileCase] = {}
     for given in inputs:
@@ -31,6 +38,13 @@ def searched_cases(inputs: Sequence[str], pattern: str | None, problem: Problem)
         except CtVaeError as error:
             problem(ConfigError(error.cause, error.hint))
             continue
+        if found.left_out:
+            note(f"{given}: left out: {count_line(found.left_out)}")
+        lines = list(told_lines(found.left_out))
+        for line in lines[:_TOLD]:
+            note(f"left out: {line}")
+        if len(lines) > _TOLD:
+            note(f"left out: and {len(lines) - _TOLD} more, which `ct-vae scan` lists")
         for case in found:
             try:
                 cases.setdefault(_place(case.path), _searched(case, pattern))

@@ -100,8 +100,8 @@ def _sides(config: DataConfig, problem: Problem, note: Note) -> _Sides:
     pattern = config.patient_pattern
     if config.train:
         return _Sides(
-            searched_cases(config.train, pattern, problem),
-            searched_cases(config.val, pattern, problem),
+            searched_cases(config.train, pattern, problem, note),
+            searched_cases(config.val, pattern, problem, note),
         )
     if config.datalist:
         entries = read_datalist(Path(config.datalist), problem, note)

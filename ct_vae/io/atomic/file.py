@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, cast
 
 from ct_vae.errors import InputError, OutputError
-from ct_vae.io.atomic.leftovers import leftovers, temporary_prefix
+from ct_vae.io.atomic.leftovers import leftovers, numbered
 from ct_vae.io.folders import make_folders
 from ct_vae.io.lock_file import lock
 
@@ -199,14 +199,14 @@ def _create_locked(target: Path) -> tuple[Path, int]:
     Names are numbered, so that what a killed writer of the same target has left is met, and
     removed, without looking through the folder.
     """
-    number = 0
+    names = numbered(target, "tmp")
+    temporary = next(names)
     while True:
-        temporary = target.parent / f"{temporary_prefix(target)}{number:08x}.tmp"
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
             descriptor = os.open(temporary, flags, 0o666)
         except FileExistsError:
-            number += 0 if _remove_if_unlocked(temporary) else 1
+            temporary = temporary if _remove_if_unlocked(temporary) else next(names)
             continue
         lock(descriptor, wait=True)
         # A cleaner may have removed the file in the moment before it was locked.

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 from ct_vae.errors import OutputError
 from ct_vae.io.atomic.file import sync_folder, writing_failed
-from ct_vae.io.atomic.leftovers import leftovers, temporary_prefix
+from ct_vae.io.atomic.leftovers import leftovers, numbered
 from ct_vae.io.folders import make_folders
 from ct_vae.io.lock_file import lock
 
@@ -22,6 +22,7 @@ class FolderStage:
 
     def __init__(self, target: Path, overwrite: bool) -> None:
         self.target = target
+        self._published = False
         try:
             make_folders(target.parent)
             _settle(target)
@@ -62,13 +63,16 @@ class FolderStage:
                 self._replace()
             else:
                 os.replace(self._temporary, self.target)  # noqa: PTH105 - as in atomic.py
+                self._published = True
                 sync_folder(self.target.parent)
         except OSError as error:
             writing_failed(self.target, error)
 
     def discard(self) -> None:
         """Remove the folder if it never got its final name, and unlock it."""
-        shutil.rmtree(self._temporary, ignore_errors=True)
+        # The name is free for others once it has been given up.
+        if not self._published:
+            shutil.rmtree(self._temporary, ignore_errors=True)
         os.close(self._lock)
 
     def _replace(self) -> None:
@@ -85,11 +89,14 @@ class FolderStage:
             os.replace(self.target, aside)  # noqa: PTH105
             try:
                 os.replace(self._temporary, self.target)  # noqa: PTH105
+                self._published = True
                 sync_folder(self.target.parent)
             except BaseException:
                 with contextlib.suppress(OSError):
-                    if os.path.lexists(self.target):
+                    if self._published:
+                        self._temporary = _beside(self.target, "tmp")
                         os.replace(self.target, self._temporary)  # noqa: PTH105
+                        self._published = False
                     os.replace(aside, self.target)  # noqa: PTH105
                 raise
             shutil.rmtree(aside, ignore_errors=True)
@@ -120,21 +127,23 @@ def atomic_folder(target: str | Path, overwrite: bool = False) -> Iterator[Folde
         stage.discard()
 
 
-def _beside(target: Path, ending: str) -> Path:
-    return target.parent / f"{temporary_prefix(target)}{secrets.token_hex(4)}.{ending}"
+def _beside(target: Path, ending: Literal["tmp", "old"]) -> Path:
+    """The first name of its kind that is free."""
+    return next(path for path in numbered(target, ending) if not os.path.lexists(path))
 
 
 def _create_locked(target: Path) -> tuple[Path, int]:
     """Make and lock a new temporary folder, which no cleaner has taken for a stale one."""
     while True:
         temporary = _beside(target, "tmp")
-        temporary.mkdir()
-        descriptor = _locked(temporary, wait=True)
+        try:
+            temporary.mkdir()
+        except FileExistsError:
+            continue
         # A cleaner may have removed the folder in the moment before it was locked.
+        descriptor = _locked(temporary, wait=True)
         if descriptor is not None:
-            if temporary.exists():
-                return temporary, descriptor
-            os.close(descriptor)
+            return temporary, descriptor
 
 
 def _settle(target: Path) -> None:
@@ -161,7 +170,10 @@ def _locked(folder: Path, wait: bool) -> int | None:
     except FileNotFoundError:
         return None
     # Without locks, nobody else's folder is removed.
-    if lock(descriptor, wait=wait) == "held" or wait:
-        return descriptor
+    mine = lock(descriptor, wait=wait) == "held" or wait
+    # Another folder may have got the name while this one was opened.
+    with contextlib.suppress(OSError):
+        if mine and os.path.samestat(os.fstat(descriptor), folder.stat(follow_symlinks=False)):
+            return descriptor
     os.close(descriptor)
     return None

@@ -6,9 +6,13 @@ import hashlib
 import os
 import re
 import threading
+from collections.abc import Iterator
+from itertools import count, takewhile
 from pathlib import Path
+from typing import Literal
 
 _LONGEST_NAME = 255
+_ENDINGS: tuple[Literal["tmp", "old"], ...] = ("tmp", "old")
 _SUFFIX = re.compile(r"[0-9a-f]{8}\.(tmp|old)")
 _ANY = re.compile(r"\..*\.[0-9a-f]{8}\.(tmp|old)", re.DOTALL)
 
@@ -26,6 +30,15 @@ def temporary_prefix(target: Path) -> str:
     return f".{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:32]}."
 
 
+def numbered(target: Path, ending: Literal["tmp", "old"]) -> Iterator[Path]:
+    """Temporary names for a target, in the order in which they are taken.
+
+    What a killed writer has left is met under the first of them, without a look into the folder.
+    """
+    for number in count():
+        yield target.parent / f"{temporary_prefix(target)}{number:08x}.{ending}"
+
+
 def leftovers(target: Path) -> list[tuple[Path, str]]:
     """What may be left of earlier writes to a target, each with its ending ``tmp`` or ``old``.
 
@@ -36,7 +49,10 @@ def leftovers(target: Path) -> list[tuple[Path, str]]:
     with _changing:
         names = _names_in(target.parent)
         own = [n for n in names if n.startswith(prefix) and _SUFFIX.fullmatch(n[len(prefix) :])]
-        paths = [target.parent / name for name in sorted(own)]
+        found = {target.parent / name for name in own}
+        for ending in _ENDINGS:
+            found.update(takewhile(os.path.lexists, numbered(target, ending)))
+        paths = sorted(found)
         # Those that a living process has locked are looked at again the next time.
         names.difference_update(path.name for path in paths if not os.path.lexists(path))
     return [(path, path.name[-3:]) for path in paths]

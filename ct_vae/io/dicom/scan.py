@@ -30,6 +30,7 @@ from ct_vae.io.walk import walk_files
 from ct_vae.volume import Volume
 
 MARK = "#"
+_UNREADABLE = "unreadable_"
 Verdict = Literal["ok", "refused", "skipped"]
 _SHOWN = 10
 _BATCH = 1024
@@ -81,6 +82,11 @@ class FoundSeries:
     def short(self) -> bool:
         """Whether it is skipped only for having few slices, so that it is read when named."""
         return self.verdict == "skipped" and self.group.short
+
+    @property
+    def unreadable(self) -> bool:
+        """Whether it stands for files that cannot be read."""
+        return self.id.startswith(_UNREADABLE)
 
     @property
     def label(self) -> str:
@@ -263,9 +269,9 @@ def _unreadable(folder: Path, files: Sequence[tuple[Path, CtVaeError]]) -> Found
     """What stands for damaged files, so that they are not passed over in silence."""
     names = "|".join(sorted(path.name for path, _ in files))
     problem = InputError(_tell(files), files[0][1].hint)
-    image = ImageHeader(folder, 0, 1, None, None, "", None, "unknown", "")
+    images = [ImageHeader(p, 0, 1, None, None, "", None, "unknown", "") for p, _ in files]
     return FoundSeries(
-        id=f"unreadable_{hashlib.sha256(names.encode()).hexdigest()[:8]}",
+        id=f"{_UNREADABLE}{hashlib.sha256(names.encode()).hexdigest()[:8]}",
         number=None,
         modality="unknown",
         slices=len(files),
@@ -275,7 +281,7 @@ def _unreadable(folder: Path, files: Sequence[tuple[Path, CtVaeError]]) -> Found
         reason=str(problem),
         told="files that cannot be read",
         folder=folder,
-        group=Group([image], problem=problem),
+        group=Group(images, problem=problem),
     )
 
 

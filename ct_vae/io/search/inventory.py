@@ -39,8 +39,8 @@ class Row:
 
     Attributes:
         path: What `read_volume` takes, as it was named or found.
-        kind: ``dicom``, ``nifti``, ``metaimage``, ``nrrd``, ``latent``, ``archive``, ``folder`` or
-            ``unknown``.
+        kind: ``dicom``, ``nifti``, ``metaimage``, ``nrrd``, ``latent``, ``archive``, ``folder``,
+            ``unread`` or ``unknown``.
         verdict: ``ok`` if it is a CT volume that is read under the options; ``refused`` if it
             would be read wrongly or is damaged; ``skipped`` if it is not meant to be one.
         reason: Why it is not ok, with what to do; one line.
@@ -85,6 +85,8 @@ def take_stock(
         yield from _of_archive(item, options, pattern)
     elif item.kind == "folder":
         yield Row(str(item.path), "folder", "refused", item.problem)
+    elif item.kind == "unread":
+        yield Row(str(item.path), "unread", "refused", item.problem)
     else:
         yield _of_file(item, options, pattern)
 
@@ -93,9 +95,9 @@ def _of_file(item: Item, options: ReadOptions, pattern: re.Pattern[str] | None) 
     kind, derived = kind_and_origin(item.path)
     if kind == "latent":
         return Row(str(item.path), "latent", "skipped", "a latent of this package")
-    row = Row(str(item.path), _kind_by_name(item.path), "ok")
     if derived:
-        return replace(row, verdict="skipped", reason=DECODED)
+        return Row(str(item.path), _kind_by_name(item.path), "skipped", DECODED)
+    row = Row(str(item.path), _kind_by_name(item.path), "ok")
     row = _described(row, lambda opts: read_volume(item.path, opts), options, str(item.path))
     return _with_patient(row, item, None, pattern)
 

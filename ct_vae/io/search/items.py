@@ -15,6 +15,7 @@ from ct_vae.io.dicom.scan import FoundSeries, scan_files, split_series_path
 from ct_vae.io.formats import path_kind
 from ct_vae.io.read_options import ReadOptions
 from ct_vae.io.search.cases import VOLUME_SUFFIXES
+from ct_vae.io.search.left_out import left_out_file
 from ct_vae.io.source_files import data_files
 from ct_vae.io.walk import real_path, walk_files
 
@@ -29,15 +30,16 @@ class Item:
     Attributes:
         path: Where it is, as it was named or found; that of a series is a name for `read_volume`.
         below: The same below the path that was searched.
-        kind: What it is; an archive may hold several series, and a folder cannot be searched.
+        kind: What it is; an archive may hold several series, a folder cannot be searched, and an
+            unread file is a volume in a format that is not supported.
         series: The series that it is.
         wanted: Of an archive, the id of the only series that is asked for, or ``""``.
-        problem: Why a folder cannot be searched.
+        problem: Why a folder cannot be searched, or a file not be read.
     """
 
     path: Path
     below: PurePath
-    kind: Literal["file", "series", "archive", "folder"]
+    kind: Literal["file", "series", "archive", "folder", "unread"]
     series: FoundSeries | None = field(default=None, compare=False, repr=False)
     wanted: str = ""
     problem: str = ""
@@ -52,10 +54,15 @@ class Item:
 
 @dataclass(frozen=True)
 class FoundItems:
-    """What there is, in a fixed order, and how many other files lie in the folders."""
+    """What there is, in a fixed order, and the other files in the folders."""
 
     items: Sequence[Item]
-    other_files: int
+    others: Sequence[Path]
+
+    @property
+    def other_files(self) -> int:
+        """Number of files that are no item and in none."""
+        return len(self.others)
 
 
 def find_items(
@@ -87,7 +94,7 @@ def find_items(
         if path not in loose:
             search.add(path, found)
     search.add_series_of(loose, found)
-    return FoundItems(list(found.values()), search.other_files)
+    return FoundItems(list(found.values()), search.others)
 
 
 @dataclass
@@ -97,7 +104,7 @@ class _Search:
     options: ReadOptions
     report: Callable[[int], None] | None
     looked_into: int = 0
-    other_files: int = 0
+    others: list[Path] = field(default_factory=list)
 
     def add(self, path: Path, found: dict[str, Item]) -> None:
         """Add what a path stands for."""
@@ -107,7 +114,7 @@ class _Search:
             items = [i for i in inside if not wanted or (i.series and i.series.id == wanted)]
             if wanted and not items:
                 raise NoInputError(f"{path}: there is no such series")
-            self.other_files += 0 if wanted else others
+            self.others += [] if wanted else others
         else:
             kind = _file_or_archive(place)
             items = [Item(place, PurePath(place.name), kind, wanted=wanted)]
@@ -118,12 +125,15 @@ class _Search:
         """Add the series that DICOM files are part of, and what stands for damaged ones."""
         for folder in sorted({path.parent for path in files}):
             for item in self._tree(folder)[0]:
-                # What stands for damaged files names their folder as its file.
-                if item.series and (files | {folder}) & set(item.series.files):
+                if item.series is None:
+                    continue
+                # A damaged file beside those that are named may be one of theirs.
+                beside = item.series.unreadable and item.series.folder == folder
+                if beside or files & set(item.series.files):
                     found.setdefault(item.place, item)
 
-    def _tree(self, root: Path) -> tuple[list[Item], int]:
-        """What is in a folder, and the number of its files that are neither."""
+    def _tree(self, root: Path) -> tuple[list[Item], list[Path]]:
+        """What is in a folder, and those of its files that are none of it."""
         files, items = _files_below(root)
         others: list[Path] = []
         for path in files:
@@ -138,8 +148,17 @@ class _Search:
         for item in items:
             used.update(data_files(item.path) if item.kind == "file" else ())
         items += _of_series(series, root)
-        left = {file for file in others if file not in used and real_path(file) not in used}
-        return sorted(items, key=lambda item: item.path.parts), len(left)
+        rest = [
+            left_out_file(path)
+            for path in others
+            if path not in used and real_path(path) not in used
+        ]
+        for each in rest:
+            if each.kind in {"unread", "maybe"}:
+                below = each.path.relative_to(root)
+                items.append(Item(each.path, below, "unread", problem=each.reason))
+        plain = [each.path for each in rest if each.kind == "other"]
+        return sorted(items, key=lambda item: item.path.parts), plain
 
     def _count(self, path: Path) -> Path:
         self.looked_into += 1

@@ -89,6 +89,22 @@ def test_an_output_that_names_a_file_is_refused(model_folder, inputs, tmp_path):
     assert (code, "-o takes a folder" in text) == (2, True)
 
 
+def test_volumes_in_formats_that_are_not_read_are_told_and_listed(model_folder, inputs, tmp_path):
+    (inputs / "brain.mgz").write_bytes(b"x")
+    (inputs / "notes.txt").write_bytes(b"x")
+    out = tmp_path / "out"
+    for shard in ("0/2", "1/2", None):
+        more = () if shard is None else ("--shard", shard)
+        code, text = call("encode", model_folder, inputs, "-o", out, *more)
+        unread = shard != "1/2"
+        assert (code, "unsupported format" in text) == (8 if unread else 0, unread), text
+        assert f"{inputs / 'brain.mgz'}: not read: a FreeSurfer volume" in text
+    lines = (out / "failures.jsonl").read_text().splitlines()
+    assert [json.loads(line)["case"] for line in lines] == [str(inputs / "brain.mgz")]
+    code, text = call("encode", model_folder, inputs / "brain.mgz", "-o", out)
+    assert code == 4
+
+
 def test_what_is_done_and_verified_is_kept(model_folder, inputs, tmp_path):
     source, latent = inputs / "a.nii.gz", tmp_path / "a_latent.nii.gz"
     call("encode", model_folder, source, "-o", tmp_path)
