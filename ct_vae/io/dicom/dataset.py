@@ -37,6 +37,7 @@ _SIGNATURE_BYTES = 1 << 14
 _CHUNK_BYTES = 1 << 20
 _UNDEFINED = 0xFFFFFFFF
 _PIXEL_DATA = (0x7FE0, 0x0010)
+_PIXEL_KINDS = (b"OB", b"OW", b"UN")
 _FLOAT_PIXELS = ((0x7FE0, 0x0008), (0x7FE0, 0x0009))
 
 
@@ -221,6 +222,8 @@ def _pixel_element(head: bytes, implicit: bool, little: bool) -> tuple[int, int 
         raise InputError("holds floating-point pixel data, which CT images do not have")
     if tag != _PIXEL_DATA or (not implicit and len(head) < 12):
         return None
+    if not implicit and head[4:6] not in _PIXEL_KINDS:
+        raise InputError("its pixel data have no value representation of pixels", AGAIN)
     size = 8 if implicit else 12
     length = struct.unpack(f"{order}I", head[size - 4 : size])[0]
     return size, None if length == _UNDEFINED else length

@@ -47,13 +47,16 @@ def bodies(images: Sequence[ImageHeader]) -> list[Part]:
     parts = [Part(list(images))]
     for name in _BODY:
         parts = [piece for part in parts for piece in split(part, name)]
-    return [piece for part in parts for piece in _by_folder(part)]
+    return [piece for part in _with_their_few(parts) for piece in _by_folder(part)]
 
 
 def kinds(body: Part) -> list[Part]:
-    """Images of one patient by study, frame of reference, reconstruction kernel and stack."""
+    """Images of one patient by study, frame of reference, reconstruction kernel and stack.
+
+    A few images of another patient among them are told apart as well.
+    """
     parts = [body]
-    for name in _KIND:
+    for name in (*_BODY, *_KIND):
         parts = [piece for part in parts for piece in split(part, name)]
     return parts
 
@@ -70,11 +73,35 @@ def split(part: Part, name: str) -> list[Part]:
             f"{count} of its {len(part.images)} images have a {NAMES[name]} of their own, which "
             "was taken for one"
         )
-        return [Part(part.images, (*part.notes, note), part.apart)]
+        return [Part(part.images, tuple(dict.fromkeys((*part.notes, note))), part.apart)]
     # Some writers number stacks by slice.
     if name == "stack" and min(map(len, sets.values())) < MIN_SLICES:
         return [part]
     return [Part(each, part.notes, (*part.apart, NAMES[name])) for each in sets.values()]
+
+
+def _with_their_few(parts: list[Part]) -> list[Part]:
+    """Parts of patients, those of few images with the large one that lies in the same folder.
+
+    One damaged byte makes another patient of a slice, which then is missing from its volume.
+    """
+    parts = sorted(parts, key=lambda part: (-len(part.images), part.images[0].marks))
+    large = [part for part in parts if len(part.images) >= MIN_SLICES]
+    found = [list(part.images) for part in large]
+    alone = []
+    for part in parts:
+        if len(part.images) >= MIN_SLICES:
+            continue
+        folders = {image.path.parent for image in part.images}
+        hosts = [
+            i for i, host in enumerate(large) if folders & {k.path.parent for k in host.images}
+        ]
+        if hosts:
+            found[hosts[0]] += part.images
+        else:
+            alone.append(part)
+    joined = [Part(f, part.notes, part.apart) for f, part in zip(found, large, strict=True)]
+    return joined + alone
 
 
 def _by_folder(part: Part) -> list[Part]:

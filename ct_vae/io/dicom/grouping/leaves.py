@@ -28,7 +28,7 @@ from ct_vae.io.dicom.image_header import ImageHeader
 
 _SHOWN = 8
 _SCOUT = "a scout view or single image across or beside the slices of its series"
-_MARKS = ("study", "frame_of_reference", "kernel", "stack")
+_MARKS = ("patient", "name", "study", "frame_of_reference", "kernel", "stack")
 # Parts of a spacing within which a slice beside the ends of a volume may be its next one.
 _NEXT = 1.5
 

@@ -58,6 +58,21 @@ def test_folders_that_count_anew_hold_different_patients(start):
     assert {str(i.path.parent) for i in groups[0].images} in ({"A"}, {"B"})
 
 
+@pytest.mark.parametrize("mark", ["patient", "name"])
+@pytest.mark.parametrize("few", [[0], [11], [4, 5]])
+def test_a_few_slices_of_another_patient_in_one_folder_are_refused_with_the_others(mark, few):
+    """A damaged byte in one name must not cost an end slice."""
+    (group,) = group_images(stack(marks={mark: lambda k: "B" if k in few else "A"}))
+    assert outcome(group) == ("refused", 12)
+    assert "differ in patient" in str(group.problem)
+
+
+def test_a_few_slices_of_another_patient_in_a_folder_of_their_own_are_theirs():
+    images = stack(marks={"patient": "A"}, folder="A", prefix="a")
+    images += stack(3, start=24.0, marks={"patient": "B"}, folder="B", prefix="b")
+    assert outcomes(group_images(images)) == [("ok", 12), ("short", 3)]
+
+
 def test_a_series_spread_over_folders_is_one_volume():
     images = stack(folder="A")[:7] + stack(folder="B")[7:]
     (group,) = group_images(images)
