@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from ct_vae.errors import CtVaeError, NoInputError
+from ct_vae.errors import CtVaeError, InputError, NoInputError, printable
 from ct_vae.io import ReadOptions
 from ct_vae.io.dicom.scan import FoundSeries, scan_files, scan_series, split_series_path
 from ct_vae.io.formats import path_kind
@@ -21,6 +21,7 @@ from ct_vae.io.mha_nrrd.reader import read_itk
 from ct_vae.io.nifti.image import load_nifti
 from ct_vae.io.reading import check_regular, reading
 from ct_vae.io.search.cases import VOLUME_SUFFIXES
+from ct_vae.io.search.left_out import left_out_file
 from ct_vae.io.walk import walk_files
 
 Kind = Literal["latent", "volume", "series", "model"]
@@ -37,12 +38,14 @@ class VerifyItem:
         kind: What it is taken for.
         series: The series, of a series.
         problem: Why it could not be looked into.
+        skip: Why it is not checked.
     """
 
     path: Path
     kind: Kind
     series: FoundSeries | None = field(default=None, compare=False, repr=False)
     problem: CtVaeError | None = field(default=None, compare=False)
+    skip: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ class Verdict:
         if self.status == "ok":
             return f"ok: {self.path}: {self.detail}"
         told = f"{self.detail}; {self.hint}" if self.hint else self.detail
-        place = "" if told.startswith(self.path) else f"{self.path}: "
+        place = "" if told.startswith(printable(self.path)) else f"{self.path}: "
         return f"{self.status}: {place}{told}"
 
     def facts(self) -> dict[str, Any]:
@@ -88,8 +91,9 @@ def find_items(paths: Sequence[Path]) -> list[VerifyItem]:
 def verify_item(item: VerifyItem) -> Verdict:
     """Check one item; what is wrong is in the verdict."""
     path = str(item.path)
-    if item.series and item.series.verdict == "skipped":
-        return Verdict(path, item.kind, "skipped", item.series.reason)
+    if item.skip or (item.series and item.series.verdict == "skipped"):
+        reason = item.skip or (item.series.reason if item.series else "")
+        return Verdict(path, item.kind, "skipped", reason)
     try:
         if item.problem:
             raise item.problem
@@ -114,7 +118,8 @@ def _named(path: Path) -> list[VerifyItem]:
 
 def _in_folder(folder: Path) -> Iterator[VerifyItem]:
     others: list[Path] = []
-    for path in walk_files(folder):
+    barred: dict[Path, str] = {}
+    for path in walk_files(folder, barred):
         kind = path_kind(path)
         if kind == "model":
             yield VerifyItem(path.parent, "model")
@@ -125,7 +130,14 @@ def _in_folder(folder: Path) -> Iterator[VerifyItem]:
             yield from _of_file(path)
         elif kind != "json":
             others.append(path)
-    yield from _of_series(scan_files(others, _LENIENT))
+    for place, reason in barred.items():
+        yield VerifyItem(place, "volume", problem=InputError(f"{place} {reason}"))
+    series = scan_files(others, _LENIENT)
+    yield from _of_series(series)
+    used = {file for each in series for file in each.files}
+    for each in (left_out_file(path) for path in others if path not in used):
+        if each.kind == "unread":
+            yield VerifyItem(each.path, "volume", skip=each.reason)
 
 
 def _of_file(path: Path) -> list[VerifyItem]:

@@ -28,6 +28,7 @@ from ct_vae.inference.codec import Codec
 from ct_vae.io import ReadOptions, read_latent
 from ct_vae.io.search.cases import Case, discover
 from ct_vae.latent import Latent
+from ct_vae.terminal import printable
 from ct_vae.volume import Volume
 
 Task = Literal["reconstruct", "encode", "decode", "evaluate"]
@@ -50,9 +51,7 @@ class CaseDataset(Dataset[Volume | Latent]):
     def __init__(self, path: str, latents: bool = False, **options: object) -> None:
         self.latents = latents
         self.options = ReadOptions.named("a data set of cases", options)
-        self.cases: list[Case] = discover(
-            [str(path)], latents=latents, unique=False, report=_LOG.info
-        )
+        self.cases: list[Case] = discover([str(path)], latents=latents, unique=False, report=_log)
 
     def __len__(self) -> int:
         return len(self.cases)
@@ -64,7 +63,8 @@ class CaseDataset(Dataset[Volume | Latent]):
 
 def _log(line: str) -> None:
     """Log a line about a case, as an error if it starts with ``error:``."""
-    _LOG.log(logging.ERROR if line.startswith("error: ") else logging.INFO, line)
+    level = logging.ERROR if line.startswith("error: ") else logging.INFO
+    _LOG.log(level, "%s", printable(line))
 
 
 class CaseRunner:

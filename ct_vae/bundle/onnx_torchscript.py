@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ import torch
 from ct_vae.bundle.network import AutoencoderPart, DecoderNet, EncoderNet, portable, traced
 from ct_vae.errors import ConfigError, CtVaeError
 from ct_vae.io.atomic.file import atomic_write
+from ct_vae.io.temporary import make_temporary_folder
 
 Format = Literal["torchscript", "onnx", "export"]
 ENDINGS = {"torchscript": ".ts", "onnx": ".onnx", "export": ".pt2"}
@@ -143,7 +143,7 @@ def _exported(part: AutoencoderPart) -> bytes:
 
 def _onnx(part: AutoencoderPart) -> bytes:
     _need_onnx()
-    with tempfile.TemporaryDirectory() as folder, _exporters_own_aside():
+    with make_temporary_folder() as folder, _exporters_own_aside():
         made = torch.onnx.export(_program(part), dynamo=True, verbose=False)
         assert made is not None
         file = Path(folder) / "network.onnx"

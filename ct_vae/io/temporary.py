@@ -6,6 +6,8 @@ import tempfile
 
 from ct_vae.errors import OutputError
 
+ROOM_HINT = "set TMPDIR to a folder that exists, can be written to, and has room"
+
 
 def make_temporary_folder() -> tempfile.TemporaryDirectory[str]:
     """Make a folder that is removed when it is left as a context, or cleaned up.
@@ -18,5 +20,5 @@ def make_temporary_folder() -> tempfile.TemporaryDirectory[str]:
     except OSError as error:
         raise OutputError(
             f"no temporary folder can be made: {error.strerror or error}",
-            "set TMPDIR to a folder that exists, can be written to, and has room",
+            ROOM_HINT,
         ) from error

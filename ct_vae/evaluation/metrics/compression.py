@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from ct_vae.errors import OutputError
 from ct_vae.io import write_latent, write_volume
+from ct_vae.io.temporary import make_temporary_folder
 from ct_vae.latent import Latent
 from ct_vae.volume import Volume
 
@@ -55,20 +54,10 @@ def measure_compression(volume: Volume, latent: Latent) -> Compression:
     Raises:
         OutputError: If the temporary folder cannot be written or is full.
     """
-    with _passing_folder() as name:
+    with make_temporary_folder() as name:
         folder = Path(name)
         write_latent(latent, folder / "case_latent.nii.gz")
         latent_bytes = sum(path.stat().st_size for path in folder.iterdir())
         write_volume(volume, folder / "case.nii.gz")
         nifti_bytes = (folder / "case.nii.gz").stat().st_size
     return Compression(volume.voxels.size, latent.array.size, latent_bytes, nifti_bytes)
-
-
-def _passing_folder() -> tempfile.TemporaryDirectory[str]:
-    try:
-        return tempfile.TemporaryDirectory(prefix="ct_vae_")
-    except OSError as error:
-        raise OutputError(
-            f"no folder for temporary files can be made: {error.strerror or error}",
-            "set TMPDIR to a folder with room",
-        ) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import torch
@@ -75,7 +75,10 @@ def feature_folder(needed: int) -> Path:
     Raises:
         ConfigError: If none of them is on a disk with enough space.
     """
-    folders = [Path(tempfile.gettempdir()), Path("/var/tmp"), Path.cwd()]  # noqa: S108 - a folder, not a file with a known name
+    folders = [Path("/var/tmp"), Path.cwd()]  # noqa: S108 - a folder, not a file with a known name
+    # There may be no folder for temporary files at all.
+    with suppress(OSError):
+        folders.insert(0, Path(tempfile.gettempdir()))
     reasons = []
     for folder in dict.fromkeys(folders):
         problem = _problem(folder, needed)

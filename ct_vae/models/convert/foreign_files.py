@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ct_vae.config.load import read_json
-from ct_vae.errors import WeightsError
-from ct_vae.models.convert.unpickle import REFUSED
+from ct_vae.errors import OutputError, WeightsError
+from ct_vae.io.temporary import ROOM_HINT, make_temporary_folder
+from ct_vae.models.convert.unpickle import REFUSED, UNWRITTEN
 from ct_vae.models.weights import load_metadata, load_weights, own_config
 
 _PICKLES = (".pt", ".pth", ".ckpt", ".bin")
@@ -105,7 +105,7 @@ def _refuse_shard(file: Path) -> None:
 
 
 def _unpickled(path: Path) -> dict[str, torch.Tensor]:
-    with tempfile.TemporaryDirectory(prefix="ct-vae-") as scratch:
+    with make_temporary_folder() as scratch:
         target = Path(scratch) / "weights.safetensors"
         # -P keeps the script's folder out of the module search path.
         command = [sys.executable, "-P", str(_READER), str(path.absolute()), str(target)]
@@ -116,6 +116,10 @@ def _unpickled(path: Path) -> dict[str, torch.Tensor]:
                 f"{path}: {last}",
                 "copy it again, or save its state_dict with safetensors.torch.save_file in the "
                 "original program",
+            )
+        if done.returncode == UNWRITTEN:
+            raise OutputError(
+                f"the temporary folder cannot hold the weights of {path}: {last[:200]}", ROOM_HINT
             )
         if done.returncode:
             raise WeightsError(f"{path}: could not be read: {last[:200]}")

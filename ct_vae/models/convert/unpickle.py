@@ -3,7 +3,7 @@
 Run as a file: ``python -P unpickle.py SOURCE TARGET``. It imports nothing of this package, so that
 it starts quickly, and it is the only place that reads pickles: with ``weights_only``, which
 restricts them to tensors and plain containers. Errors are written as one line to standard error,
-with exit code 4.
+with exit code 4, or 7 if the target cannot be written.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ _PLACES = (
 )
 _DEPTH = 3
 REFUSED = 4
+UNWRITTEN = 7
 
 
 class Refusal(Exception):  # noqa: N818 - reported, not handled
@@ -85,6 +86,7 @@ def _cause(message: str) -> str:
 
 def main(source: str, target: str) -> int:
     """Convert one file; return the exit code."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     try:
@@ -92,8 +94,13 @@ def main(source: str, target: str) -> int:
     except Refusal as refusal:
         sys.stderr.write(f"{refusal}\n")
         return REFUSED
-    # Tensors that share memory are written separately.
-    save_file({name: value.detach().clone().contiguous() for name, value in state.items()}, target)
+    # Tensors that share memory are written apart.
+    tensors = {name: value.detach().clone().contiguous() for name, value in state.items()}
+    try:
+        save_file(tensors, target)
+    except (OSError, SafetensorError) as error:
+        sys.stderr.write(f"{error}\n")
+        return UNWRITTEN
     return 0
 
 

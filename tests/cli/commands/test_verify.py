@@ -1,5 +1,8 @@
+import errno
 import json
+import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -214,6 +217,31 @@ def test_what_makes_no_volume_is_skipped(tmp_path):
             path.unlink()
     code, text = call("verify", folder)
     assert (code, "nothing to verify" in text) == (3, True)
+
+
+def test_what_a_folder_holds_and_is_not_read_is_told(tmp_path, monkeypatch):
+    write_volume(ct_volume(), tmp_path / "a.nii")
+    (tmp_path / "brain.mgz").write_bytes(b"x")
+    (tmp_path / "notes.txt").write_bytes(b"x")
+    (tmp_path / "locked").mkdir()
+    code, rows = told(tmp_path)
+    assert code == 0
+    assert {row["path"]: row["status"] for row in rows} == {
+        str(tmp_path / "a.nii"): "ok",
+        str(tmp_path / "brain.mgz"): "skipped",
+    }
+    real = os.scandir
+
+    def scandir(folder):
+        if Path(folder).name == "locked":
+            raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+        return real(folder)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    code, rows = told(tmp_path)
+    assert code == 8
+    (failed,) = [row for row in rows if row["status"] == "failed"]
+    assert failed["detail"] == f"{tmp_path / 'locked'} cannot be searched: Permission denied"
 
 
 def test_nothing_to_verify_is_3(tmp_path):

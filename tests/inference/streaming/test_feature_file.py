@@ -1,5 +1,6 @@
 import errno
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -45,6 +46,15 @@ def test_a_full_disk_is_one_clear_error(tmp_path, monkeypatch):
     monkeypatch.setattr(feature_file, "_reserve", full)
     with pytest.raises(OutputError, match=r"has no space for 2 GiB .*No space left"):
         FeatureFile(2**31, tmp_path)
+
+
+def test_without_a_folder_for_temporary_files_the_others_are_tried(tmp_path, monkeypatch):
+    def none():
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr(feature_file.tempfile, "gettempdir", none)
+    monkeypatch.chdir(tmp_path)
+    assert feature_folder(1000) in (Path("/var/tmp"), tmp_path)
 
 
 def test_a_folder_in_memory_or_without_room_is_passed_over(tmp_path, monkeypatch):

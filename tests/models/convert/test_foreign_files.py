@@ -1,5 +1,6 @@
 import json
 import os
+import subprocess
 import zipfile
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ct_vae.errors import ConfigError, WeightsError
+from ct_vae.errors import ConfigError, OutputError, WeightsError
 from ct_vae.models.convert import unpickle
 from ct_vae.models.convert.foreign_files import embedded_metadata, read_foreign
 from tests._asserts import assert_only_files
@@ -98,6 +99,24 @@ def test_a_zip_of_something_else_is_refused(tmp_path):
 def test_what_holds_no_weights_or_too_many_is_refused(content, words):
     with pytest.raises(unpickle.Refusal, match=words):
         unpickle.weights_of(content)
+
+
+def test_a_temporary_folder_that_is_full_or_absent_is_told_with_exit_code_7(tmp_path, monkeypatch):
+    path = tmp_path / "x.pt"
+    torch.save(TENSORS, path)
+    assert unpickle.main(str(path), str(tmp_path / "gone" / "y")) == unpickle.UNWRITTEN
+    real = subprocess.run
+
+    def full(command, **options):
+        return real([*command[:-1], str(tmp_path / "gone" / "y")], **options)
+
+    monkeypatch.setattr(subprocess, "run", full)
+    with pytest.raises(OutputError, match=r"cannot hold the weights of .*x\.pt: .*TMPDIR") as told:
+        read_foreign(path)
+    assert "Traceback" not in str(told.value)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    with pytest.raises(OutputError, match="no temporary folder can be made"):
+        read_foreign(path)
 
 
 def test_averaged_weights_beside_the_weights_do_not_matter():
