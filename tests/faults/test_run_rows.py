@@ -16,6 +16,7 @@ from ct_vae.models.weights import CONFIG_KEY, load_metadata, load_weights, weigh
 from ct_vae.training import train
 from ct_vae.training.checkpoints.checkpoint import newest_checkpoint
 from ct_vae.training.data.loader import Batches
+from ct_vae.training.run import Run
 from tests._small import SMALL_CODES
 from tests.cli._run import call
 from tests.faults._doors import ct_file
@@ -35,15 +36,25 @@ class Signalling(list):
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGINT"])
-def test_33_a_signal_saves_the_run_and_resuming_it_ends_as_if_nothing_was(tmp_path, name):
+def test_33_a_signal_saves_the_run_and_resuming_it_ends_as_if_nothing_was(
+    tmp_path, monkeypatch, name
+):
     whole = train(patches(), config(tmp_path / "whole"))
     data = Signalling(patches())
-    data.number = getattr(signal, name)
+    begin = Run.train
+
+    def begin_and_signal(run, resume):
+        # The patches that are looked at before the run send nothing.
+        data.number = getattr(signal, name)
+        begin(run, resume)
+
+    monkeypatch.setattr(Run, "train", begin_and_signal)
     with pytest.raises(StoppedError, match=f"stopped by {name} at 2 samples") as caught:
         train(data, config(tmp_path / "parts"))
     assert caught.value.exit_code == 75
     # A run that began anew would end the same.
     assert newest_checkpoint(tmp_path / "parts", pytest.fail).samples_seen == 2
+    monkeypatch.undo()
     parts = train(patches(), config(tmp_path / "parts"), resume=True)
     for file in ("model.safetensors", "metrics.jsonl"):
         assert (whole / file).read_bytes() == (parts / file).read_bytes()

@@ -86,7 +86,8 @@ def test_what_cannot_be_built_is_refused(tmp_path):
 def test_every_shipped_configuration_builds(repository):
     paths = sorted(p for p in (repository / "configs").glob("*.json") if p.stem != "schema")
     for path in paths:
-        config = load_config(path).model
+        # The weights that a stage goes on from are made by the stage before.
+        config = load_config(path).model.model_copy(update={"ckpt_path": None})
         with torch.device("meta"):
             assert build_untrained(config).factor == config.factor
 

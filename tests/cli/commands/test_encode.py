@@ -5,6 +5,7 @@ import sys
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 
 from ct_vae.io import read_latent, read_volume, write_volume
 from tests._asserts import assert_only_files
@@ -136,6 +137,8 @@ def test_decoding_with_another_model_is_refused(model_folder, inputs, tmp_path):
 
     loaded = load_model_folder(model_folder)
     config = loaded.config.model_copy(update={"name": "other"})
+    with torch.no_grad():
+        loaded.model.quant_conv.weight.mul_(1.01)
     save_model_folder(tmp_path / "other", loaded.model, config, "", {})
     call("encode", model_folder, inputs / "a.nii.gz", "-o", tmp_path)
     code, text = call("decode", tmp_path / "other", tmp_path / "a_latent.nii.gz", "-o", tmp_path)

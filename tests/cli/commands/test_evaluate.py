@@ -29,6 +29,7 @@ def test_errors_stand_beside_those_of_the_baselines(model_folder, tmp_path):
     assert {row["what"] for row in rows} == {
         "reconstruction",
         "identity",
+        "klt",
         "resample",
         "mean",
         "jpeg2000",

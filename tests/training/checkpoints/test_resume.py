@@ -149,16 +149,28 @@ def test_20_steps_are_7_and_a_signal_and_13(whole, tmp_path, monkeypatch, kind, 
 
 
 def test_a_signal_during_validation_saves_the_state_and_the_validation_is_made_up_for(
-    whole, tmp_path
+    whole, tmp_path, monkeypatch
 ):
     class Signalling(list):
+        running = False
+
         def __getitem__(self, index):
-            os.kill(os.getpid(), signal.SIGUSR1)
+            if self.running:
+                os.kill(os.getpid(), signal.SIGUSR1)
             return super().__getitem__(index)
 
+    begin = Run.train
+
+    def begin_and_signal(run, resume):
+        # The volume that is looked at before the run sends nothing.
+        Signalling.running = True
+        begin(run, resume)
+
+    monkeypatch.setattr(Run, "train", begin_and_signal)
     with pytest.raises(StoppedError, match="SIGUSR1 at 40 samples"):
         train(patches(7), config(tmp_path / "parts"), Signalling(VALIDATION))
     assert not (tmp_path / "parts" / "model.safetensors").exists()
+    monkeypatch.undo()
     parts = train(patches(7), config(tmp_path / "parts"), VALIDATION, resume=True)
     assert metrics(whole("kl")) == metrics(parts)
     assert same_state(state(whole("kl")), state(parts))
