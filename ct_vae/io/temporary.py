@@ -1,4 +1,4 @@
-"""A folder for files that are needed while something is read."""
+"""Temporary folders."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ ROOM_HINT = "set TMPDIR to a folder that exists, can be written to, and has room
 
 
 def make_temporary_folder() -> tempfile.TemporaryDirectory[str]:
-    """Make a folder that is removed when it is left as a context, or cleaned up.
+    """Create a temporary folder, which is removed when its context is left.
 
     Raises:
-        OutputError: If no temporary folder takes one.
+        OutputError: If it cannot be created.
     """
     try:
         return tempfile.TemporaryDirectory(prefix="ct_vae_")

@@ -1,4 +1,4 @@
-"""The files below a folder, in a fixed order, and where a path leads."""
+"""Recursive search for files."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ def real_path(path: str | Path) -> Path:
 
 
 def walk_files(folder: Path, barred: dict[Path, str] | None = None) -> Iterator[Path]:
-    """Files below a folder in the order of their names, without what is hidden.
+    """Yield the files below a folder, sorted by name, without hidden ones.
 
-    Links to folders are followed, each folder once, so that circles end; links to nowhere count
-    as files. Folders may be nested to any depth.
+    Links to folders are followed, and each folder is searched once. Broken links count as files.
+    Folders may be nested to any depth.
 
     Args:
-        folder: Where to begin.
-        barred: Takes the folders below it that cannot be listed, with the reason; if it is absent,
-            the first of them is an error.
+        folder: Folder to search.
+        barred: Receives subfolders that cannot be listed, with the reason. By default, such a
+            folder raises an error.
 
     Raises:
-        OSError: If the folder cannot be listed, or one below it and there is no ``barred``.
+        OSError: If the folder cannot be listed, or a subfolder and ``barred`` is ``None``.
     """
     seen: set[tuple[int, int]] = set()
     pending = [iter(_entries(folder, seen))]
@@ -48,7 +48,7 @@ def walk_files(folder: Path, barred: dict[Path, str] | None = None) -> Iterator[
 
 
 def _entries(folder: Path, seen: set[tuple[int, int]]) -> list[Path]:
-    """What lies in a folder that has not been seen before, in the order of names."""
+    """Return the entries of a folder sorted by name; none if it has been searched already."""
     status = folder.stat()
     if (status.st_dev, status.st_ino) in seen:
         return []

@@ -1,4 +1,4 @@
-"""The data set of a DICOM file up to its pixels, and where those lie."""
+"""Parsing of a DICOM data set up to its pixel data."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from pydicom.tag import BaseTag
 
 AGAIN = "copy or export it again"
-# A header is inflated up to the first of these, and to the second if its pixels come later. Parsing
-# takes a second per megabyte of the smallest elements, and a few kilobytes inflate to any number of
-# them: what is longer than the first may be no longer than its file, most of which is pixels.
+# Deflated headers are inflated up to the first limit, then up to the second. Parsing small elements
+# takes up to a second per megabyte, so headers beyond the first limit must not exceed the size of
+# the file.
 _HEADER_BYTES = (1 << 20, 1 << 26)
-# What proves an encoding: deflated data begin with the codes that they are written in.
+# Bytes for the detection of the encoding; deflated data begin with their code tables.
 _PROOF_BYTES = 1 << 10
-# The signature of a compressed frame lies within this many bytes.
+# The signature of a compressed frame is within this many bytes.
 _SIGNATURE_BYTES = 1 << 14
 _CHUNK_BYTES = 1 << 20
 _UNDEFINED = 0xFFFFFFFF
@@ -43,16 +43,16 @@ _FLOAT_PIXELS = ((0x7FE0, 0x0008), (0x7FE0, 0x0009))
 
 @dataclass(frozen=True, slots=True)
 class PixelPlace:
-    """Where the pixel data of a file are.
+    """Location of the pixel data in a file.
 
     Attributes:
         path: The file.
-        syntax: UID of the transfer syntax, as the bytes prove it.
-        declared: UID of the one that the meta header names; empty if there is none.
+        syntax: UID of the transfer syntax as detected.
+        declared: UID of the transfer syntax in the meta header; empty if absent.
         start: First byte of the deflated part; 0 in other files.
         offset: First byte of the pixel data, counted in the inflated part of a deflated file.
-        length: Declared bytes; ``None`` for encapsulated frames, whose length is not declared.
-        available: Bytes from there to the end of the file; unknown in a deflated file.
+        length: Declared number of bytes; ``None`` for encapsulated frames.
+        available: Bytes up to the end of the file; ``None`` in a deflated file.
     """
 
     path: Path
@@ -67,18 +67,18 @@ class PixelPlace:
 def parse(
     file: BinaryIO, path: Path, declared: str, start: int, tags: list[str | int]
 ) -> tuple[Dataset, PixelPlace | None]:
-    """Read elements of a data set, and find its pixels.
+    """Read elements of a data set and locate its pixel data.
 
     Args:
         file: The open file.
-        path: Its name.
-        declared: UID of the transfer syntax that the meta header names, or ``""``.
-        start: First byte behind the meta header.
+        path: Path of the file.
+        declared: UID of the transfer syntax in the meta header, or ``""``.
+        start: First byte after the meta header.
         tags: Keywords or numbers of the elements to keep.
 
     Raises:
-        InputError: If the file ends too early, or its pixels contradict themselves.
-        Exception: Whatever pydicom makes of a damaged header.
+        InputError: If the file is truncated or its pixel data element is inconsistent.
+        Exception: Any exception of pydicom for a damaged header.
     """
     file.seek(start)
     encoding = native_syntax(file.read(_PROOF_BYTES), declared)
@@ -102,7 +102,7 @@ def parse(
 def _elements(
     file: BinaryIO, start: int, encoding: str, declared: str, tags: list[str | int]
 ) -> Dataset:
-    """The elements that are asked for; the file is left at the pixel data."""
+    """Read the requested elements; the file is left at the pixel data element."""
     from pydicom import dcmread
     from pydicom.filereader import read_dataset
     from pydicom.tag import Tag
@@ -112,7 +112,7 @@ def _elements(
     if encoding == expected or encoding not in NATIVE:
         file.seek(0)
         return dcmread(file, stop_before_pixels=True, force=True, specific_tags=keep)
-    # pydicom believes the meta header about the order of bytes.
+    # pydicom relies on the meta header for the byte order.
     file.seek(start)
     implicit, little = encoding == IMPLICIT, encoding != BIG_ENDIAN
     dataset = read_dataset(
@@ -127,7 +127,7 @@ def _is_pixel_group(tag: BaseTag, _vr: str | None, _length: int) -> bool:
 
 
 def _first_frame(file: BinaryIO, offset: int, length: int | None) -> bytes | None:
-    """The first bytes of the first compressed frame, behind the offset table; else nothing."""
+    """Return the first bytes of the first compressed frame, or ``None`` if not compressed."""
     if length is not None:
         return None
     file.seek(offset)
@@ -138,9 +138,9 @@ def _first_frame(file: BinaryIO, offset: int, length: int | None) -> bytes | Non
 
 
 def _pixel_syntax(frame: bytes | None, encoding: str, declared: str) -> str:
-    """The transfer syntax of pixel data, from what they are and what the meta header names."""
+    """Return the transfer syntax of pixel data."""
     if frame is None:
-        # What has a length is not compressed, whatever is declared, but for what is not known.
+        # Pixel data with a defined length are not compressed.
         return encoding if not declared or declared in ENCAPSULATED | NATIVE else declared
     syntax = frame_syntax(frame, declared)
     if syntax in NATIVE or not syntax:
@@ -151,7 +151,7 @@ def _pixel_syntax(frame: bytes | None, encoding: str, declared: str) -> str:
 
 
 def _refuse_cut(dataset: Dataset, tags: list[str | int], beyond: bool) -> None:
-    """Refuse a header whose last value has fewer bytes than it declares."""
+    """Raise an error if the last value has fewer bytes than declared."""
     items = [dataset.get_item(tag) for tag in tags if tag in dataset]
     cut = [
         item
@@ -184,12 +184,15 @@ def _parse_deflated(
 
 
 def _parse_inflated(data: bytes, tags: list[str | int], *, whole: bool) -> tuple[Dataset, int]:
-    """The elements of a data set, and where its pixels begin or its bytes end.
+    """Read the elements of a data set and the offset of its pixel data.
 
     Args:
-        data: The beginning of the data set.
-        tags: Of the elements to keep.
-        whole: Whether it is all of it; else an element may be cut.
+        data: First bytes of the data set.
+        tags: Elements to keep.
+        whole: Whether ``data`` is the complete data set; otherwise an element may be cut.
+
+    Returns:
+        The elements, and the offset of the pixel data or the end of ``data``.
     """
     from pydicom.dataset import Dataset as Empty
     from pydicom.filereader import read_dataset
@@ -204,7 +207,7 @@ def _parse_inflated(data: bytes, tags: list[str | int], *, whole: bool) -> tuple
             stop_when=_is_pixel_group,
             specific_tags=[Tag(tag) for tag in tags],
         )
-    # pydicom answers a cut element with any exception there is.
+    # pydicom raises arbitrary exceptions for cut elements.
     except Exception:
         if whole:
             raise
@@ -213,7 +216,7 @@ def _parse_inflated(data: bytes, tags: list[str | int], *, whole: bool) -> tuple
 
 
 def _pixel_element(head: bytes, implicit: bool, little: bool) -> tuple[int, int | None] | None:
-    """Size of the header of the pixel element, and of its value; nothing if there is none."""
+    """Return the sizes of the header and value of the pixel element, or ``None`` if absent."""
     order = "<" if little else ">"
     if len(head) < 8:
         return None
@@ -230,7 +233,7 @@ def _pixel_element(head: bytes, implicit: bool, little: bool) -> tuple[int, int 
 
 
 def inflate(path: Path, start: int, limit: int) -> bytes:
-    """Inflate the deflated part of a file, at most ``limit`` bytes of it.
+    """Inflate at most ``limit`` bytes of the deflated part of a file.
 
     Raises:
         InputError: If the stream is damaged or ends too early.

@@ -42,7 +42,7 @@ _LARGEST_NUMBER = 2**31 - 1
 
 @dataclass(frozen=True)
 class Derivation:
-    """How the pixels came about.
+    """Origin of the pixels.
 
     Attributes:
         ratio: Bits of the source's pixels over those of the latent, before any lossless coding.
@@ -56,7 +56,7 @@ class Derivation:
 
     @classmethod
     def of(cls, latent: Latent) -> Derivation:
-        """Of a volume decoded from a latent; 16 bits count for each voxel of its source."""
+        """Return the origin of a volume decoded from a latent, with 16 bits per source voxel."""
         record = latent.record
         how = record.quantisation
         bits = 8 * (4 if how is None or how.dtype in ("float32", "int32") else 2)

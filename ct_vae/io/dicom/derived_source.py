@@ -36,7 +36,7 @@ class SourceSeries:
         self._known: dict[FoundSeries, tuple[Grid, str]] = {}
 
     def template_of(self, source: SourceRecord) -> SeriesTemplate:
-        """What a series derived from the source of a latent takes over from it.
+        """Return the template of a derived series from the source of a latent.
 
         Args:
             source: From the record of the latent.

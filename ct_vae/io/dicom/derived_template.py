@@ -1,4 +1,4 @@
-"""What a derived series takes over from the series that it was derived from, slice by slice."""
+"""Elements that a derived series takes over from its source series, slice by slice."""
 
 from __future__ import annotations
 
@@ -102,8 +102,8 @@ def read_template(images: list[ImageHeader], grid: Grid, resampled: bool) -> Ser
         slices=slices,
         orientation=orientation,
         spacing=spacing,
-        study=first.marks.study,
-        frame_of_reference=first.marks.frame_of_reference,
+        study=first.attributes.study,
+        frame_of_reference=first.attributes.frame_of_reference,
         number=first.number,
         resampled=resampled,
         header=header,

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from ct_vae.errors import InputError
 from ct_vae.io.dicom.dataset import AGAIN
+from ct_vae.io.dicom.grouping_attributes import text_of
 from ct_vae.io.dicom.image_header import ImageHeader, with_geometry
-from ct_vae.io.dicom.marks import text_of
 from ct_vae.io.dicom.sop_classes import skip_reason
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 _LARGEST_FRAMES = 1 << 16
-# By mark: the functional group that holds it, and the keywords under which it may stand there.
-_MARKS = {
+# Functional group and keywords of each attribute.
+_ATTRIBUTES = {
     "stack": ("FrameContentSequence", ("StackID",)),
     "acquisition": ("FrameContentSequence", ("FrameAcquisitionNumber",)),
     "temporal": ("FrameContentSequence", ("TemporalPositionIndex",)),
@@ -32,8 +32,8 @@ _MARKS = {
     "thickness": ("PixelMeasuresSequence", ("SliceThickness",)),
 }
 _STACK_ID, _IN_STACK, _POSITION, _ORIENTATION = 0x00209056, 0x00209057, 0x00200032, 0x00200037
-# Dimensions that count places, in all the ways in which they may be pointed at.
-_PLACES = {_IN_STACK, _POSITION, _ORIENTATION, 0x00209113, 0x00209116}
+# Dimension index pointers that refer to positions.
+_POSITIONS = {_IN_STACK, _POSITION, _ORIENTATION, 0x00209113, 0x00209116}
 
 
 def frame_headers(dataset: Dataset, common: ImageHeader) -> list[ImageHeader]:
@@ -60,11 +60,11 @@ def frame_headers(dataset: Dataset, common: ImageHeader) -> list[ImageHeader]:
 def _frame(
     common: ImageHeader, index: int, groups: tuple[Dataset, Dataset | None], pointers: list[int]
 ) -> ImageHeader:
-    marks = {}
-    for name, (group, keywords) in _MARKS.items():
-        marks[name] = text_of(_item(groups, group), *keywords)
-    marks |= _dimensions(_item(groups, "FrameContentSequence"), pointers, marks["stack"])
-    kinds = marks["image_type"].upper().split("\\")
+    found = {}
+    for name, (group, keywords) in _ATTRIBUTES.items():
+        found[name] = text_of(_item(groups, group), *keywords)
+    found |= _dimensions(_item(groups, "FrameContentSequence"), pointers, found["stack"])
+    kinds = found["image_type"].upper().split("\\")
     placed = _item(groups, "PlanePositionSequence")
     orientation = _item(groups, "PlaneOrientationSequence")
     together = type(placed)()
@@ -77,8 +77,10 @@ def _frame(
     header = replace(
         common,
         skip=skip_reason("", common.modality, kinds),
-        marks=common.marks._replace(**{name: value for name, value in marks.items() if value}),
-        # The number of the file is not that of its frames.
+        attributes=common.attributes._replace(
+            **{name: value for name, value in found.items() if value}
+        ),
+        # The instance number is that of the file.
         instance=None,
     )
     measures = _item(groups, "PixelMeasuresSequence")
@@ -87,18 +89,18 @@ def _frame(
 
 
 def _pointers(dataset: Dataset) -> list[int]:
-    """Tags that the dimension indices of frames count, in their order."""
+    """Return the tags that the dimension index values refer to, in order."""
     found: Any = dataset.get("DimensionIndexSequence") or []
     return [int(item.get("DimensionIndexPointer") or 0) for item in found]
 
 
 def _dimensions(content: Dataset, pointers: list[int], stack: str) -> dict[str, str]:
-    """Marks from the dimension indices of a frame."""
+    """GroupingAttributes from the dimension indices of a frame."""
     values = text_of(content, "DimensionIndexValues").split("\\")
     if not pointers or len(values) != len(pointers):
         return {}
     pairs = list(zip(pointers, values, strict=True))
-    others = [value for tag, value in pairs if tag not in {_STACK_ID, *_PLACES}]
+    others = [value for tag, value in pairs if tag not in {_STACK_ID, *_POSITIONS}]
     named = dict(pairs).get(_STACK_ID, "")
     return {"stack": stack or named, "dimensions": "\\".join(others)}
 

@@ -38,7 +38,7 @@ def quiet() -> Iterator[None]:
 
 
 def is_dicom(head: bytes) -> bool:
-    """Whether a file that begins with these bytes (132 or more) is a DICOM file for certain."""
+    """Return whether a file that begins with these bytes (132 or more) has a DICOM preamble."""
     return head[128:132] == b"DICM"
 
 
@@ -105,7 +105,7 @@ _quiet_state = _Quiet()
 
 
 def _is_bare(head: bytes) -> bool:
-    """Whether bytes begin like a data set without preamble."""
+    """Return whether bytes begin like a data set without preamble."""
     if len(head) < 12:
         return False
     group, element, size = struct.unpack("<HHI", head[:8])
@@ -115,7 +115,7 @@ def _is_bare(head: bytes) -> bool:
 
 
 def _refuse_misnamed(path: Path, head: bytes) -> None:
-    """What is named like a DICOM file, or is the beginning of a cut one, may be a lost slice."""
+    """Raise an error for a file that may be a damaged slice: by its name or its first bytes."""
     named = path.name.lower().endswith(_SUFFIXES)
     if not head:
         if named:

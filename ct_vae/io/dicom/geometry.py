@@ -27,9 +27,9 @@ from ct_vae.io.dicom.irregularity import (
 ROUNDING = 0.01
 # The same within the plane, as a part of a pixel.
 PLANE_ROUNDING = 0.05
-# Nothing is told of what lies nearer to its place than this, in mm and as a part.
-_LEAST_TOLD_MM = 2e-3
-_TOLD = 2e-3
+# Smaller deviations from the grid are not reported, in mm and as a fraction.
+_LEAST_REPORTED_MM = 2e-3
+_REPORTED = 2e-3
 # Decimals end somewhere: nothing below this is judged, in mm.
 LEAST_TOLERANCE_MM = 0.01
 # Rounding of direction cosines; beyond it the two axes are no perpendicular unit vectors.
@@ -49,7 +49,7 @@ class Stack:
         offsets_mm: Where each lies from the first, along row, column and normal, ``(n, 3)``.
         grid: The regular grid; it only stands in for one if there is a fault.
         fault: Why the slices are on no regular grid, which consent to resampling lifts.
-        note: How far slices lie off that grid, if it is more than rounding.
+        note: Warning about deviations from the grid; empty if there are none.
     """
 
     order: tuple[int, ...]
@@ -71,8 +71,8 @@ def normal_of(orientation: Sequence[float]) -> FloatArray:
     return normal / np.linalg.norm(normal)
 
 
-def same_place_mm(distances: Sequence[float]) -> float:
-    """How near two slices must lie along the normal to count as one place, in mm."""
+def position_tolerance_mm(distances: Sequence[float]) -> float:
+    """Return the distance along the normal below which two slices share a position, in mm."""
     steps = np.diff(np.sort(np.asarray(distances)))
     steps = steps[steps > LEAST_TOLERANCE_MM]
     typical = float(np.median(steps)) if steps.size else 0.0
@@ -93,7 +93,7 @@ def stack_slices(
         orientation: Directions along a row and along a column, which all share.
         spacing: Between rows and between columns in mm.
         matrix: Number of columns and of rows.
-        thickness: Of a slice in mm, which stands in for the spacing of one slice alone.
+        thickness: Slice thickness in mm, used as the spacing of a single slice.
 
     Raises:
         InputError: If directions or spacing are none, or all slices lie at one place.
@@ -135,14 +135,14 @@ def stack_slices(
 
 @dataclass(frozen=True, eq=False)
 class _Line:
-    """Evenly spaced places on a line, and how far slices lie off theirs.
+    """Evenly spaced points on a line, and the deviations of slices from them.
 
     Attributes:
-        start: The first place, along row, column and normal from the first slice, in mm.
-        step: From one place to the next.
-        along: Largest distance from a place along the normal in mm.
-        across: The same within the plane.
-        fitted: Whether it does not begin with the first slice and end with the last.
+        start: First point relative to the first slice, along row, column and normal, in mm.
+        step: Vector between neighboring points.
+        along: Largest deviation along the normal in mm.
+        across: Largest deviation within the plane in mm.
+        fitted: Whether the line is fitted to all slices instead of connecting first and last.
     """
 
     start: FloatArray
@@ -152,7 +152,7 @@ class _Line:
     fitted: bool = False
 
     def within(self, along: float, across: float, pixel_mm: float) -> bool:
-        """Whether all slices are in their places but for these parts of a spacing and a pixel."""
+        """Return whether deviations are within fractions of the spacing and of a pixel."""
         return (
             self.along <= max(LEAST_TOLERANCE_MM, along * float(self.step[2])) + _DUST_MM
             and self.across <= max(LEAST_TOLERANCE_MM, across * pixel_mm) + _DUST_MM
@@ -160,7 +160,7 @@ class _Line:
 
 
 def _line(placed: FloatArray, pixel_mm: float) -> _Line:
-    """Through the first and the last slice, or the line of least squares if that is nearer."""
+    """Fit a line to slices: through the first and last, else least squares, else minimax."""
     steps = np.arange(len(placed), dtype=np.float64)
     ends = _measured(placed, np.zeros(3), placed[-1] / steps[-1])
     if ends.within(ROUNDING, PLANE_ROUNDING, pixel_mm):
@@ -177,21 +177,21 @@ def _line(placed: FloatArray, pixel_mm: float) -> _Line:
 
 
 def _minimax(values: FloatArray, slope: float) -> tuple[float, float]:
-    """Start and step of evenly spaced places whose largest distance from values is the smallest.
+    """Return start and step of the evenly spaced values with the smallest maximum deviation.
 
     Args:
-        values: Ascending.
-        slope: A step that is near to it.
+        values: Ascending values.
+        slope: Initial estimate of the step.
     """
     from scipy.optimize import minimize_scalar
 
     steps = np.arange(len(values), dtype=np.float64)
 
-    # The width of the values about a line is a convex function of its slope.
+    # The spread of the residuals is a convex function of the step.
     def width(step: float) -> float:
         return float(np.ptp(values - step * steps))
 
-    # No better slope is further away than the width there, from the first value to the last.
+    # A better step differs by less than the spread at the estimate.
     reach = width(slope) / steps[-1]
     found = minimize_scalar(
         width,
@@ -221,8 +221,8 @@ def _known(declared: float | None) -> float:
 
 def _note(line: _Line, pixel_mm: float) -> str:
     spacing = float(line.step[2])
-    along = line.along > max(_LEAST_TOLD_MM, _TOLD * spacing)
-    if not along and line.across <= max(_LEAST_TOLD_MM, _TOLD * pixel_mm):
+    along = line.along > max(_LEAST_REPORTED_MM, _REPORTED * spacing)
+    if not along and line.across <= max(_LEAST_REPORTED_MM, _REPORTED * pixel_mm):
         return ""
     return (
         f"its slices lie off a regular grid by up to {line.along:.2g} mm along their normal "
@@ -246,7 +246,7 @@ def _directions(orientation: Sequence[float]) -> tuple[FloatArray, FloatArray]:
 def _fault(
     distances: FloatArray, placed: FloatArray, line: _Line, pixel_mm: float
 ) -> InputError | None:
-    """What keeps slices from being a regular grid: gaps, uneven steps, tilt, stray slices."""
+    """Return the error for gaps, uneven steps, displaced slices or tilt, or ``None``."""
     if not line.within(MAX_DEVIATION, np.inf, pixel_mm):
         return uneven_fault(distances)
     if not line.within(np.inf, MAX_DEVIATION, pixel_mm):

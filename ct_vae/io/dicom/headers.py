@@ -11,14 +11,14 @@ from ct_vae.errors import CtVaeError, InputError
 from ct_vae.io.dicom.dataset import AGAIN, PixelPlace
 from ct_vae.io.dicom.enhanced import frame_headers
 from ct_vae.io.dicom.file import read_header
+from ct_vae.io.dicom.grouping_attributes import ATTRIBUTE_TAGS, read_attributes, text_of
 from ct_vae.io.dicom.image_header import ImageHeader, with_geometry
-from ct_vae.io.dicom.marks import MARK_TAGS, read_marks, text_of
 from ct_vae.io.dicom.pixel_format import PIXEL_TAGS, read_pixel_format
 from ct_vae.io.dicom.sop_classes import (
     CT_CLASSES,
     DIRECTORY_CLASS,
     ENHANCED_CLASSES,
-    is_foreign,
+    has_other_sop_class,
     is_known,
     skip_reason,
 )
@@ -32,7 +32,7 @@ _TAGS: list[str | int] = [
     *("InstanceNumber", "NumberOfFrames", "ImagePositionPatient", "ImageOrientationPatient"),
     *("PixelSpacing", "RescaleSlope", "RescaleIntercept", "RescaleType", "DerivationDescription"),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
-    *("DimensionIndexSequence", *MARK_TAGS, *PIXEL_TAGS),
+    *("DimensionIndexSequence", *ATTRIBUTE_TAGS, *PIXEL_TAGS),
 ]
 
 
@@ -53,7 +53,7 @@ def read_images(path: Path) -> list[ImageHeader]:
             return []
         first = _first_look(path, dataset, sop_class, place)
         if first.skip:
-            return [_foreign(first, dataset) if first.foreign else first]
+            return [_foreign(first, dataset) if first.other_sop_class else first]
         return _frames(first, dataset, sop_class)
     except (CtVaeError, OSError):
         raise
@@ -85,8 +85,8 @@ def _first_look(
         number=_whole(dataset, "SeriesNumber"),
         modality=modality or "unknown",
         skip=skip,
-        foreign=is_foreign(sop_class, modality, kinds),
-        marks=read_marks(dataset),
+        other_sop_class=has_other_sop_class(sop_class, modality, kinds),
+        attributes=read_attributes(dataset),
         uid=text_of(dataset, "SOPInstanceUID"),
         instance=_whole(dataset, "InstanceNumber"),
         derived=DERIVED_MARK in text_of(dataset, "DerivationDescription"),
@@ -109,18 +109,18 @@ def _frames(first: ImageHeader, dataset: Dataset, sop_class: str) -> list[ImageH
 
 
 def _foreign(first: ImageHeader, dataset: Dataset) -> ImageHeader:
-    """An image of another SOP class with its geometry, as far as it has any."""
+    """Add geometry and pixel format to an image of another SOP class, if they are valid."""
     try:
         if int(dataset.get("NumberOfFrames") or 1) != 1:
             return first
         whole = replace(first, pixels=read_pixel_format(dataset))
         return with_geometry(whole, dataset, dataset, dataset)
-    # It is skipped for its SOP class, whatever else may be wrong with it.
+    # The image is skipped for its SOP class in any case.
     except Exception:
         return first
 
 
 def _whole(dataset: Dataset, keyword: str) -> int | None:
-    """A whole number that only helps, so that anything else counts as none."""
+    """Return an optional whole number; invalid values count as absent."""
     text = text_of(dataset, keyword)
     return int(text) if re.fullmatch(r"[+-]?\d{1,12}", text) else None

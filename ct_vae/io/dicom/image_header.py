@@ -1,4 +1,4 @@
-"""What the header of a DICOM image says: how it is stored, where it lies, what it belongs to."""
+"""Header of a DICOM image: its pixel format, its position, and its series."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ct_vae.errors import InputError
 from ct_vae.io.dicom.dataset import AGAIN, PixelPlace
-from ct_vae.io.dicom.marks import NO_MARKS, Marks, text_of
+from ct_vae.io.dicom.grouping_attributes import NO_ATTRIBUTES, GroupingAttributes, text_of
 from ct_vae.io.dicom.pixel_format import PixelFormat
 
 if TYPE_CHECKING:
@@ -21,30 +21,30 @@ Numbers = tuple[float, ...]
 
 @dataclass(frozen=True, slots=True)
 class ImageHeader:
-    """One image: a file of a classic series, or a frame of an Enhanced one.
+    """One image: a single-frame file, or a frame of an Enhanced CT image.
 
     Attributes:
-        path: The file.
-        frame: Which of its frames, from 0.
-        frames: How many it has.
-        place: Where the pixels lie, if there are any.
-        pixels: How they are stored.
-        series: Series instance UID, for grouping only; empty if it is absent.
-        number: Series number, if it is a number.
-        modality: Such as ``CT``.
-        skip: Why this is no slice of a CT volume; empty if it may be one.
-        foreign: Whether it is one but for its SOP class, which is the reason in ``skip``.
-        marks: What may tell it from other images of its series, for grouping only.
-        uid: SOP instance UID, for grouping only.
-        instance: Instance number, if there is one.
-        position: LPS+ position of the first pixel's centre in mm.
-        orientation: Directions along a row and along a column.
-        spacing: Distance between rows and between columns in mm.
-        thickness: Of the slice in mm, if it is declared.
-        slope: From stored numbers to HU.
-        inter: Added after that.
-        unit: Declared unit of the rescaled numbers, in capitals; empty if none is.
-        derived: Whether a model of this package has decoded it.
+        path: Path of the file.
+        frame: Index of the frame in the file.
+        frames: Number of frames in the file.
+        place: Location of the pixel data, or ``None`` if there are none.
+        pixels: Pixel format.
+        series: SeriesInstanceUID, used for grouping only; empty if absent.
+        number: Series number, or ``None`` if absent or not a number.
+        modality: Modality, such as ``CT``.
+        skip: Reason if the image is not a CT slice; empty otherwise.
+        other_sop_class: Whether ``skip`` states only that the SOP class is another one.
+        attributes: Attributes that may separate the image from others of its series.
+        uid: SOPInstanceUID, used for grouping only.
+        instance: Instance number, or ``None``.
+        position: LPS+ position of the center of the first pixel in mm.
+        orientation: Direction cosines of rows and columns.
+        spacing: Distances between rows and between columns in mm.
+        thickness: Slice thickness in mm, or ``None``.
+        slope: Rescale slope from stored values to HU.
+        inter: Rescale intercept in HU.
+        unit: Rescale type in upper case; empty if absent.
+        derived: Whether the image was decoded by a model of this package.
     """
 
     path: Path
@@ -56,8 +56,8 @@ class ImageHeader:
     number: int | None
     modality: str
     skip: str
-    foreign: bool = False
-    marks: Marks = NO_MARKS
+    other_sop_class: bool = False
+    attributes: GroupingAttributes = NO_ATTRIBUTES
     uid: str = ""
     instance: int | None = None
     position: Numbers | None = None
@@ -112,7 +112,7 @@ def numbers(dataset: Dataset, keyword: str, count: int) -> Numbers | None:
 
 
 def _positive(dataset: Dataset, keyword: str) -> float | None:
-    """A length that only helps, so that a bad one counts as none."""
+    """Return an optional positive length; invalid values count as absent."""
     try:
         value = float(text_of(dataset, keyword))
     except ValueError:

@@ -1,4 +1,4 @@
-"""Slices on no regular grid: the words for it, and what of them is regular all the same."""
+"""Errors for irregularly spaced slices, and removal of jitter before they are resampled."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from numpy.typing import NDArray
 from ct_vae.errors import InputError
 from ct_vae.grid import FloatArray
 
-# Up to this part of a spacing, and of a pixel, slices are on a regular grid, which is told.
+# Slices within this fraction of the spacing, and of a pixel, from a regular grid are regular.
 MAX_DEVIATION = 0.15
 CONSENT = "--resample-irregular resamples it onto a regular grid"
 _SHOWN = 8
-# Steps of one length in a row that are a spacing, not gaps.
+# Number of consecutive equal steps that count as a spacing rather than as gaps.
 _SHORTEST_RUN = 3
-# A gap that has room for more slices lies between two stacks.
+# Larger gaps, in slices, separate two stacks.
 _MOST_MISSING = 8
 
 
 def in_their_places(offsets_mm: FloatArray, pixel_mm: float) -> FloatArray:
-    """Offsets of slices without rounding and jitter, so that only gaps and tilt are resampled.
+    """Remove jitter within tolerances from offsets, so that only gaps and tilt are resampled.
 
     Args:
-        offsets_mm: Along row, column and normal, ascending along the last, ``(n, 3)``.
-        pixel_mm: The smaller side of a pixel.
+        offsets_mm: ``(n, 3)`` offsets along row, column and normal, ascending along the normal.
+        pixel_mm: Smaller side of a pixel.
     """
     placed = offsets_mm.copy()
     middle = np.median(placed[:, :2], axis=0)
@@ -44,7 +44,7 @@ def in_their_places(offsets_mm: FloatArray, pixel_mm: float) -> FloatArray:
 
 
 def uneven_fault(distances: FloatArray) -> InputError:
-    """The words for slices that are not evenly spaced along their normal."""
+    """Return the error for slices that are not evenly spaced along their normal."""
     steps = np.diff(distances)
     typical = float(np.median(steps))
     runs = _runs(steps, MAX_DEVIATION * typical)
@@ -66,7 +66,7 @@ def uneven_fault(distances: FloatArray) -> InputError:
 
 
 def _runs(steps: FloatArray, tolerance: float) -> list[tuple[int, int]]:
-    """Steps that are equal one after another, as first and behind the last."""
+    """Return runs of consecutive equal steps as start and stop indices."""
     cuts = np.flatnonzero(np.abs(np.diff(steps)) > tolerance) + 1
     bounds = [0, *cuts.tolist(), len(steps)]
     return list(pairwise(bounds))
@@ -95,12 +95,12 @@ def _gaps(
 
 
 def stray_fault(distances: FloatArray, placed: FloatArray, limit: float) -> InputError:
-    """The words for slices that are displaced within their plane.
+    """Return the error for slices that are displaced within their plane.
 
     Args:
-        distances: Along the normal in mm.
-        placed: Along row, column and normal in mm, ``(n, 3)``.
-        limit: What is allowed, in mm.
+        distances: Positions along the normal in mm.
+        placed: ``(n, 3)`` offsets along row, column and normal in mm.
+        limit: Tolerance in mm.
     """
     # Two slices that do not move against each other are more likely right than the others.
     moved = np.linalg.norm(placed[:, :2] - np.median(placed[:, :2], axis=0), axis=1)
@@ -113,6 +113,6 @@ def stray_fault(distances: FloatArray, placed: FloatArray, limit: float) -> Inpu
 
 
 def listed(distances: FloatArray) -> str:
-    """Positions along the normal in mm, a few of many."""
+    """Format positions along the normal in mm, abbreviated."""
     shown = [f"{value:.3f}" for value in distances[:_SHOWN]]
     return ", ".join(shown) + (f", ... {distances[-1]:.3f}" if len(distances) > _SHOWN else "")

@@ -1,4 +1,4 @@
-"""How the numbers of one image are stored, and whether as many are there as its header declares."""
+"""Pixel format of an image, and checks of the pixel data against it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ct_vae.io.dicom.transfer_syntax import DEFLATED, ENCAPSULATED, NATIVE
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-# Writers fill up to a block of a disk or a page of memory.
+# Largest padding after the pixels in bytes, for writers that pad to block or page sizes.
 _MOST_PADDING = 1 << 16
 _OVERLAYS = range(0x6000, 0x6020, 2)
 PIXEL_TAGS: list[str | int] = [
@@ -25,7 +25,7 @@ PIXEL_TAGS: list[str | int] = [
 
 @dataclass(frozen=True, slots=True)
 class PixelFormat:
-    """How the numbers of one image are stored.
+    """Pixel format of one image.
 
     Attributes:
         rows: Number of rows; 0 where it is not declared, as in all fields below.
@@ -56,7 +56,7 @@ class PixelFormat:
 
 
 def read_pixel_format(dataset: Dataset) -> PixelFormat:
-    """The format of a file's images; what makes it unusable is in it, not raised."""
+    """Read the pixel format of a file; ``fault`` states why a format is not supported."""
     names = ("Rows", "Columns", "BitsAllocated", "BitsStored", "PixelRepresentation")
     declared = {name: dataset.get(name) for name in names}
     missing = [name for name, value in declared.items() if value in (None, "")]
@@ -91,7 +91,7 @@ def read_pixel_format(dataset: Dataset) -> PixelFormat:
 
 
 def declared_fault(place: PixelPlace | None, pixels: PixelFormat | None, frames: int = 1) -> str:
-    """What is wrong with the pixel data as declared, before any are read; else nothing."""
+    """Return the fault of the pixel data as declared, before they are read, or ``""``."""
     if place is None or pixels is None:
         return "has no pixel data, it is truncated"
     if place.syntax not in NATIVE | ENCAPSULATED:
@@ -108,7 +108,7 @@ def declared_fault(place: PixelPlace | None, pixels: PixelFormat | None, frames:
 
 
 def excess_bytes(place: PixelPlace | None, pixels: PixelFormat | None, frames: int = 1) -> int:
-    """Bytes of a file's pixel data behind its last pixel, but for one that makes them even."""
+    """Return the number of bytes after the last pixel, without the byte that makes them even."""
     if place is None or pixels is None or place.length is None:
         return 0
     wanted = pixels.bytes * frames
@@ -116,7 +116,7 @@ def excess_bytes(place: PixelPlace | None, pixels: PixelFormat | None, frames: i
 
 
 def _is_padding(place: PixelPlace, pixels: PixelFormat, wanted: int) -> bool:
-    """Whether the bytes behind the last pixel are no pixels: all the same, or less than a row."""
+    """Return whether the bytes after the last pixel are constant or shorter than a row."""
     assert place.length is not None
     excess = place.length - wanted
     if excess < pixels.columns * pixels.allocated // 8:

@@ -231,7 +231,7 @@ def _rescale(
 
 
 def outside_view(values: SliceValues, header: ImageHeader) -> NDArray[np.bool_] | None:
-    """Where a slice is padding, as its tags say.
+    """Return the mask of padding in a slice according to its header, or ``None``.
 
     Some writers declare 0 as padding although it is the number of water. Where padding would look
     like tissue it is believed only if it reaches the edge of the slice.

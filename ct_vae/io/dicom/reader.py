@@ -1,4 +1,4 @@
-"""One CT series of a folder, file or archive as a volume."""
+"""Reading of a single CT series from a folder, file or archive."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ct_vae.errors import CtVaeError, InputError, NoInputError
 from ct_vae.io.archive import extracted, is_archive
-from ct_vae.io.dicom.grouping.mark_values import NAMES
+from ct_vae.io.dicom.grouping.attribute_values import ATTRIBUTE_NAMES
 from ct_vae.io.dicom.scan import MARK, FoundSeries, named_series, scan_files, split_series_path
 from ct_vae.io.read_options import ReadOptions
 from ct_vae.io.reading import reading
@@ -42,7 +42,7 @@ def read_dicom(path: str | Path, options: ReadOptions | None = None) -> Volume:
 
 def _read_only(found: Sequence[FoundSeries], options: ReadOptions, wanted: str) -> Volume:
     if wanted:
-        return named_series(found, wanted).read_here(options)
+        return named_series(found, wanted).read_in_place(options)
     fit = [each for each in found if each.verdict == "ok"]
     # What has been decoded often lies beside what was encoded.
     fit = [each for each in fit if not each.derived] or fit
@@ -57,32 +57,32 @@ def _read_only(found: Sequence[FoundSeries], options: ReadOptions, wanted: str) 
         fit = short
     if fit:
         for each in refused:
-            if _may_belong_to(each, fit[0]):
-                each.read_here(options)
+            if _may_be_part_of(each, fit[0]):
+                each.read_in_place(options)
         others = [f"{each.label} was {_fate(each)}" for each in found if each is not fit[0]]
-        volume = fit[0].read_here(options)
+        volume = fit[0].read_in_place(options)
         return replace(volume, warnings=(*volume.warnings, *others))
     raise _nothing_fit(found, refused, options)
 
 
-def _may_belong_to(part: FoundSeries, volume: FoundSeries) -> bool:
-    """Whether a refused part of the same series may be missing from a volume."""
+def _may_be_part_of(part: FoundSeries, volume: FoundSeries) -> bool:
+    """Return whether a refused group of the same series may be missing from a volume."""
     a, b = part.group, volume.group
     first, other = a.images[0], b.images[0]
-    same = (first.series, first.marks.patient, first.marks.name) == (
+    same = (first.series, first.attributes.patient, first.attributes.name) == (
         other.series,
-        other.marks.patient,
-        other.marks.name,
+        other.attributes.patient,
+        other.attributes.name,
     )
-    return same and not a.aside and NAMES["folder"] not in a.apart
+    return same and not a.redundant and ATTRIBUTE_NAMES["folder"] not in a.separated_by
 
 
 def _nothing_fit(
     found: Sequence[FoundSeries], refused: Sequence[FoundSeries], options: ReadOptions
 ) -> CtVaeError:
-    """Why there is no volume."""
+    """Return the error if no series can be read."""
     if len(refused) == 1:
-        refused[0].read_here(options)
+        refused[0].read_in_place(options)
     if refused:
         reasons = "; ".join(f"{each.label}: {each.reason}" for each in refused[:_SHOWN])
         return InputError(f"holds no CT series that can be read: {reasons}")
@@ -93,8 +93,8 @@ def _nothing_fit(
 
 
 def _fate(series: FoundSeries) -> str:
-    # Warnings get into the records of latents, where no file may be named.
-    return DECODED if series.verdict == "ok" else f"{series.verdict}: {series.told}"
+    # Warnings are stored in records, which must not contain names of files.
+    return DECODED if series.verdict == "ok" else f"{series.verdict}: {series.record_reason}"
 
 
 def _listed(series: Sequence[FoundSeries]) -> str:

@@ -1,4 +1,4 @@
-"""Which DICOM series there are in folders, files and archives, and what is to be expected of each.
+"""Search for DICOM series in folders, files and archives.
 
 A series among others is named by its folder or archive and its id: ``FOLDER/#s003_ab12cd34``.
 """
@@ -38,7 +38,7 @@ _BATCH = 1024
 
 @dataclass(frozen=True, eq=False)
 class FoundSeries:
-    """A series, or one phase of it, with what is to be expected of it.
+    """A series, or one of several volumes of it, with a verdict.
 
     Attributes:
         id: Its number and a hash that is the same wherever it lies, such as ``s003_ab12cd34``.
@@ -50,7 +50,7 @@ class FoundSeries:
         verdict: ``"ok"``, ``"refused"`` for a CT series that would be read wrongly, or
             ``"skipped"`` for what is no CT volume.
         reason: Why it is not ok.
-        told: The same as records may hold it, which name no file.
+        record_reason: The reason without names of files, for records.
         folder: The folder that holds all of its files, or the archive.
         group: The headers of its images.
     """
@@ -63,7 +63,7 @@ class FoundSeries:
     spacing_mm: tuple[float, float, float] | None
     verdict: Verdict
     reason: str
-    told: str
+    record_reason: str
     folder: Path
     group: Group = field(repr=False)
     _archive: Path | None = field(default=None, repr=False)
@@ -75,17 +75,17 @@ class FoundSeries:
 
     @property
     def derived(self) -> bool:
-        """Whether a model of this package has decoded it."""
+        """True if the series was decoded by a model of this package."""
         return any(image.derived for image in self.group.images)
 
     @property
     def short(self) -> bool:
-        """Whether it is skipped only for having few slices, so that it is read when named."""
+        """True if it is skipped only for its few slices, and read when the user names it."""
         return self.verdict == "skipped" and self.group.short
 
     @property
     def unreadable(self) -> bool:
-        """Whether it stands for files that cannot be read."""
+        """True if it represents files that cannot be read."""
         return self.id.startswith(_UNREADABLE)
 
     @property
@@ -97,13 +97,10 @@ class FoundSeries:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The files that it is made of, and those that repeat some of them.
-
-        An archive has none: it is unpacked only to be read.
-        """
+        """Files of the series, including duplicates; empty for a series in an archive."""
         if self._archive:
             return ()
-        images = (*self.group.images, *self.group.repeats)
+        images = (*self.group.images, *self.group.duplicates)
         return tuple({image.path: None for image in images})
 
     def read(self, options: ReadOptions | None = None) -> Volume:
@@ -116,13 +113,13 @@ class FoundSeries:
         options = options or ReadOptions()
         with reading(self.path):
             if self._archive is None:
-                return self.read_here(options)
+                return self.read_in_place(options)
             with extracted(self._archive) as folder:
                 found = scan_files(walk_files(folder), options)
-                return named_series(found, self.id).read_here(options)
+                return named_series(found, self.id).read_in_place(options)
 
-    def read_here(self, options: ReadOptions) -> Volume:
-        """The same for a series whose files are in place, with errors that do not name it."""
+    def read_in_place(self, options: ReadOptions) -> Volume:
+        """Read the series from its extracted files; errors do not name the series."""
         if self.group.skip:
             raise NoInputError(f"is no CT volume: {self.group.skip}")
         return read_group(self.group, options)
@@ -189,12 +186,12 @@ def scan_files(files: Iterable[Path], options: ReadOptions | None = None) -> lis
 
 
 def named_series(found: Sequence[FoundSeries], wanted: str) -> FoundSeries:
-    """The series of an id.
+    """Return the series with an id.
 
     Raises:
         NoInputError: If there is none.
     """
-    # A number behind an id tells series apart that are the same by all that their headers say.
+    # A number after the id distinguishes series with identical headers.
     for id_ in (wanted, wanted.rpartition("-")[0]):
         chosen = [each for each in found if each.id == id_]
         if chosen:
@@ -204,7 +201,7 @@ def named_series(found: Sequence[FoundSeries], wanted: str) -> FoundSeries:
 
 
 def _with_own_ids(found: Sequence[FoundSeries]) -> list[FoundSeries]:
-    """The same, a number behind each id that is there before."""
+    """Make ids unique by appending a number to repeated ones."""
     seen: Counter[str] = Counter()
     named = []
     for each in found:
@@ -242,7 +239,7 @@ def _judge(
         spacing_mm=spacing,
         verdict=verdict,
         reason=reason,
-        told="a slice may be missing" if beside and verdict == "refused" else told,
+        record_reason="a slice may be missing" if beside and verdict == "refused" else told,
         folder=Path(os.path.commonpath([str(image.path.parent) for image in images])),
         group=group,
     )
@@ -251,7 +248,7 @@ def _judge(
 def _verdict(
     group: Group, options: ReadOptions
 ) -> tuple[Verdict, str, str, tuple[float, float, float] | None]:
-    """The verdict, its reason in full and without a hint, and the spacing of what is ok."""
+    """Return the verdict, its reason with and without a hint, and the spacing if it is ok."""
     if group.skip:
         return "skipped", group.skip, group.skip, None
     try:
@@ -266,7 +263,7 @@ def _verdict(
 
 
 def _unreadable(folder: Path, files: Sequence[tuple[Path, CtVaeError]]) -> FoundSeries:
-    """What stands for damaged files, so that they are not passed over in silence."""
+    """Return an entry for damaged files, so that they are reported."""
     names = "|".join(sorted(path.name for path, _ in files))
     problem = InputError(_tell(files), files[0][1].hint)
     images = [ImageHeader(p, 0, 1, None, None, "", None, "unknown", "") for p, _ in files]
@@ -279,7 +276,7 @@ def _unreadable(folder: Path, files: Sequence[tuple[Path, CtVaeError]]) -> Found
         spacing_mm=None,
         verdict="refused",
         reason=str(problem),
-        told="files that cannot be read",
+        record_reason="files that cannot be read",
         folder=folder,
         group=Group(images, problem=problem),
     )

@@ -1,4 +1,4 @@
-"""Which DICOM objects are slices of a CT volume, and what the others are."""
+"""Classification of DICOM objects into slices of a CT volume and others."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _OTHER_KINDS = {
 
 
 def is_known(sop_class: str) -> bool:
-    """Whether a SOP class is in the standard; what a cut file has left of one is not."""
+    """Return whether a SOP class is in the standard; a truncated UID is not."""
     from pydicom.uid import UID
 
     return UID(sop_class).type == "SOP Class"
 
 
-def is_foreign(sop_class: str, modality: str, kinds: Sequence[str]) -> bool:
-    """Whether nothing but its SOP class makes an object no slice of a CT volume.
+def has_other_sop_class(sop_class: str, modality: str, kinds: Sequence[str]) -> bool:
+    """Return whether an object is a CT slice except for its SOP class.
 
     Args:
         sop_class: Its SOP class UID; may be empty.
@@ -41,7 +41,7 @@ def is_foreign(sop_class: str, modality: str, kinds: Sequence[str]) -> bool:
 
 
 def skip_reason(sop_class: str, modality: str, kinds: Sequence[str]) -> str:
-    """Why an object is no slice of a CT volume, or nothing.
+    """Return the reason why an object is not a slice of a CT volume, or ``""``.
 
     Args:
         sop_class: Its SOP class UID; may be empty.

@@ -1,8 +1,8 @@
-"""Transfer syntaxes: which are read, and which one the bytes of a file prove.
+"""Transfer syntaxes, and their detection from the content of a file.
 
-Exporters copy meta headers from one file to another, so that a declared syntax may be wrong. Bytes
-decide where they leave no doubt: how the first element is encoded, and with what signature a
-compressed frame begins.
+The transfer syntax in the meta header may be wrong, for example after a conversion. The encoding of
+the first element and the signature of a compressed frame take precedence where they are
+unambiguous.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ JPEG_XL = {f"{_JPEG_ROOT}{n}" for n in (110, 111, 112)}
 ENCAPSULATED = {RLE, *JPEG, *JPEG_LS, *JPEG_2000_ALL, *JPEG_XL}
 _FAMILIES = ({RLE}, JPEG, JPEG_LS, JPEG_2000_ALL, JPEG_XL)
 
-# By the marker of the frame header: baseline, extended, lossless, and JPEG-LS.
+# Transfer syntaxes by frame marker: baseline, extended, lossless, and JPEG-LS.
 _BY_FRAME_MARKER = {0xC0: "50", 0xC1: "51", 0xC3: "57", 0xF7: "81"}
 # Start-of-frame markers of JPEG, without the Huffman and arithmetic tables, and that of JPEG-LS.
 FRAME_MARKERS = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
@@ -39,11 +39,14 @@ _VALUE_REPRESENTATIONS = set(
 
 
 def native_syntax(first: bytes, declared: str) -> str:
-    """The uncompressed encoding of a data set, by its first element.
+    """Detect the encoding of a data set from its first element.
 
     Args:
-        first: The first bytes behind the meta header.
-        declared: UID of the syntax that the meta header names; answers where bytes prove nothing.
+        first: First bytes after the meta header.
+        declared: Transfer syntax UID in the meta header.
+
+    Returns:
+        UID of the detected syntax, or ``declared`` if the bytes are ambiguous.
     """
     if len(first) < 8:
         return declared
@@ -58,12 +61,15 @@ def native_syntax(first: bytes, declared: str) -> str:
 
 
 def frame_syntax(frame: bytes, declared: str) -> str:
-    """The compression of a frame, by its signature.
+    """Detect the compression of a frame from its signature.
 
     Args:
-        frame: Its first bytes.
-        declared: UID of the syntax that the meta header names; answers where the signature is of
-            its family, or of none.
+        frame: First bytes of the frame.
+        declared: Transfer syntax UID in the meta header.
+
+    Returns:
+        UID of the detected syntax, or ``declared`` if the signature belongs to the same family or
+        is unknown.
     """
     found = _signed(frame)
     same = any(found in family and declared in family for family in _FAMILIES)
@@ -95,7 +101,7 @@ def _signed(frame: bytes) -> str:
 
 
 def _frame_marker(frame: bytes) -> int:
-    """The start-of-frame marker of a JPEG image, or 0."""
+    """Return the start-of-frame marker of a JPEG image, or 0."""
     at = 2
     while at + 4 <= len(frame) and frame[at] == 0xFF:
         marker = frame[at + 1]

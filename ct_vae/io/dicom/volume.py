@@ -24,7 +24,7 @@ from ct_vae.io.hounsfield.rescale import Scaling
 from ct_vae.io.read_options import ReadOptions
 from ct_vae.volume import Volume
 
-# Declared units that are HU, letters alone; "unspecified" is what many writers put there.
+# Units that are HU, without separators; many writers use "unspecified".
 _UNITS = {"", "HU", "HUMOD", "US", "UNSPECIFIED", "HOUNSFIELD", "HOUNSFIELDUNIT", "HOUNSFIELDUNITS"}
 # What padding becomes before the last step, which turns all below -1400 HU to air.
 _PADDING_HU = -3024
@@ -44,7 +44,7 @@ def check_group(group: Group, options: ReadOptions) -> Stack:
     images = group.images
     first = images[0]
     assert first.pixels
-    if group.foreign and not options.any_sop_class:
+    if group.other_sop_class and not options.any_sop_class:
         raise InputError(
             f"its images have the whole geometry of a CT volume, but are {first.skip}",
             "--any-sop-class reads them, if their pixels are those of a scanner",
@@ -111,7 +111,7 @@ def _remarks(images: Sequence[ImageHeader], options: ReadOptions) -> list[str]:
         notes.append(f"is one slice, whose thickness of {images[0].thickness:g} mm is its height")
     elif len(images) < MIN_SLICES:
         notes.append(f"has only {len(images)} slices")
-    if images[0].foreign:
+    if images[0].other_sop_class:
         notes.append(f"its images are {images[0].skip}, and were taken for CT images")
     places = [image.place for image in images if image.place]
     if any(place.declared not in ("", place.syntax) for place in places):

@@ -92,5 +92,5 @@ def digest(patient: str) -> str:
 
 def _from_headers(series: FoundSeries) -> str:
     """PatientID, or else the UID of the study; never to be shown."""
-    marks = series.group.images[0].marks
+    marks = series.group.images[0].attributes
     return marks.patient or marks.study

@@ -13,14 +13,14 @@ from ct_vae.io.search.left_out import LeftOut, left_out_file
 
 
 def series_of_files(inputs: Sequence[Path]) -> dict[Path, Findings]:
-    """By file, the one case of all DICOM files of its series that were named with it."""
+    """Return the common case of DICOM files that are named individually, by file."""
     files = [path for path in dict.fromkeys(inputs) if path_kind(path) == "dicom"]
     found: dict[Path, Findings] = {}
     for each in scan_files(files) if len(files) > 1 else ():
         if len(each.files) > 1:
             case = Case(each.path, series_key((each.folder.name,), each.id), each)
             findings = series_cases([each], lambda s: (s.folder.name,), each.folder)
-            # A user who names every slice means them.
+            # All slices are named individually, however few they are.
             findings = Findings([case], []) if each.short else findings
             found.update(dict.fromkeys(each.files, findings))
     return found

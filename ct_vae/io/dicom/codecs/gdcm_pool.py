@@ -34,7 +34,7 @@ class Gdcm:
     """Decoder processes for as long as they are needed, started when one is."""
 
     def __init__(self) -> None:
-        # Made when it is needed: uncompressed slices are read without any.
+        # Created on first use: uncompressed slices need no temporary folder.
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._lock = threading.Lock()
         self._idle: queue.LifoQueue[_Worker | None] = queue.LifoQueue()

@@ -1,4 +1,4 @@
-"""JPEG XL frames, which a package decodes that is not always there."""
+"""Decoding of JPEG XL frames by the optional package imagecodecs."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from ct_vae.io.dicom.dataset import AGAIN
 
 _CODESTREAM = b"\xff\x0a"
 _CONTAINER = b"\0\0\0\x0cJXL \r\n\x87\n"
-# Columns by rows, of images whose header names one of these ratios.
+# Ratios of columns to rows by their code in the header.
 _RATIOS = {1: (1, 1), 2: (12, 10), 3: (4, 3), 4: (3, 2), 5: (16, 9), 6: (5, 4), 7: (2, 1)}
-# Widths of the numbers that a size may take.
+# Numbers of bits of a size by selector.
 _WIDTHS = (9, 13, 18, 30)
 _NONE = "its compressed pixel data are no JPEG XL image"
 
 
 def jpeg_xl_size(frame: bytes) -> tuple[int, int, int]:
-    """Rows and columns that a JPEG XL image declares, and 1 for its components (ISO 18181-1, D.3).
+    """Return the rows and columns of a JPEG XL image, and 1 component (ISO 18181-1, D.3).
 
     Raises:
         InputError: If there is no such image.
@@ -50,14 +50,14 @@ def decode_jpeg_xl(frame: bytes) -> NDArray[Any]:
         ) from error
     try:
         array: NDArray[Any] = np.asarray(imagecodecs.jpegxl_decode(frame))
-    # The decoder answers damage with exceptions of its own.
+    # The decoder raises exceptions of its own for damaged data.
     except Exception as error:
         raise InputError("its JPEG XL-compressed pixel data are damaged", AGAIN) from error
     return array
 
 
 class _Bits:
-    """Bits of bytes, the lowest of each first."""
+    """Bit reader, least significant bit first."""
 
     def __init__(self, data: bytes) -> None:
         self._value = int.from_bytes(data, "little")
@@ -79,7 +79,7 @@ def _side(bits: _Bits, small: int) -> int:
 
 
 def _codestream(frame: bytes) -> bytes:
-    """The bare image, out of the boxes of a container if there is one."""
+    """Return the codestream, extracted from its container if there is one."""
     if frame.startswith(_CODESTREAM):
         return frame
     at = 0

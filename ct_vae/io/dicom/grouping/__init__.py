@@ -1,1 +1,1 @@
-"""Which images of DICOM files belong together as one volume."""
+"""Grouping of DICOM slices into volumes."""

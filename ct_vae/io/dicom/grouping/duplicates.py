@@ -1,4 +1,4 @@
-"""Slices that are there more than once with the same pixels."""
+"""Detection of slices with identical pixels at the same position."""
 
 from __future__ import annotations
 
@@ -11,57 +11,57 @@ from ct_vae.errors import InputError
 from ct_vae.io.dicom.codecs.gdcm_pool import Gdcm
 from ct_vae.io.dicom.dataset import AGAIN
 from ct_vae.io.dicom.file import quiet
-from ct_vae.io.dicom.grouping.planes import Images, distances_of, places_of
+from ct_vae.io.dicom.grouping.planes import Images, distances_of, group_by_position
 from ct_vae.io.dicom.image_header import ImageHeader
 from ct_vae.io.dicom.pixel_format import declared_fault
 from ct_vae.io.dicom.pixels import iterate_slices, outside_view
 
 
-def without_doubles(images: Images, *, same_marks: bool) -> tuple[Images, Images]:
-    """Keep one image of those that show the same at the same place.
+def without_duplicates(images: Images, *, same_attributes: bool) -> tuple[Images, Images]:
+    """Keep one of several identical images at the same position.
 
     Args:
-        images: Of one plane.
-        same_marks: Whether only images of equal marks count as the same.
+        images: Slices of one plane.
+        same_attributes: Whether images count as identical only if their attributes agree.
 
     Returns:
-        What is kept and what repeats it, neither of which depends on the order of files.
+        The images that are kept and their duplicates, independent of the order of files.
 
     Raises:
         InputError: If pixels cannot be read.
     """
     kept: Images = []
-    repeats: Images = []
-    for place in places_of(images):
+    duplicates: Images = []
+    for position in group_by_position(images):
         seen = set()
-        for image in sorted(place, key=lambda i: (i.uid, i.path, i.frame)):
-            content = content_of(image) if len(place) > 1 else ""
-            mark = (content, image.marks if same_marks else ())
-            (repeats if mark in seen else kept).append(image)
-            seen.add(mark)
-    return kept, repeats
+        for image in sorted(position, key=lambda i: (i.uid, i.path, i.frame)):
+            content = content_of(image) if len(position) > 1 else ""
+            key = (content, image.attributes if same_attributes else ())
+            (duplicates if key in seen else kept).append(image)
+            seen.add(key)
+    return kept, duplicates
 
 
-def repeat(images: Images, others: Sequence[Images]) -> bool:
-    """Whether each image is the same as one at its place in one of the other sets.
+def are_duplicates(images: Images, others: Sequence[Images]) -> bool:
+    """Return whether every image is identical to an image of the other sets at its position.
 
     Raises:
         InputError: If pixels cannot be read.
     """
     everything = [image for each in (images, *others) for image in each]
     own = set(map(id, images))
-    for place in places_of(everything):
-        wanted = {content_of(image) for image in place if id(image) in own}
-        if wanted and not wanted <= {content_of(i) for i in place if id(i) not in own}:
+    for position in group_by_position(everything):
+        wanted = {content_of(image) for image in position if id(image) in own}
+        if wanted and not wanted <= {content_of(i) for i in position if id(i) not in own}:
             return False
     return True
 
 
 def content_of(image: ImageHeader) -> str:
-    """A hash of what a slice shows in HU, and of where it lies in its plane.
+    """Return a hash of the HU values of a slice and of its position.
 
     Raises:
-        InputError: If its pixels are cut or damaged.
+        InputError: If the pixels are truncated or damaged.
     """
     if fault := declared_fault(image.place, image.pixels, image.frames):
         at = float(distances_of([image])[0])

@@ -1,4 +1,4 @@
-"""Images that make up one volume, or that cannot."""
+"""A group of images: one volume, or images that are refused or skipped for one reason."""
 
 from __future__ import annotations
 
@@ -14,44 +14,43 @@ MIN_SLICES = 4
 
 @dataclass(frozen=True)
 class Group:
-    """Images that make up one volume, or that cannot.
+    """A group of images: one volume, or images that are refused or skipped for one reason.
 
     Attributes:
-        images: Their headers.
-        skip: Why they are no CT volume at all; empty if they are meant to be one.
-        problem: Why they are refused whatever is consented to.
-        notes: What was settled, one line each.
-        apart: Names of the marks that tell it from other volumes of its series.
-        aside: Whether a refused group takes only places that a whole volume has taken, so that it
-            is not missed there.
-        repeats: Images that are the same as some of these, and are left out.
+        images: Headers of the images.
+        skip: Reason if the images are not a CT volume at all; empty otherwise.
+        problem: Error if the images are refused regardless of the options.
+        notes: Oddities and how they were resolved, one line each.
+        separated_by: Names of the attributes that separate this group from others of its series.
+        redundant: Whether a refused group lies only at positions that a complete volume covers.
+        duplicates: Images that are identical to some of ``images`` and are not used.
     """
 
     images: Sequence[ImageHeader]
     skip: str = ""
     problem: InputError | None = None
     notes: tuple[str, ...] = ()
-    apart: tuple[str, ...] = ()
-    aside: bool = False
-    repeats: Sequence[ImageHeader] = ()
+    separated_by: tuple[str, ...] = ()
+    redundant: bool = False
+    duplicates: Sequence[ImageHeader] = ()
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What a reader of the volume is told."""
-        if not self.apart:
+        """Warnings for the reader of the volume."""
+        if not self.separated_by:
             return self.notes
-        names = " and ".join(dict.fromkeys(self.apart))
+        names = " and ".join(dict.fromkeys(self.separated_by))
         return *self.notes, f"one of several volumes of its series, told apart by {names}"
 
     @property
     def short(self) -> bool:
-        """Whether there are so few slices that only a user who names them can mean a volume."""
+        """True if there are too few slices to be read unless the user names them."""
         return not self.skip and not self.problem and len(self.images) < MIN_SLICES
 
     @property
-    def foreign(self) -> bool:
-        """Whether they are CT slices but for their SOP class."""
-        return not self.skip and any(image.foreign for image in self.images)
+    def other_sop_class(self) -> bool:
+        """True if the images are CT slices except for their SOP class."""
+        return not self.skip and any(image.other_sop_class for image in self.images)
 
     @property
     def number(self) -> int | None:
@@ -62,9 +61,11 @@ class Group:
     def id(self) -> str:
         """Series number and a hash, such as ``s003_ab12cd34``.
 
-        It follows from the headers of these images alone: not from where they lie, in what order
-        they are found, or what other images there are.
+        The id depends only on the headers of these images, not on their location, their order, or
+        other images.
         """
-        facts = sorted(repr((i.series, i.marks, i.uid, i.frame, i.position)) for i in self.images)
+        facts = sorted(
+            repr((i.series, i.attributes, i.uid, i.frame, i.position)) for i in self.images
+        )
         digest = hashlib.sha256("\n".join([self.skip, *facts]).encode("utf-8", "replace"))
         return f"s{abs(self.number or 0):03d}_{digest.hexdigest()[:8]}"

@@ -1,8 +1,9 @@
-"""Images of one series UID by who and what they show, where their headers tell it apart.
+"""Separation of images with one SeriesInstanceUID by patient, study and reconstruction.
 
-Anonymizers give several patients one series UID, and archives give every slice of one volume a
-frame of reference of its own. A mark that images share in groups separates them; one that differs
-in every image, or is absent from some, says nothing.
+Some anonymizers assign one series UID to several patients. Conversely, some archives assign a new
+frame of reference to every slice of a volume. An attribute therefore separates images only if
+several images share each of its values: attributes that are absent from some images, or unique for
+every image, are ignored.
 """
 
 from __future__ import annotations
@@ -15,108 +16,117 @@ from itertools import combinations
 from pathlib import Path
 
 from ct_vae.io.dicom.geometry import LEAST_TOLERANCE_MM
+from ct_vae.io.dicom.grouping.attribute_values import ATTRIBUTE_NAMES, by_attribute
 from ct_vae.io.dicom.grouping.group import MIN_SLICES
-from ct_vae.io.dicom.grouping.mark_values import NAMES, by_mark
 from ct_vae.io.dicom.image_header import ImageHeader
 
 Images = list[ImageHeader]
 
-_BODY = ("patient", "name")
-_KIND = ("study", "frame_of_reference", "kernel", "stack")
-# Identifiers that some archives make anew for every file.
+_PATIENT = ("patient", "name")
+_STUDY_AND_KERNEL = ("study", "frame_of_reference", "kernel", "stack")
+# Identifiers that some archives generate anew for every file.
 _PER_FILE = {"patient", "name", "study", "frame_of_reference"}
 
 
 @dataclass(frozen=True)
-class Part:
-    """Images of a series that nothing in their headers tells apart so far.
+class Subset:
+    """Images of one series that the attributes checked so far do not separate.
 
     Attributes:
-        images: Their headers.
-        notes: What was settled, one line each.
-        apart: Names of the marks by which they differ from others of their series.
+        images: Headers of the images.
+        notes: Oddities and how they were resolved, one line each.
+        separated_by: Names of the attributes that separate these images from others of the series.
     """
 
     images: Images
     notes: tuple[str, ...] = ()
-    apart: tuple[str, ...] = ()
+    separated_by: tuple[str, ...] = ()
 
 
-def bodies(images: Sequence[ImageHeader]) -> list[Part]:
-    """Images of one series UID by patient, also where only folders tell patients apart."""
-    parts = [Part(list(images))]
-    for name in _BODY:
-        parts = [piece for part in parts for piece in split(part, name)]
-    return [piece for part in _with_their_few(parts) for piece in _by_folder(part)]
+def by_patient(images: Sequence[ImageHeader]) -> list[Subset]:
+    """Separate images with one series UID by patient.
 
-
-def kinds(body: Part) -> list[Part]:
-    """Images of one patient by study, frame of reference, reconstruction kernel and stack.
-
-    A few images of another patient among them are told apart as well.
+    Folders separate patients whose identifiers are the same, if instance numbers restart in each
+    folder.
     """
-    parts = [body]
-    for name in (*_BODY, *_KIND):
-        parts = [piece for part in parts for piece in split(part, name)]
-    return parts
+    subsets = [Subset(list(images))]
+    for name in _PATIENT:
+        subsets = [part for subset in subsets for part in split(subset, name)]
+    return [part for subset in _rejoin_few(subsets) for part in _by_folder(subset)]
 
 
-def split(part: Part, name: str) -> list[Part]:
-    """A part by one of its marks, if that tells its images apart."""
-    sets = by_mark(part.images, name)
+def by_study_and_kernel(subset: Subset) -> list[Subset]:
+    """Separate the images of one patient by study, frame of reference, kernel and stack.
+
+    Single images of another patient, which `by_patient` leaves in place, are separated as well.
+    """
+    subsets = [subset]
+    for name in (*_PATIENT, *_STUDY_AND_KERNEL):
+        subsets = [part for each in subsets for part in split(each, name)]
+    return subsets
+
+
+def split(subset: Subset, name: str) -> list[Subset]:
+    """Separate images by an attribute, unless its values carry no information."""
+    sets = by_attribute(subset.images, name)
     named = [value for value in sets if value]
     if len(named) < 2:
-        return [part]
+        return [subset]
     count = sum(len(sets[value]) for value in named)
     if name in _PER_FILE and len(named) == count:
         note = (
-            f"{count} of its {len(part.images)} images have a {NAMES[name]} of their own, which "
-            "was taken for one"
+            f"{count} of its {len(subset.images)} images have a {ATTRIBUTE_NAMES[name]} of their "
+            "own, and were taken as one volume"
         )
-        return [Part(part.images, tuple(dict.fromkeys((*part.notes, note))), part.apart)]
-    # Some writers number stacks by slice.
+        notes = tuple(dict.fromkeys((*subset.notes, note)))
+        return [Subset(subset.images, notes, subset.separated_by)]
+    # Some writers assign stack ids slice by slice.
     if name == "stack" and min(map(len, sets.values())) < MIN_SLICES:
-        return [part]
-    return [Part(each, part.notes, (*part.apart, NAMES[name])) for each in sets.values()]
+        return [subset]
+    return _parts(subset, sets, name)
 
 
-def _with_their_few(parts: list[Part]) -> list[Part]:
-    """Parts of patients, those of few images with the large one that lies in the same folder.
+def _parts(subset: Subset, sets: dict[str, Images], name: str) -> list[Subset]:
+    separated_by = (*subset.separated_by, ATTRIBUTE_NAMES[name])
+    return [Subset(images, subset.notes, separated_by) for images in sets.values()]
 
-    One damaged byte makes another patient of a slice, which then is missing from its volume.
+
+def _rejoin_few(subsets: list[Subset]) -> list[Subset]:
+    """Rejoin small subsets with the largest subset in the same folder.
+
+    A single damaged byte in a patient's name must not remove a slice from its volume unnoticed.
     """
-    parts = sorted(parts, key=lambda part: (-len(part.images), part.images[0].marks))
-    large = [part for part in parts if len(part.images) >= MIN_SLICES]
-    found = [list(part.images) for part in large]
+    subsets = sorted(subsets, key=lambda each: (-len(each.images), each.images[0].attributes))
+    large = [each for each in subsets if len(each.images) >= MIN_SLICES]
+    joined = [list(each.images) for each in large]
+    folders = [{image.path.parent for image in each.images} for each in large]
     alone = []
-    for part in parts:
-        if len(part.images) >= MIN_SLICES:
-            continue
-        folders = {image.path.parent for image in part.images}
-        hosts = [
-            i for i, host in enumerate(large) if folders & {k.path.parent for k in host.images}
-        ]
-        if hosts:
-            found[hosts[0]] += part.images
+    for subset in subsets[len(large) :]:
+        own = {image.path.parent for image in subset.images}
+        host = next((i for i, other in enumerate(folders) if own & other), None)
+        if host is None:
+            alone.append(subset)
         else:
-            alone.append(part)
-    joined = [Part(f, part.notes, part.apart) for f, part in zip(found, large, strict=True)]
-    return joined + alone
+            joined[host] += subset.images
+    rejoined = [
+        Subset(images, each.notes, each.separated_by)
+        for images, each in zip(joined, large, strict=True)
+    ]
+    return rejoined + alone
 
 
-def _by_folder(part: Part) -> list[Part]:
-    """By folder, if instance numbers are given anew in each, so that nothing else can be one."""
-    places: dict[Path, dict[int, tuple[float, ...]]] = defaultdict(dict)
-    for image in part.images:
+def _by_folder(subset: Subset) -> list[Subset]:
+    """Separate images by folder if the same instance numbers occur at different positions."""
+    positions: dict[Path, dict[int, tuple[float, ...]]] = defaultdict(dict)
+    for image in subset.images:
         if image.instance is not None and image.position is not None:
-            places[image.path.parent][image.instance] = image.position
-    if not any(_clash(a, b) for a, b in combinations(places.values(), 2)):
-        return [part]
-    sets = by_mark(part.images, "folder")
-    return [Part(each, part.notes, (*part.apart, NAMES["folder"])) for each in sets.values()]
+            positions[image.path.parent][image.instance] = image.position
+    if not any(_clash(a, b) for a, b in combinations(positions.values(), 2)):
+        return [subset]
+    return _parts(subset, by_attribute(subset.images, "folder"), "folder")
 
 
 def _clash(a: dict[int, tuple[float, ...]], b: dict[int, tuple[float, ...]]) -> bool:
-    """Whether images of one number lie at different places, more than by chance."""
+    """Return whether several instance numbers occur at different positions in two folders."""
     moved = [math.dist(a[number], b[number]) for number in a.keys() & b.keys()]
     return sum(distance > LEAST_TOLERANCE_MM for distance in moved) >= MIN_SLICES

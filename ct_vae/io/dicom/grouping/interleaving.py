@@ -1,7 +1,7 @@
-"""Sets of slices of one series that lie between each other along their normal.
+"""Detection of sets of slices that interleave along their normal.
 
-Each may look regular at twice the spacing of the whole, and the whole at half the spacing of each:
-which of them is a volume cannot be told, so that neither is taken for one.
+Both the sets and their union may look like regular volumes: the sets at twice the spacing of the
+union. Which of them is correct cannot be determined, so all are refused.
 """
 
 from __future__ import annotations
@@ -14,78 +14,89 @@ import numpy as np
 
 from ct_vae.errors import InputError
 from ct_vae.grid import FloatArray
-from ct_vae.io.dicom.geometry import same_place_mm
+from ct_vae.io.dicom.geometry import position_tolerance_mm
+from ct_vae.io.dicom.grouping.attribute_values import ATTRIBUTE_NAMES, attribute_of, by_value
 from ct_vae.io.dicom.grouping.group import MIN_SLICES
-from ct_vae.io.dicom.grouping.mark_values import NAMES, by_value, mark_of
 from ct_vae.io.dicom.grouping.planes import Images, common_normal, distances_of
 from ct_vae.io.dicom.image_header import ImageHeader
 
-# Marks that sets of slices have in common; times change from slice to slice in most series.
-_SET_MARKS = ("stack", "acquisition", "temporal", "dimensions", "cardiac")
-_TIME_MARKS = ("trigger_time", "acquisition_time")
-# Slices whose normals are nearer than this cosine are compared along one of them.
+# Attributes that the slices of one acquisition share.
+_SET_ATTRIBUTES = ("stack", "acquisition", "temporal", "dimensions", "cardiac")
+# Times differ between slices in most series, so they count only for larger sets.
+_TIME_ATTRIBUTES = ("trigger_time", "acquisition_time")
+# Sets are compared along one normal if the cosine between their normals is at least this.
 _PARALLEL = 0.7
 
 
-def woven_by(images: Images) -> str:
-    """The mark by which slices at different places belong to sets that interleave, or nothing."""
+def interleaved_attribute(images: Images) -> str:
+    """Return the name of an attribute whose values interleave along the normal, or ``""``.
+
+    Args:
+        images: Slices at distinct positions.
+    """
     order = np.argsort(distances_of(images), kind="stable")
-    sorted_images = [images[i] for i in order]
-    distances = distances_of(sorted_images)
-    for name in (*_SET_MARKS, *_TIME_MARKS):
-        least = MIN_SLICES if name in _TIME_MARKS else 2
-        values = [mark_of(image, name) for image in sorted_images]
+    ordered = [images[i] for i in order]
+    distances = distances_of(ordered)
+    for name in (*_SET_ATTRIBUTES, *_TIME_ATTRIBUTES):
+        least = MIN_SLICES if name in _TIME_ATTRIBUTES else 2
+        values = [attribute_of(image, name) for image in ordered]
         indices = by_value(range(len(images)), values.__getitem__)
         indices.pop("", None)
-        # What lies in one block has nothing of another set within it.
+        # A contiguous set contains no slice of another set and cannot interleave.
         scattered = [
             distances[each]
             for each in indices.values()
             if len(each) >= least and each[-1] - each[0] >= len(each)
         ]
         if any(interleave(a, b) for a, b in combinations(scattered, 2)):
-            return NAMES[name]
-    return NAMES["instance"] if _counted_twice(sorted_images) else ""
+            return ATTRIBUTE_NAMES[name]
+    return ATTRIBUTE_NAMES["instance"] if _numbers_interleave(ordered) else ""
 
 
 def interleave(a: FloatArray, b: FloatArray) -> bool:
-    """Whether places of each of two sets lie strictly between places of the other."""
+    """Return whether each of two sets has positions strictly between positions of the other.
+
+    Args:
+        a: Sorted positions along the normal in mm.
+        b: The same for the other set.
+    """
     return _between(a, b) and _between(b, a)
 
 
 def parallel(a: Images, b: Images) -> bool:
-    """Whether slices of two sets can be compared along one normal."""
+    """Return whether two sets of slices can be compared along one normal."""
     return abs(float(common_normal(a) @ common_normal(b))) >= _PARALLEL
 
 
-def woven_sets(sets: Sequence[Images]) -> set[int]:
-    """Indices of the sets that interleave with another one."""
+def interleaved_sets(sets: Sequence[Images]) -> set[int]:
+    """Return the indices of all sets that interleave with another set."""
     found: set[int] = set()
     compared: dict[tuple[bytes, bytes], bool] = {}
     for (i, a), (j, b) in combinations(enumerate(sets), 2):
         if not parallel(a, b):
             continue
         normal = common_normal(a)
-        ends = np.sort(distances_of(a, normal)), np.sort(distances_of(b, normal))
-        # Phases lie at the same places, many of them.
-        key = np.round(ends[0], 3).tobytes(), np.round(ends[1], 3).tobytes()
+        positions = np.sort(distances_of(a, normal)), np.sort(distances_of(b, normal))
+        # The many phases of a dynamic series have the same positions.
+        key = np.round(positions[0], 3).tobytes(), np.round(positions[1], 3).tobytes()
         if key not in compared:
-            compared[key] = interleave(*ends)
+            compared[key] = interleave(*positions)
         if compared[key]:
             found |= {i, j}
     return found
 
 
-def woven_problem(count: int, mark: str = "") -> InputError:
-    """Why sets that interleave are refused.
+def interleaved_error(count: int, attribute: str = "") -> InputError:
+    """Return the error for interleaving sets.
 
     Args:
         count: Number of slices.
-        mark: What tells them apart among themselves; by default they lie between others.
+        attribute: Name of the attribute in which slices within the set differ; empty if the set
+            interleaves with another set.
     """
     cause = (
-        f"its slices belong to sets that differ in {mark} and interleave along their normal"
-        if mark
+        f"its slices belong to sets that differ in {attribute} and interleave along their normal"
+        if attribute
         else f"its {count} slices interleave along their normal with others of their series"
     )
     return InputError(
@@ -95,21 +106,21 @@ def woven_problem(count: int, mark: str = "") -> InputError:
 
 
 def _between(a: FloatArray, b: FloatArray) -> bool:
-    """Whether a place of ``b`` lies between places of ``a`` and is none of them."""
+    """Return whether a position of ``b`` lies strictly between two positions of ``a``."""
     if len(a) < 2:
         return False
-    near = min(same_place_mm(a.tolist()), same_place_mm(b.tolist()))
+    near = min(position_tolerance_mm(a.tolist()), position_tolerance_mm(b.tolist()))
     after = np.searchsorted(a, b)
     inside = (after > 0) & (after < len(a))
     low, high = a[np.clip(after - 1, 0, None)], a[np.clip(after, None, len(a) - 1)]
     return bool((inside & (b - low > near) & (high - b > near)).any())
 
 
-def _counted_twice(images: Sequence[ImageHeader]) -> bool:
-    """Whether instance numbers are given several times, and not one block after another.
+def _numbers_interleave(images: Sequence[ImageHeader]) -> bool:
+    """Return whether instance numbers repeat without forming contiguous blocks.
 
     Args:
-        images: In the order of their places.
+        images: Slices in the order of their positions.
     """
     numbers = [image.instance for image in images if image.instance is not None]
     counts = Counter(numbers)

@@ -1,7 +1,7 @@
-"""Sets of slices that take the same places: phases, acquisitions and reconstructions of one body.
+"""Separation of slices at the same positions: phases, acquisitions and reconstructions.
 
-A mark tells them apart if it leaves no place taken twice, and if at least one set is whole. Where
-times differ from slice to slice, the order of times at each place does.
+An attribute separates them if every resulting set has at most one slice per position and at least
+one set is complete. If times differ between slices, the order of times at each position is used.
 """
 
 from __future__ import annotations
@@ -13,113 +13,121 @@ from pathlib import Path
 import numpy as np
 
 from ct_vae.grid import FloatArray
+from ct_vae.io.dicom.grouping.attribute_values import (
+    ATTRIBUTE_NAMES,
+    PHASE_ATTRIBUTES,
+    attribute_of,
+    by_attribute,
+)
 from ct_vae.io.dicom.grouping.group import MIN_SLICES
-from ct_vae.io.dicom.grouping.mark_values import NAMES, SEPARATORS, by_mark, mark_of
-from ct_vae.io.dicom.grouping.planes import Images, is_regular, places_of
+from ct_vae.io.dicom.grouping.planes import Images, group_by_position, is_regular
 from ct_vae.io.dicom.image_header import ImageHeader
 
-# Sets of slices, and by what they were told apart.
+# Sets of slices, and the names of the attributes that separate them.
 Sets = tuple[list[Images], tuple[str, ...]]
 Frame = tuple[Path, int]
 Values = dict[Frame, float]
-# In the numbers of DICOM's times, hours, minutes and seconds in two digits each.
+# Twelve hours as a DICOM time, which has two digits each for hours, minutes and seconds.
 _HALF_A_DAY = 120000
 
 
-def by_marks(images: Images, names: Sequence[str] = SEPARATORS) -> Sets | None:
-    """Sets by the first marks that tell images apart so that each takes every place once.
+def by_attributes(images: Images, names: Sequence[str] = PHASE_ATTRIBUTES) -> Sets | None:
+    """Separate images by the first attributes that leave one slice per position in every set.
 
     Args:
-        images: Of one plane; some lie at the same place.
-        names: Of the marks to try, in this order.
+        images: Slices of one plane, several of them at the same position.
+        names: Attributes to try, in this order.
     """
-    if len(places_of(images)) == len(images):
+    if len(group_by_position(images)) == len(images):
         return [images], ()
     for k, name in enumerate(names):
-        values = by_mark(images, name)
-        # A value for every image is a time, which is looked at as such.
+        values = by_attribute(images, name)
+        # An attribute that is different for nearly every image does not define sets.
         if not 1 < len(values) <= len(images) // 2:
             continue
         rest = [*names[:k], *names[k + 1 :]]
-        found = [by_marks(each, rest) for each in values.values()]
-        whole = [sets for sets in found if sets is not None]
-        sets = [each for part, _ in whole for each in part]
-        if len(whole) == len(found) and _are_volumes(images, sets, list(values.values())):
-            deeper = dict.fromkeys(word for _, words in whole for word in words)
-            return sets, (NAMES[name], *deeper)
+        found = [by_attributes(each, rest) for each in values.values()]
+        solved = [sets for sets in found if sets is not None]
+        sets = [each for part, _ in solved for each in part]
+        if len(solved) == len(found) and _are_valid_volumes(images, sets, list(values.values())):
+            deeper = dict.fromkeys(word for _, words in solved for word in words)
+            return sets, (ATTRIBUTE_NAMES[name], *deeper)
     return None
 
 
 def by_time(images: Images) -> Sets | None:
-    """Sets by times that differ from slice to slice, and rise or fall from place to place.
+    """Separate images by times that differ between slices.
 
-    Either every place is taken equally often, so that the k-th time at each makes a set, or the
-    places are taken one after another, all of them before any is taken again.
+    Either every position has the same number of slices, and the k-th time at each position belongs
+    to set k, or all positions are scanned before any is scanned again. Times must rise or fall
+    along the normal within every set.
     """
     for name in ("trigger_time", "acquisition_time"):
         times = _times(images, name)
         sets = times and (_by_rank(images, times) or _by_rounds(images, times))
         if sets and all(_is_in_order(each, times) for each in sets):
-            return sets, (NAMES[name],)
+            return sets, (ATTRIBUTE_NAMES[name],)
     return None
 
 
-def by_count(images: Images) -> Sets | None:
-    """Sets by content time or instance number, if these go through all places again and again."""
+def by_instance_number(images: Images) -> Sets | None:
+    """Separate images by content time or instance number, if these run through all positions."""
     numbers = {frame_of(i): float(i.instance) for i in images if i.instance is not None}
     for name, values in (("content_time", _times(images, "content_time")), ("instance", numbers)):
         sets = _by_rounds(images, values) if len(values) == len(images) else None
         if sets and all(_is_in_order(each, values) for each in sets):
-            return sets, (NAMES[name],)
+            return sets, (ATTRIBUTE_NAMES[name],)
     return None
 
 
 def frame_of(image: ImageHeader) -> Frame:
-    """What tells an image from all others."""
+    """Return a key that is unique for every image."""
     return image.path, image.frame
 
 
-def _are_volumes(images: Images, sets: Sequence[Images], values: Sequence[Images]) -> bool:
-    """Whether some sets take all places, or each is a volume of places of its own.
+def _are_valid_volumes(images: Images, sets: Sequence[Images], values: Sequence[Images]) -> bool:
+    """Return whether a set covers all positions, or every set is a volume at its own positions.
 
     Args:
-        images: All of them.
-        sets: Take each place once.
-        values: Images by the mark that is tried, of which the sets are parts.
+        images: All images.
+        sets: Sets with one slice per position.
+        values: Images by the value of the attribute that is tried.
     """
-    places = places_of(images)
-    if len(places) < 2 or len(sets) < 2:
+    positions = group_by_position(images)
+    if len(positions) < 2 or len(sets) < 2:
         return False
-    if any(len(each) == len(places) for each in sets):
+    if any(len(each) == len(positions) for each in sets):
         return True
-    # Two values at the very same places are passes over a part of the places.
-    place_of = {frame_of(image): k for k, each in enumerate(places) for image in each}
-    taken = {frozenset(place_of[frame_of(image)] for image in each) for each in values}
+    # Two values at identical positions are passes over a part of the positions.
+    index_of = {frame_of(image): k for k, each in enumerate(positions) for image in each}
+    taken = {frozenset(index_of[frame_of(image)] for image in each) for each in values}
     regular = all(len(each) >= MIN_SLICES and is_regular(each) for each in sets)
     return regular and len(taken) == len(values)
 
 
 def _by_rank(images: Images, values: Values) -> list[Images] | None:
-    """The images with the lowest value at each place, then those with the second lowest, ..."""
-    places = [sorted(each, key=lambda i: values[frame_of(i)]) for each in places_of(images)]
-    if len({len(each) for each in places}) > 1 or len(places) < 2:
+    """Return the images with the lowest value at each position, then the second lowest, etc."""
+    positions = [
+        sorted(each, key=lambda i: values[frame_of(i)]) for each in group_by_position(images)
+    ]
+    if len({len(each) for each in positions}) > 1 or len(positions) < 2:
         return None
-    times = np.array([[values[frame_of(image)] for image in each] for each in places])
+    times = np.array([[values[frame_of(image)] for image in each] for each in positions])
     if (np.diff(times, axis=1) <= 0).any() or not _in_step(times):
         return None
-    return [list(each) for each in zip(*places, strict=True)]
+    return [list(each) for each in zip(*positions, strict=True)]
 
 
 def _in_step(times: FloatArray) -> bool:
-    """Whether all places are passed once before the next pass begins, or in blocks one by one.
+    """Return whether each pass ends before the next begins, for all positions or block by block.
 
     Args:
-        times: Ascending at each place, ``(places, passes)``.
+        times: ``(positions, passes)``, ascending along the second axis.
     """
     order = times[np.argsort(times[:, 0], kind="stable")]
     begin = 0
     for end in range(1, len(order) + 1):
-        # A block ends where the next place is only reached after all passes.
+        # A block ends where the next position is scanned only after all passes.
         if end < len(order) and order[end, 0] <= order[begin:end].max():
             continue
         block = order[begin:end]
@@ -130,40 +138,40 @@ def _in_step(times: FloatArray) -> bool:
 
 
 def _by_rounds(images: Images, values: Values) -> list[Images] | None:
-    """Images in the order of a value, cut whenever all places have been taken.
+    """Sort images by a value and start a new set whenever all positions have been visited.
 
-    The last round may be cut short; then it takes the places at one end.
+    The last set may be incomplete if its positions are contiguous and include the first or last.
     """
-    places = places_of(images)
-    place_of = {frame_of(image): k for k, each in enumerate(places) for image in each}
+    positions = group_by_position(images)
+    index_of = {frame_of(image): k for k, each in enumerate(positions) for image in each}
     order = sorted(images, key=lambda i: values[frame_of(i)])
-    rounds = [order[k : k + len(places)] for k in range(0, len(order), len(places))]
+    rounds = [order[k : k + len(positions)] for k in range(0, len(order), len(positions))]
     for before, after in pairwise(rounds):
         if values[frame_of(before[-1])] == values[frame_of(after[0])]:
             return None
-    taken = [sorted(place_of[frame_of(image)] for image in each) for each in rounds]
-    full = list(range(len(places)))
+    taken = [sorted(index_of[frame_of(image)] for image in each) for each in rounds]
+    full = list(range(len(positions)))
     last = taken[-1]
-    if len(places) < 2 or any(each != full for each in taken[:-1]):
+    if len(positions) < 2 or any(each != full for each in taken[:-1]):
         return None
     return rounds if last in (full[: len(last)], full[-len(last) :]) else None
 
 
 def _is_in_order(images: Images, values: Values) -> bool:
-    """Whether a value rises from place to place, or falls."""
-    steps = np.diff([values[frame_of(place[0])] for place in places_of(images)])
+    """Return whether a value rises or falls monotonically along the normal."""
+    steps = np.diff([values[frame_of(place[0])] for place in group_by_position(images)])
     return bool((steps >= 0).all() or (steps <= 0).all())
 
 
 def _times(images: Images, name: str) -> Values:
-    """Times as numbers that rise with them; nothing if an image lacks one."""
+    """Return times as increasing numbers; empty if an image has none."""
     found: Values = {}
     for image in images:
         try:
-            found[frame_of(image)] = float(mark_of(image, name))
+            found[frame_of(image)] = float(attribute_of(image, name))
         except ValueError:
             return {}
     if name == "trigger_time" or max(found.values()) - min(found.values()) < _HALF_A_DAY:
         return found
-    # A scan that goes on after midnight.
+    # The scan continues after midnight.
     return {k: v + 2 * _HALF_A_DAY if v < _HALF_A_DAY else v for k, v in found.items()}

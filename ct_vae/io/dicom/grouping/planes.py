@@ -1,7 +1,7 @@
-"""Images by the planes that they lie in: matrix, pixel spacing, directions, and places.
+"""Separation of images by matrix, orientation and pixel spacing, and their common geometry.
 
-Values are told apart by gaps between them, not by their distance from one image, so that rounding
-never divides what belongs together.
+Values are separated at gaps between them, not by their distance from a reference image, so that
+rounding never splits a series.
 """
 
 from __future__ import annotations
@@ -13,31 +13,31 @@ import numpy as np
 
 from ct_vae.errors import InputError
 from ct_vae.grid import FloatArray
-from ct_vae.io.dicom.geometry import Stack, normal_of, same_place_mm, stack_slices
+from ct_vae.io.dicom.geometry import Stack, normal_of, position_tolerance_mm, stack_slices
 from ct_vae.io.dicom.image_header import ImageHeader, Numbers
 
-# Direction cosines that differ by this much move the corner of a 500 mm slice by 0.5 mm.
+# Tolerance of direction cosines: it moves the corner of a 500 mm slice by 0.5 mm.
 COSINE_TOLERANCE = 1e-3
-# Pixel spacings of one volume, as a ratio.
+# Relative tolerance of pixel spacings.
 SPACING_TOLERANCE = 1e-3
 _LOG_SPACING = float(np.log1p(SPACING_TOLERANCE))
-# What is left of decimals in binary.
+# Binary representation error of decimals.
 _DUST = 1e-7
-# Differences below this are rounding, of which nothing is told.
-_TOLD = 1e-5
+# Smaller differences are not reported.
+_REPORTED = 1e-5
 
 Images = list[ImageHeader]
 
 
 def by_plane(images: Sequence[ImageHeader]) -> list[Images]:
-    """Images of equal matrix whose directions and spacings are connected by small steps."""
+    """Group images with the same matrix, orientation and pixel spacing within tolerances."""
     values = np.array([_values(image) for image in images])
     parts = _connected(values, list(range(len(images))))
     return [[images[i] for i in part] for part in parts]
 
 
 def plane_problem(images: Sequence[ImageHeader]) -> InputError | None:
-    """Why images of one plane are none: small steps that add up to a large one."""
+    """Return the error for orientations or spacings that drift in small steps."""
     values = np.array([_values(image) for image in images])
     off = np.abs(values - np.median(values, axis=0)).max(axis=0)
     if off[2:8].max() > COSINE_TOLERANCE + _DUST or off[8:].max() > _LOG_SPACING + _DUST:
@@ -50,20 +50,20 @@ def plane_problem(images: Sequence[ImageHeader]) -> InputError | None:
 
 
 def plane_note(images: Sequence[ImageHeader]) -> str:
-    """How far directions and spacings of one volume differ, if they do by more than dust."""
+    """Return a warning about differing orientations or spacings within a volume, or ``""``."""
     values = np.array([_values(image) for image in images])
     turn, scale = np.ptp(values[:, 2:8], axis=0).max(), np.ptp(values[:, 8:], axis=0).max()
-    if max(turn, scale) <= _TOLD:
+    if max(turn, scale) <= _REPORTED:
         return ""
     told = [
-        f"directions by up to {turn:.2g} in a cosine" if turn > _TOLD else "",
-        f"pixel spacings by {np.expm1(scale):.2g} of themselves" if scale > _TOLD else "",
+        f"directions by up to {turn:.2g} in a cosine" if turn > _REPORTED else "",
+        f"pixel spacings by {np.expm1(scale):.2g} of themselves" if scale > _REPORTED else "",
     ]
     return f"its slices differ in {' and '.join(filter(None, told))}, and the median was taken"
 
 
 def differences(a: ImageHeader, b: ImageHeader) -> list[str]:
-    """In what two images differ that keeps them out of one volume, as far as planes go."""
+    """Return the names of the plane properties in which two images differ."""
     off = np.abs(_values(a) - _values(b))
     found = [
         (off[:2].max(), 0.0, "number of rows and columns"),
@@ -74,7 +74,7 @@ def differences(a: ImageHeader, b: ImageHeader) -> list[str]:
 
 
 def common_geometry(images: Sequence[ImageHeader]) -> tuple[Numbers, Numbers]:
-    """Directions along a row and a column, and spacings, of images of one plane."""
+    """Return the median orientation and pixel spacing of images of one plane."""
     return (
         _median([image.orientation or () for image in images]),
         _median([image.spacing or () for image in images]),
@@ -82,10 +82,10 @@ def common_geometry(images: Sequence[ImageHeader]) -> tuple[Numbers, Numbers]:
 
 
 def stack_of(images: Sequence[ImageHeader]) -> Stack:
-    """The slices of one plane in their order, on their common directions and spacing.
+    """Sort the slices of one plane and fit a grid to them, with their common geometry.
 
     Raises:
-        InputError: If directions or spacing are none, or all slices lie at one place.
+        InputError: If orientation or spacing are invalid, or all slices lie at one position.
     """
     first = images[0]
     assert first.pixels
@@ -95,7 +95,7 @@ def stack_of(images: Sequence[ImageHeader]) -> Stack:
 
 
 def is_regular(images: Sequence[ImageHeader]) -> bool:
-    """Whether slices of one plane, no two of them at one place, lie on a regular grid."""
+    """Return whether slices at distinct positions lie on a regular grid."""
     try:
         return stack_of(images).fault is None
     except InputError:
@@ -103,7 +103,7 @@ def is_regular(images: Sequence[ImageHeader]) -> bool:
 
 
 def distances_of(images: Sequence[ImageHeader], normal: FloatArray | None = None) -> FloatArray:
-    """Places of images along a normal in mm, by default along their own."""
+    """Return positions of images along a normal in mm, by default along their own."""
     if normal is None:
         normal = common_normal(images)
     distances: FloatArray = np.asarray([image.position for image in images]) @ normal
@@ -111,26 +111,26 @@ def distances_of(images: Sequence[ImageHeader], normal: FloatArray | None = None
 
 
 def common_normal(images: Sequence[ImageHeader]) -> FloatArray:
-    """The normal of images of one plane."""
+    """Return the normal of images of one plane."""
     return normal_of(common_geometry(images)[0])
 
 
-def places_of(images: Sequence[ImageHeader]) -> list[Images]:
-    """Images of one plane by their place along its normal, ascending."""
+def group_by_position(images: Sequence[ImageHeader]) -> list[Images]:
+    """Group images of one plane by their position along the normal, in ascending order."""
     distances = distances_of(images)
     order = np.argsort(distances, kind="stable")
-    near = same_place_mm(distances.tolist())
-    places = [[images[int(order[0])]]]
+    near = position_tolerance_mm(distances.tolist())
+    positions = [[images[int(order[0])]]]
     for before, after in pairwise(order.tolist()):
         if distances[after] - distances[before] <= near:
-            places[-1].append(images[after])
+            positions[-1].append(images[after])
         else:
-            places.append([images[after]])
-    return places
+            positions.append([images[after]])
+    return positions
 
 
 def _values(image: ImageHeader) -> FloatArray:
-    """Rows, columns, six cosines, and the logarithms of two spacings."""
+    """Return rows, columns, six cosines, and the logarithms of two spacings."""
     assert image.pixels
     spacing = np.maximum(np.asarray(image.spacing, dtype=np.float64), 1e-9)
     cosines = image.orientation or ()
@@ -138,7 +138,7 @@ def _values(image: ImageHeader) -> FloatArray:
 
 
 def _connected(values: FloatArray, indices: list[int]) -> list[list[int]]:
-    """Split where sorted values of any component leave a gap, until none is left."""
+    """Split rows at gaps between sorted values of any component, recursively."""
     limits = [0.0] * 2 + [COSINE_TOLERANCE + _DUST] * 6 + [_LOG_SPACING + _DUST] * 2
     for component, limit in enumerate(limits):
         column = values[indices, component]
@@ -151,6 +151,6 @@ def _connected(values: FloatArray, indices: list[int]) -> list[list[int]]:
 
 
 def _median(values: Sequence[Sequence[float]]) -> Numbers:
-    """The median of each component, exactly the value if all are the same."""
+    """Return the median of each component."""
     middle = np.median(np.asarray(values, dtype=np.float64), axis=0)
     return tuple(float(value) for value in middle)

@@ -1,8 +1,8 @@
-"""All images of a search, put together into volumes.
+"""Grouping of all images of a search into volumes.
 
-The way of an image: what is no CT slice is set aside with its reason; images of one series UID are
-parted by patient, study, frame of reference and kernel, then by plane; slices that take the same
-places, by phase; what is left over is refused, never dropped.
+Images that are not CT slices are skipped with the reason. Images with one series UID are separated
+by patient, study, frame of reference and kernel, then by plane. Slices at the same positions are
+separated by phase. Whatever remains is refused; no image is dropped.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from ct_vae.errors import InputError
 from ct_vae.io.dicom.dataset import AGAIN
 from ct_vae.io.dicom.geometry import normal_of
 from ct_vae.io.dicom.grouping.group import MIN_SLICES, Group
-from ct_vae.io.dicom.grouping.identity import Part, bodies, kinds
-from ct_vae.io.dicom.grouping.interleaving import woven_problem, woven_sets
-from ct_vae.io.dicom.grouping.leaves import part_leaves
+from ct_vae.io.dicom.grouping.identity import Subset, by_patient, by_study_and_kernel
+from ct_vae.io.dicom.grouping.interleaving import interleaved_error, interleaved_sets
 from ct_vae.io.dicom.grouping.planes import Images, by_plane, is_regular
-from ct_vae.io.dicom.grouping.resolve import resolve
+from ct_vae.io.dicom.grouping.small_subsets import separate_small_subsets
+from ct_vae.io.dicom.grouping.volumes import split_into_volumes
 from ct_vae.io.dicom.image_header import ImageHeader
 
 _NEEDED = {
@@ -30,9 +30,11 @@ _NEEDED = {
 
 
 def group_images(images: Iterable[ImageHeader]) -> list[Group]:
-    """Put images together that belong to one volume; several phases make several volumes.
+    """Group images into volumes; several phases become several volumes.
 
-    Every image is in exactly one group, as one of its images or of those that repeat them.
+    Returns:
+        Volumes, refused groups and skipped groups. Every image is in exactly one of them, as one of
+        its images or of its duplicates.
     """
     series: dict[tuple[str, ...], Images] = defaultdict(list)
     skipped: dict[tuple[str, ...], Images] = defaultdict(list)
@@ -40,22 +42,22 @@ def group_images(images: Iterable[ImageHeader]) -> list[Group]:
         (skipped if image.skip else series)[*key, image.skip].append(image)
     groups = [group for members in series.values() for group in _split_series(members)]
     for members in skipped.values():
-        groups += _foreign(members) or [Group(members, skip=members[0].skip)]
+        groups += _of_other_sop_class(members) or [Group(members, skip=members[0].skip)]
     return groups
 
 
 def _with_series(images: Images) -> Iterator[tuple[tuple[str, ...], ImageHeader]]:
-    """Images with what stands for their series.
+    """Yield images with a key for their series.
 
-    One without a series UID belongs to the only series of its study and number, or else to all
-    others without one there; where there is no study, the folder stands for it.
+    An image without a series UID belongs to the only series with its study and series number, or
+    else to all other images without a series UID there. The folder replaces a missing study.
     """
     known: dict[tuple[str, ...], set[str]] = defaultdict(set)
     for image in images:
         if image.series and not image.skip:
-            known[_stand_in(image)].add(image.series)
+            known[_study_and_number(image)].add(image.series)
     for image in images:
-        key = _stand_in(image)
+        key = _study_and_number(image)
         uids = known.get(key, set())
         if image.series:
             yield (image.series,), image
@@ -63,9 +65,8 @@ def _with_series(images: Images) -> Iterator[tuple[tuple[str, ...], ImageHeader]
             yield (tuple(uids) if len(uids) == 1 and not image.skip else key), image
 
 
-def _stand_in(image: ImageHeader) -> tuple[str, ...]:
-    place = image.marks.study or str(image.path.parent)
-    return place, str(image.number)
+def _study_and_number(image: ImageHeader) -> tuple[str, ...]:
+    return image.attributes.study or str(image.path.parent), str(image.number)
 
 
 def _split_series(images: Images) -> list[Group]:
@@ -77,34 +78,36 @@ def _split_series(images: Images) -> list[Group]:
             "(or lies in one folder) and one series number was taken together",
         )
     groups = []
-    for body in bodies(images):
-        problem = _missing(body.images)
-        groups += [Group(body.images, problem=problem)] if problem else _split_body(body)
+    for patient in by_patient(images):
+        problem = _missing(patient.images)
+        groups += [Group(patient.images, problem=problem)] if problem else _split_patient(patient)
     several = sum(not group.skip for group in groups) > 1
     return [
-        replace(group, notes=(*notes, *group.notes), apart=group.apart if several else ())
+        replace(
+            group, notes=(*notes, *group.notes), separated_by=group.separated_by if several else ()
+        )
         for group in groups
     ]
 
 
-def _split_body(body: Part) -> list[Group]:
-    """The volumes of one patient in one series, and what is refused or set aside there."""
-    leaves = [
-        Part(plane, part.notes, part.apart)
-        for part in kinds(body)
+def _split_patient(patient: Subset) -> list[Group]:
+    """Group the images of one patient and series."""
+    subsets = [
+        Subset(plane, part.notes, part.separated_by)
+        for part in by_study_and_kernel(patient)
         for plane in by_plane(part.images)
     ]
-    groups, volumes = part_leaves(leaves)
-    found = [group for leaf in volumes for group in resolve(leaf)]
+    groups, rest = separate_small_subsets(subsets)
+    found = [group for subset in rest for group in split_into_volumes(subset)]
     fit = [i for i, group in enumerate(found) if not group.problem]
-    for k in woven_sets([list(found[i].images) for i in fit]):
+    for k in interleaved_sets([list(found[i].images) for i in fit]):
         group = found[fit[k]]
-        found[fit[k]] = replace(group, problem=woven_problem(len(group.images)))
+        found[fit[k]] = replace(group, problem=interleaved_error(len(group.images)))
     return groups + found
 
 
 def _missing(images: Sequence[ImageHeader]) -> InputError | None:
-    """What no slice can do without."""
+    """Return the error for images without a position or a usable pixel format."""
     for attribute, keyword in _NEEDED.items():
         lacking = sum(getattr(image, attribute) is None for image in images)
         if lacking:
@@ -125,9 +128,13 @@ def _missing(images: Sequence[ImageHeader]) -> InputError | None:
     return None
 
 
-def _foreign(images: Images) -> list[Group]:
-    """Volumes of images that only their SOP class bars, if all of them are whole; else none."""
-    if not all(image.foreign and image.pixels for image in images):
+def _of_other_sop_class(images: Images) -> list[Group]:
+    """Group images that are CT slices except for their SOP class.
+
+    Returns:
+        The volumes, or an empty list unless all images belong to complete volumes.
+    """
+    if not all(image.other_sop_class and image.pixels for image in images):
         return []
     groups = _split_series(images)
     whole = all(

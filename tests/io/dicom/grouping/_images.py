@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ct_vae.io.dicom.grouping_attributes import NO_ATTRIBUTES
 from ct_vae.io.dicom.image_header import ImageHeader
-from ct_vae.io.dicom.marks import NO_MARKS
 from ct_vae.io.dicom.pixel_format import PixelFormat
 
 AXIAL = (1.0, 0, 0, 0, 1.0, 0)
@@ -16,8 +16,8 @@ def pixels(rows=12, columns=10):
     return PixelFormat(rows, columns, 16, 16, True, None, False, False, "")
 
 
-def header(k=0, z=0.0, *, marks=None, name=None, folder="a", **changes):
-    """A slice at ``z`` mm; marks by name."""
+def header(k=0, z=0.0, *, attributes=None, name=None, folder="a", **changes):
+    """A slice at ``z`` mm, with attributes by name."""
     facts = {
         "path": Path(folder) / (name or f"{k:04d}"),
         "frame": 0,
@@ -36,17 +36,17 @@ def header(k=0, z=0.0, *, marks=None, name=None, folder="a", **changes):
         "slope": 1.0,
         "inter": -1024.0,
     }
-    return ImageHeader(**facts | changes, marks=NO_MARKS._replace(**(marks or {})))
+    return ImageHeader(**facts | changes, attributes=NO_ATTRIBUTES._replace(**(attributes or {})))
 
 
-def stack(n=12, step=2.0, start=0.0, *, prefix="", marks=None, **changes):
-    """Evenly spaced slices; a mark may be a function of the index."""
+def stack(n=12, step=2.0, start=0.0, *, prefix="", attributes=None, **changes):
+    """Evenly spaced slices; a attribute may be a function of the index."""
     return [
         header(
             k,
             start + k * step,
             name=f"{prefix}{k:04d}",
-            marks={m: v(k) if callable(v) else v for m, v in (marks or {}).items()},
+            attributes={m: v(k) if callable(v) else v for m, v in (attributes or {}).items()},
             **{c: v(k) if callable(v) else v for c, v in changes.items()},
         )
         for k in range(n)

@@ -15,8 +15,10 @@ def test_an_id_follows_from_the_images_and_not_from_where_they_lie():
     assert ids(images) == ids(moved[::-1])
     assert ids(images)[0].startswith("s003_")
     # What else there is does not matter: a volume is found again where it lies alone.
-    beside = stack(8, start=90.0, marks={"kernel": "b"}, prefix="b", uid=lambda k: f"1.2.9.{k}")
-    images = [replace(image, marks=image.marks._replace(kernel="a")) for image in images]
+    beside = stack(
+        8, start=90.0, attributes={"kernel": "b"}, prefix="b", uid=lambda k: f"1.2.9.{k}"
+    )
+    images = [replace(image, attributes=image.attributes._replace(kernel="a")) for image in images]
     assert set(ids(images)) < set(ids(images + beside))
 
 
@@ -26,7 +28,7 @@ def test_volumes_of_other_images_have_other_ids():
         base[:-1],
         stack(uid=lambda k: f"1.2.5.{k}"),
         stack(start=1.0),
-        stack(marks={"kernel": "x"}),
+        stack(attributes={"kernel": "x"}),
         stack(series="1.2.4"),
     ]
     assert len({ids(images)[0] for images in (base, *others)}) == 6

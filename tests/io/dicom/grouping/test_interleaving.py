@@ -9,18 +9,18 @@ from ct_vae.io.dicom.grouping.interleaving import interleave
 from ct_vae.io.dicom.grouping.series import group_images
 from tests.io.dicom.grouping._images import header, outcomes, stack
 
-MARKS = ["stack", "acquisition", "temporal", "dimensions", "cardiac", "kernel", "study"]
+ATTRIBUTES = ["stack", "acquisition", "temporal", "dimensions", "cardiac", "kernel", "study"]
 
 
-def half_shifted(marks, first=10, second=10, **changes):
-    return stack(first, marks=dict.fromkeys(marks, "1"), prefix="a", **changes) + stack(
-        second, start=1.0, marks=dict.fromkeys(marks, "2"), prefix="b", **changes
+def half_shifted(attributes, first=10, second=10, **changes):
+    return stack(first, attributes=dict.fromkeys(attributes, "1"), prefix="a", **changes) + stack(
+        second, start=1.0, attributes=dict.fromkeys(attributes, "2"), prefix="b", **changes
     )
 
 
-@pytest.mark.parametrize("mark", [*MARKS, "acquisition_time", "trigger_time"])
-def test_half_shifted_stacks_are_neither_one_volume_nor_two(mark):
-    found = group_images(half_shifted([mark], instance=None))
+@pytest.mark.parametrize("attribute", [*ATTRIBUTES, "acquisition_time", "trigger_time"])
+def test_half_shifted_stacks_are_neither_one_volume_nor_two(attribute):
+    found = group_images(half_shifted([attribute], instance=None))
     assert [kind for kind, _ in outcomes(found)] in (["refused"], ["refused", "refused"])
     assert sum(size for _, size in outcomes(found)) == 20
     for group in found:
@@ -41,17 +41,21 @@ def test_numbers_that_go_on_or_are_all_the_same_tell_nothing():
     assert outcomes(group_images(blocks)) == [("ok", 24)]
 
 
-@pytest.mark.parametrize("mark", ["acquisition", "temporal", "acquisition_time", "content_time"])
+@pytest.mark.parametrize(
+    "attribute", ["acquisition", "temporal", "acquisition_time", "content_time"]
+)
 @pytest.mark.parametrize("block", [1, 2, 4])
-def test_blocks_and_numbers_of_each_slice_divide_nothing(mark, block):
+def test_blocks_and_numbers_of_each_slice_divide_nothing(attribute, block):
     """Sequential scans number every turn of the gantry."""
-    images = stack(24, marks={mark: lambda k: str(k // block)})
+    images = stack(24, attributes={attribute: lambda k: str(k // block)})
     assert outcomes(group_images(images)) == [("ok", 24)]
 
 
-@pytest.mark.parametrize("mark", ["acquisition", "stack", "kernel", "study"])
-def test_acquisitions_that_overlap_with_an_offset_are_refused(mark):
-    images = half_shifted([mark])[:10] + stack(10, start=15.0, marks={mark: "2"}, prefix="b")
+@pytest.mark.parametrize("attribute", ["acquisition", "stack", "kernel", "study"])
+def test_acquisitions_that_overlap_with_an_offset_are_refused(attribute):
+    images = half_shifted([attribute])[:10] + stack(
+        10, start=15.0, attributes={attribute: "2"}, prefix="b"
+    )
     assert {kind for kind, _ in outcomes(group_images(images))} == {"refused"}
 
 

@@ -11,7 +11,7 @@ from ct_vae.io.dicom.grouping import duplicates
 from ct_vae.io.dicom.grouping.series import group_images
 from tests.io.dicom.grouping._images import header, outcomes, stack
 
-MARKS = [
+ATTRIBUTES = [
     *("stack", "acquisition", "temporal", "dimensions", "cardiac", "trigger_time"),
     *("acquisition_time", "voltage", "image_type", "thickness", "content_time", "kernel"),
 ]
@@ -23,15 +23,15 @@ def contents():
         yield
 
 
-def phases(marks, count=3, n=12, *, instance=None, cut=0, **changes):
-    """``marks`` by name from phase and slice; the last phase lacks ``cut`` slices."""
+def phases(attributes, count=3, n=12, *, instance=None, cut=0, **changes):
+    """``attributes`` by name from phase and slice; the last phase lacks ``cut`` slices."""
     images = []
     for phase in range(count):
         kept = n - (cut if phase == count - 1 else 0)
         images += stack(
             kept,
             prefix=f"p{phase}_",
-            marks={m: lambda k, p=phase, v=v: v(p, k) for m, v in marks.items()},
+            attributes={m: lambda k, p=phase, v=v: v(p, k) for m, v in attributes.items()},
             instance=(lambda k, p=phase: instance(p, k)) if instance else None,
             **changes,
         )
@@ -54,21 +54,21 @@ def clock(seconds):
     return f"{seconds // 3600 % 24:02d}{seconds // 60 % 60:02d}{seconds % 60:02d}"
 
 
-@pytest.mark.parametrize("mark", MARKS)
-def test_each_mark_tells_phases_apart(mark):
-    for group in assert_told_apart(phases({mark: lambda p, k: str(p + 1)})):
+@pytest.mark.parametrize("attribute", ATTRIBUTES)
+def test_each_attribute_tells_phases_apart(attribute):
+    for group in assert_told_apart(phases({attribute: lambda p, k: str(p + 1)})):
         assert "told apart by" in group.remarks[-1]
 
 
-@pytest.mark.parametrize("mark", ["trigger_time", "acquisition_time", "content_time"])
+@pytest.mark.parametrize("attribute", ["trigger_time", "acquisition_time", "content_time"])
 @pytest.mark.parametrize("noon", [36000, 86400 - 17, 86400 - 35])
-def test_times_of_each_slice_tell_passes_apart_also_over_midnight(mark, noon):
+def test_times_of_each_slice_tell_passes_apart_also_over_midnight(attribute, noon):
     def time(p, k):
         seconds = 20 * p + k
-        return str(seconds) if mark == "trigger_time" else clock(noon + seconds)
+        return str(seconds) if attribute == "trigger_time" else clock(noon + seconds)
 
-    if mark != "content_time" or noon == 36000:
-        assert_told_apart(phases({mark: time}))
+    if attribute != "content_time" or noon == 36000:
+        assert_told_apart(phases({attribute: time}))
 
 
 @pytest.mark.parametrize("back", [False, True])
@@ -94,7 +94,7 @@ def test_numbers_of_each_turn_of_the_gantry_are_no_volumes():
 def test_three_acquisitions_of_which_each_overlaps_the_next():
     images = []
     for p in range(3):
-        images += stack(start=16.0 * p, marks={"acquisition": str(p)}, prefix=f"p{p}_")
+        images += stack(start=16.0 * p, attributes={"acquisition": str(p)}, prefix=f"p{p}_")
     assert_told_apart(images)
 
 
@@ -125,7 +125,7 @@ def test_instance_numbers_that_do_not_go_through_all_places_tell_nothing(number)
 
 @pytest.mark.parametrize("cut", [1, 3, 11])
 @pytest.mark.parametrize(
-    ("marks", "instance"),
+    ("attributes", "instance"),
     [
         ({"acquisition": lambda p, k: str(p)}, None),
         ({"acquisition_time": lambda p, k: clock(36000 + 30 * p + k)}, None),
@@ -134,23 +134,25 @@ def test_instance_numbers_that_do_not_go_through_all_places_tell_nothing(number)
         ({}, lambda p, k: 1 + 12 * p + k),
     ],
 )
-def test_a_last_phase_that_is_cut_short_is_refused_and_the_others_are_read(marks, instance, cut):
-    groups = group_images(phases(marks, instance=instance, cut=cut))
+def test_a_last_phase_that_is_cut_short_is_refused_and_the_others_are_read(
+    attributes, instance, cut
+):
+    groups = group_images(phases(attributes, instance=instance, cut=cut))
     assert outcomes(groups) == [("ok", 12), ("ok", 12), ("refused", 12 - cut)]
     (bad,) = [group for group in groups if group.problem]
     assert f"it has {12 - cut} of the 12 places of the others" in str(bad.problem)
-    assert bad.aside
+    assert bad.redundant
 
 
 def test_acquisitions_that_overlap_at_the_same_places_are_two_volumes():
-    images = stack(marks={"acquisition": "1"}, prefix="a")
-    images += stack(start=16.0, marks={"acquisition": "2"}, prefix="b")
+    images = stack(attributes={"acquisition": "1"}, prefix="a")
+    images += stack(start=16.0, attributes={"acquisition": "2"}, prefix="b")
     assert outcomes(group_images(images)) == [("ok", 12), ("ok", 12)]
 
 
 def test_a_smaller_acquisition_within_a_larger_is_a_volume():
-    images = stack(marks={"acquisition": "1"}, prefix="a")
-    images += stack(5, start=6.0, marks={"acquisition": "2"}, prefix="b")
+    images = stack(attributes={"acquisition": "1"}, prefix="a")
+    images += stack(5, start=6.0, attributes={"acquisition": "2"}, prefix="b")
     assert outcomes(group_images(images)) == [("ok", 5), ("ok", 12)]
 
 
@@ -158,7 +160,7 @@ def test_two_marks_together_tell_apart_what_neither_does():
     images = []
     for a in "12":
         for t in "xy":
-            images += stack(prefix=f"{a}{t}", marks={"acquisition": a, "temporal": t})
+            images += stack(prefix=f"{a}{t}", attributes={"acquisition": a, "temporal": t})
     assert outcomes(group_images(images)) == [("ok", 12)] * 4
 
 
@@ -181,7 +183,7 @@ def test_copies_in_another_folder_are_left_out():
     images = stack(folder="A") + stack(folder="B")
     (group,) = group_images(images)
     assert outcomes([group]) == [("ok", 12)]
-    assert len(group.repeats) == 12
+    assert len(group.duplicates) == 12
     assert "12 slices that repeat others exactly were dropped" in group.remarks
 
 
@@ -196,21 +198,23 @@ def test_all_images_at_one_place_are_no_volume():
     st.permutations(range(36)),
     st.sampled_from(["acquisition_time", "trigger_time", "content_time", "instance"]),
 )
-def test_numbers_by_chance_never_weave_phases_into_each_other(count, n, numbers, mark):
+def test_numbers_by_chance_never_weave_phases_into_each_other(count, n, numbers, attribute):
     """Whatever is ok shows one phase, or is chance itself in the order of a scan."""
     images = []
     for p in range(count):
         for k in range(n):
             value = numbers[p * n + k]
-            marks = {} if mark == "instance" else {mark: str(1000 + value)}
-            instance = value if mark == "instance" else None
-            images.append(header(k, 2.0 * k, name=f"p{p}_{k}", marks=marks, instance=instance))
+            attributes = {} if attribute == "instance" else {attribute: str(1000 + value)}
+            instance = value if attribute == "instance" else None
+            images.append(
+                header(k, 2.0 * k, name=f"p{p}_{k}", attributes=attributes, instance=instance)
+            )
     for group in group_images(images):
         if group.problem:
             continue
         # Times that rise or fall from place to place are a scan, whichever slices it gave.
         order = [
-            float(i.instance if mark == "instance" else getattr(i.marks, mark))
+            float(i.instance if attribute == "instance" else getattr(i.attributes, attribute))
             for i in sorted(group.images, key=lambda i: i.position[2])
         ]
         steps = np.diff(order)

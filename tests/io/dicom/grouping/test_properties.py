@@ -34,7 +34,7 @@ spacings = st.sampled_from([(0.75, 0.5), (0.7502, 0.5), (0.76, 0.5)])
 
 @st.composite
 def wild_images(draw):
-    """One to three stacks of a few series, with marks that mean something, nothing, or anything."""
+    """One to three stacks of a few series, with meaningful or random attributes."""
     images = []
     for number in range(draw(st.integers(1, 3))):
         count = draw(st.integers(1, 9))
@@ -50,10 +50,10 @@ def wild_images(draw):
             st.sampled_from(["", "orientation", "spacing", "pixels", "position", "instance"])
         )
         for k in range(count):
-            marks = dict(own)
+            attributes = dict(own)
             if each:
-                marks[each] = draw(st.sampled_from(["", "a", "b", f"{number}.{k}"]))
-            marks["acquisition_time"] = draw(
+                attributes[each] = draw(st.sampled_from(["", "a", "b", f"{number}.{k}"]))
+            attributes["acquisition_time"] = draw(
                 st.sampled_from(["", f"1000{k:02d}", f"10{number}0{k:02d}"])
             )
             changes = {"orientation": orientation, "spacing": spacing, "folder": folder}
@@ -74,7 +74,7 @@ def wild_images(draw):
                     start + k * step,
                     name=f"{number}_{k}",
                     series=series,
-                    marks=marks,
+                    attributes=attributes,
                     **{"uid": f"{shows}/{number}.{k}"} | changes,
                 )
             )
@@ -99,7 +99,7 @@ def between(a, b):
 @given(wild_images(), st.randoms(use_true_random=False))
 def test_every_image_is_in_one_group_and_no_two_volumes_interleave(images, random):
     groups = group_images(images)
-    seen = Counter(told(i) for group in groups for i in (*group.images, *group.repeats))
+    seen = Counter(told(i) for group in groups for i in (*group.images, *group.duplicates))
     assert seen == Counter(map(told, images))
     assert len({group.id for group in groups}) == len(groups)
     fit = [group for group in groups if not (group.skip or group.problem or group.short)]
@@ -107,11 +107,14 @@ def test_every_image_is_in_one_group_and_no_two_volumes_interleave(images, rando
         # Each place is taken once, and by one patient.
         distances = stack_of(group.images).distances_mm
         assert np.diff(distances).min() > 0.1
-        assert len({i.marks.patient for i in group.images} - {""}) in {0, 1, len(group.images)}
+        assert len({i.attributes.patient for i in group.images} - {""}) in {0, 1, len(group.images)}
         assert len({i.series for i in group.images} - {""}) <= 1
     for a, b in combinations(fit, 2):
         first, other = a.images[0], b.images[0]
-        apart = "folder" in (*a.apart, *b.apart) or first.marks.patient != other.marks.patient
+        apart = (
+            "folder" in (*a.separated_by, *b.separated_by)
+            or first.attributes.patient != other.attributes.patient
+        )
         normals = [np.cross(i.orientation[:3], i.orientation[3:]) for i in (first, other)]
         if first.series != other.series or apart or abs(normals[0] @ normals[1]) < 0.9:
             continue
@@ -137,7 +140,7 @@ def test_small_differences_of_planes_never_divide_a_series(count, turns, scales,
         count,
         orientation=lambda k: turned(turns[k]),
         spacing=lambda k: (0.75 * (1 + scales[k]), 0.5),
-        marks={"frame_of_reference": lambda k: "" if absent and k % 2 else "1.2"},
+        attributes={"frame_of_reference": lambda k: "" if absent and k % 2 else "1.2"},
     )
     (group,) = group_images(images)
     assert outcomes([group]) == [("ok", count)]
@@ -149,12 +152,14 @@ def test_small_differences_of_planes_never_divide_a_series(count, turns, scales,
 def test_a_series_is_never_halved_by_a_mark_that_alternates(period, seed, both):
     """Whatever alternates along the normal gives one volume of all slices, or none."""
     rng = np.random.default_rng(seed)
-    marks = rng.choice(
+    attributes = rng.choice(
         ["study", "frame_of_reference", "kernel", "stack", "acquisition", "temporal"], 2
     )
     images = stack(
         24,
-        marks={m: lambda k: "ab"[k // period % 2] for m in (marks if both else marks[:1])},
+        attributes={
+            m: lambda k: "ab"[k // period % 2] for m in (attributes if both else attributes[:1])
+        },
     )
     found = outcomes(group_images(images))
     assert not [size for kind, size in found if kind == "ok" and size < 24]

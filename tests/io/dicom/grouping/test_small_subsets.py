@@ -61,17 +61,19 @@ def test_scouts_beside_a_volume_with_a_gap_may_be_its_slices():
     assert outcomes([group]) == [("refused", 12)]
 
 
-@pytest.mark.parametrize("change", [{"marks": {"kernel": "sharp"}}, {"pixels": pixels(40, 30)}])
+@pytest.mark.parametrize(
+    "change", [{"attributes": {"kernel": "sharp"}}, {"pixels": pixels(40, 30)}]
+)
 def test_a_few_slices_again_are_refused_alone(change):
-    images = stack(marks={"kernel": "soft"}) + [
-        header(k, 2.0 * k, name=f"again{k}", **{"marks": {"kernel": "soft"}} | change)
+    images = stack(attributes={"kernel": "soft"}) + [
+        header(k, 2.0 * k, name=f"again{k}", **{"attributes": {"kernel": "soft"}} | change)
         for k in (3, 4)
     ]
     groups = group_images(images)
     assert outcomes(groups) == [("ok", 12), ("refused", 2)]
     (bad,) = [group for group in groups if group.problem]
     assert "only 2 slices at places that others of the series take" in str(bad.problem)
-    assert bad.aside
+    assert bad.redundant
 
 
 def test_two_fields_of_view_at_the_same_places_are_two_volumes():

@@ -1,4 +1,4 @@
-"""Images by the values of their marks."""
+"""Images grouped by the values of their attributes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from ct_vae.io.dicom.image_header import ImageHeader
 
 _Item = TypeVar("_Item")
 
-# What marks are called in messages.
-NAMES = {
+# Names of the attributes in messages.
+ATTRIBUTE_NAMES = {
     "patient": "patient",
     "name": "patient",
     "study": "study",
@@ -33,33 +33,36 @@ NAMES = {
     "file": "file",
 }
 
-# What separates sets of slices that take the same places, the surest first.
-SEPARATORS = (
+# Attributes that separate sets of slices at the same positions, the most reliable first.
+PHASE_ATTRIBUTES = (
     *("stack", "acquisition", "temporal", "dimensions", "cardiac", "trigger_time"),
     *("acquisition_time", "voltage", "image_type", "thickness", "content_time"),
 )
 
 
-def mark_of(image: ImageHeader, name: str) -> str:
-    """The value of a mark of an image, where ``folder`` and ``file`` are marks too.
+def attribute_of(image: ImageHeader, name: str) -> str:
+    """Return an attribute of an image as text.
 
-    The file tells frames of multi-frame files apart, and nothing else.
+    Args:
+        image: The header.
+        name: A field of `GroupingAttributes`, ``"folder"``, or ``"file"``. The file counts for
+            multi-frame files only and is empty otherwise.
     """
     if name == "folder":
         return str(image.path.parent)
     if name == "file":
         return str(image.path) if image.frames > 1 else ""
-    value: str = getattr(image.marks, name)
+    value: str = getattr(image.attributes, name)
     return value
 
 
-def by_mark(images: Iterable[ImageHeader], name: str) -> dict[str, list[ImageHeader]]:
-    """Images by the value of a mark, in the order in which values first come up."""
-    return by_value(images, lambda image: mark_of(image, name))
+def by_attribute(images: Iterable[ImageHeader], name: str) -> dict[str, list[ImageHeader]]:
+    """Group images by the value of an attribute, in order of first appearance."""
+    return by_value(images, lambda image: attribute_of(image, name))
 
 
 def by_value(items: Iterable[_Item], value: Callable[[_Item], str]) -> dict[str, list[_Item]]:
-    """Items by a value of theirs, in the order in which values first come up."""
+    """Group items by a value, in order of first appearance."""
     sets: dict[str, list[_Item]] = defaultdict(list)
     for item in items:
         sets[value(item)].append(item)

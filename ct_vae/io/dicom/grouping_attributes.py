@@ -1,4 +1,4 @@
-"""Attributes by which images that share a series UID may belong to different volumes."""
+"""Attributes that separate images with the same SeriesInstanceUID into volumes."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 
-class Marks(NamedTuple):
-    """Values of these attributes as text, empty where they are absent; for grouping only.
+class GroupingAttributes(NamedTuple):
+    """Values of these attributes as text, empty if absent; used for grouping only.
 
     Attributes:
         patient: PatientID.
@@ -20,10 +20,10 @@ class Marks(NamedTuple):
         kernel: ConvolutionKernel.
         stack: StackID.
         acquisition: AcquisitionNumber.
-        temporal: TemporalPositionIdentifier or index.
-        dimensions: Values of the dimension indices that are neither stack nor place.
+        temporal: TemporalPositionIdentifier or TemporalPositionIndex.
+        dimensions: Dimension index values other than those of stack and position.
         cardiac: NominalPercentageOfCardiacPhase.
-        trigger_time: TriggerTime or its nominal delay.
+        trigger_time: TriggerTime or NominalCardiacTriggerDelayTime.
         acquisition_time: AcquisitionTime.
         voltage: KVP.
         image_type: ImageType.
@@ -49,9 +49,9 @@ class Marks(NamedTuple):
     content_time: str = ""
 
 
-NO_MARKS = Marks()
+NO_ATTRIBUTES = GroupingAttributes()
 
-# Where they stand in a classic image, and for a file as a whole.
+# DICOM keywords of the attributes in a single-frame image and at the top level of a file.
 KEYWORDS = {
     "patient": ("PatientID",),
     "name": ("PatientName",),
@@ -69,16 +69,16 @@ KEYWORDS = {
     "thickness": ("SliceThickness",),
     "content_time": ("ContentTime",),
 }
-MARK_TAGS = [keyword for keywords in KEYWORDS.values() for keyword in keywords]
+ATTRIBUTE_TAGS = [keyword for keywords in KEYWORDS.values() for keyword in keywords]
 
 
 def text_of(dataset: Dataset, *keywords: str) -> str:
-    """The first of some elements that has a value, as text.
+    """Return the first of some optional elements that has a value, as text.
 
-    They only help, so that one which cannot be parsed counts as absent.
+    Elements that cannot be parsed count as absent.
 
     Returns:
-        Several values with a backslash between them; empty if there is none.
+        The value, with a backslash between multiple values; empty if there is none.
     """
     return next(filter(None, (_text(dataset, keyword) for keyword in keywords)), "")
 
@@ -94,6 +94,8 @@ def _text(dataset: Dataset, keyword: str) -> str:
         return ""
 
 
-def read_marks(dataset: Dataset) -> Marks:
-    """The marks of a file from its top level."""
-    return Marks(**{name: text_of(dataset, *keywords) for name, keywords in KEYWORDS.items()})
+def read_attributes(dataset: Dataset) -> GroupingAttributes:
+    """Read the attributes at the top level of a file."""
+    return GroupingAttributes(
+        **{name: text_of(dataset, *keywords) for name, keywords in KEYWORDS.items()}
+    )
