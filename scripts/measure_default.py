@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 import ct_vae
-from ct_vae.blocks.patch import depth_to_space, space_to_depth
+from ct_vae.blocks.patch import space_to_depth
 from ct_vae.evaluation.metrics.masks import body_mask
 from ct_vae.evaluation.metrics.texture import measure_texture
 from ct_vae.inference.codec import Codec
@@ -36,7 +36,7 @@ _BLOCKS = 50_000
 def fit_klt(codec: Codec, datalist: Path) -> LinearCode:
     """The linear code of the blocks of the body in the training volumes, by their weights."""
     factor, channels = codec.network.factor, codec.network.model.latent_channels
-    klt = BlockKLT((1,))
+    klt = BlockKLT(factor)
     rng = np.random.default_rng(0)
     for entry in json.loads(datalist.read_text())["training"]:
         volume = read_volume(datalist.parent / entry["image"])
@@ -45,7 +45,7 @@ def fit_klt(codec: Codec, datalist: Path) -> LinearCode:
         threshold = codec.preprocessor.scale.to_model(torch.tensor(float(BODY_ABOVE_HU)))
         body = rows[(rows > threshold).float().mean(1) > 0.25]
         count = round(_BLOCKS * entry["weight"])
-        klt.add(body[rng.integers(len(body), size=count)].T[None])
+        klt.add_blocks(body[rng.integers(len(body), size=count)])
     return klt.fit(channels)
 
 
@@ -53,11 +53,8 @@ def coded(codec: Codec, volume: Volume, code: LinearCode) -> Volume:
     """The volume through the linear code."""
     factor = codec.network.factor
     prepared = codec.preprocessor(volume, factor)
-    rows = space_to_depth(prepared.tensor.float(), factor)[0].movedim(0, -1)
-    mean, analysis, synthesis = (t.float() for t in (code.mean, code.analysis, code.synthesis))
-    back = (rows - mean) @ analysis.T @ synthesis.T + mean
-    image = depth_to_space(back.movedim(-1, 0)[None], factor)[0, 0]
-    return restore(image, prepared.record, volume.grid)
+    back = code.decode(code.encode(prepared.tensor.float(), factor), factor)
+    return restore(back[0, 0], prepared.record, volume.grid)
 
 
 def rmse(original: Volume, other: Volume, inside: BoolArray, window: Sequence[float]) -> float:

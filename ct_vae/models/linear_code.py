@@ -8,7 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from ct_vae.blocks.patch import PatchEmbedND, PatchUnembedND, dct_basis, space_to_depth
+from ct_vae.blocks.patch import (
+    PatchEmbedND,
+    PatchUnembedND,
+    dct_basis,
+    depth_to_space,
+    space_to_depth,
+)
 from ct_vae.errors import InputError
 
 # Codes with a variance below this are not scaled.
@@ -35,6 +41,11 @@ class LinearCode:
         blocks = space_to_depth(image, sides).movedim(1, -1) - self.mean.to(image)
         return (blocks @ self.analysis.to(image).T).movedim(-1, 1)
 
+    def decode(self, codes: torch.Tensor, sides: Sequence[int]) -> torch.Tensor:
+        """Reconstruct images ``(B, C, *spatial)`` from what `encode` returns, in its dtype."""
+        blocks = codes.movedim(1, -1) @ self.synthesis.to(codes).T + self.mean.to(codes)
+        return depth_to_space(blocks.movedim(-1, 1), sides)
+
 
 class BlockKLT:
     """Karhunen-Loeve transform of blocks, fitted on images that are added one by one.
@@ -55,7 +66,11 @@ class BlockKLT:
 
     def add(self, image: torch.Tensor) -> None:
         """Add the blocks of images ``(B, C, *spatial)``."""
-        blocks = space_to_depth(image, self._sides).movedim(1, -1).flatten(0, -2).double().cpu()
+        self.add_blocks(space_to_depth(image, self._sides).movedim(1, -1).flatten(0, -2))
+
+    def add_blocks(self, blocks: torch.Tensor) -> None:
+        """Add some blocks only, ``(count, values)`` in the order of `space_to_depth`."""
+        blocks = blocks.double().cpu()
         if not self._count:
             values = blocks.shape[1]
             self._sum = blocks.new_zeros(values)

@@ -8,7 +8,7 @@ from math import prod
 import numpy as np
 import torch
 
-from ct_vae.blocks.patch import depth_to_space, space_to_depth
+from ct_vae.blocks.patch import space_to_depth
 from ct_vae.evaluation.baselines.resample import Baseline
 from ct_vae.models.linear_code import BlockKLT
 from ct_vae.preprocess.pipeline import Preprocessor, restore
@@ -37,17 +37,13 @@ def klt_baseline(
     blocks = space_to_depth(units, factor)
     threshold = preprocessor.scale.to_model(torch.tensor(float(BODY_ABOVE_HU)))
     inside = (blocks > threshold).any(1)[0]
-    klt = BlockKLT((1,))
+    klt = BlockKLT(factor)
     rows = blocks[0].movedim(0, -1)
-    body = rows[inside] if inside.any() else rows.flatten(0, -2)
-    # A sequence of blocks, each a voxel of as many channels as it has voxels.
-    klt.add(body.T[None])
+    klt.add_blocks(rows[inside] if inside.any() else rows.flatten(0, -2))
     codes = min(codes, prod(factor))
     code = klt.fit(codes)
-    mean, analysis, synthesis = (t.to(units) for t in (code.mean, code.analysis, code.synthesis))
-    coded = (rows - mean) @ analysis.T @ synthesis.T + mean
-    image = depth_to_space(coded.movedim(-1, 0)[None], factor)[0, 0]
-    back = restore(image, prepared.record, volume.grid)
+    coded = code.decode(code.encode(units, factor), factor)
+    back = restore(coded[0, 0], prepared.record, volume.grid)
     voxels = np.rint(back.voxels).clip(_INT16.min, _INT16.max).astype(np.int16)
     count = codes * inside.numel()
     return Baseline("klt", Volume(voxels, volume.grid, volume.outside_fov), count)
