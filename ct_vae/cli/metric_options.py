@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from ct_vae.cli.option_groups import OptionGroup
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -65,7 +67,25 @@ Report = Annotated[bool, typer.Option(help="Write the HTML report.")]
 Full = Annotated[bool, typer.Option("--full", help="Include all voxels in the report.")]
 
 
-# Parameters above that apply to volumes read from files.
+# Arguments of `ct_vae.evaluation.settings.build_settings`.
+GROUP = OptionGroup(
+    "measuring",
+    {
+        "windows": (Windows, []),
+        "metrics": (Metrics, ""),
+        "protocol": (Protocol, None),
+        "masks": (MaskFiles, []),
+        "labels": (Labels, None),
+        "label_names": (LabelNames, None),
+        "write_masks": (WriteMasks, False),
+        "datalist": (Datalist, None),
+        "panels": (Panels, True),
+        "report": (Report, True),
+        "full": (Full, False),
+    },
+    dict,
+)
+# Options above that apply to volumes read from files.
 NAMES = (
     "windows",
     "metrics",

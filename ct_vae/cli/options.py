@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
-from functools import wraps
-from inspect import Parameter, Signature, signature
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from ct_vae.cli.option_groups import OptionGroup
+
 if TYPE_CHECKING:
     from ct_vae.inference.codec import Codec
+    from ct_vae.io import ReadOptions
 
 Model = Annotated[
     str,
@@ -120,38 +122,13 @@ _READING: dict[str, tuple[Any, Any]] = {
 READING = tuple(_READING)
 
 
-def with_reading_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options for reading volumes, which it takes together as ``reading``.
+def _read_options(**values: Any) -> ReadOptions:
+    from ct_vae.io import ReadOptions
 
-    Args:
-        command: Its parameter ``reading`` is a `ReadOptions`, in whose place the options are
-            listed.
-    """
-
-    @wraps(command)
-    def wrapper(**given: Any) -> None:
-        from ct_vae.io import ReadOptions
-
-        reading = ReadOptions(**{name: given.pop(name) for name in READING})
-        command(**given, reading=reading)
-
-    parameters: list[Parameter] = []
-    # `ReadOptions` is imported for type checkers only, so that help is shown at once.
-    own = signature(command, eval_str=True, locals={"ReadOptions": Any})
-    for parameter in own.parameters.values():
-        parameters += _reading() if parameter.name == "reading" else [parameter]
-    keywords = [parameter.replace(kind=Parameter.KEYWORD_ONLY) for parameter in parameters]
-    wrapper.__signature__ = Signature(keywords)  # type: ignore[attr-defined] # typer reads it
-    wrapper.__annotations__ = {each.name: each.annotation for each in keywords}
-    return wrapper
+    return ReadOptions(**values)
 
 
-def _reading() -> list[Parameter]:
-    kind = Parameter.KEYWORD_ONLY
-    return [
-        Parameter(name, kind, default=default, annotation=hint)
-        for name, (hint, default) in _READING.items()
-    ]
+READING_GROUP = OptionGroup("reading", _READING, _read_options)
 
 
 def refuse_idle(ctx: typer.Context, names: Iterable[str], why: str, hint: str) -> None:
@@ -199,44 +176,65 @@ def refuse_idle_fallback(device: str | None, fallback: str | None) -> None:
         )
 
 
-def load_codec_with(
-    model: str | Path,
-    device: str | None,
-    method: Literal["exact", "blend", "whole"] | None,
-    tile: int | None,
-    overlap: float | None,
-    max_memory_gb: float | None,
-    *,
-    verbose: bool = False,
-) -> Codec:
-    """Load a model; the given options override its configuration.
+@dataclass(frozen=True)
+class CodecOptions:
+    """Options that override how a model processes volumes; ``None`` keeps its configuration."""
 
-    Processes started by torchrun use their own GPU by default.
+    device: str | None
+    tiling: Literal["exact", "blend", "whole"] | None
+    tile: int | None
+    overlap: float | None
+    max_memory_gb: float | None
+    verbose: bool = False
 
-    Raises:
-        ConfigError: If the device does not exist, or an option would have no effect.
-        WeightsError: If the model folder is damaged.
-    """
-    from ct_vae.errors import ConfigError
-    from ct_vae.inference.codec import load_codec
-    from ct_vae.inference.device import device_of_process
-    from ct_vae.inference.tiling import Tiling
-    from ct_vae.terminal import say
+    def load(self, model: str | Path, fallback: Literal["cpu"] | None = None) -> Codec:
+        """Load a model with these options.
 
-    codec = load_codec(model, device or device_of_process(os.environ))
-    own = codec.tiling
-    chosen = own.method if method is None else method
-    if chosen != "blend" and not (tile is None and overlap is None):
-        raise ConfigError(
-            f"--tile and --overlap are for blended tiles, but the tiling is {chosen}",
-            "add --tiling blend, or leave out both",
+        Processes started by torchrun use their own GPU by default.
+
+        Args:
+            model: Model folder, run folder, or name of a default model.
+            fallback: Device for volumes that do not fit into GPU memory.
+
+        Raises:
+            ConfigError: If the device does not exist, or an option would have no effect.
+            WeightsError: If the model folder is damaged.
+        """
+        from ct_vae.errors import ConfigError
+        from ct_vae.inference.codec import load_codec
+        from ct_vae.inference.device import device_of_process
+        from ct_vae.inference.tiling import Tiling
+        from ct_vae.terminal import say
+
+        codec = load_codec(model, self.device or device_of_process(os.environ))
+        own = codec.tiling
+        chosen = own.method if self.tiling is None else self.tiling
+        if chosen != "blend" and not (self.tile is None and self.overlap is None):
+            raise ConfigError(
+                f"--tile and --overlap are for blended tiles, but the tiling is {chosen}",
+                "add --tiling blend, or leave out both",
+            )
+        codec.tiling = Tiling(
+            chosen,
+            own.tile if self.tile is None else self.tile,
+            own.overlap if self.overlap is None else self.overlap,
+            own.max_memory_gb if self.max_memory_gb is None else self.max_memory_gb,
         )
-    codec.tiling = Tiling(
-        chosen,
-        own.tile if tile is None else tile,
-        own.overlap if overlap is None else overlap,
-        own.max_memory_gb if max_memory_gb is None else max_memory_gb,
-    )
-    codec.tell = say if verbose else None
-    codec.warn = say
-    return codec
+        codec.tell = say if self.verbose else None
+        codec.warn = say
+        codec.fallback = fallback
+        return codec
+
+
+CODEC_GROUP = OptionGroup(
+    "codec_options",
+    {
+        "device": (Device, None),
+        "tiling": (TilingMethod, None),
+        "tile": (Tile, None),
+        "overlap": (Overlap, None),
+        "max_memory_gb": (MaxMemory, None),
+        "verbose": (Verbose, False),
+    },
+    CodecOptions,
+)

@@ -7,13 +7,14 @@ import typer
 from typer.testing import CliRunner
 
 from ct_vae.cli import options
+from ct_vae.cli.option_groups import with_groups
 from ct_vae.io import ReadOptions
 
 
 def test_options_for_reading_are_the_fields_and_defaults_of_read_options():
     taken = []
 
-    @options.with_reading_options
+    @with_groups(options.READING_GROUP)
     def command(number: int, *, reading: ReadOptions, last: bool = False) -> None:
         taken.append((number, reading, last))
 

@@ -3,37 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ct_vae.cli import metric_options, options
 from ct_vae.cli.cases import find_cases, output_folder, work_through
+from ct_vae.cli.option_groups import with_groups
 from ct_vae.terminal import say
 
 if TYPE_CHECKING:
     from ct_vae.io import ReadOptions
 
 
-@options.with_reading_options
-def compare(  # noqa: PLR0913, PLR0917 - one parameter per option
+@with_groups(options.READING_GROUP, metric_options.GROUP)
+def compare(
     reference: Annotated[Path, typer.Argument(help="Original volume, or folder of originals.")],
     reconstruction: Annotated[
         Path, typer.Argument(help="Reconstruction, or folder of reconstructions.")
     ],
     output: options.Output,
-    windows: metric_options.Windows = [],  # noqa: B006 - typer reads it and never changes it
-    metrics: metric_options.Metrics = "",
-    protocol: metric_options.Protocol = None,
-    masks: metric_options.MaskFiles = [],  # noqa: B006 - typer reads it and never changes it
-    labels: metric_options.Labels = None,
-    label_names: metric_options.LabelNames = None,
-    write_masks: metric_options.WriteMasks = False,
-    datalist: metric_options.Datalist = None,
-    panels: metric_options.Panels = True,
-    report: metric_options.Report = True,
-    full: metric_options.Full = False,
     *,
+    measuring: dict[str, Any],
     reading: ReadOptions,
 ) -> None:
     """Compare reconstructions with their originals: two files, or two folders.
@@ -55,19 +46,7 @@ def compare(  # noqa: PLR0913, PLR0917 - one parameter per option
     from ct_vae.io.search.cases import Case, FoundCases
 
     folder = output_folder(output)
-    settings = build_settings(
-        windows=windows,
-        metrics=metrics,
-        protocol=protocol,
-        masks=masks,
-        labels=labels,
-        label_names=label_names,
-        datalist=datalist,
-        panels=panels,
-        report=report,
-        full=full,
-        write_masks=write_masks,
-    )
+    settings = build_settings(**measuring)
     metric_options.tell_masks(settings)
     found = find_cases([str(reference)])
     pairs = pair_cases(found, find_results(reconstruction))

@@ -11,6 +11,7 @@ import typer
 
 from ct_vae.cli import options
 from ct_vae.cli.cases import output_folder
+from ct_vae.cli.option_groups import with_groups
 from ct_vae.terminal import say
 
 if TYPE_CHECKING:
@@ -19,16 +20,13 @@ if TYPE_CHECKING:
     from ct_vae.volume import Volume
 
 
-def decode(  # noqa: PLR0913, PLR0917 - one parameter per option
+@with_groups(options.CODEC_GROUP)
+def decode(  # noqa: PLR0913 - one parameter per option
     model: options.Model,
     latents: options.Latents,
     output: options.Output,
-    device: options.Device = None,
-    tiling: options.TilingMethod = None,
-    tile: options.Tile = None,
-    overlap: options.Overlap = None,
-    max_memory_gb: options.MaxMemory = None,
-    verbose: options.Verbose = False,
+    *,
+    codec_options: options.CodecOptions,
     file_format: options.DecodedFormat = "nifti",
     like: options.Like = None,
     keep_identity: options.KeepIdentity = False,
@@ -50,17 +48,14 @@ def decode(  # noqa: PLR0913, PLR0917 - one parameter per option
 
     _check_options(file_format, like, keep_identity, hu_offset)
     ending = "" if file_format == "dicom" else ".nii.gz"
-    options.refuse_idle_fallback(device, fallback)
+    options.refuse_idle_fallback(codec_options.device, fallback)
     folder = output_folder(output)
     cases = discover(latents, latents=True)
     targets = name_targets(cases, folder, lambda key: decoded_name(key, ending))
     if like:
         _check_targets(targets.values(), like, overwrite)
     with _writer(like, hu_offset, keep_identity, overwrite) as writer:
-        codec = options.load_codec_with(
-            model, device, tiling, tile, overlap, max_memory_gb, verbose=verbose
-        )
-        codec.fallback = fallback
+        codec = codec_options.load(model, fallback)
         work = decoding(codec, targets, writer)
         code = do_cases(cases, work, "decode", folder, say, shard)
     raise typer.Exit(code)

@@ -8,23 +8,20 @@ import typer
 
 from ct_vae.cli import options
 from ct_vae.cli.cases import find_cases, output_folder
+from ct_vae.cli.option_groups import with_groups
 from ct_vae.terminal import say
 
 if TYPE_CHECKING:
     from ct_vae.io import ReadOptions
 
 
-@options.with_reading_options
-def encode(  # noqa: PLR0913, PLR0917 - one parameter per option
+@with_groups(options.READING_GROUP, options.CODEC_GROUP)
+def encode(  # noqa: PLR0913 - one parameter per option
     model: options.Model,
     inputs: options.Inputs,
     output: options.Output,
-    device: options.Device = None,
-    tiling: options.TilingMethod = None,
-    tile: options.Tile = None,
-    overlap: options.Overlap = None,
-    max_memory_gb: options.MaxMemory = None,
-    verbose: options.Verbose = False,
+    *,
+    codec_options: options.CodecOptions,
     dtype: Annotated[
         Literal["int16", "float32"] | None,
         typer.Option(help="Data type of latent files; defaults to int16. float32 is lossless."),
@@ -40,7 +37,6 @@ def encode(  # noqa: PLR0913, PLR0917 - one parameter per option
         ),
     ] = False,
     seed: Annotated[int | None, typer.Option(min=0, help="Random seed for --sample.")] = None,
-    *,
     reading: ReadOptions,
     overwrite: options.Overwrite = False,
     verify: Annotated[
@@ -68,14 +64,11 @@ def encode(  # noqa: PLR0913, PLR0917 - one parameter per option
         raise ConfigError("--sample and --seed go together", "give both or neither")
     if overwrite and verify:
         raise ConfigError("--overwrite and --verify exclude each other", "give one of them")
-    options.refuse_idle_fallback(device, fallback)
+    options.refuse_idle_fallback(codec_options.device, fallback)
     folder = output_folder(output)
     cases = find_cases(inputs)
     targets = name_targets(cases, folder, lambda key: latent_name(key, layout))
-    codec = options.load_codec_with(
-        model, device, tiling, tile, overlap, max_memory_gb, verbose=verbose
-    )
-    codec.fallback = fallback
+    codec = codec_options.load(model, fallback)
     work = encoding(
         codec,
         targets,

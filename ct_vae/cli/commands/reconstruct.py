@@ -8,24 +8,20 @@ import typer
 
 from ct_vae.cli import options
 from ct_vae.cli.cases import find_cases, output_folder
+from ct_vae.cli.option_groups import with_groups
 from ct_vae.terminal import say
 
 if TYPE_CHECKING:
     from ct_vae.io import ReadOptions
 
 
-@options.with_reading_options
-def reconstruct(  # noqa: PLR0913, PLR0917 - one parameter per option
+@with_groups(options.READING_GROUP, options.CODEC_GROUP)
+def reconstruct(
     model: options.Model,
     inputs: options.Inputs,
     output: options.Output,
-    device: options.Device = None,
-    tiling: options.TilingMethod = None,
-    tile: options.Tile = None,
-    overlap: options.Overlap = None,
-    max_memory_gb: options.MaxMemory = None,
-    verbose: options.Verbose = False,
     *,
+    codec_options: options.CodecOptions,
     reading: ReadOptions,
     shard: options.Shard = None,
     fallback: options.Fallback = None,
@@ -43,13 +39,10 @@ def reconstruct(  # noqa: PLR0913, PLR0917 - one parameter per option
         reconstruction_name,
     )
 
-    options.refuse_idle_fallback(device, fallback)
+    options.refuse_idle_fallback(codec_options.device, fallback)
     folder = output_folder(output)
     cases = find_cases(inputs)
     targets = name_targets(cases, folder, reconstruction_name)
-    codec = options.load_codec_with(
-        model, device, tiling, tile, overlap, max_memory_gb, verbose=verbose
-    )
-    codec.fallback = fallback
+    codec = codec_options.load(model, fallback)
     work = reconstruction(codec, targets, reading)
     raise typer.Exit(do_cases(cases, work, "reconstruct", folder, say, shard))

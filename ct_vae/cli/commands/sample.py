@@ -9,14 +9,14 @@ import typer
 
 from ct_vae.cli import options
 from ct_vae.cli.cases import output_folder
+from ct_vae.cli.option_groups import with_groups
 from ct_vae.terminal import say, show
 
 if TYPE_CHECKING:
-    from ct_vae.inference.codec import Codec
     from ct_vae.io import ReadOptions
 
 
-@options.with_reading_options
+@with_groups(options.READING_GROUP, options.CODEC_GROUP.without("verbose"))
 def sample(  # noqa: PLR0913, PLR0917 - one parameter per option
     ctx: typer.Context,
     run: Annotated[Path, typer.Argument(help="Run folder or model folder.", metavar="RUN")],
@@ -46,12 +46,8 @@ def sample(  # noqa: PLR0913, PLR0917 - one parameter per option
         tuple[float, float, float] | None,
         typer.Option(help="Spacing of random volumes in mm; defaults to that of the data."),
     ] = None,
-    device: options.Device = None,
-    tiling: options.TilingMethod = None,
-    tile: options.Tile = None,
-    overlap: options.Overlap = None,
-    max_memory_gb: options.MaxMemory = None,
     *,
+    codec_options: options.CodecOptions,
     reading: ReadOptions,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Remove earlier samples from the folder.")
@@ -82,16 +78,13 @@ def sample(  # noqa: PLR0913, PLR0917 - one parameter per option
     run = find_model(run)
     originals = find_originals(run, inputs, config, reading, say)
 
-    def load(model: Path) -> Codec:
-        return options.load_codec_with(model, device, tiling, tile, overlap, max_memory_gb)
-
     code = sample_run(
         run,
         originals,
         folder,
         SampleOptions(count, seed, size, spacing_mm, overwrite),
         checkpoint,
-        load=load,
+        load=codec_options.load,
         report=say,
     )
     show(folder)

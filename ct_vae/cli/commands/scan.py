@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ct_vae.cli import options
+from ct_vae.cli.option_groups import with_groups
 from ct_vae.terminal import say, show_json
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 _SHOWN = 5
 
 
-@options.with_reading_options
+@with_groups(options.READING_GROUP)
 def scan(  # noqa: PLR0913, PLR0917 - one parameter per option
     ctx: typer.Context,
     paths: Annotated[
