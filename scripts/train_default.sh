@@ -3,11 +3,12 @@
 # Usage: train_default.sh DATA [CONFIG] [options of ct-vae train]
 #   DATA    folder with the packed volumes and unpack.py, or the unpacked train/ and val/
 #   CONFIG  configs/ct_f4.json by default, configs/ct_f4_large.json where there is a GPU
-# The run lies in runs/<name of CONFIG>; docs/default_model.md tells more.
+# Earlier stages, named by ckpt_path or trunk_from in CONFIG, are trained first. The result is written to
+# runs/<name of CONFIG>; docs/default_model.md describes the stages.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 if [ "$#" -lt 1 ]; then
-    sed -n '2,6p' "$0" >&2
+    sed -n '2,7p' "$0" >&2
     exit 2
 fi
 data="$(realpath "$1")"
@@ -35,10 +36,15 @@ if [ ! -f train_ct/datalist.json ]; then
 fi
 # Threads that spin while they wait slow down whatever else runs.
 export OMP_WAIT_POLICY=PASSIVE
-# A first stage is trained before the stage that goes on from its weights.
-base="${config%.json}_base.json"
-if [ -f "$base" ] && [ ! -f "runs/$(basename "$base" .json)/done" ]; then
-    ct-vae train "$base" --resume "$@"
-    touch "runs/$(basename "$base" .json)/done"
-fi
-exec ct-vae train "$config" --resume "$@"
+# A stage is trained before the stage that continues from its weights.
+train() {
+    local config="$1" before
+    shift
+    before="$(sed -nE 's/.*"(ckpt_path|trunk_from)": "runs\/([^"]+)".*/\2/p' "$config")"
+    if [ -n "$before" ] && [ ! -f "runs/$before/done" ]; then
+        train "configs/$before.json" "$@"
+        touch "runs/$before/done"
+    fi
+    ct-vae train "$config" --resume "$@"
+}
+train "$config" "$@"

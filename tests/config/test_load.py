@@ -156,7 +156,6 @@ def test_every_key_is_described():
     [
         "quickstart",
         "ct_f4",
-        "ct_f4_base",
         "ct_f4_large",
         "ct_f4c16",
         "kl_f4",

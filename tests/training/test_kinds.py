@@ -13,7 +13,7 @@ from ct_vae.training import train
 from tests._small import SMALL_CODES, ct_volume
 from tests.training.test_trainer import config, metrics, patches
 
-SHIPPED = ("quickstart", "ct_f4_base", "kl_f4", "kl_f8", "vq_f4", "magvit_f8", "sd_2d")
+SHIPPED = ("quickstart", "ct_f4_stage1", "kl_f4", "kl_f8", "vq_f4", "magvit_f8", "sd_2d")
 
 
 def reduced(path, folder) -> RunConfig:
