@@ -23,6 +23,16 @@ Model = Annotated[
         metavar="MODEL",
     ),
 ]
+Config = Annotated[
+    str,
+    typer.Argument(
+        help="Run configuration: a JSON file, or a name that 'ct-vae config list' shows.",
+        metavar="CONFIG",
+    ),
+]
+Overrides = Annotated[
+    list[str], typer.Option("--set", help="Override a key, such as training.lr=2e-4.")
+]
 Inputs = Annotated[
     list[str],
     typer.Argument(help="CT volumes: files, folders, or quoted glob patterns.", metavar="INPUT..."),

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
-import os
 from pathlib import Path
 
+from ct_vae.config.package_names import is_package_name, is_unknown_name, name_hint
 from ct_vae.errors import WeightsError
 
 _FOLDER = Path(__file__).parents[1] / "weights"
@@ -31,17 +30,12 @@ def find_model(model: str | Path) -> Path:
     Raises:
         WeightsError: If ``model`` looks like a name but is neither a default model nor a folder.
     """
-    text = os.fspath(model)
     names = default_models()
-    if text in names and not (isinstance(model, Path) and model.exists()):
-        return _FOLDER / text
-    path = Path(text)
-    bare = path.name == text and not path.suffix
-    if bare and not path.exists() and not path.is_symlink():
-        near = difflib.get_close_matches(text.lower(), names, n=1, cutoff=0.6)
-        there = f"default models are {', '.join(names) or 'not installed'}"
+    if is_package_name(model, names):
+        return _FOLDER / model
+    if is_unknown_name(model):
         raise WeightsError(
-            f"{text}: no such model folder, and no default model has this name",
-            f"did you mean {near[0]}? {there}" if near else there,
+            f"{model}: no such model folder, and no default model has this name",
+            name_hint(model, names, "default models"),
         )
-    return path
+    return Path(model)

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from ct_vae.config.run import RunConfig
+from ct_vae.config.shipped_configs import find_config
 from ct_vae.errors import ConfigError
 
 # Type names as they occur in the location of a pydantic error.
@@ -24,13 +25,13 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     """Read and check a run configuration.
 
     Args:
-        path: JSON file.
+        path: JSON file, or the name of a configuration in the package such as ``quickstart``.
         overrides: Assignments such as ``training.lr=2e-4``. A value that is not JSON is a string.
 
     Raises:
         ConfigError: If the file cannot be read or is invalid; it lists every invalid key.
     """
-    tree = read_json(path)
+    tree = read_json(find_config(path))
     for assignment in overrides:
         _assign(tree, assignment)
     return parse_config(tree, str(path))
@@ -204,7 +205,7 @@ def _no_constant(name: str) -> Any:
 
 
 def schema_text() -> str:
-    """Return the JSON Schema of the configuration, the text of ``configs/schema.json``."""
+    """Return the JSON Schema of the configuration, the text of ``config/shipped/schema.json``."""
     schema = RunConfig.model_json_schema(by_alias=True)
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     return json.dumps(schema, indent=2) + "\n"

@@ -44,6 +44,9 @@ def build_untrained(config: ModelConfig) -> Autoencoder:
 def build_from_json(path: str | Path) -> Autoencoder:
     """Build the autoencoder of a run configuration.
 
+    Args:
+        path: JSON file, or the name of a configuration in the package such as ``kl_f4``.
+
     Raises:
         ConfigError: If the configuration is invalid.
         WeightsError: If its weights do not match the model.

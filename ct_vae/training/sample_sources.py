@@ -24,7 +24,7 @@ _SOURCES = ("datalist", "csv", "train")
 def find_originals(
     run: Path,
     inputs: Sequence[str] = (),
-    config: Path | None = None,
+    config: str | Path | None = None,
     reading: ReadOptions | None = None,
     report: Callable[[str], None] | None = None,
 ) -> dict[Case, Callable[[], Volume]]:

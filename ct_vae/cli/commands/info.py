@@ -20,7 +20,7 @@ def info(
     path: Annotated[
         Path,
         typer.Argument(
-            help="Configuration, model, latent, volume, or DICOM folder or archive.",
+            help="Configuration, model (also by name), latent, volume, DICOM folder or archive.",
             metavar="FILE",
         ),
     ],
@@ -50,12 +50,10 @@ def info(
 
 
 def _facts(path: Path) -> dict[str, Any]:
-    from ct_vae.config.default_models import default_models, find_model
     from ct_vae.io.formats import path_kind
     from ct_vae.io.latent.record import latent_of_record
 
-    if not path.exists() and str(path) in default_models():
-        return _model_folder_facts(find_model(path))
+    path = _in_package(path)
     kind = path_kind(path)
     if kind in {"latent", "record"}:
         return _latent_facts(latent_of_record(path) if kind == "record" else path)
@@ -67,6 +65,17 @@ def _facts(path: Path) -> dict[str, Any]:
     if kind in {"series", "folder", "archive", "dicom"}:
         return _series_facts(path)
     return _volume_facts(path)
+
+
+def _in_package(path: Path) -> Path:
+    """Return the path of a default model or configuration given by name; others as they are."""
+    from ct_vae.config.default_models import default_models, find_model
+    from ct_vae.config.package_names import is_package_name
+    from ct_vae.config.shipped_configs import find_config, shipped_configs
+
+    if is_package_name(path, default_models()):
+        return find_model(path)
+    return find_config(path) if is_package_name(path, shipped_configs()) else path
 
 
 def _config_facts(path: Path) -> dict[str, Any]:

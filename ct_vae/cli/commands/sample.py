@@ -29,8 +29,10 @@ def sample(  # noqa: PLR0913, PLR0917 - one parameter per option
         ),
     ] = [],  # noqa: B006 - typer reads it as the default and never changes it
     config: Annotated[
-        Path | None,
-        typer.Option(help="Run configuration with the validation volumes to reconstruct."),
+        str | None,
+        typer.Option(
+            help="Run configuration with the validation volumes to reconstruct.", metavar="CONFIG"
+        ),
     ] = None,
     checkpoint: Annotated[
         Literal["best", "last", "both"],

@@ -12,10 +12,8 @@ from ct_vae.terminal import show
 
 
 def train(
-    config: Annotated[Path, typer.Argument(help="Run configuration, a JSON file.")],
-    overrides: Annotated[
-        list[str], typer.Option("--set", help="Override a key, such as training.lr=2e-4.")
-    ] = [],  # noqa: B006 - typer reads it as the default and never changes it
+    config: options.Config,
+    overrides: options.Overrides = [],  # noqa: B006 - typer never changes it
     device: options.Device = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Resume from the latest checkpoint, if any.")
@@ -33,16 +31,17 @@ def train(
     On SIGTERM, SIGINT or SIGUSR1, training saves a checkpoint after the current step and exits with
     code 75; use --resume to continue.
 
-    Example: ct-vae train configs/kl_f4.json --set training.lr=2e-4
+    Example: ct-vae train quickstart --set training.samples=1000
     """
     from ct_vae.config.load import load_config
 
     settings = load_config(config, overrides)
+    name = Path(config).stem
     if dry_run:
         from ct_vae.training.reporting.run_summary import summary_lines
         from ct_vae.training.trainer import plan_run
 
-        plan = plan_run(settings, device, config.stem, overwrite, resume)
+        plan = plan_run(settings, device, name, overwrite, resume)
         for line in summary_lines(plan):
             show(line)
         return
@@ -53,7 +52,7 @@ def train(
         None,
         settings,
         device=device,
-        name=config.stem,
+        name=name,
         overwrite=overwrite,
         resume=resume,
     )
