@@ -58,9 +58,9 @@ def test_the_read_out_is_the_volume_at_the_crosshair(page):
     for keys in ([], [Keys.ARROW_LEFT] * 3, [Keys.ARROW_UP] * 2, ["c", Keys.ARROW_DOWN], ["s"]):
         page.press(*keys)
         at = page.voxel()
-        assert page.number("hu-original") == original[at]
-        assert page.number("hu-reconstruction") == result[at]
-        assert page.number("hu-error") == int(result[at]) - int(original[at])
+        assert page.number("value-original") == original[at]
+        assert page.number("value-reconstruction") == result[at]
+        assert page.number("value-error") == int(result[at]) - int(original[at])
         mm = affine[:3, :3] @ at + affine[:3, 3]
         names = [pair[int(v < 0)] for pair, v in zip(("RL", "AP", "SI"), mm, strict=True)]
         want = ", ".join(f"{n} {abs(v):.1f}" for n, v in zip(names, mm, strict=True))
@@ -77,8 +77,8 @@ def test_a_sampled_volume_is_stated_and_its_values_are_the_volumes(page):
         for place in range(0, int(page.find("#slice").get_attribute("max")) + 1, 2):
             page.set("slice", place)
             at = page.voxel()
-            assert page.number("hu-original") == original[at]
-            assert page.number("hu-reconstruction") == result[at]
+            assert page.number("value-original") == original[at]
+            assert page.number("value-reconstruction") == result[at]
             is_whole = (plane, at[NORMAL[plane]]) in whole
             seen.add((plane, is_whole))
             said = page.text("resolution")
@@ -95,7 +95,7 @@ def test_it_opens_at_the_largest_error_of_the_worst_case(page):
     found = ras_pair(case).found
     assert page.run("return document.querySelector('#case').selectedOptions[0].text") == "worse"
     assert page.voxel() == found.worst
-    assert page.number("hu-error") == found.worst_hu
+    assert page.number("value-error") == found.worst_hu
     page.find("#centre").click()
     assert page.voxel()[2] == ras_pair(case).middle[2]
     page.focus_viewer()

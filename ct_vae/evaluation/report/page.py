@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from html import escape
-from importlib.resources import files
 from string import Template
 from typing import Any
 
@@ -22,7 +18,13 @@ from ct_vae.evaluation.report.listing import (
     table,
 )
 from ct_vae.evaluation.report.pictures import PICTURE_ERROR_HU, PICTURE_WINDOW
-from ct_vae.evaluation.windows import WINDOWS
+from ct_vae.evaluation.report.viewer import (
+    policy,
+    source,
+    style_and_script,
+    viewer_data,
+    viewer_section,
+)
 
 _BYTES = "<!--voxels-->"
 
@@ -75,19 +77,17 @@ def page(
         model: Name of the model.
         full: True if the viewer contains all voxels.
     """
-    style, script = (_source(name) for name in ("style.css", "viewer.js"))
-    text = Template(_source("page.html")).substitute(
-        policy=_policy(style, script),
+    style, script = style_and_script()
+    text = Template(source("page.html")).substitute(
+        policy=policy(style, script),
         style=style,
         script=script,
         voxels=_BYTES,
-        data=_json(
-            {"cases": _viewer_cases(shown), "windows": [asdict(w) for w in WINDOWS.values()]}
-        ),
+        data=viewer_data(("original", "reconstruction", "error"), _viewer_cases(shown)),
         model=f"<p>Model: {escape(model)}</p>" if model else "",
         count=_count(len(shown)),
         summary=summary_table(summary),
-        held=_held(shown, full=full),
+        viewer=viewer_section(_held(shown, full=full)),
         pictures="\n".join(
             _figure(place, case) for place, case in enumerate(shown) if case.picture
         ),
@@ -98,28 +98,6 @@ def page(
     )
     before, _, after = text.partition(_BYTES)
     return before.encode(), after.encode()
-
-
-def _source(name: str) -> str:
-    return files("ct_vae.evaluation.report").joinpath(name).read_text("utf-8")
-
-
-def _policy(style: str, script: str) -> str:
-    """Return a content security policy that allows only this style and this script."""
-    kept = (f"'sha256-{_sha256(text)}'" for text in (style, script))
-    return (
-        "default-src 'none'; style-src {}; script-src {}; img-src data:; base-uri 'none'; "
-        "form-action 'none'"
-    ).format(*kept)
-
-
-def _sha256(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def _json(value: Any) -> str:
-    """Return JSON that cannot close its HTML element."""
-    return json.dumps(value, allow_nan=False).replace("<", "\\u003c")
 
 
 def _viewer_cases(shown: Sequence[Shown]) -> list[dict[str, Any]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,15 +28,39 @@ _NORMAL = {"axial": 2, "coronal": 1, "sagittal": 0}
 
 
 @dataclass(frozen=True, eq=False)
-class RasPair:
-    """A case in RAS order and whole HU, with its mask."""
+class RasLayers:
+    """Volumes of one case on one grid, in RAS order and whole HU.
 
-    original: NDArray[np.int16]
-    result: NDArray[np.int16]
-    found: Survey
+    Attributes:
+        layers: The original and, if there is one, its reconstruction; or nothing.
+        middle: Indices of the center of the body.
+        shape: Number of voxels along each axis.
+        spacing_mm: Spacing along each axis.
+        affine: Indices to RAS+ positions in mm.
+    """
+
+    layers: tuple[NDArray[np.int16], ...]
     middle: tuple[int, int, int]
+    shape: tuple[int, int, int]
     spacing_mm: tuple[float, float, float]
     affine: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class RasPair(RasLayers):
+    """An original with its reconstruction, and the errors between them."""
+
+    found: Survey
+
+    @property
+    def original(self) -> NDArray[np.int16]:
+        """Original."""
+        return self.layers[0]
+
+    @property
+    def result(self) -> NDArray[np.int16]:
+        """Reconstruction."""
+        return self.layers[1]
 
 
 def ras_pair(case: ReportCase) -> RasPair:
@@ -53,30 +78,62 @@ def ras_pair(case: ReportCase) -> RasPair:
     )
     found = survey(original, result, inside.astype(np.bool_, copy=False))
     middle = middle_of(case.original, body)
-    return RasPair(whole_hu(original), whole_hu(result), found, middle, ras.spacing_mm, ras.affine)
+    layers = (whole_hu(original), whole_hu(result))
+    return RasPair(layers, middle, ras.shape, ras.spacing_mm, ras.affine, found)
 
 
 def payload_of(pair: RasPair, *, full: bool) -> tuple[dict[str, Any], list[bytes]]:
     """Return the description of a case for the viewer, and its packed voxels.
 
+    Args:
+        pair: Original and reconstruction.
+        full: True for all voxels, as far as browsers support it, instead of a subsampled volume
+            with selected full slices.
+
     Returns:
-        Description for JSON, and packed voxels, to which it refers by index. ``volume`` has the
+        Those of `payload_of_layers`, with the indices of the largest error as ``worst``.
+    """
+    description, texts = payload_of_layers(
+        pair,
+        {} if full else chosen_slices(pair),
+        room=_FULL_BYTES if full else _CASE_BYTES,
+        voxels=math.prod(pair.shape) if full else _SAMPLED_VOXELS,
+    )
+    return description | {"worst": list(pair.found.worst)}, texts
+
+
+def payload_of_layers(
+    case: RasLayers,
+    chosen: Mapping[tuple[str, int], list[str]],
+    *,
+    room: int = _FULL_BYTES,
+    voxels: int,
+) -> tuple[dict[str, Any], list[bytes]]:
+    """Return the description of volumes for the viewer, and their packed voxels.
+
+    Args:
+        case: Volumes on one grid.
+        chosen: Slices to show at full resolution, by plane and index, with the reasons.
+        room: Bytes of text for all of them.
+        voxels: Most voxels of a volume, which is subsampled if it has more.
+
+    Returns:
+        Description for JSON, and packed voxels, to which it refers by index. ``layers`` is the
+        number of volumes; each text is followed by those of the other volumes. ``volume`` has the
         ``step`` per axis and the ``offset`` of its first voxel; ``slices`` have their plane, index
-        and the reasons for their selection. Voxels come in pairs: original and reconstruction.
+        and the reasons for their selection.
     """
     texts: list[bytes] = []
-    slices = [] if full else _slices(pair, texts)
-    room = _FULL_BYTES if full else max(_CASE_BYTES - sum(map(len, texts)), _LEAST_VOLUME_BYTES)
-    step, packed = _sampled(pair, room, pair.original.size if full else _SAMPLED_VOXELS)
-    offset = [(s - 1) // 2 for s in step]
-    volume = {"step": step, "offset": offset, "text": len(texts)}
+    slices = _slices(case, chosen, texts)
+    left = max(room - sum(map(len, texts)), _LEAST_VOLUME_BYTES if texts else 0)
+    step, packed = _sampled(case, left, voxels)
     description = {
-        "shape": list(pair.original.shape),
-        "spacing": list(pair.spacing_mm),
-        "affine": pair.affine[:3].tolist(),
-        "middle": list(pair.middle),
-        "worst": list(pair.found.worst),
-        "volume": volume,
+        "shape": list(case.shape),
+        "spacing": list(case.spacing_mm),
+        "affine": case.affine[:3].tolist(),
+        "middle": list(case.middle),
+        "layers": len(case.layers),
+        "volume": {"step": step, "offset": [(s - 1) // 2 for s in step], "text": len(texts)},
         "slices": slices,
     }
     return description, [*texts, *packed]
@@ -96,11 +153,13 @@ def chosen_slices(pair: RasPair) -> dict[tuple[str, int], list[str]]:
     return chosen
 
 
-def _slices(pair: RasPair, texts: list[bytes]) -> list[dict[str, Any]]:
+def _slices(
+    case: RasLayers, chosen: Mapping[tuple[str, int], list[str]], texts: list[bytes]
+) -> list[dict[str, Any]]:
     slices = []
-    for (plane, index), why in chosen_slices(pair).items():
+    for (plane, index), why in chosen.items():
         slices.append({"plane": plane, "index": index, "why": why, "text": len(texts)})
-        texts += [pack(_slice(a, plane, index)) for a in (pair.original, pair.result)]
+        texts += [pack(_slice(layer, plane, index)) for layer in case.layers]
     return slices
 
 
@@ -109,12 +168,12 @@ def _slice(voxels: NDArray[np.int16], plane: str, index: int) -> NDArray[np.int1
     return cut
 
 
-def _sampled(pair: RasPair, room: int, voxels: int) -> tuple[list[int], list[bytes]]:
+def _sampled(case: RasLayers, room: int, voxels: int) -> tuple[list[int], list[bytes]]:
     """Return the finest subsampling that fits."""
-    for step in _steps(pair.original.shape, pair.spacing_mm):
-        if np.prod([-(-n // s) for n, s in zip(pair.original.shape, step, strict=True)]) > voxels:
+    for step in _steps(case.shape, case.spacing_mm):
+        if math.prod(-(-n // s) for n, s in zip(case.shape, step, strict=True)) > voxels:
             continue
-        packed = [pack(sample(a, step)) for a in (pair.original, pair.result)]
+        packed = [pack(sample(layer, step)) for layer in case.layers]
         if sum(map(len, packed)) <= room:
             break
     return step, packed

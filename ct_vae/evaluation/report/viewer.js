@@ -1,5 +1,3 @@
-"use strict";
-
 // Indices run to the patient's right, front and head. Pictures follow the radiological convention,
 // in which rows and columns run the other way.
 const PLANES = {
@@ -7,12 +5,15 @@ const PLANES = {
   coronal: { normal: 1, across: 0, up: 2, sides: ["R", "L", "S", "I"] },
   sagittal: { normal: 0, across: 1, up: 2, sides: ["A", "P", "S", "I"] },
 };
-const VIEWS = ["original", "reconstruction", "error"];
 const ZOOMS = [1, 2, 4, 8];
 const NO_ERROR = 24;
+const SCALE_BARS_MM = [1, 2, 5, 10, 20, 50, 100, 200];
+// Fingers that move this much further apart or closer double or halve the zoom.
+const PINCH = 1.6;
 
 const byId = (id) => document.getElementById(id);
 const data = JSON.parse(byId("data").textContent);
+const VIEWS = data.views;
 const state = { volumes: null, case: null, plane: "axial", at: [0, 0, 0], width: 400, level: 40 };
 
 function add(parent, tag, attributes = {}, text = "") {
@@ -38,20 +39,24 @@ async function unpack(id) {
   return values;
 }
 
-function unpackPair(shown, text) {
-  return Promise.all([text, text + 1].map((n) => unpack(`hu-${shown.place}-${n}`)));
+// The original and, where there is one, its reconstruction.
+function unpackLayers(shown, text) {
+  const ids = Array.from({ length: shown.layers }, (_, n) => `hu-${shown.place}-${text + n}`);
+  return Promise.all(ids.map(unpack));
 }
 
 async function load(number) {
   const shown = data.cases[number];
   byId("viewer").setAttribute("aria-busy", "true");
-  const volume = await unpackPair(shown, shown.volume.text);
-  const whole = await Promise.all(shown.slices.map((slice) => unpackPair(shown, slice.text)));
+  const volume = await unpackLayers(shown, shown.volume.text);
+  const whole = await Promise.all(shown.slices.map((slice) => unpackLayers(shown, slice.text)));
   state.case = shown;
   state.volumes = { volume, whole };
-  state.at = [...shown.worst];
+  state.latent = shown.latent ? await unpackLatent(shown) : null;
+  state.at = [...(shown.worst ?? shown.middle)];
   byId("case").value = number;
   listWholeSlices();
+  listChannels();
   moveToPlane(state.plane);
   byId("viewer").setAttribute("aria-busy", "false");
 }
@@ -108,26 +113,27 @@ function paint(canvas, shown, colour) {
   canvas.height = tall;
   const context = canvas.getContext("2d");
   const image = context.createImageData(wide, tall);
-  const [original, result] = shown.values;
-  for (let row = 0, pixel = 0; row < tall; row++) {
-    let n = shown.first + (tall - 1 - row) * shown.stride[1] + (wide - 1) * shown.stride[0];
-    for (let column = 0; column < wide; column++, n -= shown.stride[0], pixel += 4) {
-      colour(image.data, pixel, original[n], result[n]);
+  for (let j = tall - 1, pixel = 0; j >= 0; j--) {
+    let n = shown.first + j * shown.stride[1] + (wide - 1) * shown.stride[0];
+    for (let i = wide - 1; i >= 0; i--, n -= shown.stride[0], pixel += 4) {
+      colour(image.data, pixel, n, i, j);
     }
   }
   context.putImageData(image, 0, 0);
 }
 
-function painters() {
+// Functions that write the pixel of voxel n, which is column i and row j of the slice.
+function painters(shown) {
   const low = state.level - state.width / 2;
   const scale = 255 / state.width;
   const limit = errorLimit();
+  const [original, result] = shown.values;
   const grey = (pixels, at, hu) => {
     pixels[at] = pixels[at + 1] = pixels[at + 2] = (hu - low) * scale;
     pixels[at + 3] = 255;
   };
-  const signed = (pixels, at, original, result) => {
-    const error = Math.min(Math.max((result - original) / limit, -1), 1);
+  const signed = (pixels, at, n) => {
+    const error = Math.min(Math.max((result[n] - original[n]) / limit, -1), 1);
     const far = Math.abs(error);
     pixels[at] = NO_ERROR + 231 * Math.max(error, 0);
     pixels[at + 1] = NO_ERROR + 126 * far;
@@ -135,9 +141,10 @@ function painters() {
     pixels[at + 3] = 255;
   };
   return {
-    original: grey,
-    reconstruction: (pixels, at, original, result) => grey(pixels, at, result),
+    original: (pixels, at, n) => grey(pixels, at, original[n]),
+    reconstruction: (pixels, at, n) => grey(pixels, at, result[n]),
     error: signed,
+    latent: (pixels, at, n) => grey(pixels, at, original ? original[n] : -Infinity),
   };
 }
 
@@ -150,19 +157,19 @@ function draw() {
   const shown = slice();
   const axes = PLANES[state.plane];
   const mm = [axes.across, axes.up].map((axis, n) => state.case.spacing[axis] * shown.step[n]);
-  const aspect = (shown.size[0] * mm[0]) / (shown.size[1] * mm[1]);
   // The voxel that the crosshair is on, counted within the slice that is shown.
   const [i, j] = [axes.across, axes.up].map((axis, n) => {
     const place = Math.round((state.at[axis] - shown.offset[n]) / shown.step[n]);
     return Math.min(Math.max(place, 0), shown.size[n] - 1);
   });
   const cross = [(shown.size[0] - i - 0.5) / shown.size[0], (shown.size[1] - j - 0.5) / shown.size[1]];
-  const colours = painters();
+  const colours = painters(shown);
+  if (state.latent) colours.latent = overlaid(shown, colours.latent);
   for (const view of VIEWS) {
     const canvas = byId(`view-${view}`);
     paint(canvas, shown, colours[view]);
     canvas.setAttribute("aria-label", describe(view));
-    arrange(canvas, shown, aspect, cross, axes.sides);
+    arrange(canvas, shown, mm, cross);
   }
   readOut(shown, i, j);
   say(shown);
@@ -170,14 +177,17 @@ function draw() {
 
 function describe(view) {
   const { normal } = PLANES[state.plane];
-  const scale = view === "error"
-    ? `up to ${errorLimit()} HU either way`
-    : `window ${state.width}/${state.level} HU`;
+  const scale = {
+    error: () => `up to ${errorLimit()} HU either way`,
+    latent: latentScale,
+  }[view]?.() ?? `window ${state.width}/${state.level} HU`;
   return `${view}, ${state.plane} slice ${state.at[normal] + 1} of ${state.case.shape[normal]}, ${scale}`;
 }
 
-function arrange(canvas, shown, aspect, cross, sides) {
+function arrange(canvas, shown, [mm, mmUp], cross) {
   const frame = canvas.parentElement;
+  const { sides } = PLANES[state.plane];
+  const aspect = (shown.size[0] * mm) / (shown.size[1] * mmUp);
   const zoom = Number(byId("zoom").value);
   const size = [100 * zoom * Math.min(1, aspect), 100 * zoom * Math.min(1, 1 / aspect)];
   const start = size.map((length, n) =>
@@ -185,11 +195,21 @@ function arrange(canvas, shown, aspect, cross, sides) {
   Object.assign(frame.style, {
     width: `${size[0]}%`, height: `${size[1]}%`, left: `${start[0]}%`, top: `${start[1]}%`,
   });
+  drawScaleBar(frame.parentElement, (shown.size[0] * mm) / size[0]);
   frame.querySelector(".down").style.left = `${100 * cross[0]}%`;
   frame.querySelector(".across").style.top = `${100 * cross[1]}%`;
   const enlarged = frame.clientWidth * window.devicePixelRatio >= shown.size[0];
   canvas.style.imageRendering = enlarged ? "pixelated" : "auto";
   frame.parentElement.querySelectorAll(".side").forEach((side, n) => { side.textContent = sides[n]; });
+}
+
+// A bar of a round length that fills at most a third of the stage.
+function drawScaleBar(stage, mmPerPercent) {
+  const fitting = SCALE_BARS_MM.filter((length) => length <= 33 * mmPerPercent);
+  const length = fitting.at(-1) ?? SCALE_BARS_MM[0];
+  const bar = stage.querySelector(".scale");
+  bar.style.width = `${length / mmPerPercent}%`;
+  bar.textContent = length < 10 ? `${length} mm` : `${length / 10} cm`;
 }
 
 const signedText = (value, digits = 0) => value.toFixed(digits).replace("-", "\u2212");
@@ -198,13 +218,17 @@ function readOut(shown, i, j) {
   const { normal, across, up } = PLANES[state.plane];
   const n = shown.first + i * shown.stride[0] + j * shown.stride[1];
   const [original, result] = shown.values.map((values) => values[n]);
-  byId("hu-original").textContent = signedText(original);
-  byId("hu-reconstruction").textContent = signedText(result);
-  byId("hu-error").textContent = signedText(result - original);
+  const texts = {
+    original: () => signedText(original),
+    reconstruction: () => signedText(result),
+    error: () => signedText(result - original),
+    latent: () => latentText(voxel),
+  };
   const voxel = [0, 0, 0];
   voxel[normal] = state.at[normal];
   voxel[across] = shown.offset[0] + i * shown.step[0];
   voxel[up] = shown.offset[1] + j * shown.step[1];
+  for (const view of VIEWS) byId(`value-${view}`).textContent = texts[view]();
   byId("voxel").textContent = voxel.join(", ");
   byId("position").textContent = state.case.affine.map((row, axis) => {
     const mm = row[3] + voxel.reduce((sum, index, a) => sum + index * row[a], 0);
@@ -233,9 +257,14 @@ function say(shown) {
   byId("window").value = preset < 0 ? "" : preset;
   if (document.activeElement !== byId("width")) byId("width").value = state.width;
   if (document.activeElement !== byId("level")) byId("level").value = state.level;
-  byId("scale-original").textContent = byId("scale-reconstruction").textContent =
-    `${signedText(state.level - state.width / 2)} to ${signedText(state.level + state.width / 2)} HU`;
-  byId("scale-error").textContent = `blue \u2212${errorLimit()}, orange +${errorLimit()} HU`;
+  const ends = [-1, 1].map((side) => signedText(state.level + (side * state.width) / 2));
+  const scales = {
+    error: () => `blue \u2212${errorLimit()}, orange +${errorLimit()} HU`,
+    latent: latentScale,
+  };
+  for (const view of VIEWS) {
+    byId(`scale-${view}`).textContent = scales[view]?.() ?? `${ends[0]} to ${ends[1]} HU`;
+  }
   const whole = state.case.slices.findIndex((s) => s.plane === state.plane && s.index === state.at[normal]);
   byId("whole").value = whole < 0 ? "" : whole;
 }
@@ -291,6 +320,12 @@ function zoomOn() {
   draw();
 }
 
+function zoomBy(steps) {
+  const next = ZOOMS.indexOf(Number(byId("zoom").value)) + steps;
+  byId("zoom").value = ZOOMS[Math.min(Math.max(next, 0), ZOOMS.length - 1)];
+  draw();
+}
+
 function isDark() {
   const chosen = document.documentElement.dataset.theme;
   return chosen ? chosen === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
@@ -320,26 +355,59 @@ function aim(event, frame) {
   draw();
 }
 
+const DRAGS = {
+  crosshair: (event, start) => aim(event, start.frame),
+  slices: (event, start) => {
+    const by = Math.trunc((start.y - event.clientY) / 8) - start.slices;
+    start.slices += by;
+    if (by) scroll(by);
+  },
+  window: (event, start) => {
+    const pace = Math.max(1, start.width / 200);
+    setWindow(start.width + (event.clientX - start.x) * pace, start.level + (start.y - event.clientY) * pace);
+  },
+};
+
 function followPointer(stage) {
-  const frame = stage.querySelector(".frame");
+  const fingers = new Map();
   let start = null;
+  let spread = 0;
+  const between = () => {
+    const [a, b] = [...fingers.values()];
+    return Math.hypot(a.clientX - b.clientX, a.clientY - b.clientY);
+  };
   stage.addEventListener("contextmenu", (event) => event.preventDefault());
   stage.addEventListener("pointerdown", (event) => {
     if (!state.case) return;
     stage.setPointerCapture(event.pointerId);
+    fingers.set(event.pointerId, event);
+    if (fingers.size === 2) {
+      start = null;
+      spread = between();
+      return;
+    }
+    const windowing = event.shiftKey || event.button === 2;
     start = {
-      x: event.clientX, y: event.clientY, width: state.width, level: state.level,
-      windowing: event.shiftKey || event.button === 2,
+      x: event.clientX, y: event.clientY, width: state.width, level: state.level, slices: 0,
+      frame: stage.querySelector(".frame"), drag: DRAGS[windowing ? "window" : byId("drag").value],
     };
-    if (!start.windowing) aim(event, frame);
+    if (start.drag === DRAGS.crosshair) start.drag(event, start);
   });
   stage.addEventListener("pointermove", (event) => {
-    if (!start) return;
-    if (!start.windowing) return aim(event, frame);
-    const pace = Math.max(1, start.width / 200);
-    setWindow(start.width + (event.clientX - start.x) * pace, start.level + (start.y - event.clientY) * pace);
+    if (fingers.has(event.pointerId)) fingers.set(event.pointerId, event);
+    if (start) return start.drag(event, start);
+    if (fingers.size !== 2 || !spread) return;
+    const grown = between() / spread;
+    if (grown < PINCH && grown > 1 / PINCH) return;
+    spread = between();
+    zoomBy(grown > 1 ? 1 : -1);
   });
-  for (const end of ["pointerup", "pointercancel"]) stage.addEventListener(end, () => { start = null; });
+  for (const end of ["pointerup", "pointercancel"]) {
+    stage.addEventListener(end, (event) => {
+      fingers.delete(event.pointerId);
+      start = null;
+    });
+  }
   stage.addEventListener("wheel", (event) => {
     event.preventDefault();
     if (state.case) scroll(Math.sign(event.deltaY));
@@ -355,7 +423,7 @@ const KEYS = {
   "]": () => setWindow(state.width * 1.1 + 1, state.level),
   ",": () => setWindow(state.width, state.level - Math.max(1, state.width / 20)),
   ".": () => setWindow(state.width, state.level + Math.max(1, state.width / 20)),
-  z: zoomOn, e: () => moveTo(state.case.worst), t: switchTheme,
+  z: zoomOn, e: () => state.case.worst && moveTo(state.case.worst), t: switchTheme,
 };
 
 function onKey(event) {
@@ -370,7 +438,29 @@ function onKey(event) {
 
 // The page
 
+const READ_OUT = {
+  original: "Original, HU", reconstruction: "Reconstruction, HU", error: "Error, HU",
+  latent: "Latent",
+};
+
+function makeReadOut() {
+  const cells = [
+    ...VIEWS.map((view) => [`value-${view}`, READ_OUT[view]]),
+    ["voxel", "Voxel from 0 (to right, front, head)"], ["position", "Position, mm"],
+  ];
+  const [head, body] = ["thead", "tbody"].map((part) => byId("readout").querySelector(`${part} tr`));
+  for (const [id, title] of cells) {
+    add(head, "th", { scope: "col" }, title);
+    add(body, "td", { id, "data-title": title.split(" (")[0] });
+  }
+}
+
 function makeViews() {
+  byId("views").style.setProperty("--views", VIEWS.length);
+  makeReadOut();
+  for (const shown of document.querySelectorAll("[data-for]")) {
+    shown.hidden = !VIEWS.includes(shown.dataset.for);
+  }
   for (const view of VIEWS) {
     const figure = add(byId("views"), "figure");
     const caption = add(figure, "figcaption", {}, `${view[0].toUpperCase()}${view.slice(1)}`);
@@ -383,6 +473,7 @@ function makeViews() {
     for (const side of ["left", "right", "top", "bottom"]) {
       add(stage, "span", { class: `side ${side}`, "aria-hidden": "true" });
     }
+    add(stage, "span", { class: "scale", "aria-hidden": "true" });
     followPointer(stage);
   }
 }
@@ -416,11 +507,12 @@ function listen() {
       if (width.value && level.value) setWindow(Number(width.value), Number(level.value));
     });
   }
-  for (const id of ["limit", "zoom"]) byId(id).addEventListener("input", draw);
+  for (const id of ["limit", "zoom", "channel", "opacity"]) byId(id).addEventListener("input", draw);
   byId("slice").addEventListener("input", (event) => {
     state.at[PLANES[state.plane].normal] = slicesOf(state.plane)[Number(event.target.value)];
     draw();
   });
+  byId("drag").addEventListener("input", () => { byId("views").dataset.drag = byId("drag").value; });
   byId("centre").addEventListener("click", () => moveTo(state.case.middle));
   byId("worst").addEventListener("click", () => moveTo(state.case.worst));
   byId("whole").addEventListener("change", (event) => {

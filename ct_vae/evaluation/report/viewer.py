@@ -1,0 +1,65 @@
+"""Viewer of pages: its HTML, style, script, data and content security policy."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from html import escape
+from importlib.resources import files
+from string import Template
+from typing import Any, Literal
+
+from ct_vae.evaluation.windows import WINDOWS
+
+View = Literal["original", "latent", "reconstruction", "error"]
+# The first ones define what the last one uses.
+_SCRIPTS = ("latent_layer.js", "viewer.js")
+
+
+def viewer_section(introduction: str, *, single: bool = False) -> str:
+    """Return the HTML of the viewer.
+
+    Args:
+        introduction: Text above the viewer; is escaped.
+        single: True for pages of one case, which need no list of cases.
+    """
+    hidden = " hidden" if single else ""
+    return Template(source("viewer.html")).substitute(held=escape(introduction), single=hidden)
+
+
+def viewer_data(views: Sequence[View], cases: Iterable[Mapping[str, Any]]) -> str:
+    """Return the data of the viewer as JSON that cannot close its HTML element.
+
+    Args:
+        views: Images to show beside each other.
+        cases: Descriptions of the cases, with their names and places on the page.
+    """
+    windows = [asdict(window) for window in WINDOWS.values()]
+    data = {"views": views, "cases": list(cases), "windows": windows}
+    return json.dumps(data, allow_nan=False).replace("<", "\\u003c")
+
+
+def style_and_script() -> tuple[str, str]:
+    """Return the style sheet and the script of the page."""
+    return source("style.css"), "\n".join(map(source, _SCRIPTS))
+
+
+def policy(style: str, script: str) -> str:
+    """Return a content security policy that allows only this style and this script."""
+    kept = (f"'sha256-{_sha256(text)}'" for text in (style, script))
+    return (
+        "default-src 'none'; style-src {}; script-src {}; img-src data:; base-uri 'none'; "
+        "form-action 'none'"
+    ).format(*kept)
+
+
+def source(name: str) -> str:
+    """Return the text of a file of this package."""
+    return files("ct_vae.evaluation.report").joinpath(name).read_text("utf-8")
+
+
+def _sha256(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
