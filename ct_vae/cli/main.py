@@ -20,6 +20,7 @@ from ct_vae.cli.commands.phantom import phantom
 from ct_vae.cli.commands.reconstruct import reconstruct
 from ct_vae.cli.commands.sample import sample
 from ct_vae.cli.commands.scan import scan
+from ct_vae.cli.commands.show import show as show_command
 from ct_vae.cli.commands.train import train
 from ct_vae.cli.commands.verify import verify
 from ct_vae.errors import CtVaeError, StoppedError
@@ -40,6 +41,7 @@ for command in (train, encode, decode, reconstruct, evaluate, sample, phantom, i
     app.command()(command)
 app.command()(models)
 app.command()(scan)
+app.command("show")(show_command)
 app.command()(verify)
 app.command()(bundle)
 app.command()(export)

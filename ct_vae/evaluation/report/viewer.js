@@ -50,9 +50,8 @@ async function load(number) {
   byId("viewer").setAttribute("aria-busy", "true");
   const volume = await unpackLayers(shown, shown.volume.text);
   const whole = await Promise.all(shown.slices.map((slice) => unpackLayers(shown, slice.text)));
-  state.case = shown;
-  state.volumes = { volume, whole };
-  state.latent = shown.latent ? await unpackLatent(shown) : null;
+  const latent = shown.latent ? await unpackLatent(shown) : null;
+  Object.assign(state, { case: shown, volumes: { volume, whole }, latent });
   state.at = [...(shown.worst ?? shown.middle)];
   byId("case").value = number;
   listWholeSlices();
