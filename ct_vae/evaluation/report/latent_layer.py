@@ -52,7 +52,7 @@ def latent_layer(
     scales = [_scale(channel, latent) for channel in ordered]
     description["slope"], description["inter"] = ([s[n] for s in scales] for n in (0, 1))
     description["range"] = [
-        np.quantile(channel, (_TAIL, 1 - _TAIL)).tolist() for channel in ordered
+        np.quantile(channel.astype(np.float64), (_TAIL, 1 - _TAIL)).tolist() for channel in ordered
     ]
     packed = [
         pack(np.rint((channel.astype(np.float64) - inter) / slope).astype(np.int16))
