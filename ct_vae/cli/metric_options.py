@@ -24,6 +24,14 @@ OptionalInputs = Annotated[
 Phantom = Annotated[
     bool, typer.Option("--phantom", help="Measure resolution, linearity and nodules on phantoms.")
 ]
+Latent = Annotated[
+    bool,
+    typer.Option(
+        "--latent",
+        help="Measure the latents too: statistics, spectrum, correlation of channels, share of "
+        "posterior noise, equivariance and differences between crops.",
+    ),
+]
 Windows = Annotated[
     list[str],
     typer.Option("--window", help="CT window: a name or name:width/level in HU; may be repeated."),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ct_vae.evaluation.case import evaluate_case
+from ct_vae.evaluation.latent_quality.measure import measure_latent
 from ct_vae.evaluation.patients import unit_of
 from ct_vae.evaluation.probe.run import run_probe
 from ct_vae.evaluation.results import Results, number_cases
@@ -62,6 +63,11 @@ class Evaluation:
         original = case.read(self.reading)
         used = self.results.masks(original, case.key, self.reading)
         found = evaluate_case(self.codec, original, name, self.settings.plan, used)
+        line = ""
+        if self.settings.latent:
+            quality = measure_latent(self.codec, original)
+            self.results.add_latent(name, quality)
+            line = f"; {quality.line()}"
         self.results.add(
             name,
             (original, found.reconstruction),
@@ -72,7 +78,7 @@ class Evaluation:
             notes=found.notes,
         )
         bits = found.compression.bits_per_voxel
-        return f"{case.path} is {name}: {bits:.3g} bits per voxel in {found.seconds:.1f} s"
+        return f"{case.path} is {name}: {bits:.3g} bits per voxel in {found.seconds:.1f} s{line}"
 
     def finish(self) -> None:
         """Write the report and, if enabled, the results of the phantom probe.

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ct_vae.errors import OutputError
+from ct_vae.evaluation.latent_quality.picture import write_latent_picture
+from ct_vae.evaluation.latent_quality.result import LatentQuality
 from ct_vae.evaluation.metrics.given_masks import write_masks
 from ct_vae.evaluation.metrics.masks import Mask, body_mask, everything, field_of_view
 from ct_vae.evaluation.metrics.metric_rows import IN_WINDOW, MetricRow
@@ -58,6 +60,7 @@ class Results:
         self._masks: dict[str, None] = {}
         self.warnings: dict[str, list[str]] = {}
         self._lines: list[dict[str, Any]] = []
+        self._latents: dict[str, LatentQuality] = {}
         self._missing: list[str] = []
         self._next_summary = 0.0
         self._summary: dict[str, Any] = {}
@@ -159,6 +162,21 @@ class Results:
                 lambda: self._report.add_case(_report_case(case, pair, masks, rows, told)),
             )
 
+    def add_latent(self, case: str, quality: LatentQuality) -> None:
+        """Add the measurements of the latent of a case, for ``latent.json`` and a picture.
+
+        Args:
+            case: Name of the case, which is added by `add` afterwards.
+            quality: Measurements.
+        """
+        self._latents[case] = quality
+        if self.settings.panels:
+            path = self.folder / f"{case}_latent.png"
+            self._show(
+                f"picture of the latent of {case}",
+                lambda: write_latent_picture(quality, path, title=case),
+            )
+
     def finish(self, probe: dict[str, Any] | None = None) -> None:
         """Write the summary, the results of the phantom probe, if any, and the report, if enabled.
 
@@ -211,6 +229,9 @@ class Results:
             self._summary["warnings"] = dict(self.warnings)
         write_json(self.folder / "summary.json", self._summary)
         write_json(self.folder / "protocol.json", self.protocol())
+        if self._latents:
+            found = {case: latent.as_dict() for case, latent in self._latents.items()}
+            write_json(self.folder / "latent.json", found)
         self._summarised = len(self.rows)
         ended = time.monotonic()
         self._next_summary = ended + _SUMMARY_PAUSE * (ended - started)

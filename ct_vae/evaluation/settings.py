@@ -31,6 +31,7 @@ class Settings:
         full: True to include all voxels in the report.
         write_masks: True to write the masks.
         phantom: True to run the phantom probe too.
+        latent: True to measure the latents too, see `latent_quality.measure_latent`.
     """
 
     plan: Plan = field(default_factory=Plan)
@@ -43,6 +44,7 @@ class Settings:
     full: bool = False
     write_masks: bool = False
     phantom: bool = False
+    latent: bool = False
 
     def check(self, cases: Sequence[Case]) -> list[str]:
         """Check masks and datalist before any work.
@@ -87,6 +89,7 @@ def build_settings(  # noqa: PLR0913 - one parameter per option
     full: bool = False,
     write_masks: bool = False,
     phantom: bool = False,
+    latent: bool = False,
 ) -> Settings:
     """Build settings from names and paths.
 
@@ -105,6 +108,7 @@ def build_settings(  # noqa: PLR0913 - one parameter per option
         full: Include all voxels in the report.
         write_masks: Write the masks.
         phantom: Run the phantom probe too.
+        latent: Measure the latents too.
 
     Raises:
         ConfigError: If a name is unknown, a protocol is combined with windows or metrics, label
@@ -131,6 +135,7 @@ def build_settings(  # noqa: PLR0913 - one parameter per option
         full=full,
         write_masks=write_masks,
         phantom=phantom,
+        latent=latent,
     )
 
 

@@ -25,6 +25,7 @@ RESULT_FILES = (
     "cases.csv",
     "report.html",
     "probe.json",
+    "latent.json",
 )
 _WORST = 5
 _NAMES = ("case", "what", "window", "mask", "n", "data_range", "note")
@@ -62,7 +63,7 @@ def clear_results(folder: Path) -> None:
     Raises:
         OutputError: If a file cannot be removed.
     """
-    named = re.compile(r"case_\d{4,}(\.png|_.*\.nii\.gz)")
+    named = re.compile(r"case_\d{4,}(\.png|_latent\.png|_.*\.nii\.gz)")
     try:
         own = [path for path in folder.glob("case_*") if named.fullmatch(path.name)]
         for path in [folder / name for name in RESULT_FILES] + own:

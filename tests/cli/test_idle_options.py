@@ -20,7 +20,7 @@ READING = "--frame 1|--nan air|--hu-offset -1024|--assume-ras|--force|--assume-h
 READING = f"{READING}|--resample-irregular|--any-sop-class".split("|")
 BLENDING = ["--tile 16", "--overlap 0.5", "--tiling exact --tile 16", "--tiling whole --overlap 0"]
 OF_INPUTS = "--window lung|--metrics ssim|--protocol maisi|--mask x|--labels x|--label-names x"
-OF_INPUTS = f"{OF_INPUTS}|--write-masks|--datalist x|--full".split("|")
+OF_INPUTS = f"{OF_INPUTS}|--latent|--write-masks|--datalist x|--full".split("|")
 
 # By command, what is refused, and words of the refusal. Words in capitals are paths.
 REFUSED: dict[str, list[tuple[str, list[str], str]]] = {

@@ -11,7 +11,7 @@ from ct_vae.cli.cases import find_cases, output_folder, work_through
 from ct_vae.cli.option_groups import with_groups
 
 # Parameters that apply to input volumes, not to phantoms.
-_OF_INPUTS = (*metric_options.NAMES, *options.READING)
+_OF_INPUTS = ("latent", *metric_options.NAMES, *options.READING)
 
 if TYPE_CHECKING:
     from ct_vae.io import ReadOptions
@@ -24,6 +24,7 @@ def evaluate(  # noqa: PLR0913 - one parameter per option
     output: options.Output,
     inputs: metric_options.OptionalInputs = [],  # noqa: B006 - typer reads it and never changes it
     phantom: metric_options.Phantom = False,
+    latent: metric_options.Latent = False,
     *,
     measuring: dict[str, Any],
     codec_options: options.CodecOptions,
@@ -35,7 +36,7 @@ def evaluate(  # noqa: PLR0913 - one parameter per option
     cubic resampling with as many values as the latent, JPEG 2000 at the same bits per voxel, and
     the best constant. With --phantom, synthetic objects of known size and HU are measured too, and
     INPUT is optional. Results contain case numbers instead of names; the terminal shows which is
-    which.
+    which. With --latent, properties that matter to diffusion models are measured too.
 
     Example: ct-vae evaluate ct-f4 test_scans -o evaluation --window lung
     """
@@ -46,7 +47,7 @@ def evaluate(  # noqa: PLR0913 - one parameter per option
         hint = "give volumes, or leave them out" if phantom else "give volumes or --phantom"
         options.refuse_idle(ctx, _OF_INPUTS, "no INPUT is given", hint)
     folder = output_folder(output)
-    settings = build_settings(**measuring, phantom=phantom)
+    settings = build_settings(**measuring, phantom=phantom, latent=latent)
     metric_options.tell_masks(settings)
     cases = find_cases(inputs, unique=False) if inputs or not phantom else []
     codec = codec_options.load(model)
