@@ -111,6 +111,10 @@ class DataConfig(Section):
     augment: AugmentConfig = AugmentConfig()
     """Random augmentation of training patches."""
 
+    image_key: str | None = None
+    """Key of the image in the items of a data set given in Python, such as `ct`; null takes
+    `image`, or the only image of an item. Volumes that are named here need none."""
+
     resize_to: Literal["resolution"] | None = None
     """Resize every training image to `model.resolution` along each axis; null means no resizing."""
 

@@ -45,7 +45,15 @@ def build_patches(
     """
     refuse(case_problems(config, cases))
     volumes = load_cases(config, cases, report, keep)
-    volumes = _large_enough(config, cases, volumes, report)
+    return patch_dataset(config, _large_enough(config, cases, volumes, report))
+
+
+def patch_dataset(config: RunConfig, volumes: Sequence[StoredVolume]) -> PatchDataset:
+    """Cut the patches of a run from oriented volumes.
+
+    Raises:
+        ConfigError: If the model is 1-D.
+    """
     training = config.training
     return PatchDataset(
         volumes,
@@ -83,7 +91,7 @@ def _large_enough(
 
 
 def image_size(config: RunConfig) -> tuple[int, ...] | None:
-    """Sides to which training images are resized, as `ResizedDataset` takes them, or ``None``."""
+    """Sides to which training images are resized, or ``None``."""
     return None if config.data.resize_to is None else config.image_size
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch.nn import functional
-from torch.utils.data import Dataset
 
 from ct_vae.errors import InputError
 
@@ -38,33 +36,3 @@ def resize(image: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
     plain = image.as_subclass(torch.Tensor).to(torch.float32)
     mode = _MODES[len(size)]
     return functional.interpolate(plain[None], tuple(size), mode=mode, align_corners=False)[0]
-
-
-class ResizedDataset(Dataset[Any]):
-    """A data set whose images are resized, be they tensors or dictionaries with ``"image"``.
-
-    Args:
-        data: Items are ``[C, *spatial]`` tensors of any size, or dictionaries that hold one under
-            ``"image"`` and whatever else beside it, which stays as it is.
-        size: Sides that images are to have.
-    """
-
-    def __init__(self, data: Dataset[Any], size: Sequence[int]) -> None:
-        self.data = data
-        self.size = tuple(size)
-
-    def __len__(self) -> int:
-        return len(self.data)  # type: ignore[arg-type]
-
-    def __getitem__(self, index: int) -> Any:
-        item = self.data[index]
-        if isinstance(item, Mapping):
-            return {**item, "image": self._resized(item.get("image"))}
-        return self._resized(item)
-
-    def _resized(self, image: Any) -> torch.Tensor:
-        if not isinstance(image, torch.Tensor):
-            raise InputError(
-                f"data sets give tensors or dictionaries with 'image', got {type(image).__name__}"
-            )
-        return resize(image, self.size)

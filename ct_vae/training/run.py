@@ -35,7 +35,8 @@ from ct_vae.training.reporting.run_summary import summarize_run, summary_lines
 from ct_vae.training.reporting.trackers import NoTracker, Tracker, build_tracker, check_tracker
 from ct_vae.training.step import TrainStep
 from ct_vae.training.step_metrics import StepMetrics
-from ct_vae.training.validation import summarise, validate
+from ct_vae.training.validation import validate
+from ct_vae.training.validation_result import summarise
 
 _STATISTICS_BATCHES = 32
 
@@ -68,7 +69,7 @@ class Run:
             )
         size, seed = settings.batch_size, settings.seed
         self._batches = Batches(data.train, settings.samples, size, seed, settings.workers, world)
-        cases = data.case_count, data.spacings_mm, data.validation
+        cases = data.case_count, data.spacings_mm, len(data.validation), data.val_patches
         facts = RunFacts(config, name, folder, self._settings, *cases)
         self._best = Best(folder, settings.best_by, settings.patience)
         self._saver = ModelSaver(facts, self._best)

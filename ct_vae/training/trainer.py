@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.utils.data import Dataset
 
 from ct_vae.blocks.memory_format import memory_format
-from ct_vae.config.load import load_config
+from ct_vae.config.load import load_config, parse_config
 from ct_vae.config.run import RunConfig
-from ct_vae.errors import ConfigError
+from ct_vae.errors import ConfigError, InputError
 from ct_vae.io.folders import check_writable
+from ct_vae.models.autoencoder import Autoencoder
 from ct_vae.models.weights import WEIGHTS
 from ct_vae.terminal import say
 from ct_vae.training.build import build_step
@@ -28,13 +28,13 @@ from ct_vae.training.reporting.run_log import METRICS
 from ct_vae.training.reporting.run_summary import RunSummary, summarize_run
 from ct_vae.training.reporting.trial import try_step
 from ct_vae.training.run import Run
-from ct_vae.volume import Volume
+from ct_vae.training.validation import validation_codec
 
 
 def train(  # noqa: PLR0913, PLR0917 - what a user may say about a run
     train_dataset: Dataset[Any] | None,
     config: str | Path | RunConfig,
-    val_dataset: Sequence[Volume] | None = None,
+    val_dataset: Any = None,
     device: str | None = None,
     name: str | None = None,
     overwrite: bool = False,
@@ -46,12 +46,16 @@ def train(  # noqa: PLR0913, PLR0917 - what a user may say about a run
     Under ``torchrun`` every rank calls it alike; they share each batch, and the first one writes.
 
     Args:
-        train_dataset: Items are patches in HU, ``[C, *spatial]`` tensors or dictionaries with one
-            under ``"image"``, sides multiples of the factor; ``None`` takes the volumes that the
+        train_dataset: Data set with ``__len__`` and ``__getitem__`` of patches in HU, sides
+            multiples of the factor. Items are tensors or NumPy arrays ``[C, *spatial]``,
+            dictionaries or TorchIO subjects with one under `data.image_key`, NIfTI images of
+            nibabel, tuples ``(image, ...)``, or lists of such samples. Items that are `Volume` are
+            cut into patches of `training.patch_size`. ``None`` takes the volumes that the
             configuration names.
         config: A run configuration, or its JSON file.
-        val_dataset: Whole volumes to validate on; ``None`` takes those that the configuration
-            names, when it is also the source of the training data.
+        val_dataset: Data set of whole `Volume` to validate on, or of patches as in
+            ``train_dataset``, in HU; ``None`` takes the volumes that the configuration names, when
+            it is also the source of the training data.
         device: Such as ``cuda:0``; ``None`` takes a GPU if there is one.
         name: Of the run; ``None`` means the name of the configuration file.
         overwrite: Begin anew in a folder that holds a run.
@@ -78,7 +82,10 @@ def train(  # noqa: PLR0913, PLR0917 - what a user may say about a run
         if train_dataset is None:
             data = named_data(settings, val_dataset, report)
         else:
-            data = given_data(settings, train_dataset, val_dataset or (), report, force)
+            data = given_data(settings, train_dataset, val_dataset, report, force)
+            settings = _with_patches(settings, data.image_size)
+        if data.validation and not data.val_patches:
+            validation_codec(cast(Autoencoder, step.generator.module), settings)
         with run_lock(folder) if world.first else nullcontext():
             world.wait()
             Run(settings, title, folder, step, data).train(resume)
@@ -142,6 +149,22 @@ def _settled(
     if not (overwrite or resume):
         _refuse_used(folder)
     return settings, title, folder
+
+
+def _with_patches(settings: RunConfig, size: tuple[int, ...] | None) -> RunConfig:
+    """Let the configuration say the size of the patches that a data set gives.
+
+    Raises:
+        InputError: If such patches are too small for the losses.
+    """
+    if size is None or size == settings.image_size:
+        return settings
+    tree = settings.as_json()
+    tree["training"]["patch_size"] = size
+    try:
+        return parse_config(tree, "the patches of the data set")
+    except ConfigError as error:
+        raise InputError(error.cause, error.hint) from error
 
 
 def _say_nothing(_: str) -> None:

@@ -1,10 +1,8 @@
-"""How well a model reconstructs whole volumes, in HU, and what its latent holds."""
+"""Validation of a model on whole volumes or patches."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -14,8 +12,6 @@ from scipy import ndimage
 from ct_vae.batch.signals import StopRequest
 from ct_vae.config.run import RunConfig
 from ct_vae.evaluation.metrics.masks import BoolArray, Mask, body_mask
-from ct_vae.evaluation.metrics.metric_rows import DEFAULT_WINDOWS, evaluate_pair
-from ct_vae.evaluation.metrics.ssim import axial_ssim
 from ct_vae.inference.codec import Codec
 from ct_vae.inference.latent_moments import LatentMoments
 from ct_vae.inference.tiling import Tiling
@@ -24,33 +20,15 @@ from ct_vae.models.autoencoder import Autoencoder
 from ct_vae.models.quantized_autoencoder import QuantizedAutoencoder
 from ct_vae.preprocess.build import build_preprocessor
 from ct_vae.preprocess.pipeline import Preprocessor
+from ct_vae.training.data.given import ValidationCase
 from ct_vae.training.distributed import World
-from ct_vae.training.reporting.validation_picture import PICTURED_CASES, CasePicture, case_picture
+from ct_vae.training.patch_validation import PatchValidator
+from ct_vae.training.reporting.validation_picture import PICTURED_CASES, case_picture
+from ct_vae.training.validation_result import ValidationResult, errors_in_hu
 from ct_vae.volume import Volume
 
 # The weights have no digest before they are saved, and these latents never leave memory.
 _NO_DIGEST = "0" * 64
-# Burda et al. 2016, section 5.2: a unit is active when its mean has a variance above 0.01.
-_ACTIVE_STD = 0.1
-
-
-@dataclass(frozen=True, eq=False)
-class ValidationResult:
-    """What validation tells of one case; small, and it can be pickled.
-
-    Attributes:
-        values: Errors inside the body by metric and window; a metric without a value, such as the
-            PSNR of a perfect reconstruction, is left out.
-        picture: Slices of original and reconstruction; ``None`` when none was asked for.
-        code_counts: ``(codebook_size,)`` int64, how often each code occurs inside the body;
-            ``None`` without codes.
-        moments: Of the latent's channels inside the body; ``None`` with codes.
-    """
-
-    values: dict[str, float]
-    picture: CasePicture | None
-    code_counts: NDArray[np.int64] | None
-    moments: LatentMoments | None
 
 
 def make_codec(
@@ -62,9 +40,20 @@ def make_codec(
     return Codec(model, preprocessor, identity, tiling)
 
 
+def validation_codec(model: Autoencoder, config: RunConfig) -> Codec:
+    """Return the codec that validates a model on volumes; the model is put into evaluation mode.
+
+    Raises:
+        ConfigError: If the model cannot encode volumes.
+    """
+    wishes = config.inference
+    tiling = Tiling(wishes.tiling, wishes.tile, wishes.overlap, wishes.max_memory_gb)
+    return make_codec(model, build_preprocessor(config.preprocess), tiling)
+
+
 def validate(
     model: Autoencoder,
-    cases: Sequence[Callable[[], Volume]],
+    cases: Sequence[ValidationCase],
     config: RunConfig,
     world: World,
     stop: StopRequest,
@@ -73,7 +62,7 @@ def validate(
 
     Args:
         model: Put into evaluation mode.
-        cases: Each returns a whole volume.
+        cases: Each returns a whole volume, or a patch ``[C, *spatial]`` in HU.
         config: Its preprocessing and inference settings.
         world: Ranks that share the cases.
         stop: Ends the validation early.
@@ -84,23 +73,27 @@ def validate(
     model.eval()
     if not cases:
         return []
-    wishes = config.inference
-    tiling = Tiling(wishes.tiling, wishes.tile, wishes.overlap, wishes.max_memory_gb)
-    codec = make_codec(model, build_preprocessor(config.preprocess), tiling)
+    codec: Codec | None = None
+    validate_patch = PatchValidator(model, config, world.device)
     own = []
     for number in range(world.rank, len(cases), world.size):
         if stop.name is not None:
             break
-        own.append((number, validate_case(codec, cases[number](), number < PICTURED_CASES)))
+        case, pictured = cases[number](), number < PICTURED_CASES
+        if isinstance(case, Volume):
+            # A 1-D model, which validates on patches, has none.
+            codec = codec or validation_codec(model, config)
+            result = validate_case(codec, case, pictured)
+        else:
+            result = validate_patch(case, pictured)
+        own.append((number, result))
     return [result for _, result in sorted(world.gather(own), key=lambda pair: pair[0])]
 
 
 def validate_case(codec: Codec, volume: Volume, pictured: bool = True) -> ValidationResult:
     """Encode and decode one whole volume, and compare it with the original inside the body.
 
-    Errors are those of whole HU, as int16 files hold them. For each default window ``W`` there is
-    ``rmse_hu_W``; ``psnr_db_W``, of which the data range is the window's width (4024 HU for
-    ``full``, 400 HU for ``soft_tissue``); and ``ssim_W``, of axial slices.
+    Errors are those of whole HU, as int16 files hold them.
 
     Args:
         codec: The model.
@@ -117,42 +110,11 @@ def validate_case(codec: Codec, volume: Volume, pictured: bool = True) -> Valida
     inside = _on_latent(body, volume, latent)
     codes = latent.array.ndim == 3
     return ValidationResult(
-        values=_errors(volume, result, body),
+        values=errors_in_hu(volume, result, body),
         picture=case_picture(volume, result, body) if pictured else None,
         code_counts=_count_codes(codec, latent, inside) if codes else None,
         moments=None if codes else LatentMoments.of(latent.array[:, inside]),
     )
-
-
-def summarise(results: Sequence[ValidationResult]) -> dict[str, float]:
-    """Put the cases of a validation together; their order changes nothing.
-
-    Returns:
-        Means over cases of every metric, as ``val_rmse_hu_full``. Of a continuous latent
-        ``val_latent_std_0`` and so on, over the voxels of all cases inside the body, and
-        ``val_active_channels``: those of which the posterior mean has a variance above 0.01
-        (Burda et al. 2016, section 5.2). Of codes ``val_code_usage``, the share that occurs, and
-        ``val_perplexity``, both over the ``val_codes_counted`` codes inside the body of all cases
-        together. Never NaN or infinite; empty without cases.
-    """
-    names = dict.fromkeys(name for result in results for name in result.values)
-    summary = {}
-    for name in names:
-        values = [r.values[name] for r in results if name in r.values]
-        summary[f"val_{name}"] = math.fsum(values) / len(values)
-    moments = [r.moments for r in results if r.moments is not None]
-    counts = [r.code_counts for r in results if r.code_counts is not None]
-    return summary | _latent(moments) | _codes(counts)
-
-
-def _errors(original: Volume, result: Volume, body: Mask) -> dict[str, float]:
-    values: dict[str, float] = {}
-    rows = evaluate_pair(original, result, case="validation", masks=(body,))
-    for row, window in zip(rows, DEFAULT_WINDOWS, strict=True):
-        similarity = axial_ssim(original, result, window, body)
-        told = {"rmse_hu": row.rmse, "psnr_db": row.psnr, "ssim": similarity}
-        values |= {f"{k}_{window.name}": v for k, v in told.items() if v is not None}
-    return values
 
 
 def _on_latent(mask: Mask, volume: Volume, latent: Latent) -> BoolArray:
@@ -171,23 +133,3 @@ def _count_codes(codec: Codec, latent: Latent, inside: BoolArray) -> NDArray[np.
     assert isinstance(model, QuantizedAutoencoder)
     codes = latent.array[inside].astype(np.int64)
     return np.bincount(codes, minlength=model.codebook_size).astype(np.int64)
-
-
-def _latent(moments: Sequence[LatentMoments]) -> dict[str, float]:
-    if not any(m.count for m in moments):
-        return {}
-    std = LatentMoments.together(moments).std
-    spread = {f"val_latent_std_{channel}": value for channel, value in enumerate(std)}
-    return spread | {"val_active_channels": float(sum(value > _ACTIVE_STD for value in std))}
-
-
-def _codes(counts: Sequence[NDArray[np.int64]]) -> dict[str, float]:
-    if not any(c.sum() for c in counts):
-        return {}
-    total = np.sum(counts, axis=0)
-    shares = total[total > 0] / total.sum()
-    return {
-        "val_code_usage": len(shares) / len(total),
-        "val_perplexity": float(np.exp(-(shares * np.log(shares)).sum())),
-        "val_codes_counted": float(total.sum()),
-    }

@@ -3,10 +3,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from monai.data import MetaTensor
 from monai.transforms import Resize
 
-from ct_vae.datasets.resize import ResizedDataset, resize
+from ct_vae.datasets.resize import resize
 from ct_vae.errors import InputError
 
 
@@ -54,24 +53,3 @@ def test_other_numbers_of_sides_are_refused():
         resize(torch.zeros(1, 4, 4), (8, 8, 8))
     with pytest.raises(InputError, match="cannot be resized"):
         resize(torch.zeros(1, 2, 2, 2, 2), (8, 8, 8, 8))
-
-
-def test_a_data_set_may_hold_tensors_dictionaries_and_meta_tensors_of_any_size():
-    items = [
-        torch.zeros(1, 4, 6),
-        {"image": torch.ones(1, 9, 3), "label": 7},
-        MetaTensor(torch.ones(1, 2, 2), affine=torch.eye(4)),
-    ]
-    data = ResizedDataset(items, (8, 8))
-    assert len(data) == 3
-    assert data[0].shape == (1, 8, 8)
-    assert data[1]["image"].shape == (1, 8, 8)
-    assert data[1]["label"] == 7
-    assert type(data[2]) is torch.Tensor
-    assert items[1]["image"].shape == (1, 9, 3)
-
-
-def test_items_without_an_image_are_refused():
-    for item in (3, {"label": 1}):
-        with pytest.raises(InputError, match="tensors or dictionaries with 'image'"):
-            ResizedDataset([item], (8, 8))[0]

@@ -235,7 +235,10 @@ def test_a_1d_model_trains_on_a_data_set_of_ones_own(tmp_path):
     tree = config(tmp_path).as_json()
     tree["model"]["spatial_dims"] = 1
     tree["training"]["patch_size"] = None
-    folder = train([p[:, 0, 0] for p in patches()], parse_config(tree, "test"))
+    lines = [p[:, 0, 0] for p in patches()]
+    with pytest.raises(ConfigError, match="1-D model cannot encode volumes"):
+        train(lines, parse_config(tree, "test"), [ct_volume()])
+    folder = train(lines, parse_config(tree, "test"))
     assert load_model_folder(folder).model.factor == (4,)
 
 
@@ -256,14 +259,21 @@ def test_data_that_cannot_be_trained_on_is_told_and_nothing_is_written(tmp_path)
     settings = config(tmp_path / "run")
     for data, words in (
         ([], "no items"),
-        (iter(patches()), "no items"),
+        (iter(patches()), "does not tell how many items"),
         ([p[:, :6] for p in patches()], "multiples of the factor"),
-        ([p[0] for p in patches()], "a channel axis and 3 sides"),
+        ([p[0, 0] for p in patches()], "a channel axis and 3 sides"),
+        ([p.expand(2, -1, -1, -1) for p in patches()], "1 or 1 channels"),
     ):
         with pytest.raises(InputError, match=words):
             train(data, settings, overwrite=True)
-    with pytest.raises(InputError, match="whole volumes, got Tensor"):
-        train(patches(), settings, patches(), overwrite=True)
+    for data, words in (
+        ([ct_volume(), patches()[0]], "begins with a volume gives Tensor as well"),
+        ([*patches(), ct_volume()], r"ct_vae\.volume\.Volume"),
+        ([p[0, 0] for p in patches()], "a channel axis and 3 sides"),
+        ([torch.full((1, 8, 8, 8), torch.nan)], "not finite"),
+    ):
+        with pytest.raises(InputError, match=words):
+            train(patches(), settings, data, overwrite=True)
     with pytest.raises(ConfigError, match="no validation case"):
         train(patches(), config(tmp_path / "run", patience=2), overwrite=True)
     assert not list((tmp_path / "run").glob("*model*"))
@@ -320,3 +330,75 @@ def test_normalized_patches_are_refused_before_anything_is_written(tmp_path):
         train(data, config(tmp_path / "run"))
     assert not (tmp_path / "run").exists()
     assert (train(data, config(tmp_path / "run"), force=True) / "model.safetensors").exists()
+
+
+class MapStyle(torch.utils.data.Dataset):
+    """A data set that has a length and raises no IndexError, as PyTorch allows."""
+
+    def __init__(self, items):
+        self.items = items
+
+    def __len__(self):
+        return len(self.items)
+
+    def __getitem__(self, index):
+        return self.items[index % len(self.items)]
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_a_data_set_of_patches_validates_in_every_dimension(pictured, tmp_path, dims):
+    """The call of a PyTorch user: two data sets of patches and a file."""
+    tree = config(tmp_path / "run").as_json()
+    tree["model"]["spatial_dims"] = dims
+    tree["training"]["patch_size"] = [8] * dims
+    (tmp_path / "config.json").write_text(json.dumps(tree))
+    data = [p[(slice(None), *[0] * (3 - dims))] for p in patches()]
+    # Sides need not be multiples of the factor, nor those of the training patches.
+    longer = [torch.cat([p, p[:, :6]], 1) for p in data[:2]]
+    folder = train(MapStyle(data), str(tmp_path / "config.json"), MapStyle(longer))
+    lines = [line for line in metrics(folder) if "val_rmse_hu_full" in line]
+    assert [line["samples_seen"] for line in lines] == [4, 8]
+    names = {
+        f"val_{m}_{w}" for m in ("rmse_hu", "psnr_db", "ssim") for w in ("full", "soft_tissue")
+    }
+    assert names <= lines[-1].keys()
+    assert "val_latent_std_0" in lines[-1]
+    assert (folder / "best" / "model.safetensors").exists()
+    assert (folder / "validation.png").stat().st_size > 5_000
+    card = (folder / "MODEL_CARD.md").read_text()
+    assert "2 validation patches" in card
+    assert "Patches, over all voxels" in card
+
+
+def test_a_run_on_patches_ends_when_their_validation_gets_no_better(tmp_path):
+    settings = config(tmp_path, samples=40, patience=2, lr=1e-30, ema_samples=0, ema_decay=None)
+    lines = metrics(train(patches(), settings, patches(2, seed=1)))
+    # The first is the best, and two are no better.
+    assert [line["samples_seen"] for line in lines if "val_rmse_hu_full" in line] == [4, 8, 12]
+
+
+def test_random_data_sets_validate_on_the_same_patches_every_time(tmp_path):
+    class Noise(MapStyle):
+        def __getitem__(self, index):
+            return 200 * torch.randn(1, 8, 8, 8)
+
+    settings = config(tmp_path, lr=1e-30, ema_samples=0, ema_decay=None)
+    lines = metrics(train(patches(), settings, Noise(range(2))))
+    first, second = (line["val_rmse_hu_full"] for line in lines if "val_rmse_hu_full" in line)
+    assert first == second
+
+
+def test_the_card_says_how_large_the_patches_of_a_data_set_were(tmp_path, capsys):
+    data = [p.repeat(1, 2, 1, 2) for p in patches()]
+    folder = train(data, config(tmp_path / "run"))
+    assert "patches of 16 x 8 x 16 voxels" in capsys.readouterr().err
+    assert "8 patches of 16 x 8 x 16 voxels seen" in (folder / "MODEL_CARD.md").read_text()
+    tree = json.loads((folder / "train_config.json").read_text())
+    assert tree["training"]["patch_size"] == [16, 8, 16]
+
+
+def test_volumes_in_a_list_are_cut_into_patches(tmp_path):
+    folder = train([ct_volume((20, 18, 16)), ct_volume(seed=1)], config(tmp_path / "run"))
+    card = (folder / "MODEL_CARD.md").read_text()
+    assert "2 training cases" in card
+    assert "1.5 x 2 x 2.5 mm" in card

@@ -12,7 +12,8 @@ from ct_vae.inference.latent_moments import LatentMoments
 from ct_vae.inference.tiling import Tiling
 from ct_vae.phantoms.make_phantom import make_phantom
 from ct_vae.preprocess.pipeline import Preprocessor
-from ct_vae.training.validation import ValidationResult, make_codec, summarise, validate_case
+from ct_vae.training.validation import make_codec, validate_case
+from ct_vae.training.validation_result import ValidationResult, summarise
 from ct_vae.volume import Volume
 from tests._small import SMALL_CODES, ct_volume, small_model
 

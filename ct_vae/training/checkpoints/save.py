@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,6 @@ from ct_vae.training.reporting.model_card import TrainingSummary, model_card
 from ct_vae.training.reporting.pictures import clear_pictures, draw_pictures
 from ct_vae.training.reporting.run_log import METRICS, NoLog, RunLog
 from ct_vae.training.reporting.validation_picture import CasePicture
-from ct_vae.volume import Volume
 
 SETTINGS = "train_config.json"
 
@@ -39,7 +38,8 @@ class RunFacts:
         settings: The configuration as JSON, without paths.
         train_cases: Number of training cases.
         spacings_mm: Of training cases; empty where they are not known.
-        validation: Each gives a whole volume.
+        val_cases: Number of validation cases.
+        val_patches: True if these are patches and no whole volumes.
     """
 
     config: RunConfig
@@ -48,7 +48,8 @@ class RunFacts:
     settings: dict[str, Any]
     train_cases: int
     spacings_mm: Sequence[tuple[float, float, float]]
-    validation: Sequence[Callable[[], Volume]]
+    val_cases: int
+    val_patches: bool
 
 
 class ModelSaver:
@@ -131,7 +132,8 @@ class ModelSaver:
         summary = TrainingSummary(
             parameters=sum(p.numel() for p in model.parameters()),
             train_cases=facts.train_cases,
-            val_cases=len(facts.validation),
+            val_cases=facts.val_cases,
+            val_patches=facts.val_patches,
             patch=run.image_size,
             objective=run.training,
             spacings_mm=facts.spacings_mm,

@@ -30,7 +30,8 @@ class Batches:
     takes one contiguous part of every global batch.
 
     Args:
-        data: Patches; those of a `PatchDataset` are numbered by their place in the run.
+        data: Patches; those of a `PatchDataset` are numbered by their place in the run. Where
+            ``per_item`` says so, as many samples in a row are those of one item.
         samples: Length of the run.
         batch_size: Samples of a global batch; the last batch may be smaller.
         seed: Of the order of other data.
@@ -128,16 +129,24 @@ class Batches:
         return iter(loader)
 
     def _shares(self, start: int) -> list[list[int]]:
-        order: Sequence[int] = range(start, self._samples)
-        if not isinstance(self._data, PatchDataset):
-            size = len(self._data)  # type: ignore[arg-type]
-            order = list(SeededOrder(size, self._samples, self._seed, start))
+        numbered = isinstance(self._data, PatchDataset)
+        order = range(start, self._samples) if numbered else self._shuffled(start)
         shares = []
         for first in range(0, len(order), self._batch_size):
             whole = order[first : first + self._batch_size]
             own = len(whole) // self._world.size
             shares.append(list(whole[self._world.rank * own : (self._world.rank + 1) * own]))
         return shares
+
+    def _shuffled(self, start: int) -> Sequence[int]:
+        """Items in random order; the samples of one item follow each other."""
+        per_item = getattr(self._data, "per_item", 1)
+        size = len(self._data) // per_item  # type: ignore[arg-type]
+        items = -(-self._samples // per_item)
+        order = SeededOrder(size, items, self._seed, start // per_item)
+        places = [item * per_item + sample for item in order for sample in range(per_item)]
+        skipped = start % per_item
+        return places[skipped : skipped + self._samples - start]
 
 
 def check_shares(samples: int, batch_size: int, ranks: int) -> None:

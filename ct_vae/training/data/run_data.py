@@ -4,31 +4,36 @@ from __future__ import annotations
 
 import hashlib
 import json
-import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
+from typing import Any, cast
 
-import numpy as np
-import torch
 from torch.utils.data import Dataset
 
 from ct_vae.config.run import RunConfig
-from ct_vae.datasets.build import build_patches, image_size
+from ct_vae.datasets.build import build_patches, patch_dataset
 from ct_vae.datasets.cache.fingerprint import case_digests
+from ct_vae.datasets.cache.stored_volume import StoredVolume
 from ct_vae.datasets.patches import PatchDataset
-from ct_vae.datasets.resize import ResizedDataset
 from ct_vae.datasets.sources.case import TrainingCase
 from ct_vae.datasets.sources.check import checked_split
 from ct_vae.datasets.sources.problems import refuse
 from ct_vae.errors import CtVaeError, InputError, NoInputError
-from ct_vae.io.hounsfield.padding import settle_padding
-from ct_vae.io.hounsfield.plausibility import implausibility
+from ct_vae.preprocess.build import build_preprocessor
+from ct_vae.training.data.given import (
+    FirstImages,
+    ImageDataset,
+    ValidationCase,
+    ValidationData,
+    check_countable,
+    restored_randomness,
+    validation_data,
+    volume_problem,
+)
+from ct_vae.training.data.images import ImageReader
 from ct_vae.training.redact import redacted
 from ct_vae.volume import Volume
 
-_FIRST_PATCHES = 8
 _NARROW_HU = 20
 
 
@@ -38,26 +43,31 @@ class RunData:
 
     Attributes:
         train: Patches in HU.
-        validation: Each gives a whole volume.
+        validation: Each gives a whole volume, or a patch ``[C, *spatial]`` in HU.
         keys: Names of the training cases, of which a digest is kept; ``None`` for a data set that
             was given in Python.
         val_keys: Names of the validation cases.
         content: Digests of what the cases consist of, as in `Content`; empty where data were given
             in Python.
+        image_size: Sides of the images of a data set given in Python that decides them itself;
+            ``None`` where the configuration decides.
+        val_patches: True if validation cases are patches.
     """
 
     train: Dataset[Any]
-    validation: Sequence[Callable[[], Volume]]
+    validation: Sequence[ValidationCase]
     keys: tuple[str, ...] | None
     val_keys: tuple[str, ...] = ()
     content: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    image_size: tuple[int, ...] | None = None
+    val_patches: bool = False
 
     @property
     def case_count(self) -> int:
         """Training cases, or items of a data set given in Python."""
         if isinstance(self.train, PatchDataset):
             return self.train.case_count
-        return len(self.train)  # type: ignore[arg-type]
+        return cast(ImageDataset, self.train).item_count
 
     @property
     def spacings_mm(self) -> Sequence[tuple[float, float, float]]:
@@ -83,7 +93,7 @@ class RunData:
 
 def named_data(
     config: RunConfig,
-    val_dataset: Sequence[Volume] | None,
+    val_dataset: Any,
     report: Callable[[str], None],
     keep: bool = True,
 ) -> RunData:
@@ -91,7 +101,7 @@ def named_data(
 
     Args:
         config: Of the run.
-        val_dataset: Volumes to take instead of the validation cases.
+        val_dataset: Volumes or patches to take instead of the validation cases.
         report: Takes a line about each case that is loaded, and about what is not used.
         keep: Keep the voxels; a plan only has to know what would be refused.
 
@@ -108,7 +118,10 @@ def named_data(
     patches = build_patches(config, split.train, report, keep)
     keys = tuple(case.key for case in split.train)
     if val_dataset is not None:
-        return RunData(patches, _given_volumes(val_dataset), keys, content=content)
+        given = _validation(val_dataset, ImageReader(config))
+        if given.problem is not None:
+            raise given.problem
+        return RunData(patches, given.cases, keys, content=content, val_patches=given.patches)
     content["val"] = case_digests(split.val, folder, keep)
     _read_once(split.val)
     val_keys = tuple(case.key for case in split.val)
@@ -117,8 +130,8 @@ def named_data(
 
 def given_data(
     config: RunConfig,
-    data: Dataset[Any],
-    val_dataset: Sequence[Volume],
+    data: Any,
+    val_dataset: Any,
     report: Callable[[str], None],
     force: bool = False,
 ) -> RunData:
@@ -126,31 +139,65 @@ def given_data(
 
     Args:
         config: Of the run.
-        data: Patches in HU; the first ones are looked at.
-        val_dataset: Whole volumes in HU.
-        report: Takes a line about values that are not HU and are taken by ``force``.
+        data: Patches in HU, or whole volumes, from which patches are cut; the first are looked at.
+        val_dataset: Whole volumes or patches in HU; may be empty or ``None``.
+        report: Takes a line about values that are not HU and are taken by ``force``, and about
+            patches of another size than the configuration names.
         force: Take values that do not look like HU.
 
     Raises:
-        InputError: If it has no items, if a validation item is no volume, or if values do not
-            look like HU.
+        InputError: If it has no items, if an item holds no image that the model takes, or if
+            values do not look like HU.
     """
-    if not hasattr(data, "__len__") or len(data) == 0:
-        raise InputError(
-            "the training data set has no items, or does not tell how many",
-            "give one with __len__ and __getitem__",
-        )
-    size = image_size(config)
-    items = data if size is None else ResizedDataset(data, size)
-    validation = _given_volumes(val_dataset)
+    reader = ImageReader(config)
+    check_countable(data, "training")
+    train, size, problems = _training_images(config, data, reader)
+    given = _validation(val_dataset, reader)
     low, high = config.preprocess.window_hu
     # A window of so few HU shows nothing of CT: the configuration is made for other units.
     if high - low > _NARROW_HU:
-        for problem in filter(None, (_data_problem(data), _volume_problem(val_dataset))):
+        for each in filter(None, (*problems, given.problem)):
             if not force:
-                raise problem
-            report(f"{problem.cause}; force takes it")
-    return RunData(items, validation, None)
+                raise each
+            report(f"{each.cause}; force takes it")
+    if size is not None and size != config.image_size:
+        report(
+            f"the data set gives patches of {_sides(size)} voxels, and the run trains on those, "
+            f"not on training.patch_size {_sides(config.image_size)}"
+        )
+    return RunData(train, given.cases, None, image_size=size, val_patches=given.patches)
+
+
+def _training_images(
+    config: RunConfig, data: Any, reader: ImageReader
+) -> tuple[Dataset[Any], tuple[int, ...] | None, list[InputError | None]]:
+    """Patches, their size if the data set decides it, and why they are not HU."""
+    if isinstance(data, PatchDataset):
+        return data, None, []
+    with restored_randomness():
+        first = data[0]
+    if isinstance(first, Volume):
+        return _patches_of(config, data), None, [volume_problem(first, "training")]
+    looked = FirstImages(data, reader, "training")
+    for size in looked.sizes:
+        reader.check_sides(size)
+    return ImageDataset(data, reader, looked.per_item), looked.size, [looked.problem()]
+
+
+def _patches_of(config: RunConfig, volumes: Any) -> PatchDataset:
+    orient = build_preprocessor(config.preprocess).orient
+    stored = [StoredVolume.of(orient(volumes[place])) for place in range(len(volumes))]
+    return patch_dataset(config, stored)
+
+
+def _validation(val_dataset: Any, reader: ImageReader) -> ValidationData:
+    if val_dataset is None or (hasattr(val_dataset, "__len__") and len(val_dataset) == 0):
+        return ValidationData([])
+    return validation_data(val_dataset, reader)
+
+
+def _sides(size: Sequence[int]) -> str:
+    return " x ".join(map(str, size))
 
 
 def _read_once(cases: Sequence[TrainingCase]) -> None:
@@ -162,64 +209,3 @@ def _read_once(cases: Sequence[TrainingCase]) -> None:
         except (InputError, NoInputError) as error:
             problems.append(InputError(f"{case.key}: {error.cause}", error.hint))
     refuse(problems)
-
-
-def _data_problem(data: Dataset[Any]) -> InputError | None:
-    """The reason why the first patches of a data set are not in HU.
-
-    Nothing that the run draws depends on having looked: global random states are restored.
-    """
-    patches: list[torch.Tensor] = []
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the user's own
-    try:
-        with torch.random.fork_rng(devices=[]):
-            for index in range(min(_FIRST_PATCHES, len(data))):  # type: ignore[arg-type]
-                image = _image(data[index])
-                # The loader says what is wrong with items of other types.
-                if image is None or not torch.isfinite(image).all():
-                    return None
-                patches.append(image.detach().cpu().flatten().float())
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)  # noqa: NPY002
-    values = torch.cat(patches).numpy()
-    if not values.size:
-        return None
-    problem = implausibility(values, settle_padding(values), excerpt=True)
-    if problem is None:
-        return None
-    return InputError(
-        f"the training data set {problem.cause} (in its first {len(patches)} patches)",
-        "give patches in HU, the model's units are made of them by preprocess.window_hu and "
-        "preprocess.model_range; if they are HU all the same, force=True takes them",
-    )
-
-
-def _image(item: Any) -> torch.Tensor | None:
-    image = item.get("image") if isinstance(item, Mapping) else item
-    return image.as_subclass(torch.Tensor) if isinstance(image, torch.Tensor) else None
-
-
-def _volume_problem(volumes: Sequence[Volume]) -> InputError | None:
-    """The reason why the first validation volume is not in HU."""
-    if not volumes:
-        return None
-    voxels = volumes[0].voxels.copy()
-    problem = implausibility(voxels, settle_padding(voxels))
-    if problem is None:
-        return None
-    return InputError(
-        f"the first validation volume {problem.cause}",
-        "give volumes in HU; if they are HU all the same, force=True takes them",
-    )
-
-
-def _given_volumes(volumes: Sequence[Volume]) -> list[Callable[[], Volume]]:
-    # A sequence that reads its volumes need not hold them all at once.
-    strange = sorted({type(v).__name__ for v in volumes if not isinstance(v, Volume)})
-    if strange:
-        raise InputError(
-            f"validation takes whole volumes, got {', '.join(strange)}",
-            "make ct_vae.volume.Volume of them, or read them with ct_vae.io.read_volume",
-        )
-    return [partial(volumes.__getitem__, place) for place in range(len(volumes))]

@@ -54,6 +54,7 @@ class TrainingSummary:
         last: Metrics of the last validation by name, with units in the names.
         best: Metrics of the best validation.
         best_samples: Samples that the best model had seen; ``None`` without one.
+        val_patches: True if validation cases are patches and no whole volumes.
     """
 
     parameters: int
@@ -65,6 +66,7 @@ class TrainingSummary:
     last: Mapping[str, float] = field(default_factory=dict)
     best: Mapping[str, float] = field(default_factory=dict)
     best_samples: int | None = None
+    val_patches: bool = False
 
 
 def model_card(
@@ -105,8 +107,9 @@ def _architecture(model: ModelConfig, parameters: int) -> list[str]:
 def _data(config: ModelFolderConfig, summary: TrainingSummary) -> list[str]:
     spacing = config.preprocess.spacing_mm
     seen = "not counted" if config.samples_seen is None else f"{config.samples_seen:,}"
+    kind = "patches" if summary.val_patches else "cases"
     return [
-        f"{summary.train_cases} training cases, {summary.val_cases} validation cases",
+        f"{summary.train_cases} training cases, {summary.val_cases} validation {kind}",
         f"{seen} patches of {_sides(summary.patch)} voxels seen",
         f"spacing of training cases: {_spread(summary.spacings_mm)}",
         "trained at " + (f"{_sides(spacing)} mm" if spacing else "each case's own spacing"),
@@ -154,8 +157,9 @@ def _metrics(samples_seen: int | None, summary: TrainingSummary) -> str:
     for name in names:
         pair = (_number(values.get(name)) for values in (summary.last, summary.best))
         rows.append(f"| {name.removeprefix('val_')} | {' | '.join(pair)} |")
+    cases = "Patches, over all voxels" if summary.val_patches else "Whole cases, inside the body"
     return (
-        "Whole cases, inside the body; errors are means over cases. The data range of a PSNR is "
+        f"{cases}; errors are means over cases. The data range of a PSNR is "
         "the\nwidth of its window: 4024 HU for `full`, 400 HU for `soft_tissue`.\n\n"
         + "\n".join(rows)
         + "\n"

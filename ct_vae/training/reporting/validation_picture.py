@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ct_vae.evaluation.metrics.masks import Mask
+from ct_vae.evaluation.metrics.masks import Mask, axial_axis
 from ct_vae.evaluation.panels import DEFAULT_WINDOWS, PLANES, middle_of, planes_of, show_plane
 from ct_vae.evaluation.windows import Window
 from ct_vae.io.atomic.file import atomic_write
@@ -53,8 +53,12 @@ CasePicture = tuple[PicturedSlice, ...]
 
 
 def case_picture(original: Volume, reconstruction: Volume, body: Mask) -> CasePicture:
-    """The axial and the coronal slice through the middle of the body; nothing else is kept."""
+    """Keep the axial and the coronal slice through the middle of the body.
+
+    Of a single slice, nothing is coronal.
+    """
     middle = middle_of(original, body)
+    planes = _PLANES[: 1 if original.grid.shape[axial_axis(original)] == 1 else 2]
     pairs = [
         planes_of(v.voxels.astype(np.float32, copy=False), original, middle)
         for v in (original, reconstruction)
@@ -62,14 +66,14 @@ def case_picture(original: Volume, reconstruction: Volume, body: Mask) -> CasePi
     return tuple(
         # Copies, for a view would keep the volume.
         PicturedSlice(name, before.copy(), after.copy(), aspect)
-        for name, (before, aspect), (after, _) in zip(_PLANES, *pairs, strict=False)
+        for name, (before, aspect), (after, _) in zip(planes, *pairs, strict=False)
     )
 
 
 def write_validation_picture(
     cases: Sequence[CasePicture], path: str | Path, samples_seen: int
 ) -> None:
-    """Write a PNG with two rows for each case, axial and coronal.
+    """Write a PNG with two rows for each case, axial and coronal, or one for a 1-D or 2-D patch.
 
     Columns are original and reconstruction in the lung and in the soft tissue window, and the
     signed error in HU. Slices are in radiological convention. Cases have numbers, not names.

@@ -25,7 +25,8 @@ def test_the_digest_of_cases_tells_their_order_and_names_none():
 
 def patches(change=lambda hu: hu, count=3):
     """Patches with air and tissue, each as a data set in Python may give it."""
-    return [torch.from_numpy(np.float32(change(thorax(seed))))[None] for seed in range(count)]
+    changed = (np.float32(change(thorax(seed))) for seed in range(count))
+    return [torch.from_numpy(c[tuple(slice(n // 4 * 4) for n in c.shape)])[None] for c in changed]
 
 
 class Drawing(torch.utils.data.Dataset):
@@ -40,7 +41,9 @@ class Drawing(torch.utils.data.Dataset):
 
 
 def given(tmp_path, data, volumes=(), said=None, settings=None, **options):
-    settings = settings or config(tmp_path)
+    if settings is None:
+        image = data[0]["image"] if isinstance(data[0], dict) else data[0]
+        settings = config(tmp_path, patch_size=tuple(image.shape[1:]))
     report = (said if said is not None else []).append
     return given_data(settings, data, volumes, report, **options)
 
@@ -54,7 +57,7 @@ def test_patches_that_are_not_in_hu_are_refused_and_force_takes_them(tmp_path, n
     assert caught.value.cause.startswith("the training data set ")
     assert "force=True" in caught.value.hint
     said = []
-    assert given(tmp_path, data, said=said, force=True).train is data
+    assert given(tmp_path, data, said=said, force=True).train.data is data
     assert len(said) == 1
     assert said[0].endswith("force takes it")
 
@@ -65,12 +68,9 @@ def test_patches_that_are_not_in_hu_are_refused_and_force_takes_them(tmp_path, n
         patches(),
         [patch.to(torch.int16) for patch in patches()],
         [{"image": patch, "name": "a"} for patch in patches()],
-        [torch.full((1, 8, 8, 8), -1000.0)],
-        [torch.zeros(1, 8, 8, 8)],
-        [patch[:, :, :, 0] for patch in patches()],
-        # What the loader says about these is clearer.
-        ["no tensor"],
-        [{"label": patches()[0]}],
+        # Random crops may well begin with air.
+        [*[torch.full((1, 24, 24, 24), -1000.0)] * 30, *patches()],
+        # Steps that are not finite are skipped and counted.
         [torch.full((1, 8, 8, 8), torch.nan)],
     ],
 )
@@ -88,7 +88,7 @@ def test_looking_changes_nothing_that_is_drawn_later(tmp_path):
     random.seed(1)
     np.random.seed(1)  # noqa: NPY002
     torch.manual_seed(1)
-    given(tmp_path, Drawing())
+    given(tmp_path, Drawing(), settings=config(tmp_path))
     torch.testing.assert_close(Drawing()[0]["image"], expected, rtol=0, atol=0)
 
 
@@ -107,3 +107,27 @@ def test_validation_volumes_are_looked_at_as_well(tmp_path):
     said = []
     given(tmp_path, patches(), [wrong], said=said, force=True)
     assert len(said) == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ([torch.full((1, 8, 8, 8), -1000.0)], "is constant: every voxel is -1000"),
+        ([torch.zeros(1, 8, 8, 8)] * 50, r"is constant: every voxel is 0 \(in 40 of its images"),
+        ([torch.full((1, 8, 8, 8), -1000.0 - n) for n in range(20)], "is nothing but air"),
+        ([torch.full((1, 8, 8, 8), -3000.0)], "is nothing but padding"),
+    ],
+)
+def test_a_data_set_of_air_alone_is_refused(tmp_path, data, words):
+    with pytest.raises(InputError, match=words):
+        given(tmp_path, data)
+    said = []
+    given(tmp_path, data, said=said, force=True)
+    assert len([line for line in said if line.endswith("force takes it")]) == 1
+
+
+@pytest.mark.parametrize("name", ["0..1", "-1..1"])
+def test_validation_patches_that_are_not_in_hu_are_refused(tmp_path, name):
+    data = patches(DISGUISES[name])
+    with pytest.raises(InputError, match="the validation data set"):
+        given(tmp_path, patches(), data)
