@@ -70,6 +70,17 @@ Datalist = Annotated[
         help="CSV with columns image and patient, for confidence intervals over patients."
     ),
 ]
+RateDistortion = Annotated[
+    bool,
+    typer.Option(
+        "--rate-distortion",
+        help="Measure RMSE over bits per voxel, beside JPEG 2000, SPERR and HEVC.",
+    ),
+]
+BitsPerVoxel = Annotated[
+    float | None,
+    typer.Option(min=1e-6, help="Size of the code of the reconstructions, for --rate-distortion."),
+]
 Panels = Annotated[bool, typer.Option(help="Write an image of each case.")]
 Report = Annotated[bool, typer.Option(help="Write the HTML report.")]
 Full = Annotated[bool, typer.Option("--full", help="Include all voxels in the report.")]
@@ -87,6 +98,7 @@ GROUP = OptionGroup(
         "label_names": (LabelNames, None),
         "write_masks": (WriteMasks, False),
         "datalist": (Datalist, None),
+        "rate_distortion": (RateDistortion, False),
         "panels": (Panels, True),
         "report": (Report, True),
         "full": (Full, False),
@@ -103,6 +115,7 @@ NAMES = (
     "label_names",
     "write_masks",
     "datalist",
+    "rate_distortion",
     "full",
 )
 

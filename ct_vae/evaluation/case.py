@@ -6,8 +6,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from ct_vae.errors import ConfigError, CtVaeError, InputError
 from ct_vae.evaluation.baselines.jpeg2000 import jpeg2000_baseline
 from ct_vae.evaluation.baselines.klt import klt_baseline
@@ -23,11 +21,12 @@ from ct_vae.evaluation.metrics.masks import Mask, body_mask, field_of_view
 from ct_vae.evaluation.metrics.metric_rows import MetricRow
 from ct_vae.evaluation.metrics.pair import Pair
 from ct_vae.evaluation.metrics.seams import Seams, borders_of, measure_seams
+from ct_vae.evaluation.rate_distortion.measure import BodyErrors, codec_curves, model_curves
+from ct_vae.evaluation.rate_distortion.summary import CaseCurves
+from ct_vae.evaluation.rounding import stored
 from ct_vae.inference.codec import Codec
 from ct_vae.latent import Latent
 from ct_vae.volume import Volume
-
-_INT16 = np.iinfo(np.int16)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +41,7 @@ class CaseResult:
         seconds: Time for encoding and decoding.
         seams: Errors near tile borders; ``None`` if not measured.
         notes: Baselines that could not be computed, with the reason.
+        curves: Rate-distortion curves; ``None`` if not requested.
     """
 
     original: Volume
@@ -51,6 +51,7 @@ class CaseResult:
     seconds: float
     seams: Seams | None = None
     notes: tuple[str, ...] = ()
+    curves: CaseCurves | None = None
 
     def line(self) -> dict[str, float | None]:
         """Return sizes, time and seam errors by name, for ``cases.csv``."""
@@ -97,25 +98,15 @@ def evaluate_case(
     if "seams" in plan.metrics or latent.record.tiling.tile is not None:
         borders = borders_of(latent.record)
         seams = measure_seams(volume.voxels, reconstruction.voxels, borders, mask=masks[0].voxels)
-    return CaseResult(volume, reconstruction, rows, compression, seconds, seams, tuple(notes))
-
-
-def stored(volume: Volume) -> Volume:
-    """Round a volume to whole HU as in int16 files; halves are rounded to even.
-
-    Raises:
-        InputError: If a voxel is not finite or exceeds int16.
-    """
-    if volume.voxels.dtype == np.int16:
-        return volume
-    low, high = float(volume.voxels.min()), float(volume.voxels.max())
-    # The comparison is also false for NaN.
-    if not (_INT16.min <= low and high <= _INT16.max):
-        raise InputError(
-            f"the reconstruction has voxels from {low:g} to {high:g} HU, beyond int16",
-            "check that the model is trained, and on HU",
-        )
-    return Volume(np.rint(volume.voxels).astype(np.int16), volume.grid, volume.outside_fov)
+    curves = None
+    if plan.rate_distortion:
+        body = masks[0] if masks[0].name == "body" else body_mask(volume)
+        errors = BodyErrors(volume, body)
+        found = (*model_curves(codec, latent, errors), *codec_curves(errors, notes))
+        curves = CaseCurves(case, found, errors.of(reconstruction), compression.bits_per_voxel)
+    return CaseResult(
+        volume, reconstruction, rows, compression, seconds, seams, tuple(notes), curves
+    )
 
 
 def _baselines(

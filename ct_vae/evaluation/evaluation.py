@@ -68,6 +68,8 @@ class Evaluation:
             quality = measure_latent(self.codec, original)
             self.results.add_latent(name, quality)
             line = f"; {quality.line()}"
+        if found.curves:
+            self.results.add_curves(found.curves)
         self.results.add(
             name,
             (original, found.reconstruction),

@@ -55,6 +55,7 @@ class Plan:
         metrics: Names from `METRICS`; ``errors`` are always computed.
         unclipped: True to add rows for the mask ``in_window``.
         luminance_everywhere: True to use the luminance term of MS-SSIM at each scale.
+        rate_distortion: True to measure rate-distortion curves of the model and of image codecs.
     """
 
     windows: tuple[Window, ...] = COMPARED_WINDOWS
@@ -62,6 +63,7 @@ class Plan:
     metrics: tuple[str, ...] = DEFAULT_METRICS
     unclipped: bool = True
     luminance_everywhere: bool = False
+    rate_distortion: bool = False
 
 
 def measure_pair(

@@ -94,4 +94,13 @@ def _constants(plan: Plan) -> dict[str, Any]:
         constants["regions_mm"] = REGION_MM
     if "tissue_bands" in plan.metrics:
         constants["tissue_bands"] = [_window(band) for band in TISSUE_BANDS]
+    if plan.rate_distortion:
+        constants["rate_distortion"] = {
+            "latent_steps": "multiples of the standard deviation of the posterior",
+            "latent_and_klt_size": "ideal adaptive arithmetic coder; transform not counted",
+            "jpeg2000": "slice by slice, 9/7 wavelet, equal quality, one header per volume",
+            "sperr": "three-dimensional, at a given rate",
+            "hevc": "x265 medium, Main 12, constant quantizer, HU clipped to [-1024, 3071]",
+            "bd_rate": "percent at equal RMSE in dB, PCHIP; negative means fewer bits",
+        }
     return constants

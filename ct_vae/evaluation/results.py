@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from ct_vae.evaluation.metrics.masks import Mask, body_mask, everything, field_o
 from ct_vae.evaluation.metrics.metric_rows import IN_WINDOW, MetricRow
 from ct_vae.evaluation.metrics.texture import measure_texture
 from ct_vae.evaluation.panels import write_panel
+from ct_vae.evaluation.rate_distortion.plot import write_plot
+from ct_vae.evaluation.rate_distortion.summary import CaseCurves, summarize_curves
 from ct_vae.evaluation.record import case_record, plan_record
 from ct_vae.evaluation.report import HtmlReport, ReportCase
 from ct_vae.evaluation.settings import Settings
@@ -25,6 +28,7 @@ from ct_vae.io.atomic.file import write_json
 from ct_vae.io.search.cases import Case
 from ct_vae.volume import Volume
 
+PLOTS = ("png", "svg")
 # Maximum number of missing outputs listed in an error.
 _LISTED = 5
 # Pause between summaries, in multiples of the time of the last one: their cost grows with the
@@ -61,6 +65,7 @@ class Results:
         self.warnings: dict[str, list[str]] = {}
         self._lines: list[dict[str, Any]] = []
         self._latents: dict[str, LatentQuality] = {}
+        self.curves: list[CaseCurves] = []
         self._missing: list[str] = []
         self._next_summary = 0.0
         self._summary: dict[str, Any] = {}
@@ -177,6 +182,16 @@ class Results:
                 lambda: write_latent_picture(quality, path, title=case),
             )
 
+    def add_curves(self, curves: CaseCurves) -> None:
+        """Add the rate-distortion curves of a case and write ``rate_distortion.csv``.
+
+        Raises:
+            OutputError: If the table cannot be written.
+        """
+        self.curves.append(curves)
+        lines = [line for case in self.curves for line in case.lines()]
+        write_table(lines, self.folder / "rate_distortion.csv")
+
     def finish(self, probe: dict[str, Any] | None = None) -> None:
         """Write the summary, the results of the phantom probe, if any, and the report, if enabled.
 
@@ -186,6 +201,9 @@ class Results:
         self._summarise()
         if probe is not None:
             write_json(self.folder / "probe.json", probe)
+        for path in (self.folder / f"rate_distortion.{kind}" for kind in PLOTS if self.curves):
+            title = str(self._facts.get("name", ""))
+            self._show(path.name, partial(write_plot, self.curves, path, title=title))
         if self.settings.report and self.rows:
             self._show(
                 "report",
@@ -225,6 +243,8 @@ class Results:
             return
         started = time.monotonic()
         self._summary = summarise(self.rows, self.patients)
+        if self.curves:
+            self._summary["rate_distortion"] = summarize_curves(self.curves)
         if self.warnings:
             self._summary["warnings"] = dict(self.warnings)
         write_json(self.folder / "summary.json", self._summary)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ct_vae.errors import ConfigError
@@ -90,6 +90,7 @@ def build_settings(  # noqa: PLR0913 - one parameter per option
     write_masks: bool = False,
     phantom: bool = False,
     latent: bool = False,
+    rate_distortion: bool = False,
 ) -> Settings:
     """Build settings from names and paths.
 
@@ -109,6 +110,7 @@ def build_settings(  # noqa: PLR0913 - one parameter per option
         write_masks: Write the masks.
         phantom: Run the phantom probe too.
         latent: Measure the latents too.
+        rate_distortion: Measure rate-distortion curves.
 
     Raises:
         ConfigError: If a name is unknown, a protocol is combined with windows or metrics, label
@@ -121,7 +123,7 @@ def build_settings(  # noqa: PLR0913 - one parameter per option
     names = read_label_names(Path(label_names)) if label_names else ()
     plan, masking, about = _plan(_listed(windows), _listed(metrics), protocol)
     return Settings(
-        plan,
+        replace(plan, rate_distortion=True) if rate_distortion else plan,
         masking,
         GivenMasks(
             name_masks([masks] if isinstance(masks, str) else masks),

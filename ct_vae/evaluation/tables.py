@@ -26,6 +26,9 @@ RESULT_FILES = (
     "report.html",
     "probe.json",
     "latent.json",
+    "rate_distortion.csv",
+    "rate_distortion.png",
+    "rate_distortion.svg",
 )
 _WORST = 5
 _NAMES = ("case", "what", "window", "mask", "n", "data_range", "note")

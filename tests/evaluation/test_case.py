@@ -1,16 +1,17 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from ct_vae.errors import InputError
 from ct_vae.evaluation import case as module
-from ct_vae.evaluation.case import evaluate_case, stored
+from ct_vae.evaluation.case import evaluate_case
 from ct_vae.evaluation.measure import Plan
 from ct_vae.evaluation.metrics.masks import everything
 from ct_vae.evaluation.metrics.metric_rows import evaluate_pair
 from ct_vae.evaluation.windows import WINDOWS
 from ct_vae.inference.tiling import Tiling
 from tests._small import ct_volume, small_codec
-from tests.evaluation._cases import volume_of
 
 CHEAP = Plan((WINDOWS["full"],), (), ("errors",))
 
@@ -63,14 +64,12 @@ def test_only_given_masks_are_used_and_a_missing_baseline_is_told(monkeypatch):
     assert "out of reach" in note
 
 
-def test_halves_round_to_even_and_whole_numbers_stay():
-    volume = volume_of(np.array([[[0.5, 1.5, -2.5, 32767.0]]], np.float32))
-    assert stored(volume).voxels.ravel().tolist() == [0, 2, -2, 32767]
-    whole = volume_of(np.zeros((2, 2, 2), np.int16))
-    assert stored(whole) is whole
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf, -32769.0, 32768.0])
-def test_what_int16_does_not_hold_is_refused(value):
-    with pytest.raises(InputError, match="beyond int16"):
-        stored(volume_of(np.array([[[0.0, value]]], np.float32)))
+def test_curves_are_measured_on_request_only(found):
+    assert found.curves is None
+    plan = replace(CHEAP, rate_distortion=True)
+    result = evaluate_case(small_codec(), ct_volume((40, 36, 8)), "a", plan)
+    names = [curve.name for curve in result.curves.curves]
+    assert names[:4] == ["model", "klt", "jpeg2000", "sperr"]
+    row = next(r for r in result.rows if (r.what, r.mask) == ("reconstruction", "body"))
+    assert result.curves.errors["body"] == pytest.approx(row.rmse)
+    assert result.curves.bits_on_disk == result.compression.bits_per_voxel

@@ -10,6 +10,7 @@ import typer
 from ct_vae.cli import metric_options, options
 from ct_vae.cli.cases import find_cases, output_folder, work_through
 from ct_vae.cli.option_groups import with_groups
+from ct_vae.errors import ConfigError
 from ct_vae.terminal import say
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ def compare(
         Path, typer.Argument(help="Reconstruction, or folder of reconstructions.")
     ],
     output: options.Output,
+    bits_per_voxel: metric_options.BitsPerVoxel = None,
     *,
     measuring: dict[str, Any],
     reading: ReadOptions,
@@ -40,11 +42,16 @@ def compare(
     from ct_vae.evaluation.metrics.pair import Pair
     from ct_vae.evaluation.pairs import find_results, pair_cases
     from ct_vae.evaluation.patients import unit_of
+    from ct_vae.evaluation.rate_distortion.measure import curves_of_pair
     from ct_vae.evaluation.reconstruction_check import reconstruction_warnings
     from ct_vae.evaluation.results import Results, number_cases
     from ct_vae.evaluation.settings import build_settings
     from ct_vae.io.search.cases import Case, FoundCases
 
+    if bits_per_voxel is not None and not measuring["rate_distortion"]:
+        raise ConfigError(
+            "--bits-per-voxel is used by --rate-distortion only", "add it, or leave this out"
+        )
     folder = output_folder(output)
     settings = build_settings(**measuring)
     metric_options.tell_masks(settings)
@@ -65,12 +72,15 @@ def compare(
         pair = Pair(original, result)
         used = results.masks(original, case.key, reading)
         rows = measure_pair(pair, settings.plan, used, (name, "reconstruction"))
+        notes: list[str] = []
+        if settings.plan.rate_distortion:
+            results.add_curves(curves_of_pair(name, pair, bits_per_voxel, notes))
         patient = unit_of(case.path, name, settings.patients)
         odd = reconstruction_warnings(pair)
         results.warn(name, odd)
         for line in odd:
             say(f"warning: {partner.path}: {line}")
-        results.add(name, (original, result), used, rows, patient=patient)
+        results.add(name, (original, result), used, rows, patient=patient, notes=notes)
         return f"{case.path} and {partner.path} are {name}"
 
     with results.collecting():

@@ -1,4 +1,4 @@
-"""JPEG 2000 baseline: slice by slice, at a given number of bits per voxel."""
+"""JPEG 2000 baseline: slice by slice, with one header per volume."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ct_vae.errors import ConfigError, InputError
+from ct_vae.evaluation.baselines.axial import axial_slices, from_axial_slices, import_codec
 from ct_vae.evaluation.baselines.resample import Baseline
 from ct_vae.volume import Volume
 
@@ -19,18 +20,22 @@ _WORST_DB, _BEST_DB = 1.0, 120.0
 # The search stops at this fraction of the target size.
 _TOLERANCE = 0.02
 _ROUNDS = 16
+# Marker at which the first tile of a code stream begins; the main header is before it.
+_START_OF_TILE = b"\xff\x90"
 
 Slices = NDArray[np.uint16]
+Encode = Callable[[float | None], list[bytes]]
 
 
 def jpeg2000_baseline(volume: Volume, bits_per_voxel: float) -> Baseline:
-    """Compress axial slices with JPEG 2000 (ISO/IEC 15444-1) and decompress them.
+    """Compress axial slices with JPEG 2000 (ISO/IEC 15444-1) at a rate and decompress them.
 
     Each slice is a raw code stream (9/7 wavelet, one layer, one tile) of HU minus the minimum of
     the volume. All slices have the same quality in dB, which minimizes the error of the volume. The
-    quality is searched until all code streams together, headers included, take 98 to 100 % of the
-    target. For small volumes, which have few truncation points, the largest size below the target
-    is used. If the lossless 5/3 wavelet meets the target, it is used instead.
+    quality is searched until all code streams together take 98 to 100 % of the target. For small
+    volumes, which have few truncation points, the largest size below the target is used. If the
+    lossless 5/3 wavelet meets the target, it is used instead. The size is that of
+    `without_repeated_headers`.
 
     Args:
         volume: Original volume; float voxels are rounded.
@@ -40,44 +45,76 @@ def jpeg2000_baseline(volume: Volume, bits_per_voxel: float) -> Baseline:
         ConfigError: If imagecodecs is not installed, or the target is not positive.
         InputError: If the headers alone exceed the target.
     """
-    codec = _imagecodecs()
+    codec = import_codec("imagecodecs", "JPEG 2000", "baselines")
     if not bits_per_voxel > 0:
         raise ConfigError(f"JPEG 2000 cannot take {bits_per_voxel} bits per voxel", "give more")
-    axial = next(axis for axis, code in enumerate(volume.grid.axcodes) if code in "SI")
-    hu = np.rint(np.moveaxis(volume.voxels, axial, 0)).astype(np.int32)
-    lowest = int(hu.min())
-    samples = (hu - lowest).astype(np.uint16)
-    streams = _streams_within(_encoder(codec, samples), bits_per_voxel * hu.size / 8)
+    samples, lowest = _samples(volume)
+    streams = _streams_within(_encoder(codec, samples), bits_per_voxel * samples.size / 8)
     if streams is None:
         raise InputError(
             f"JPEG 2000 needs more than {bits_per_voxel:.4g} bits per voxel for slices of "
-            f"{hu.shape[1]} x {hu.shape[2]} voxels",
-            "its headers alone take about 170 bytes a slice",
+            f"{samples.shape[1]} x {samples.shape[2]} voxels",
+            "the headers of its slices alone take more",
         )
+    return _decoded(codec, streams, volume, lowest)
+
+
+def jpeg2000_at_rmse(volume: Volume, rmse_hu: float) -> Baseline:
+    """Compress axial slices with JPEG 2000 at about a given error, and decompress them.
+
+    The code streams are those of `jpeg2000_baseline`.
+
+    Args:
+        volume: Original volume; float voxels are rounded.
+        rmse_hu: Target root mean square error over all voxels, in HU.
+
+    Raises:
+        ConfigError: If imagecodecs is not installed.
+    """
+    codec = import_codec("imagecodecs", "JPEG 2000", "baselines")
+    samples, lowest = _samples(volume)
+    quality = 20 * math.log10((2 ** _depth(samples) - 1) / rmse_hu)
+    streams = _encoder(codec, samples)(max(quality, _WORST_DB))
+    return _decoded(codec, streams, volume, lowest)
+
+
+def without_repeated_headers(streams: list[bytes]) -> list[bytes]:
+    """Return code streams of which only the first one has its main header.
+
+    The main header is the same for all slices of a volume. It takes more than 100 bytes, which
+    would distort low rates. Appending the rest of another stream to the header of the first one
+    restores that stream. The streams can be stored one after the other, because the header of a
+    tile contains the tile's length.
+    """
+    header = streams[0][: streams[0].index(_START_OF_TILE)]
+    rest = [
+        stream[len(header) :] if stream.startswith(header) else stream for stream in streams[1:]
+    ]
+    return [streams[0], *rest]
+
+
+def _samples(volume: Volume) -> tuple[Slices, int]:
+    hu = axial_slices(volume)
+    lowest = int(hu.min())
+    return (hu - lowest).astype(np.uint16), lowest
+
+
+def _depth(samples: Slices) -> int:
+    # Quality is relative to the range of the bit depth: an unused bit shifts it by 6 dB.
+    return max(8, int(samples.max()).bit_length())
+
+
+def _decoded(codec: ModuleType, streams: list[bytes], volume: Volume, lowest: int) -> Baseline:
     decoded = np.stack([codec.jpeg2k_decode(stream) for stream in streams])
-    voxels = (decoded.astype(np.int32) + lowest).clip(lowest, int(hu.max())).astype(np.int16)
-    back = Volume(np.moveaxis(voxels, 0, axial), volume.grid, volume.outside_fov)
+    back = from_axial_slices(decoded.astype(np.int32) + lowest, volume)
     return Baseline("jpeg2000", back, None, 8 * _bytes(streams))
 
 
-def _imagecodecs() -> ModuleType:
-    try:
-        import imagecodecs
-    except ImportError as error:
-        raise ConfigError(
-            "the JPEG 2000 baseline needs the package imagecodecs",
-            "pip install 'ct_vae[baselines]'",
-        ) from error
-    found: ModuleType = imagecodecs
-    return found
-
-
-def _encoder(codec: ModuleType, samples: Slices) -> Callable[[float | None], list[bytes]]:
+def _encoder(codec: ModuleType, samples: Slices) -> Encode:
     """Return a function from quality in dB (``None`` for lossless) to one code stream per slice."""
-    # Quality is relative to the range of the bit depth: an unused bit shifts it by 6 dB.
-    depth = max(8, int(samples.max()).bit_length())
     # Each level of the wavelet halves the size.
     levels = min(6, min(samples.shape[1:]).bit_length())
+    depth = _depth(samples)
 
     def encode(slice_: NDArray[np.uint16], quality: float | None) -> bytes:
         stream: bytes = codec.jpeg2k_encode(
@@ -97,9 +134,7 @@ def _encoder(codec: ModuleType, samples: Slices) -> Callable[[float | None], lis
     return encode_all
 
 
-def _streams_within(
-    encode: Callable[[float | None], list[bytes]], limit: float
-) -> list[bytes] | None:
+def _streams_within(encode: Encode, limit: float) -> list[bytes] | None:
     """Return the largest code streams within the target, by bisection of the quality."""
     lossless = encode(None)
     if _bytes(lossless) <= limit:
@@ -123,4 +158,4 @@ def _streams_within(
 
 
 def _bytes(streams: list[bytes]) -> int:
-    return sum(map(len, streams))
+    return sum(map(len, without_repeated_headers(streams)))

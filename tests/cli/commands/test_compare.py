@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from ct_vae.io import write_volume
+from ct_vae.phantoms.make_phantom import make_phantom
 from ct_vae.volume import Volume
 from tests._small import ct_volume
 from tests.cli._run import call
+from tests.evaluation._cases import noisy
 
 QUIET = ("--no-panels", "--no-report")
 
@@ -170,3 +172,19 @@ def test_a_reconstruction_that_is_not_in_hu_is_told_everywhere(tmp_path):
     assert "HU + 1024" in (folder / "report.html").read_text()
     code, text = call("compare", tmp_path / "a.nii.gz", tmp_path / "a.nii.gz", "-o", folder, *QUIET)
     assert "warnings" not in json.loads((folder / "summary.json").read_text())
+
+
+def test_the_rate_of_codecs_at_the_error_of_a_reconstruction(tmp_path):
+    original = make_phantom("abdomen", 3, 8.0, (48, 40, 10))
+    write_volume(original, tmp_path / "a.nii.gz")
+    write_volume(noisy(original, hu=40), tmp_path / "b.nii.gz")
+    out = tmp_path / "out"
+    args = ["compare", tmp_path / "a.nii.gz", tmp_path / "b.nii.gz", "-o", out, "--no-report"]
+    args += ["--no-panels", "--metrics", "errors"]
+    code, text = call(*args, "--rate-distortion", "--bits-per-voxel", "0.5")
+    assert code == 0, text
+    found = json.loads((out / "summary.json").read_text())["rate_distortion"]
+    assert found["bits_on_disk"] == 0.5
+    assert found["body"]["methods"][0]["bits_at_equal_error"] > 0
+    code, text = call(*args, "--bits-per-voxel", "0.5")
+    assert (code, "--rate-distortion" in text) == (2, True)

@@ -109,3 +109,22 @@ def test_phantoms_need_no_input(model_folder, tmp_path):
     probe = json.loads((tmp_path / "out" / "probe.json").read_text(), parse_constant=str)
     assert probe["edges"]
     assert call("evaluate", model_folder, "-o", tmp_path / "out")[0] == 3
+
+
+def test_rate_distortion_curves_are_written(model_folder, tmp_path):
+    write_volume(make_phantom("abdomen", 3, 8.0, (48, 40, 10)), tmp_path / "a.nii.gz")
+    out = tmp_path / "out"
+    args = ("--no-panels", "--metrics", "errors", "--rate-distortion")
+    code, text = call("evaluate", model_folder, tmp_path / "a.nii.gz", "-o", out, *args)
+    assert code == 0, text
+    with (out / "rate_distortion.csv").open() as file:
+        methods = list(dict.fromkeys(row["method"] for row in csv.DictReader(file)))
+    assert methods[:4] == ["model", "klt", "jpeg2000", "sperr"]
+    assert (out / "rate_distortion.png").stat().st_size > 10_000
+    assert "JPEG 2000" in (out / "rate_distortion.svg").read_text()
+    found = json.loads((out / "summary.json").read_text())["rate_distortion"]
+    assert [m["method"] for m in found["body"]["methods"]] == methods[1:]
+    assert found["bits_on_disk"] > 0
+    # An evaluation without curves removes those of the one before.
+    assert call("evaluate", model_folder, tmp_path / "a.nii.gz", "-o", out, *QUIET)[0] == 0
+    assert not list(out.glob("rate_distortion*"))

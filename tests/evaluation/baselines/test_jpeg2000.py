@@ -4,20 +4,21 @@ import numpy as np
 import pytest
 
 from ct_vae.errors import ConfigError, InputError
-from ct_vae.evaluation.baselines.jpeg2000 import jpeg2000_baseline
+from ct_vae.evaluation.baselines.jpeg2000 import (
+    jpeg2000_at_rmse,
+    jpeg2000_baseline,
+    without_repeated_headers,
+)
 from ct_vae.grid import Grid
 from ct_vae.phantoms.make_phantom import make_phantom
 from ct_vae.volume import Volume
 from tests.evaluation._cases import random_volume
+from tests.evaluation.baselines._error import rmse
 
 
 @pytest.fixture(scope="module")
 def abdomen():
     return make_phantom("abdomen", 2, 1.5, (160, 128, 8), 12)
-
-
-def rmse(volume, baseline):
-    return float(np.sqrt(((baseline.volume.voxels.astype(float) - volume.voxels) ** 2).mean()))
 
 
 @pytest.mark.parametrize("bits", [0.25, 0.5, 1, 2])
@@ -49,6 +50,37 @@ def test_negative_and_float_hu_come_back_in_any_orientation(abdomen):
     baseline = jpeg2000_baseline(moved, 1)
     assert baseline.bits == expected.bits
     np.testing.assert_array_equal(baseline.volume.voxels.transpose(1, 2, 0), expected.volume.voxels)
+
+
+@pytest.mark.parametrize("target", [10, 30])
+def test_an_error_is_met(abdomen, target):
+    assert rmse(abdomen, jpeg2000_at_rmse(abdomen, target)) == pytest.approx(target, rel=0.15)
+
+
+def test_a_volume_has_one_header_and_every_stream_can_be_restored(abdomen):
+    imagecodecs = pytest.importorskip("imagecodecs")
+    slices = [np.ascontiguousarray(abdomen.voxels[..., k] + 1024) for k in range(8)]
+    streams = [
+        imagecodecs.jpeg2k_encode(
+            s.astype(np.uint16), level=40, codecformat="j2k", bitspersample=12
+        )
+        for s in slices
+    ]
+    short = without_repeated_headers(streams)
+    header = streams[0][: len(streams[1]) - len(short[1])]
+    assert len(header) > 100
+    assert [short[0], *(header + rest for rest in short[1:])] == streams
+    # One after the other, they can be told apart: a tile begins with its length.
+    joined = b"".join(short[1:])
+    for rest in short[1:]:
+        length = int.from_bytes(joined[6:10], "big")
+        assert joined[: length + 2] == rest
+        joined = joined[length + 2 :]
+
+
+def test_other_headers_are_kept(abdomen):
+    streams = [b"head\xff\x90one", b"HEAD\xff\x90two", b"head\xff\x90three"]
+    assert without_repeated_headers(streams) == [streams[0], streams[1], b"\xff\x90three"]
 
 
 def test_a_target_below_the_headers_is_refused():
