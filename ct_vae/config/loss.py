@@ -57,6 +57,11 @@ class ObjectiveConfig(Section):
     kl_anneal_samples: Samples = 0
     """Number of samples over which the weight of the KL loss rises linearly from 0."""
 
+    equivariance_weight: NotNegative = 0.0
+    """Weight of the equivariance loss, the reconstruction loss of a latent of half the size,
+    randomly flipped and rotated, against the image transformed in the same way (EQ-VAE). It makes
+    latents easier to model by diffusion; needs `model.latent_type` kl."""
+
     commitment_weight: NotNegative = 0.25
     """Weight of the commitment loss between latents and their codes; ignored by `kl`."""
 

@@ -48,6 +48,7 @@ class RunConfig(Section):
         self.training.check_units(self.preprocess, self.model.output_activation)
         self.training.check_patch(self.patch_size, self.discriminator_strides)
         self._check_start()
+        self._check_latent()
         return self
 
     @property
@@ -113,6 +114,32 @@ class RunConfig(Section):
             raise ValueError(
                 f"training.adversarial_start_samples {start} comes after the {samples} samples of "
                 "the run; lower it, or set adversarial_weight to 0"
+            )
+
+    def _check_latent(self) -> None:
+        training, channels = self.training, self.model.latent_channels
+        used = {
+            "equivariance_weight": training.equivariance_weight > 0,
+            "latent_noise": training.latent_noise > 0,
+            "nested_channels": training.nested_channels is not None,
+        }
+        named = next((key for key, value in used.items() if value), None)
+        if named is not None and self.model.latent_type != "kl":
+            raise ValueError(
+                f"training.{named} needs model.latent_type 'kl', got {self.model.latent_type!r}: "
+                "changed latents are no codes"
+            )
+        nested = training.nested_channels or (channels,)
+        if sorted(set(nested)) != list(nested) or nested[-1] != channels:
+            raise ValueError(
+                f"training.nested_channels {list(nested)} must increase, and end with the "
+                f"{channels} channels of the latent"
+            )
+        sides = [n // f for n, f in zip(self.image_size, self.model.factor, strict=True)]
+        if training.equivariance_weight > 0 and min(sides) < 2:
+            raise ValueError(
+                "training.equivariance_weight needs patches of at least 2 latent voxels along "
+                f"each axis, patches of {list(self.image_size)} voxels have {sides}"
             )
 
     def as_json(self) -> dict[str, Any]:

@@ -58,6 +58,19 @@ class TrainingConfig(ObjectiveConfig):
     reg_type: Literal["kl", "vq"] | None = None
     """Type of regularization; determined by `model.latent_type`, any other value is an error."""
 
+    latent_noise: Annotated[float, Field(ge=0)] = 0.0
+    """Noise added to the sampled latent before decoding, in latent units: the width of uniform
+    noise, like that of quantization with this step, or the standard deviation of Gaussian noise.
+    Needs `model.latent_type` kl."""
+
+    latent_noise_type: Literal["uniform", "gaussian"] = "uniform"
+    """Distribution of `latent_noise`."""
+
+    nested_channels: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] | None = None
+    """Numbers of latent channels, increasing, such as `[1, 2, 4]`. Each sample is decoded from the
+    first c channels, c drawn from the list, and the others are set to 0, so that one model serves
+    several rates. null means all channels. Needs `model.latent_type` kl."""
+
     trunk_from: str | None = None
     """Model whose residual blocks, and first convolution of the encoder, are taken to begin with,
     a folder or the name of a default model. The latent and all that leads to it start anew, so that

@@ -37,6 +37,7 @@ def build_objective(config: RunConfig, activation: nn.Module, device: torch.devi
         "kl": losses.kl_weight,
         "commitment": losses.commitment_weight,
         "entropy": losses.entropy_weight,
+        "equivariance": losses.equivariance_weight,
         "gradient": losses.gradient_weight,
         "perceptual": losses.perceptual_weight,
         "adversarial": losses.adversarial_weight,

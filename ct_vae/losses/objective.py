@@ -63,6 +63,18 @@ class Objective:
         """
         return self._reconstruction.image(to_float32_or_higher(raw))
 
+    def reconstruction_loss(self, raw: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Compute the reconstruction loss alone, a scalar in float32.
+
+        Args:
+            raw: Raw decoder output ``(B, C, *spatial)``, before the output activation.
+            target: Target of the same shape, in model units.
+        """
+        with autocast_disabled(raw):
+            wide = to_float32_or_higher(raw)
+            image = self._reconstruction.image(wide)
+            return self._reconstruction(wide, image, to_float32_or_higher(target))
+
     def __call__(
         self,
         reconstruction: torch.Tensor,

@@ -8,6 +8,7 @@ from ct_vae.losses.build import build_objective
 from ct_vae.training.data.model_units import ToModelUnits
 from ct_vae.training.distributed import World
 from ct_vae.training.initial import freeze_encoder, initial_model
+from ct_vae.training.latent_changes import LatentChanges
 from ct_vae.training.learner import Learner
 from ct_vae.training.optim import build_optimiser
 from ct_vae.training.precision import choose_precision
@@ -45,7 +46,15 @@ def build_step(config: RunConfig, world: World) -> TrainStep:
         )
     share = -(-training.batch_size // world.size)
     settings = StepSettings(
-        training.seed, training.micro_batch_size or share, training.most_skipped
+        training.seed,
+        training.micro_batch_size or share,
+        training.most_skipped,
+        LatentChanges(
+            training.latent_noise,
+            training.latent_noise_type,
+            training.nested_channels or (),
+            training.equivariance_weight > 0,
+        ),
     )
     to_model_units = ToModelUnits(config, world.device)
     return TrainStep(

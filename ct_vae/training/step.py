@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from ct_vae.models.autoencoder import Autoencoder
 from ct_vae.models.posterior import DiagonalGaussian
 from ct_vae.models.quantized_autoencoder import QuantizedAutoencoder
 from ct_vae.training.distributed import World
+from ct_vae.training.latent_changes import LatentChanges, transform_pair
 from ct_vae.training.learner import Learner
 from ct_vae.training.precision import Precision
 from ct_vae.training.seeding import posterior_noise, seeded_layers
@@ -32,11 +33,13 @@ class StepSettings:
         seed: Seed of posterior noise and dropout, which also depend on a sample's index in the run.
         micro_batch: Most samples that go through the network at once.
         most_skipped: Steps in a row that may be left out before the run stops.
+        changes: Changes of latents before decoding.
     """
 
     seed: int
     micro_batch: int
     most_skipped: int = 10
+    changes: LatentChanges = field(default_factory=LatentChanges)
 
 
 class TrainStep:
@@ -148,11 +151,11 @@ class TrainStep:
                 latent = sample_latent(
                     self._model, images, lambda mean: posterior_noise(mean, seed, index)
                 )
-                raw = self._model.decode_raw(latent.sample)
+                raw = self._model.decode_raw(self._settings.changes(latent.sample, seed, index))
                 losses = self._objective(
                     raw,
                     images,
-                    latent.regularizers,
+                    {**latent.regularizers, **self._equivariance(latent.sample, images, index)},
                     samples_seen,
                     self._model.last_layer,
                     self.world.mean,
@@ -170,6 +173,16 @@ class TrainStep:
             image={"mae": error.abs().mean(), "mse": error.square().mean(), "latent_std": spread},
         )
         return reconstruction
+
+    def _equivariance(
+        self, latent: torch.Tensor, images: torch.Tensor, index: int
+    ) -> dict[str, torch.Tensor]:
+        """Compute the equivariance term, if it is used."""
+        if not self._settings.changes.equivariance:
+            return {}
+        moved, targets = transform_pair(latent, images, self._settings.seed, index)
+        raw = self._model.decode_raw(moved)
+        return {"equivariance": self._objective.reconstruction_loss(raw, targets)}
 
     def _discriminator_backward(
         self,

@@ -171,3 +171,22 @@ def test_the_discriminator_halves_as_the_model_does_and_then_everywhere():
     assert run(model, **thin).patch_size == (16, 16, 4)
     with pytest.raises(ConfigError, match=r"at least \[16, 16, 8\] voxels"):
         run(model, **thin, discriminator_levels=4)
+
+
+@pytest.mark.parametrize("key", ["equivariance_weight", "latent_noise", "nested_channels"])
+def test_changes_of_latents_are_refused_for_models_with_codes(key):
+    value = [4] if key == "nested_channels" else 0.1
+    with pytest.raises(ConfigError, match=f"training.{key} needs model.latent_type 'kl'"):
+        run({"latent_type": "vq"}, **{key: value})
+
+
+@pytest.mark.parametrize("nested", [[1, 2], [2, 1, 4], [1, 1, 4], [1, 8]])
+def test_nested_channels_increase_and_end_with_all(nested):
+    with pytest.raises(ConfigError, match="must increase, and end with the 4 channels"):
+        run(nested_channels=nested)
+    assert run(nested_channels=[1, 2, 4]).training.nested_channels == (1, 2, 4)
+
+
+def test_equivariance_needs_two_latent_voxels():
+    with pytest.raises(ConfigError, match="at least 2 latent voxels along each axis"):
+        run(equivariance_weight=0.5, patch_size=[8, 8, 4])

@@ -8,6 +8,7 @@ from ct_vae.losses.build import build_objective
 from ct_vae.losses.objective import Objective
 from ct_vae.losses.terms import LossTerms
 from ct_vae.training.distributed import World
+from ct_vae.training.latent_changes import LatentChanges, transform_pair
 from ct_vae.training.learner import Learner
 from ct_vae.training.precision import Precision
 from ct_vae.training.seeding import generator as generator_of
@@ -38,12 +39,13 @@ def make_step(
     model, seed=0, grad_clip=1.0, micro_batch=100, precision=FULL, world=ALONE, **training
 ):
     objective = build_objective(settings_of(**training), model.output_activation, CPU)
+    changes = LatentChanges(equivariance=training.get("equivariance_weight", 0) > 0)
     generator = learner(model, grad_clip, precision, world=world)
     other = objective.adversary
     return TrainStep(
         generator,
         objective,
-        StepSettings(seed, micro_batch),
+        StepSettings(seed, micro_batch, changes=changes),
         precision,
         world,
         None if other is None else learner(other, grad_clip, precision, world=world),
@@ -69,6 +71,25 @@ def test_a_step_is_the_gradient_of_the_objective():
     assert values.loss == pytest.approx(loss.item())
     assert values.mse == pytest.approx((reconstruction - batch()).square().mean().item())
     assert values.latent_std == pytest.approx(posterior.mean.std(correction=0).item())
+    for name, parameter in twin.named_parameters():
+        stepped = parameter.detach() - 0.1 * parameter.grad
+        torch.testing.assert_close(dict(model.named_parameters())[name].detach(), stepped)
+
+
+def test_the_equivariance_loss_is_that_of_the_transformed_latent():
+    model, twin = small_model(), small_model()
+    weight = 0.5
+    step = make_step(model, grad_clip=None, equivariance_weight=weight, kl_weight=0)
+    values = step(batch(), 0, 0.1)
+    posterior = twin.encode(batch())
+    noise = torch.stack([torch.randn(4, 2, 2, 2, generator=generator_of(0, i)) for i in range(2)])
+    latent = posterior.mean + posterior.std * noise
+    moved, targets = transform_pair(latent, batch(), 0, 0)
+    assert moved.shape == (2, 4, 1, 1, 1)
+    loss = (twin.decode(latent) - batch()).abs().mean()
+    loss = loss + weight * (twin.decode(moved) - targets).abs().mean()
+    loss.backward()
+    assert values.loss == pytest.approx(loss.item())
     for name, parameter in twin.named_parameters():
         stepped = parameter.detach() - 0.1 * parameter.grad
         torch.testing.assert_close(dict(model.named_parameters())[name].detach(), stepped)
