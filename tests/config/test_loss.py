@@ -189,4 +189,4 @@ def test_nested_channels_increase_and_end_with_all(nested):
 
 def test_equivariance_needs_two_latent_voxels():
     with pytest.raises(ConfigError, match="at least 2 latent voxels along each axis"):
-        run(equivariance_weight=0.5, patch_size=[8, 8, 4])
+        run(equivariance_weight=0.5, patch_size=[16, 16, 8])
