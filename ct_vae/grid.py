@@ -68,6 +68,10 @@ class Grid:
     def __hash__(self) -> int:
         return hash((self.shape, self.affine.tobytes()))
 
+    def __str__(self) -> str:
+        sides, spacing = (" x ".join(f"{n:.4g}" for n in v) for v in (self.shape, self.spacing_mm))
+        return f"{sides}, {spacing} mm, {self.axcodes}"
+
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
         """Distance between neighboring points along each index axis, in mm."""

@@ -240,3 +240,13 @@ class Latent:
                 f"gives {expected.shape} and is {expected.distance_mm(self.grid):.3g} mm away",
                 "the files do not belong together; encode the source again",
             )
+
+    def __repr__(self) -> str:
+        record = self.record
+        channels = "" if record.kind == "codes" else f"{len(self.array)} channels, "
+        return (
+            f"Latent({record.kind}, {channels}{self.grid}, "
+            f"{self.array.min():.4g} to {self.array.max():.4g}, "
+            f"factor {' x '.join(map(str, record.factor))}, model {record.model.name} "
+            f"{record.model.sha256[:8]})"
+        )

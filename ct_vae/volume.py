@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 
 from ct_vae.errors import InputError
 from ct_vae.grid import Grid
+from ct_vae.slice_images import preview_png
 
 AIR_HU = -1024
 # Voxels above this value belong to the body, except for the lungs.
@@ -54,6 +57,30 @@ class Volume:
             raise InputError(f"voxels are int16 or float32, got {self.voxels.dtype}")
         if self.outside_fov is not None and self.outside_fov.shape != self.grid.shape:
             raise InputError(f"mask {self.outside_fov.shape} does not fit {self.grid.shape}")
+
+    def __repr__(self) -> str:
+        low, high = self.voxels.min(), self.voxels.max()
+        parts = [str(self.grid), f"{low:g} to {high:g} HU", str(self.voxels.dtype)]
+        if self.outside_fov is not None:
+            parts.append(f"{np.mean(self.outside_fov):.0%} outside the field of view")
+        if self.derived:
+            parts.append("derived")
+        if self.warnings:
+            parts.append(f"warnings: {len(self.warnings)}")
+        return f"Volume({', '.join(parts)})"
+
+    def _repr_png_(self) -> bytes:
+        """Return an image of three slices, for notebooks."""
+        return preview_png(self.voxels, self.grid)
+
+    def _repr_html_(self) -> str:
+        """Return three slices with a caption, for notebooks."""
+        picture = base64.b64encode(self._repr_png_()).decode()
+        text = escape(repr(self))
+        return (
+            f'<figure style="margin: 0"><img style="max-width: 100%" alt="Slices of {text}" '
+            f'src="data:image/png;base64,{picture}"><figcaption>{text}</figcaption></figure>'
+        )
 
 
 def volume_sha256(volume: Volume) -> str:

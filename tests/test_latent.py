@@ -97,3 +97,11 @@ def test_array_grid_and_record_must_belong_together():
         with pytest.raises(InputError):
             Latent(array, grid, record)
     Latent(latent.array, moved(latent.grid, 0.009), latent.record)
+
+
+def test_the_summary_tells_kind_size_and_model():
+    latent = latent_of()
+    text = repr(latent)
+    assert text.startswith(f"Latent(mean, {len(latent.array)} channels, {latent.grid}, ")
+    assert f"model {latent.record.model.name} {latent.record.model.sha256[:8]}" in text
+    assert "\n" not in text

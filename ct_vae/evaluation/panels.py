@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,19 +13,15 @@ from ct_vae.evaluation.metrics.masks import Mask, body_mask
 from ct_vae.evaluation.metrics.metric_rows import check_same_grid
 from ct_vae.evaluation.windows import WINDOWS, Window
 from ct_vae.io.atomic.file import atomic_write
+from ct_vae.slice_images import PLANES, SliceImage, draw_slice, slice_images
 from ct_vae.volume import Volume
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
 DEFAULT_WINDOWS = (WINDOWS["lung"], WINDOWS["soft_tissue"])
-PLANES = ("axial", "coronal", "sagittal")
 _INCHES = 3.0
-
-# An image (rows upward, columns rightward) and the aspect ratio of its pixels.
-Plane = tuple[NDArray[np.floating], float]
 
 
 def write_panel(
@@ -61,17 +57,21 @@ def write_panel(
     check_same_grid(reference, reconstruction)
     original, result = (v.voxels.astype(np.float32) for v in (reference, reconstruction))
     middle = middle_of(reference, body or body_mask(reference))
-    figure, axes = _figure(len(windows), [planes_of(original, reference, middle)], title)
+    figure, axes = _figure(len(windows), slice_images(original, reference.grid, middle), title)
     grey = [
         (window, name, voxels)
         for window in windows
         for name, voxels in (("original", original), ("reconstruction", result))
     ]
     for row, (window, name, voxels) in zip(axes, grey, strict=False):
-        _draw(row, planes_of(voxels, reference, middle), "gray", window.low, window.high)
+        _draw(row, slice_images(voxels, reference.grid, middle), "gray", window.low, window.high)
         row[0].set_ylabel(f"{name}\n{window.name} {window.width:g}/{window.level:g} HU")
     last = _draw(
-        axes[-1], planes_of(result - original, reference, middle), "RdBu_r", -error_hu, error_hu
+        axes[-1],
+        slice_images(result - original, reference.grid, middle),
+        "RdBu_r",
+        -error_hu,
+        error_hu,
     )
     axes[-1][0].set_ylabel("reconstruction\n- original")
     bar = figure.colorbar(last, ax=list(axes[-1]), location="bottom", shrink=0.6, extend="both")
@@ -81,12 +81,11 @@ def write_panel(
 
 
 def _figure(
-    windows: int, planes: Sequence[Iterator[Plane]], title: str
+    windows: int, slices: Sequence[SliceImage], title: str
 ) -> tuple[Figure, NDArray[np.object_]]:
     from matplotlib.figure import Figure
 
-    pictures = list(planes[0])
-    widths = [image.shape[1] / (aspect * image.shape[0]) for image, aspect in pictures]
+    widths = [s.pixels.shape[1] / (s.aspect * s.pixels.shape[0]) for s in slices]
     rows = 2 * windows + 1
     figure = Figure(
         figsize=(_INCHES * min(sum(widths), 8) + 0.8, _INCHES * rows + 0.9), layout="constrained"
@@ -99,32 +98,11 @@ def _figure(
 
 
 def _draw(
-    row: NDArray[np.object_], planes: Iterator[Plane], colours: str, low: float, high: float
+    row: NDArray[np.object_], slices: Sequence[SliceImage], colors: str, low: float, high: float
 ) -> AxesImage:
-    for axis, (image, aspect) in zip(row, planes, strict=True):
-        last = show_plane(axis, image, aspect, colours, (low, high))
+    for axis, image in zip(row, slices, strict=True):
+        last = draw_slice(axis, image, colors, (low, high))
     return last
-
-
-def show_plane(
-    axis: Axes,
-    image: NDArray[np.floating],
-    aspect: float,
-    colours: str,
-    limits: tuple[float, float],
-) -> AxesImage:
-    """Draw a slice without ticks; ``limits`` are the ends of the color scale."""
-    axis.set_xticks([])
-    axis.set_yticks([])
-    return axis.imshow(
-        image,
-        colours,
-        aspect=aspect,
-        vmin=limits[0],
-        vmax=limits[1],
-        origin="lower",
-        interpolation="nearest",
-    )
 
 
 def middle_of(reference: Volume, body: Mask) -> tuple[int, int, int]:
@@ -136,15 +114,3 @@ def middle_of(reference: Volume, body: Mask) -> tuple[int, int, int]:
         for found, n in zip(where, voxels.shape, strict=True)
     )
     return x, y, z
-
-
-def planes_of(
-    voxels: NDArray[np.floating], reference: Volume, middle: tuple[int, int, int]
-) -> Iterator[Plane]:
-    """Yield the axial, coronal and sagittal slices through a voxel (RAS), oriented for display."""
-    ras = reference.grid.reorient_array(voxels, "RAS").astype(np.float32)
-    across, deep, tall = reference.grid.reorient("RAS").spacing_mm
-    x, y, z = middle
-    yield ras[::-1, :, z].T, deep / across
-    yield ras[::-1, y, :].T, tall / across
-    yield ras[x, ::-1, :].T, tall / deep

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from ct_vae.evaluation.panels import PLANES, Plane, planes_of, show_plane
 from ct_vae.evaluation.windows import WINDOWS, Window
 from ct_vae.io.atomic.file import atomic_write
+from ct_vae.slice_images import PLANES, SliceImage, draw_slice, slice_images
 from ct_vae.volume import Volume
 
 if TYPE_CHECKING:
@@ -37,7 +35,7 @@ class SheetRow:
     """
 
     label: str
-    planes: Sequence[Plane]
+    planes: Sequence[SliceImage]
 
 
 def sheet_row(label: str, volume: Volume, at: tuple[int, int, int] | None = None) -> SheetRow:
@@ -48,10 +46,8 @@ def sheet_row(label: str, volume: Volume, at: tuple[int, int, int] | None = None
         volume: Volume to show.
         at: Voxel (RAS indices) of the slices; defaults to the center of the volume.
     """
-    x, y, z = at or (n // 2 for n in volume.grid.reorient("RAS").shape)
-    planes = planes_of(volume.voxels.astype(np.float32, copy=False), volume, (x, y, z))
     # Copies, because a view would keep the volume in memory.
-    slices = [(image.copy(), aspect) for image, aspect in planes]
+    slices = [image.copy() for image in slice_images(volume.voxels, volume.grid, at)]
     return SheetRow(label, slices)
 
 
@@ -74,8 +70,9 @@ def write_sheet(
     for row, cells in zip(rows, axes, strict=True):
         cells[0].set_ylabel(row.label, fontsize=9)
         columns = [(window, plane) for window in windows for plane in row.planes]
-        for cell, (window, (image, aspect)) in zip(cells, columns, strict=True):
-            show_plane(cell, image, aspect, "gray", (window.low, window.high))
+        for cell, (window, image) in zip(cells, columns, strict=True):
+            # Hundreds of cells are too small for marks.
+            draw_slice(cell, image, "gray", (window.low, window.high), marks=False)
     with atomic_write(path) as file:
         figure.savefig(file, format="png", dpi=_DPI)
 

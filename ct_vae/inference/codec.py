@@ -76,6 +76,13 @@ class Codec:
         self.fallback: Literal["cpu"] | None = None
         self.warn: Callable[[str], None] = lambda _: None
 
+    def __repr__(self) -> str:
+        low, high = self.preprocessor.scale.window_hu
+        return (
+            f"Codec({self.identity.name} {self.identity.sha256[:8]}, {self.network.model}, "
+            f"{low:g} to {high:g} HU, tiling {self.tiling.method}, on {self.network.device})"
+        )
+
     @memory_errors()
     @torch.inference_mode()
     def encode(

@@ -67,6 +67,20 @@ class Autoencoder(nn.Module, ABC):
             code = dct_code(config.in_channels, config.factor, latent)
             load_linear_code(self.encoder, self.decoder, code)
 
+    def __repr__(self) -> str:
+        """Return a summary; ``print(model.encoder)`` and ``model.describe()`` list the layers."""
+        return f"{type(self).__name__}({', '.join(self._summary())})"
+
+    def _summary(self) -> list[str]:
+        count = sum(p.numel() for p in self.parameters())
+        return [
+            f"{self.spatial_dims}-D",
+            f"factor {' x '.join(map(str, self.factor))}",
+            f"{self.latent_channels} latent channels",
+            f"{self.in_channels} image channel{'' if self.in_channels == 1 else 's'}",
+            f"{count:,} parameters",
+        ]
+
     @property
     def factor(self) -> tuple[int, ...]:
         """Voxels per latent voxel along each axis."""

@@ -26,6 +26,9 @@ class QuantizedAutoencoder(Autoencoder):
         self.quantizer = make_quantizer(config)
         self.codebook_size = self.quantizer.codebook_size
 
+    def _summary(self) -> list[str]:
+        return [*super()._summary(), f"{self.codebook_size:,} codes"]
+
     def encode(self, x: torch.Tensor, normalize: bool = False) -> Quantized | torch.Tensor:
         """Encode images ``(B, in_channels, *spatial)``.
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from selenium.webdriver.common.action_chains import ActionChains
 
-from ct_vae.evaluation.panels import planes_of
 from ct_vae.evaluation.report import HtmlReport, ReportCase, payload
 from ct_vae.evaluation.report.pictures import grey, signed
 from ct_vae.evaluation.tables import summarise
+from ct_vae.slice_images import slice_images
 from tests.evaluation.report._report import case_of, thorax
 
 PLANES = ("axial", "coronal", "sagittal")
@@ -112,7 +112,7 @@ def expected(case, plane, at, view, window=None, limit=100.0):
     """The picture of a whole slice through RAS indices, computed as the panels compute theirs."""
     number = PLANES.index(plane)
     images = [
-        list(planes_of(v.voxels, case.original, at))[number][0][::-1]
+        slice_images(v.voxels, v.grid, at)[number].pixels[::-1]
         for v in (case.original, case.reconstruction)
     ]
     if view == "error":

@@ -36,7 +36,7 @@ def test_slices_go_where_they_are_told():
     volume = volume_of(voxels, (1.0, 1.0, 1.0))
     for at, shown in (((2, 3, 2), True), (None, False)):
         row = sheet_row("here", volume, at)
-        assert all(image.max() == (200 if shown else 0) for image, _ in row.planes)
+        assert all(s.pixels.max() == (200 if shown else 0) for s in row.planes)
 
 
 def test_a_flat_volume_has_a_row_too(tmp_path):

@@ -258,3 +258,10 @@ def test_strides_of_their_own_place_the_latent_axis_by_axis():
     block = volume.grid.to_world([[0, 0, 0], [3, 1, 1]]).mean(axis=0)
     np.testing.assert_allclose(latent.grid.to_world([0, 0, 0]), block, atol=1e-6)
     assert codec.decode(latent).grid == volume.grid
+
+
+def test_the_summary_tells_model_range_tiling_and_device():
+    codec = small_codec(Tiling("blend"))
+    assert repr(codec) == (
+        f"Codec(small abababab, {codec.network.model}, -1000 to 1000 HU, tiling blend, on cpu)"
+    )

@@ -130,3 +130,14 @@ def test_a_scaled_latent_is_divided_in_its_own_precision():
     model.scaling_factor = 1 / 3
     z = noise(1, 4, 2, 2, 2)
     assert torch.equal(model.decode(z, denorm=True), model.decode(z / model.scaling_factor))
+
+
+@pytest.mark.parametrize("kind", ["kl", "vq", "magvit"])
+def test_the_summary_tells_size_factor_and_channels(kind):
+    model = build_untrained({"kl": SMALL_MODEL, **SMALL_CODES}[kind])
+    count = sum(p.numel() for p in model.parameters())
+    text = repr(model)
+    assert text.startswith(f"{type(model).__name__}(3-D, factor 4 x 4 x 4, ")
+    assert f"{model.latent_channels} latent channels, 1 image channel, {count:,} " in text
+    assert ("codes" in text) == (kind != "kl")
+    assert "\n" not in text

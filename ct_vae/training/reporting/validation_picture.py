@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ct_vae.evaluation.metrics.masks import Mask, axial_axis
-from ct_vae.evaluation.panels import DEFAULT_WINDOWS, PLANES, middle_of, planes_of, show_plane
+from ct_vae.evaluation.panels import DEFAULT_WINDOWS, middle_of
 from ct_vae.evaluation.windows import Window
 from ct_vae.io.atomic.file import atomic_write
+from ct_vae.slice_images import PLANES, SliceImage, draw_slice, slice_images
 from ct_vae.volume import Volume
 
 if TYPE_CHECKING:
@@ -34,19 +32,10 @@ _DPI = 110
 
 @dataclass(frozen=True, eq=False)
 class PicturedSlice:
-    """One slice, as it is shown: rows upward, columns rightward.
+    """One slice of the original and of the reconstruction, in HU."""
 
-    Attributes:
-        plane: Its name.
-        original: HU.
-        reconstruction: HU.
-        aspect: Height of a pixel over its width.
-    """
-
-    plane: str
-    original: NDArray[np.float32]
-    reconstruction: NDArray[np.float32]
-    aspect: float
+    original: SliceImage
+    reconstruction: SliceImage
 
 
 CasePicture = tuple[PicturedSlice, ...]
@@ -59,14 +48,12 @@ def case_picture(original: Volume, reconstruction: Volume, body: Mask) -> CasePi
     """
     middle = middle_of(original, body)
     planes = _PLANES[: 1 if original.grid.shape[axial_axis(original)] == 1 else 2]
-    pairs = [
-        planes_of(v.voxels.astype(np.float32, copy=False), original, middle)
-        for v in (original, reconstruction)
-    ]
+    pairs = (slice_images(v.voxels, v.grid, middle) for v in (original, reconstruction))
     return tuple(
-        # Copies, for a view would keep the volume.
-        PicturedSlice(name, before.copy(), after.copy(), aspect)
-        for name, (before, aspect), (after, _) in zip(planes, *pairs, strict=False)
+        # Copies, because a view would keep the volume in memory.
+        PicturedSlice(before.copy(), after.copy())
+        for before, after in zip(*pairs, strict=True)
+        if before.plane in planes
     )
 
 
@@ -84,7 +71,7 @@ def write_validation_picture(
     slices = [(number, one) for number, case in enumerate(cases) for one in case]
     figure, axes = _figure([one for _, one in slices], samples_seen)
     for row, (number, one) in zip(axes, slices, strict=True):
-        row[0].set_ylabel(f"case {number}, {one.plane}")
+        row[0].set_ylabel(f"case {number}, {one.original.plane}")
         images = _draw(row, one)
     for place, (image, label) in enumerate(images):
         _colour_bar(figure, image, label, axes[-1][2 * place : 2 * place + 2])
@@ -98,10 +85,10 @@ def _draw(row: Sequence[Axes], one: PicturedSlice) -> list[tuple[AxesImage, str]
     for place, window in enumerate(_WINDOWS):
         limits = window.low, window.high
         for column, image in enumerate((one.original, one.reconstruction)):
-            last = show_plane(row[2 * place + column], image, one.aspect, "gray", limits)
+            last = draw_slice(row[2 * place + column], image, "gray", limits)
         shown.append((last, f"HU, {_name(window)} {window.width:g}/{window.level:g}"))
-    error = one.reconstruction - one.original
-    last = show_plane(row[-1], error, one.aspect, "RdBu_r", (-_ERROR_HU, _ERROR_HU))
+    error = replace(one.original, pixels=one.reconstruction.pixels - one.original.pixels)
+    last = draw_slice(row[-1], error, "RdBu_r", (-_ERROR_HU, _ERROR_HU))
     shown.append((last, "error in HU"))
     return shown
 
@@ -120,7 +107,8 @@ def _figure(slices: Sequence[PicturedSlice], samples_seen: int) -> tuple[Figure,
     """Cells of one width, placed by hand: a layout engine takes longer than all the rest."""
     from matplotlib.figure import Figure
 
-    heights = [_CELL * s.aspect * s.original.shape[0] / s.original.shape[1] for s in slices]
+    originals = [s.original for s in slices]
+    heights = [_CELL * s.aspect * s.pixels.shape[0] / s.pixels.shape[1] for s in originals]
     width = _LEFT + _COLUMNS * (_CELL + _GAP) + _RIGHT
     height = _TOP + sum(heights) + _GAP * len(heights) + _BOTTOM
     figure = Figure(figsize=(width, height))

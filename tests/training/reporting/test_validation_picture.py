@@ -19,16 +19,16 @@ def pictured(seed=0, shape=(40, 30, 20), hu=60):
 def test_slices_are_those_through_the_body_and_keep_no_volume():
     volume = ct_volume((40, 30, 20))
     axial, coronal = case_picture(volume, noisy(volume), body_mask(volume))
-    assert (axial.plane, coronal.plane) == ("axial", "coronal")
-    assert axial.original.shape == (30, 40)
-    assert coronal.original.shape == (20, 40)
-    assert coronal.aspect == pytest.approx(2.5 / 1.5)
+    assert (axial.original.plane, coronal.original.plane) == ("axial", "coronal")
+    assert axial.original.pixels.shape == (30, 40)
+    assert coronal.original.pixels.shape == (20, 40)
+    assert coronal.original.aspect == pytest.approx(2.5 / 1.5)
     # Radiological: the patient's right is on the left, so the first axis is turned round.
-    np.testing.assert_array_equal(axial.original, volume.voxels[::-1, :, 9].T)
+    np.testing.assert_array_equal(axial.original.pixels, volume.voxels[::-1, :, 9].T)
     for one in (axial, coronal):
-        assert not np.array_equal(one.original, one.reconstruction)
-        assert one.original.base is None
-        assert one.reconstruction.base is None
+        assert not np.array_equal(one.original.pixels, one.reconstruction.pixels)
+        assert one.original.pixels.base is None
+        assert one.reconstruction.pixels.base is None
 
 
 def test_each_case_has_two_rows_of_five(tmp_path):
