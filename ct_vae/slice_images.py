@@ -55,7 +55,7 @@ class SliceImage:
     @property
     def width_mm(self) -> float:
         """Width of the slice."""
-        return self.column_mm * self.pixels.shape[1]
+        return self.column_mm * int(self.pixels.shape[1])
 
 
 def slice_images(
