@@ -2,7 +2,8 @@
 
 Prints a Markdown table: RMSE in HU inside the body, clipped to [-1000, 1000], and in the
 soft-tissue window, beside the best linear code (KLT) with as many numbers that was fitted on the
-training volumes; the noise that is kept; and the error next to faces of latent voxels over that
+training volumes; the standard deviation of the noise in flat soft tissue, and the share of its
+variance that is kept; and the error next to faces of latent voxels over that
 inside, which is 1 where no grid is visible.
 """
 
@@ -97,6 +98,7 @@ def measure(codec: Codec, path: Path, code: LinearCode) -> dict[str, float | str
         "klt": rmse(original, linear, inside, _FULL),
         "soft": rmse(original, decoded, inside, _SOFT),
         "klt_soft": rmse(original, linear, inside, _SOFT),
+        "noise_hu": texture.noise_hu,
         "noise_ratio": texture.noise_ratio,
         "faces": face_ratio(codec, original, decoded, inside),
     }
@@ -112,17 +114,20 @@ def main() -> None:
     given = parser.parse_args()
     codec = ct_vae.load_codec(given.model)
     code = fit_klt(codec, given.train)
-    print("| volume | RMSE HU | KLT | below KLT | soft tissue | of KLT | noise kept | faces |")
-    print("|---|---|---|---|---|---|---|---|")
+    print("| volume | RMSE HU | KLT | below KLT | soft tissue | of KLT | noise | kept | faces |")
+    print("|---|---|---|---|---|---|---|---|---|")
     rows = []
     for path in given.volumes:
         row = measure(codec, path, code)
         rows.append(row)
-        noise = "-" if row["noise_ratio"] is None else f"{row['noise_ratio']:.2f}"
+        noise, kept = (
+            "-" if row[name] is None else f"{row[name]:.{digits}f}"
+            for name, digits in (("noise_hu", 1), ("noise_ratio", 2))
+        )
         print(
             f"| {row['case']} | {row['rmse']:.1f} | {row['klt']:.1f} | "
             f"{100 * (1 - row['rmse'] / row['klt']):.0f} % | {row['soft']:.1f} | "
-            f"{row['soft'] / row['klt_soft']:.2f} | {noise} | {row['faces']:.3f} |",
+            f"{row['soft'] / row['klt_soft']:.2f} | {noise} | {kept} | {row['faces']:.3f} |",
             flush=True,
         )
     if given.json:
