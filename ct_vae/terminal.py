@@ -10,11 +10,10 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
-
-from rich.console import Console, ConsoleOptions, RenderableType
-from rich.segment import Segment
 
 from ct_vae.errors import OutputError, printable
 
@@ -22,15 +21,52 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 __all__ = [
-    "SafeConsole",
     "flush_streams",
     "guard_streams",
     "printable",
+    "printing_by",
+    "quiet",
     "say",
     "show",
     "show_json",
     "show_text",
 ]
+
+
+@dataclass
+class _Messages:
+    """How messages are printed, in all threads."""
+
+    write: Callable[[str], None] | None = None
+    quiet: bool = False
+
+
+_messages = _Messages()
+_KEPT_IF_QUIET = ("error:", "warning:")
+
+
+@contextmanager
+def printing_by(write: Callable[[str], None]) -> Iterator[None]:
+    """Print lines by a function inside the block, if they would go to the terminal.
+
+    Args:
+        write: Function that prints one line, for example above a progress bar.
+    """
+    before, _messages.write = _messages.write, write
+    try:
+        yield
+    finally:
+        _messages.write = before
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Print only warnings and errors as messages inside the block; results are still printed."""
+    before, _messages.quiet = _messages.quiet, True
+    try:
+        yield
+    finally:
+        _messages.quiet = before
 
 
 def show(text: object) -> None:
@@ -50,25 +86,8 @@ def show_json(value: Any, indent: int | None = 2) -> None:
 
 def say(text: object) -> None:
     """Print one line of progress or a message on standard error."""
-    _write(sys.stderr, text)
-
-
-class SafeConsole(Console):
-    """A rich console that escapes control characters but keeps styles.
-
-    Newlines are kept for the layout; escape names in table cells with `printable` first.
-    """
-
-    def render(
-        self, renderable: RenderableType, options: ConsoleOptions | None = None
-    ) -> Iterable[Segment]:
-        """Render like rich, with the text of every segment escaped."""
-        for segment in super().render(renderable, options):
-            if segment.control or segment.text == "\n":
-                yield segment
-            else:
-                lines = [printable(line) for line in segment.text.split("\n")]
-                yield Segment("\n".join(lines), segment.style)
+    if not _messages.quiet or str(text).startswith(_KEPT_IF_QUIET):
+        _write(sys.stderr, text)
 
 
 def guard_streams() -> None:
@@ -102,7 +121,12 @@ def flush_streams() -> None:
 
 def _write(stream: TextIO | None, *lines: object) -> None:
     # The stream is None if the process was started without it.
-    if stream is not None:
+    if stream is None:
+        return
+    if _messages.write is not None and (stream is sys.stderr or stream.isatty()):
+        for line in lines:
+            _messages.write(printable(str(line)))
+    else:
         stream.write("".join(f"{printable(str(line))}\n" for line in lines))
         stream.flush()
 

@@ -10,9 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 import ct_vae
+from ct_vae.console import SafeConsole
 from ct_vae.errors import OutputError
 from ct_vae.terminal import (
-    SafeConsole,
     flush_streams,
     guard_streams,
     printable,

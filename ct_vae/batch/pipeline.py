@@ -16,6 +16,7 @@ from ct_vae.batch.run_batch import concerns_all
 from ct_vae.batch.summary import Counts
 from ct_vae.errors import ConfigError, CtVaeError, StoppedError
 from ct_vae.io.search.cases import Case
+from ct_vae.progress import report_case, report_stage
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")
@@ -126,6 +127,7 @@ class Pipeline(Generic[Given, Made]):
             for number, case in enumerate(cases):
                 self._stop_if_asked(f"after {number} of {len(cases)} cases")
                 after = cases[number + 1] if number + 1 < len(cases) else None
+                report_case(number + 1, len(cases), case.key)
                 self._do(case, after, f"[{number + 1}/{len(cases)}]")
             self._settle()
             self._wait_for_others()
@@ -165,6 +167,7 @@ class Pipeline(Generic[Given, Made]):
 
     def _given(self, case: Case) -> Given | Kept | Left:
         """A case as it was read ahead, or read now."""
+        report_stage("reading")
         ahead, self._ahead = self._ahead, None
         return ahead[1].result() if ahead is not None else self._read(case)
 
@@ -218,6 +221,8 @@ class Pipeline(Generic[Given, Made]):
         writing, self._writing = self._writing, None
         if writing is None:
             return
+        if not writing[1].done():
+            report_stage(f"writing the result of {writing[0].key}")
         try:
             writing[1].result()
         except CtVaeError as error:
@@ -237,6 +242,7 @@ class Pipeline(Generic[Given, Made]):
         """
         if self._aside:
             self._report(f"waiting for {len(self._aside)} cases that other processes are at")
+            report_stage("waiting for other processes")
         pause, deadline = _SHORTEST_PAUSE_S, self._deadline()
         while self._aside and time.monotonic() < deadline:
             found = [case for case in self._aside if self._see_to(case)]

@@ -23,6 +23,7 @@ from ct_vae.io.atomic.folder import atomic_folder
 from ct_vae.io.walk import real_path
 from ct_vae.models.model_folder import CARD, CONFIG, SUMS, load_model_folder
 from ct_vae.models.weights import WEIGHTS, load_metadata
+from ct_vae.progress import report_stage
 from ct_vae.training.reporting.run_log import METRICS, is_validation, read_log
 
 # Key of the run configuration in the metadata of a weights file.
@@ -49,7 +50,9 @@ def write_bundle(
         OutputError: If the bundle exists, or cannot be written.
     """
     _check_place(output, model_folder, overwrite)
+    report_stage("loading the model")
     loaded = load_model_folder(model_folder)
+    report_stage("writing the bundle")
     run = _settings(model_folder, loaded.config)
     measured = _measured(model_folder, loaded.config)
     metadata = bundle_metadata(loaded.config, loaded.model, measured, imprint)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ct_vae.progress import report_case, report_stage
 from ct_vae.terminal import say
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def find_cases(inputs: Sequence[str], *, unique: bool = True) -> FoundCases:
         NoInputError: If an input does not exist or contains no case.
         ConfigError: If two cases have the same key.
     """
+    report_stage("searching for volumes")
     from ct_vae.io.search.cases import discover
 
     return discover(inputs, unique=unique, report=say)
@@ -47,6 +49,7 @@ def work_through(
     def one(case: Case) -> None:
         nonlocal place
         place += 1
+        report_case(place, len(cases), case.key)
         say(f"[{place}/{len(cases)}] {work(case)}")
 
     return run_batch(cases, one, stage, folder, say)

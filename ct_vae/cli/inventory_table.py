@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ct_vae.terminal import SafeConsole, printable
+from ct_vae.console import SafeConsole
+from ct_vae.terminal import printable
 
 if TYPE_CHECKING:
     from ct_vae.datasets.sources.patient_split import ListName, Placement

@@ -132,7 +132,7 @@ def show(rows: Sequence[MetricRow]) -> None:
     """Print a table of the errors inside the first mask."""
     from rich.table import Table
 
-    from ct_vae.terminal import SafeConsole
+    from ct_vae.console import SafeConsole
 
     mask = rows[0].mask
     table = Table(title=_cell(f"Errors inside: {mask}"))

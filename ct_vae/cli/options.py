@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ct_vae.cli.option_groups import OptionGroup
+from ct_vae.progress import report_stage
 
 if TYPE_CHECKING:
     from ct_vae.inference.codec import Codec
@@ -210,6 +211,7 @@ class CodecOptions:
             ConfigError: If the device does not exist, or an option would have no effect.
             WeightsError: If the model folder is damaged.
         """
+        report_stage("loading the model")
         from ct_vae.errors import ConfigError
         from ct_vae.inference.codec import load_codec
         from ct_vae.inference.device import device_of_process

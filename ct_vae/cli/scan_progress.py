@@ -7,7 +7,8 @@ from types import TracebackType
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ct_vae.terminal import SafeConsole, say
+from ct_vae.console import SafeConsole
+from ct_vae.terminal import say
 
 _PLAIN_LINE_EVERY_S = 10.0
 

@@ -26,6 +26,7 @@ from ct_vae.evaluation.rate_distortion.summary import CaseCurves
 from ct_vae.evaluation.rounding import stored
 from ct_vae.inference.codec import Codec
 from ct_vae.latent import Latent
+from ct_vae.progress import report_stage
 from ct_vae.volume import Volume
 
 
@@ -89,6 +90,7 @@ def evaluate_case(
     latent = codec.encode(volume)
     reconstruction = stored(codec.decode(latent))
     seconds = time.perf_counter() - started
+    report_stage("measuring")
     compression = measure_compression(volume, latent)
     rows = measure_pair(Pair(volume, reconstruction), plan, masks, (case, "reconstruction"))
     notes: list[str] = []
@@ -118,6 +120,7 @@ def _baselines(
     notes: list[str],
 ) -> Iterator[Baseline]:
     """Yield one baseline at a time, because each is as large as the volume."""
+    report_stage("measuring baselines")
     yield identity_baseline(volume, codec.preprocessor, codec.network.factor)
     # A code is one value per latent voxel.
     channels = latent.array.shape[0] if latent.array.ndim > len(codec.network.factor) else 1

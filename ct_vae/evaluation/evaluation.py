@@ -16,6 +16,7 @@ from ct_vae.evaluation.settings import Settings
 from ct_vae.inference.codec import Codec
 from ct_vae.io import ReadOptions
 from ct_vae.io.search.cases import Case
+from ct_vae.progress import report_stage
 from ct_vae.terminal import say
 
 
@@ -60,16 +61,20 @@ class Evaluation:
             OutputError: If a table cannot be written.
         """
         name = self._names[case]
+        report_stage("reading")
         original = case.read(self.reading)
+        report_stage("finding the body")
         used = self.results.masks(original, case.key, self.reading)
         found = evaluate_case(self.codec, original, name, self.settings.plan, used)
         line = ""
         if self.settings.latent:
+            report_stage("measuring the latent")
             quality = measure_latent(self.codec, original)
             self.results.add_latent(name, quality)
             line = f"; {quality.line()}"
         if found.curves:
             self.results.add_curves(found.curves)
+        report_stage("writing")
         self.results.add(
             name,
             (original, found.reconstruction),
@@ -88,6 +93,7 @@ class Evaluation:
         Raises:
             OutputError: If a file, or the image of an earlier case, could not be written.
         """
+        report_stage("measuring phantoms" if self.settings.phantom else "writing the report")
         probe = run_probe(self.codec).as_dict() if self.settings.phantom else None
         self.results.finish(probe)
 

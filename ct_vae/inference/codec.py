@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import version
+from math import prod
 from pathlib import Path
 from typing import Literal
 
@@ -36,6 +37,7 @@ from ct_vae.models.posterior import DiagonalGaussian
 from ct_vae.models.quantized_autoencoder import QuantizedAutoencoder
 from ct_vae.preprocess.build import build_preprocessor
 from ct_vae.preprocess.pipeline import ModelInput, Preprocessor, restore
+from ct_vae.progress import report_stage
 from ct_vae.volume import Volume
 
 # Largest codebook whose codes are stored as uint16.
@@ -214,6 +216,7 @@ class Codec:
     ) -> tuple[torch.Tensor, ExecutionPlan]:
         """Run one half of the network; return its result and the executed plan."""
         plan = self._plan(half, method, sides)
+        report_stage(f"{half.removesuffix('e')}ing", prod(sides))
         result = None
         try:
             result = plan(x)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
 import torch
-from monai.inferers import SlidingWindowInferer
 
 from ct_vae.errors import ConfigError
 from ct_vae.latent import TilingRecord
+from ct_vae.progress import report_fraction
 
 Triple = tuple[int, int, int]
 Method = Literal["exact", "blend", "whole"]
@@ -89,12 +89,40 @@ def run_tiled(
     """
     if tiling.tile is None or tiling.overlap is None:
         return operator(volume)
+    # Importing MONAI takes seconds, and most volumes are streamed.
+    from monai.inferers import SlidingWindowInferer
+
     roi = [t // f for t, f in zip(tiling.tile, shrink, strict=True)]
     shared = [v // f for v, f in zip(tiling.overlap, shrink, strict=True)]
     # MONAI truncates roi * (1 - overlap) to integers; half a voxel avoids rounding errors.
     share = [max(0.0, s - 0.5) / r for s, r in zip(shared, roi, strict=True)]
     inferer = SlidingWindowInferer(roi, sw_batch_size=1, overlap=share, mode="gaussian")
-    return cast(torch.Tensor, inferer(volume, operator))
+    total = tile_count(volume.shape[2:], roi, share)
+    done = 0
+
+    def counted(tile: torch.Tensor) -> torch.Tensor:
+        nonlocal done
+        result = operator(tile)
+        done += 1
+        report_fraction(done / total)
+        return result
+
+    return cast(torch.Tensor, inferer(volume, counted))
+
+
+def tile_count(sides: Sequence[int], roi: Sequence[int], overlap: Sequence[float]) -> int:
+    """Return the number of tiles that MONAI's sliding window divides a volume into.
+
+    Args:
+        sides: Size of the volume.
+        roi: Size of a tile.
+        overlap: Fraction of a tile that it shares with the next one, for each axis.
+    """
+    count = 1
+    for side, size, share in zip(sides, roi, overlap, strict=True):
+        step = size if size >= side else max(1, int(size * (1 - share)))
+        count *= 1 + max(0, -(-(side - size) // step))
+    return count
 
 
 def _up(value: float, step: int) -> int:

@@ -1,11 +1,13 @@
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ct_vae.errors import ConfigError
 from ct_vae.inference.tiling import Tiling, run_tiled
 from ct_vae.latent import TilingRecord
+from ct_vae.progress import reporting_to
+from tests._progress import Recorder
 
 factors = st.sampled_from([(1, 1, 1), (2, 2, 2), (4, 4, 4), (8, 8, 1), (4, 2, 8)])
 GIB = 2**30
@@ -67,3 +69,21 @@ def test_a_whole_volume_goes_through_once():
     run_tiled(lambda v: calls.append(v) or v, x, TilingRecord(method="whole"), (1, 1, 1))
     assert len(calls) == 1
     assert calls[0] is x
+
+
+@given(
+    st.lists(st.integers(4, 40), min_size=3, max_size=3),
+    st.integers(4, 12),
+    st.sampled_from([0.0, 0.25, 0.6]),
+)
+@settings(max_examples=20)
+def test_the_number_of_tiles_is_that_of_the_sliding_window(sides, tile, overlap):
+    volume = torch.zeros(1, 1, *sides)
+    roi = tuple(min(tile, side) for side in sides)
+    record = TilingRecord(method="blend", tile=roi, overlap=tuple(int(r * overlap) for r in roi))
+    recorder = Recorder()
+    with reporting_to(recorder):
+        run_tiled(lambda x: x, volume, record, (1, 1, 1))
+    fractions = recorder.reports
+    assert fractions[-1] == 1.0
+    assert fractions == sorted(set(fractions))

@@ -10,13 +10,16 @@ import typer
 from ct_vae.cli import metric_options, options
 from ct_vae.cli.cases import find_cases, output_folder, work_through
 from ct_vae.cli.option_groups import with_groups
+from ct_vae.cli.progress import with_progress
 from ct_vae.errors import ConfigError
+from ct_vae.progress import report_stage
 from ct_vae.terminal import say
 
 if TYPE_CHECKING:
     from ct_vae.io import ReadOptions
 
 
+@with_progress
 @with_groups(options.READING_GROUP, metric_options.GROUP)
 def compare(
     reference: Annotated[Path, typer.Argument(help="Original volume, or folder of originals.")],
@@ -66,9 +69,11 @@ def compare(
 
     def work(case: Case) -> str:
         name, partner = names[case], partners[case]
+        report_stage("reading")
         original = case.read(reading)
         # A bad reconstruction may not look like CT, but must be measured.
         result = partner.read(replace(reading, force=True))
+        report_stage("measuring")
         pair = Pair(original, result)
         used = results.masks(original, case.key, reading)
         rows = measure_pair(pair, settings.plan, used, (name, "reconstruction"))
@@ -87,6 +92,7 @@ def compare(
         code = work_through(cases, work, "compare", folder)
     if results.rows:
         metric_options.show(results.rows)
+    report_stage("writing the report")
     if results.warnings:
         count = len(results.warnings)
         say(f"warning: {count} reconstruction(s) may not be in HU; summary.json says why")

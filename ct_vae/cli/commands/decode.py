@@ -12,6 +12,8 @@ import typer
 from ct_vae.cli import options
 from ct_vae.cli.cases import output_folder
 from ct_vae.cli.option_groups import with_groups
+from ct_vae.cli.progress import with_progress
+from ct_vae.progress import report_stage
 from ct_vae.terminal import say
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from ct_vae.volume import Volume
 
 
+@with_progress
 @with_groups(options.CODEC_GROUP)
 def decode(  # noqa: PLR0913 - one parameter per option
     model: options.Model,
@@ -50,6 +53,7 @@ def decode(  # noqa: PLR0913 - one parameter per option
     ending = "" if file_format == "dicom" else ".nii.gz"
     options.refuse_idle_fallback(codec_options.device, fallback)
     folder = output_folder(output)
+    report_stage("searching for latents")
     cases = discover(latents, latents=True)
     targets = name_targets(cases, folder, lambda key: decoded_name(key, ending))
     if like:

@@ -9,12 +9,14 @@ import typer
 from ct_vae.cli import options
 from ct_vae.cli.cases import find_cases, output_folder
 from ct_vae.cli.option_groups import with_groups
+from ct_vae.cli.progress import with_progress
 from ct_vae.terminal import say
 
 if TYPE_CHECKING:
     from ct_vae.io import ReadOptions
 
 
+@with_progress
 @with_groups(options.READING_GROUP, options.CODEC_GROUP)
 def encode(  # noqa: PLR0913 - one parameter per option
     model: options.Model,

@@ -9,6 +9,7 @@ import typer
 from ct_vae.cli import metric_options, options
 from ct_vae.cli.cases import find_cases, output_folder, work_through
 from ct_vae.cli.option_groups import with_groups
+from ct_vae.cli.progress import with_progress
 
 # Parameters that apply to input volumes, not to phantoms.
 _OF_INPUTS = ("latent", *metric_options.NAMES, *options.READING)
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from ct_vae.io import ReadOptions
 
 
+@with_progress
 @with_groups(options.READING_GROUP, options.CODEC_GROUP, metric_options.GROUP)
 def evaluate(  # noqa: PLR0913 - one parameter per option
     ctx: typer.Context,

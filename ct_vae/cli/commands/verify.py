@@ -7,9 +7,12 @@ from typing import Annotated
 
 import typer
 
+from ct_vae.cli.progress import with_progress
+from ct_vae.progress import report_case, report_stage
 from ct_vae.terminal import show, show_json
 
 
+@with_progress
 def verify(
     files: Annotated[
         list[Path],
@@ -28,9 +31,12 @@ def verify(
     from ct_vae.batch.verify import Verdict, find_items, verify_item
     from ct_vae.errors import NoInputError
 
+    report_stage("searching")
     items = find_items(files)
     verdicts: list[Verdict] = []
-    for item in items:
+    for number, item in enumerate(items, 1):
+        report_case(number, len(items), item.path.name)
+        report_stage("verifying")
         verdicts.append(verify_item(item))
         if not as_json:
             show(verdicts[-1].line())

@@ -27,6 +27,7 @@ from ct_vae.inference.streaming.streams import (
     SumStream,
 )
 from ct_vae.inference.streaming.window_stream import Fetch, WindowStream
+from ct_vae.progress import report_fraction
 
 # Receives a position along the first axis and the slices (1, C, n, Y, Z) that begin there.
 Sink = Callable[[int, torch.Tensor], None]
@@ -72,6 +73,7 @@ class _Run:
         self._buffers: dict[int, FeatureBuffer] = {}
         self._fan_out: dict[int, FanOutStream] = {}
         self._volume = torch.empty(0)
+        self._steps_done = 0
 
     def run(self, volume: torch.Tensor, sink: Sink) -> None:
         """Fill one feature buffer after the other; pass the final result to the sink."""
@@ -93,7 +95,26 @@ class _Run:
         )
         for start in range(0, length, slab):
             sink(start, stream.read(min(slab, length - start)))
+            self._report(i, min(1.0, (start + slab) / length))
+        self._steps_done = i + 1
         self._fan_out.clear()
+
+    def _report(self, i: int, fraction: float) -> None:
+        """Report progress, with the size of its result as the cost of a step.
+
+        Args:
+            i: Step whose result is being computed, with all steps since the last buffer.
+            fraction: Fraction of this result that is complete.
+        """
+        before, now, total = (
+            sum(step.bytes for step in steps)
+            for steps in (
+                self._steps[: self._steps_done],
+                self._steps[self._steps_done : i + 1],
+                self._steps,
+            )
+        )
+        report_fraction((before + now * fraction) / total)
 
     def _take(self, i: int) -> FeatureBuffer:
         step = self._steps[i]

@@ -13,7 +13,8 @@ from rich.progress import Progress as Bar
 from rich.text import Text
 
 from ct_vae.config.windows import WINDOWS
-from ct_vae.terminal import SafeConsole, printable
+from ct_vae.console import SafeConsole
+from ct_vae.terminal import printable
 from ct_vae.training.reporting.duration import readable_duration
 from ct_vae.training.step_metrics import StepMetrics
 

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from ct_vae.models import AutoencoderKL
 from ct_vae.models.quantized_autoencoder import QuantizedAutoencoder
 from ct_vae.models.quantizers.finite_scalar import FiniteScalar
+from ct_vae.progress import reporting_to
 from tests._asserts import assert_close
+from tests._progress import Recorder
 from tests.inference._exact import MODELS, given, halves, run, tiny
 
 NAME = pytest.mark.parametrize("name", MODELS)
@@ -35,6 +37,19 @@ def test_slabs_of_any_thickness_give_what_the_whole_gives(
     with torch.inference_mode():
         whole = module(x)
     assert_close(run(module, x, slab_bytes, kind), whole, 1e-10)
+
+
+@NAME
+@pytest.mark.parametrize("decodes", [False, True])
+def test_reported_progress_grows_to_the_end(name, decodes):
+    model, recorder = tiny(name), Recorder()
+    x = given(model, [4 * f for f in model.factor], decodes)
+    with torch.inference_mode(), reporting_to(recorder):
+        run(halves(model)[decodes], x, 1_000)
+    fractions = recorder.reports
+    assert len(fractions) > 1
+    assert fractions[-1] == 1.0
+    assert fractions == sorted(fractions)
 
 
 @NAME
