@@ -36,16 +36,24 @@ SIDE = 12
 _CLIP = (-1000.0, 1000.0)
 
 
-def fine_tune(
-    base: str, datalist: Path, out: Path, weight: float, given: argparse.Namespace
-) -> Path:
-    """Fine-tune a model with a weight of the equivariance loss; return its run folder."""
+def fine_tune(base: str, datalist: Path, out: Path, training: dict[str, object]) -> Path:
+    """Fine-tune a model on the training volumes of a datalist; return the run folder.
+
+    Args:
+        base: Default model or model folder to begin with.
+        datalist: Datalist with training and validation volumes.
+        out: Run folder; a run that was stopped continues, one that is complete is kept.
+        training: Keys of the section ``training``, with the number of samples.
+    """
     config = json.loads((find_model(base) / "config.json").read_text(encoding="utf-8"))
     config = {key: config[key] for key in ("model", "preprocess")}
     config["model"]["ckpt_path"] = base
-    config["data"] = {"datalist": str(datalist), "augment": {"flip": [0.5, 0.5, 0.5], "zoom": 0.4}}
+    config["data"] = {
+        "datalist": str(datalist.resolve()),
+        "augment": {"flip": [0.5, 0.5, 0.5], "zoom": 0.4},
+    }
+    samples = int(str(training["samples"]))
     config["training"] = {
-        "samples": given.samples,
         "batch_size": 4,
         "patch_size": [32, 32, 32],
         "recon_type": "charbonnier",
@@ -53,10 +61,10 @@ def fine_tune(
         "kl_weight": 1e-4,
         "lr": 5e-4,
         "warmup_samples": 200,
-        "save_every": given.samples,
-        "checkpoint_every": max(4, given.samples // 8),
-        "equivariance_weight": weight,
+        "save_every": samples,
+        "checkpoint_every": max(4, samples // 8),
         "output_dir": str(out),
+        **training,
     }
     path = out.with_suffix(".json")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -262,7 +270,8 @@ def main() -> None:
     real = real_crops(base, given.datalist, given.draws // 5 + 1)
     results = []
     for name, weight in (("plain", 0.0), ("equivariant", given.weight)):
-        run = fine_tune(given.base, given.datalist.resolve(), given.output / name, weight, given)
+        training = {"samples": given.samples, "equivariance_weight": weight}
+        run = fine_tune(given.base, given.datalist, given.output / name, training)
         results.append((name, measure(run, base, real, given)))
         (given.output / "latents.json").write_text(json.dumps(dict(results), indent=1) + "\n")
     print(table(results))
