@@ -14,7 +14,7 @@ from ct_vae.errors import InputError
 from ct_vae.grid import MAX_VOXELS, Grid
 
 RECORD_FORMAT: Literal["ct_vae.latent"] = "ct_vae.latent"
-RECORD_VERSION: Literal[1] = 1
+RECORD_VERSION: Literal[2] = 2
 
 Layout = Literal["plain", "vector", "maisi"]
 Sides = tuple[int, int, int]
@@ -134,10 +134,15 @@ class TilingRecord(_Part):
 
 
 class LatentStatistics(_Part):
-    """Mean and standard deviation of each channel, unscaled."""
+    """Mean and standard deviation of each channel, unscaled.
+
+    ``posterior_std`` is the root mean square, over the voxels, of the standard deviation of the
+    posterior: the noise that the decoder tolerates. Records of version 1 do not have it.
+    """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    posterior_std: tuple[float, ...] | None = None
 
 
 class QuantizationRecord(_Part):
@@ -173,7 +178,7 @@ class LatentRecord(_Part):
     """
 
     format: Literal["ct_vae.latent"] = RECORD_FORMAT
-    format_version: Literal[1] = RECORD_VERSION
+    format_version: Literal[1, 2] = RECORD_VERSION
     model: ModelRecord
     source: SourceRecord
     preprocess: PreprocessRecord

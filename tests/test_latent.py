@@ -48,7 +48,7 @@ def test_the_grid_of_a_sheared_source_is_orthonormal():
 @pytest.mark.parametrize(
     "change",
     [
-        {"format_version": 2},
+        {"format_version": 3},
         {"format": "other"},
         {"kind": "mode"},
         {"scaling_factor": float("nan")},

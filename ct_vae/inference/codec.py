@@ -122,7 +122,8 @@ class Codec:
         # Sampling and quantization act on the features of the whole volume.
         features, plan = self._pass("encode", tiling, (x, y, z), prepared.tensor)
         array = self._latent_of(features, seed)
-        record = self._record(volume, prepared, plan, array, seed)
+        statistics = None if array.ndim == 3 else _statistics(array, features)
+        record = self._record(volume, prepared, plan, statistics, seed)
         run = self._run(time.perf_counter() - started)
         return Latent(array, record.latent_grid(), record.model_copy(update={"run": run}))
 
@@ -248,7 +249,7 @@ class Codec:
         volume: Volume,
         prepared: ModelInput,
         plan: ExecutionPlan,
-        array: np.ndarray,
+        statistics: LatentStatistics | None,
         seed: int | None,
     ) -> LatentRecord:
         model = self.network.model
@@ -262,13 +263,13 @@ class Codec:
             ),
             preprocess=prepared.record,
             factor=self.network.factor,
-            kind=_kind(array, seed),
+            kind=_kind(statistics, seed),
             seed=seed,
             spatial_dims=2 if model.spatial_dims == 2 else 3,
             image_channels=model.in_channels,
             tiling=plan.record,
             scaling_factor=model.scaling_factor,
-            statistics=_statistics(array),
+            statistics=statistics,
             warnings=(*volume.warnings, *plan.warnings),
         )
 
@@ -312,15 +313,18 @@ def load_codec(
     return Codec(loaded.model.to(where), build_preprocessor(steps), identity, tiling)
 
 
-def _kind(array: np.ndarray, seed: int | None) -> Literal["mean", "sample", "codes"]:
-    if array.ndim == 3:
+def _kind(
+    statistics: LatentStatistics | None, seed: int | None
+) -> Literal["mean", "sample", "codes"]:
+    # Statistics of code indices are meaningless.
+    if statistics is None:
         return "codes"
     return "mean" if seed is None else "sample"
 
 
-def _statistics(array: np.ndarray) -> LatentStatistics | None:
-    # Statistics of code indices are meaningless.
-    if array.ndim == 3:
-        return None
+def _statistics(array: np.ndarray, features: torch.Tensor) -> LatentStatistics:
     moments = LatentMoments.of(array.reshape(len(array), -1))
-    return LatentStatistics(mean=moments.mean, std=moments.std)
+    variance = DiagonalGaussian(features).logvar[0].double().exp_().flatten(1).mean(dim=1)
+    return LatentStatistics(
+        mean=moments.mean, std=moments.std, posterior_std=tuple(variance.sqrt().tolist())
+    )

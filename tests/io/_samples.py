@@ -105,7 +105,9 @@ def latent_of(
         kind=kind,
         tiling=TilingRecord(method="whole"),
         scaling_factor=0.18215,
-        statistics=None if kind == "codes" else LatentStatistics(mean=(1.0,) * 4, std=(3.0,) * 4),
+        statistics=None
+        if kind == "codes"
+        else LatentStatistics(mean=(1.0,) * 4, std=(3.0,) * 4, posterior_std=(0.05,) * channels),
         run=RunRecord(versions={"torch": "2"}, device="cpu", seconds=1.5, peak_memory_mb=10.0),
         **changes,
     )

@@ -19,7 +19,7 @@ def pair(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format_version": 3}, "format version 3, this package reads up to 1"),
+        ({"format_version": 3}, "format version 3, this package reads up to 2"),
         ({"format": "other"}, "its format is not 'ct_vae.latent'"),
         ({"scaling_factor": "x"}, r"malformed at \$\.scaling_factor"),
         ({"surprise": 1}, r"malformed at \$\.surprise"),

@@ -1,0 +1,1 @@
+"""Entropy coding of quantized latents: prediction from a coarse lattice, and range coding."""

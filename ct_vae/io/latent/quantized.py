@@ -1,0 +1,107 @@
+"""Latents as whole numbers of steps that follow the noise of the posterior."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ct_vae.errors import ConfigError, InputError
+from ct_vae.io.latent.entropy.coder import encode_integers
+from ct_vae.io.latent.entropy.lattice import Integers
+from ct_vae.io.latent.int16 import check_finite
+from ct_vae.latent import Latent
+
+# Rounding to multiples of a step has an error with the standard deviation step / sqrt(12).
+_STEP_OF_UNIT_ERROR = math.sqrt(12.0)
+
+
+@dataclass(frozen=True, eq=False)
+class QuantizedLatent:
+    """A latent rounded to whole numbers of a step per channel.
+
+    Attributes:
+        integers: Array ``(C, X, Y, Z)`` in int32.
+        steps: Step of each channel, in latent units.
+        source: Latent that was rounded.
+    """
+
+    integers: Integers
+    steps: tuple[float, ...]
+    source: Latent
+
+    def latent(self) -> Latent:
+        """Return the latent that a reader gets; its values are multiples of the steps."""
+        return replace(self.source, array=dequantize(self.integers, self.steps))
+
+    def coded_bytes(self) -> int:
+        """Return the size in bytes of the range-coded values, without record and container."""
+        return len(encode_integers(self.integers))
+
+
+def quantize_latent(latent: Latent, step: float = 1.0) -> QuantizedLatent:
+    """Round a latent to steps that follow the posterior.
+
+    The decoder has been trained with latents that bear the noise of the posterior. With a ``step``
+    of 1, the rounding error of each channel has the standard deviation of that noise; the steps are
+    then ``sqrt(12)`` times as large, because the error of rounding is uniform.
+
+    Args:
+        latent: Means or a sample, with the posterior's standard deviation in its record.
+        step: Standard deviation of the rounding error, in standard deviations of the posterior.
+
+    Raises:
+        ConfigError: If ``step`` is not a positive number.
+        InputError: If the latent consists of codes, its record lacks the posterior's standard
+            deviation, values are not finite, or the step is too small for int32.
+    """
+    return quantize(latent, posterior_steps(latent, step))
+
+
+def posterior_steps(latent: Latent, step: float) -> tuple[float, ...]:
+    """Return the step of each channel in latent units.
+
+    Arguments and errors are those of `quantize_latent`.
+    """
+    if not (math.isfinite(step) and step > 0):
+        raise ConfigError(f"the step of quantization must be a positive number, got {step}")
+    statistics = latent.record.statistics
+    if statistics is None:
+        raise InputError(
+            "a latent of codes is not quantized further", "leave out dtype, or take a KL model"
+        )
+    if statistics.posterior_std is None:
+        raise InputError(
+            "its record lacks the standard deviation of the posterior, which the steps follow",
+            "encode the source again, or store the latent as int16 or float32",
+        )
+    return tuple(step * _STEP_OF_UNIT_ERROR * std for std in statistics.posterior_std)
+
+
+def quantize(latent: Latent, steps: tuple[float, ...]) -> QuantizedLatent:
+    """Round a latent to multiples of given steps.
+
+    Raises:
+        InputError: If values are not finite, or the steps are too small for int32.
+    """
+    check_finite(latent.array.astype(np.float32, copy=False))
+    integers = np.empty(latent.array.shape, dtype=np.int32)
+    for channel, values, step in zip(integers, latent.array, steps, strict=True):
+        largest = float(np.abs(values).max())
+        if largest > step * np.iinfo(np.int32).max or not step > 0:
+            raise InputError(
+                f"values up to {largest:.3g} are too large for steps of {step:.3g}",
+                "choose a larger step, or store as float32",
+            )
+        # In float64, so that half a step bounds the error.
+        channel[...] = np.rint(values / np.float64(step))
+    return QuantizedLatent(integers, steps, latent)
+
+
+def dequantize(integers: Integers, steps: tuple[float, ...]) -> np.ndarray:
+    """Return values in float32: integers times steps, computed in float64."""
+    values = np.empty(integers.shape, dtype=np.float32)
+    for channel, counts, step in zip(values, integers, steps, strict=True):
+        channel[...] = counts * np.float64(step)
+    return values
