@@ -29,13 +29,21 @@ class QuantizedAutoencoder(Autoencoder):
     def _summary(self) -> list[str]:
         return [*super()._summary(), f"{self.codebook_size:,} codes"]
 
-    def encode(self, x: torch.Tensor, normalize: bool = False) -> Quantized | torch.Tensor:
+    def encode(
+        self,
+        x: torch.Tensor,
+        normalize: bool = False,
+        sample: bool = False,  # noqa: ARG002 - the interface of continuous models
+        generator: torch.Generator | None = None,  # noqa: ARG002
+    ) -> Quantized | torch.Tensor:
         """Encode images ``(B, in_channels, *spatial)``.
 
         Args:
             x: Images in model units; sizes are multiples of the factor.
             normalize: If true, return only the quantized latent times `scaling_factor`; defaults to
                 false.
+            sample: Ignored, for compatibility with continuous models; codes are never sampled.
+            generator: Ignored like ``sample``.
 
         Returns:
             Quantized latent with indices, losses and codebook usage, or only the latent.
@@ -65,8 +73,19 @@ class QuantizedAutoencoder(Autoencoder):
         """
         return self.decode(self.quantizer.decode_indices(indices))
 
-    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, Quantized]:
-        """Encode and decode images; return the reconstruction and the quantizer's result."""
+    def forward(
+        self,
+        x: torch.Tensor,
+        sample_posterior: bool = True,  # noqa: ARG002 - the interface of continuous models
+    ) -> tuple[torch.Tensor, Quantized]:
+        """Encode and decode images; return the reconstruction and the quantizer's result.
+
+        Args:
+            x: Images ``(B, in_channels, *spatial)`` in model units; sizes are multiples of the
+                factor.
+            sample_posterior: Ignored, for compatibility with continuous models; codes are never
+                sampled.
+        """
         quantized = self.quantize(self.features(x))
         return self.decode(quantized.latent), quantized
 
