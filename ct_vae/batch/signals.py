@@ -7,13 +7,15 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP)
 
 
 class StopRequest:
-    """Notes the first SIGTERM, SIGUSR1 or SIGINT inside its block; a second one acts at once.
+    """Notes the first SIGTERM, SIGUSR1, SIGINT or SIGHUP inside its block; a second acts at once.
 
-    Python takes signals in the main thread alone; elsewhere nothing is noted.
+    When a connection drops, the kernel and then the shell send SIGHUP: further ones are ignored
+    inside the block. Under ``nohup``, all are. Python takes signals in the main thread alone;
+    elsewhere nothing is noted.
 
     Attributes:
         name: Of the signal that came, or ``None``.
@@ -25,7 +27,9 @@ class StopRequest:
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():
-            self._before = {s: signal.signal(s, self._note) for s in SIGNALS}
+            nohup = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+            taken = [s for s in SIGNALS if not (nohup and s == signal.SIGHUP)]
+            self._before = {s: signal.signal(s, self._note) for s in taken}
         return self
 
     def __exit__(
@@ -38,7 +42,11 @@ class StopRequest:
 
     def _note(self, number: int, _: FrameType | None) -> None:
         self.name = signal.Signals(number).name
+        hangup = self._before.pop(signal.SIGHUP, None) if number == signal.SIGHUP else None
         self._restore()
+        if hangup is not None:
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            self._before = {signal.SIGHUP: hangup}
 
     def _restore(self) -> None:
         for number, handler in self._before.items():

@@ -42,3 +42,27 @@ def test_in_another_thread_nothing_is_taken_over():
     thread.start()
     thread.join()
     assert seen == [(None, before)]
+
+
+def test_further_hangups_of_a_dropped_connection_are_ignored_until_the_work_is_saved():
+    came = []
+    before = signal.signal(signal.SIGHUP, lambda *_: came.append("SIGHUP"))
+    try:
+        with StopRequest() as stop:
+            for _ in range(3):
+                os.kill(os.getpid(), signal.SIGHUP)
+            assert (stop.name, came) == ("SIGHUP", [])
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert came == ["SIGHUP"]
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_nohup_stays_in_force():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopRequest() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert stop.name is None
+    finally:
+        signal.signal(signal.SIGHUP, before)

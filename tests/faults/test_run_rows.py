@@ -1,11 +1,14 @@
 """Rows 33 to 35, 37 and 38 of the list of faults: runs, their states, and foreign weights."""
 
+import errno
 import gc
 import hashlib
+import io
 import json
 import os
 import pickle
 import signal
+import sys
 
 import pytest
 import torch
@@ -35,9 +38,27 @@ class Signalling(list):
         return super().__getitem__(index)
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGINT"])
+@pytest.fixture
+def heard():
+    """Lets SIGHUP be heard although the tests may run under ``nohup``."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+class GoneTerminal(io.StringIO):
+    """A terminal of which the connection has dropped."""
+
+    def isatty(self):
+        return True
+
+    def write(self, _):
+        raise OSError(errno.EIO, "Input/output error")
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGINT", "SIGHUP"])
 def test_33_a_signal_saves_the_run_and_resuming_it_ends_as_if_nothing_was(
-    tmp_path, monkeypatch, name
+    tmp_path, monkeypatch, name, heard
 ):
     whole = train(patches(), config(tmp_path / "whole"))
     data = Signalling(patches())
@@ -46,6 +67,8 @@ def test_33_a_signal_saves_the_run_and_resuming_it_ends_as_if_nothing_was(
     def begin_and_signal(run, resume):
         # The patches that are looked at before the run send nothing.
         data.number = getattr(signal, name)
+        if name == "SIGHUP":
+            monkeypatch.setattr(sys, "stderr", GoneTerminal())
         begin(run, resume)
 
     monkeypatch.setattr(Run, "train", begin_and_signal)

@@ -28,8 +28,8 @@ def train(
 ) -> None:
     """Train an autoencoder; the run folder becomes a model folder.
 
-    On SIGTERM, SIGINT or SIGUSR1, training saves a checkpoint after the current step and exits with
-    code 75; use --resume to continue.
+    On SIGTERM, SIGINT, SIGUSR1 or SIGHUP, training saves a checkpoint after the current step and
+    exits with code 75; use --resume to continue.
 
     Example: ct-vae train quickstart --set training.samples=1000
     """

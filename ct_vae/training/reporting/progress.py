@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 import time
@@ -28,7 +29,8 @@ class Progress:
     The PSNR is that of the patches of one step, ``20 log10(4024 HU / RMSE)``. Its data range is
     the whole range of CT, [-1024, 3000] HU, whatever the model's own range is, so that models can
     be compared; errors outside the model's range are not in it, for there patches are clipped.
-    Pace and time left come from this process alone, also in a run that was resumed.
+    Pace and time left come from this process alone, also in a run that was resumed. A terminal that
+    is gone, as after a dropped connection, is no error: the run has still to be saved.
 
     Args:
         samples: Length of the run.
@@ -55,7 +57,8 @@ class Progress:
 
     def __enter__(self) -> Progress:
         self._started = time.monotonic()
-        self._bar.start()
+        with contextlib.suppress(OSError):
+            self._bar.start()
         return self
 
     def __exit__(
@@ -64,7 +67,8 @@ class Progress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._bar.stop()
+        with contextlib.suppress(OSError):
+            self._bar.stop()
 
     def show(self, samples_seen: int, values: StepMetrics, hu_per_unit: float) -> None:
         """Report a step; ``hu_per_unit`` turns errors in model units into HU."""
@@ -73,7 +77,8 @@ class Progress:
         left = (self._samples - samples_seen) / pace if pace else math.inf
         speed = f"{pace:.3g} samples/s, {readable_duration(left)} left"
         state = f"loss {values.loss:.4f}, {_psnr(values.mse, hu_per_unit)}"
-        self._bar.update(self._task, completed=samples_seen, state=f"{state}, {speed}")
+        with contextlib.suppress(OSError):
+            self._bar.update(self._task, completed=samples_seen, state=f"{state}, {speed}")
         if not self._console.is_terminal and elapsed - self._last_line >= _PLAIN_LINE_EVERY_S:
             self._last_line = elapsed
             details = _details(values, hu_per_unit)
@@ -87,7 +92,8 @@ class Progress:
 
     def say(self, text: str) -> None:
         """Report anything else in one line."""
-        self._console.print(Text(printable(text)), soft_wrap=True)
+        with contextlib.suppress(OSError):
+            self._console.print(Text(printable(text)), soft_wrap=True)
 
 
 def _psnr(mse: float, hu_per_unit: float) -> str:
