@@ -38,6 +38,11 @@ class World:
         """Whether this is the process that writes."""
         return self.rank == 0
 
+    @property
+    def ranks_on_machine(self) -> int:
+        """Number of ranks that run on this machine, as far as ``torchrun`` tells."""
+        return min(self.size, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
     def mean(self, value: torch.Tensor) -> torch.Tensor:
         """Average of a tensor over the ranks, without gradient; a new tensor unless alone."""
         if self.size == 1:

@@ -10,7 +10,7 @@ import torch
 from ct_vae.errors import ConfigError
 
 Choice = Literal["auto", "fp32", "bf16", "fp16"]
-_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 # PyTorch's 65536 overflows in the first steps of most autoencoders.
 _FIRST_SCALE = 2.0**10
 
@@ -29,7 +29,7 @@ class Precision:
 
     def autocast(self) -> torch.autocast:
         """The context in which networks run."""
-        dtype = _DTYPES.get(self.name)
+        dtype = DTYPES.get(self.name)
         return torch.autocast(self.device.type, dtype, enabled=dtype is not None)
 
     def scaler(self) -> torch.amp.GradScaler:

@@ -285,7 +285,7 @@ class Run:
         plan = summarize_run(
             self.config,
             (self._data.case_count, len(self._data.validation)),
-            ranks=self._world.size,
+            world=self._world,
             start=self.samples_seen,
             precision=self._step.precision.name,
         )

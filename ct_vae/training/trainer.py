@@ -26,7 +26,7 @@ from ct_vae.training.data.run_data import given_data, named_data
 from ct_vae.training.distributed import joined_world
 from ct_vae.training.reporting.run_log import METRICS
 from ct_vae.training.reporting.run_summary import RunSummary, summarize_run
-from ct_vae.training.reporting.trial import try_step
+from ct_vae.training.reporting.trial import try_steps
 from ct_vae.training.run import Run
 from ct_vae.training.validation import validation_codec
 
@@ -99,7 +99,7 @@ def plan_run(
     overwrite: bool = False,
     resume: bool = False,
 ) -> RunSummary:
-    """Find out all that a run would refuse, take one step on trial, and tell what it would be.
+    """Find out all that a run would refuse, take some steps on trial, and tell what it would be.
 
     Every volume is read, as the run would read it, unless the cache holds it. Nothing is written.
 
@@ -128,9 +128,10 @@ def plan_run(
         image = image.to(world.device).to(memory_format=memory_format(settings.model.spatial_dims))
         # Late in the run, when the discriminator plays as well.
         late = settings.training.samples - settings.training.batch_size
-        trial = try_step(lambda: step(image, late, settings.training.lr), world.device)
-        cases, numbers = (data.case_count, len(data.validation)), step.precision.name
-        return summarize_run(settings, cases, ranks=world.size, precision=numbers, trial=trial)
+        trial = try_steps(lambda: step(image, late, settings.training.lr), world.device)
+        cases = data.case_count, len(data.validation)
+        numbers = step.precision.name
+        return summarize_run(settings, cases, world=world, precision=numbers, trial=trial)
 
 
 def _settled(

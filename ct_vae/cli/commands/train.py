@@ -23,7 +23,7 @@ def train(
     ] = False,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Read all data, try one step, print the plan, and stop."),
+        typer.Option("--dry-run", help="Read all data, try some steps, print the plan, and stop."),
     ] = False,
 ) -> None:
     """Train an autoencoder; the run folder becomes a model folder.

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from ct_vae.config.run import RunConfig
 from ct_vae.losses.build import build_adversary
+from ct_vae.losses.perceptual import PerceptualDistance
+from ct_vae.losses.vgg import VGG16
 from ct_vae.models.build import build_untrained
+from ct_vae.training.precision import DTYPES
 
 _FLOAT32 = 4
 # The gradients that enter and leave a layer, beside all that waits for the way back.
@@ -23,19 +28,29 @@ class Networks:
 
     Args:
         config: Of the run.
+        precision: Numbers in which the networks compute: ``fp32``, ``bf16`` or ``fp16``.
+        device: Type of the device, ``cpu`` or ``cuda``, which decides what is kept in lower
+            precision.
 
     Attributes:
         parameters: Of the autoencoder.
         discriminator_parameters: Of the discriminator; 0 without one.
     """
 
-    def __init__(self, config: RunConfig) -> None:
+    def __init__(self, config: RunConfig, precision: str = "fp32", device: str = "cpu") -> None:
         self._config = config
+        self._autocast = DTYPES.get(precision)
+        perceptual = config.training.perceptual_weight > 0
+        # The meta device is quick, and nothing is cast on it.
+        meta = self._autocast is None and not perceptual
+        self._device = _META if meta else torch.device(device)
+        self._fake = nullcontext() if meta else FakeTensorMode()
         # Weights that a run begins from change no size.
         bare = config.model.model_copy(update={"ckpt_path": None})
-        with _META:
+        with self._fake, self._device:
             self._model = build_untrained(bare)
-            adversary = build_adversary(config, _META)
+            adversary = build_adversary(config, self._device)
+            self._vgg = VGG16() if perceptual else None
         self._discriminator = None if adversary is None else adversary.discriminator
         self.parameters = _count(self._model)
         self.discriminator_parameters = _count(self._discriminator)
@@ -43,8 +58,8 @@ class Networks:
     def memory(self, micro_batch: int, batch: int) -> dict[str, int]:
         """Bytes of one rank, by what they are for.
 
-        Activations are what autograd keeps of a forward pass, in float32: with autocast it is
-        somewhat less. A perceptual network is not counted, nor what libraries take for themselves.
+        Activations are what autograd keeps of a forward pass, in the precision of the run. What
+        libraries take for themselves is not counted.
 
         Args:
             micro_batch: Patches that go through the networks at once.
@@ -54,12 +69,16 @@ class Networks:
         weights = _FLOAT32 * (self.parameters + self.discriminator_parameters)
         averaged = self._config.training.ema_halflife > 0
         patch = _FLOAT32 * math.prod(self._config.image_size) * self._config.model.in_channels
+        with self._fake:
+            activations = self._activations(micro_batch)
         return {
             "weights": weights,
             "gradients": weights,
             "moments": 2 * weights,
             "average": _FLOAT32 * self.parameters if averaged else 0,
-            "activations": self._activations(micro_batch),
+            # It is frozen, and computes in float32.
+            "perceptual network": _FLOAT32 * _count(self._vgg),
+            "activations": activations,
             "batch": 2 * batch * patch,
         }
 
@@ -69,39 +88,50 @@ class Networks:
         latent = [side // f for side, f in zip(sides, config.model.factor, strict=True)]
 
         def autoencoder() -> None:
-            model.features(_map(patches, config.model.in_channels, sides))
-            model.decode_raw(_map(patches, config.model.latent_channels, latent))
+            model.features(self._map(patches, config.model.in_channels, sides))
+            model.decode_raw(self._map(patches, config.model.latent_channels, latent))
 
-        kept, largest = _saved_bytes(model, autoencoder)
+        kept, largest = self._saved_bytes(model, autoencoder)
+        kept += self._perceptual(patches)
         if self._discriminator is None:
             return kept + _PASSING_MAPS * largest
         judge = self._discriminator
-        image = _map(patches, config.model.out_channels, sides)
-        judged, wide = _saved_bytes(judge, lambda: judge(image))
+        image = self._map(patches, config.model.out_channels, sides)
+        judged, wide = self._saved_bytes(judge, lambda: judge(image))
         # The generator is judged once; the discriminator sees real and reconstructed images.
         return max(kept + judged, 2 * judged) + _PASSING_MAPS * max(largest, wide)
 
+    def _perceptual(self, patches: int) -> int:
+        if self._vgg is None:
+            return 0
+        config, network = self._config, self._vgg
+        share = config.training.perceptual_share
+        distance = PerceptualDistance(network, config.preprocess.model_range, share)
+        sizes = (patches, config.model.out_channels, config.image_size)
+        images = [self._map(*sizes) for _ in range(2)]
+        return self._saved_bytes(network, lambda: distance(*images, 0))[0]
 
-def _map(patches: int, channels: int, sides: tuple[int, ...] | list[int]) -> torch.Tensor:
-    return torch.zeros(patches, channels, *sides, device=_META, requires_grad=True)
+    def _map(self, patches: int, channels: int, sides: tuple[int, ...] | list[int]) -> torch.Tensor:
+        return torch.zeros(patches, channels, *sides, device=self._device, requires_grad=True)
 
+    def _saved_bytes(self, module: nn.Module, forward: Callable[[], object]) -> tuple[int, int]:
+        """Bytes that a forward pass keeps for the way back, weights aside; and the largest's."""
+        own = {p.untyped_storage()._cdata for p in module.parameters()}
+        # Held, so that no other storage gets the same place.
+        kept: dict[int, torch.UntypedStorage] = {}
 
-def _saved_bytes(module: nn.Module, forward: Callable[[], object]) -> tuple[int, int]:
-    """Bytes that a forward pass keeps for the way back, weights aside, and the largest tensor's."""
-    own = {p.untyped_storage()._cdata for p in module.parameters()}
-    # Held, so that no other storage gets the same place.
-    kept: dict[int, torch.UntypedStorage] = {}
+        def keep(tensor: torch.Tensor) -> torch.Tensor:
+            storage = tensor.untyped_storage()
+            if storage._cdata not in own:
+                kept[storage._cdata] = storage
+            return tensor
 
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        if storage._cdata not in own:
-            kept[storage._cdata] = storage
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        forward()
-    sizes = [storage.nbytes() for storage in kept.values()]
-    return sum(sizes), max(sizes, default=0)
+        lower = self._autocast is not None
+        cast = torch.autocast(self._device.type, self._autocast) if lower else nullcontext()
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), cast:
+            forward()
+        sizes = [storage.nbytes() for storage in kept.values()]
+        return sum(sizes), max(sizes, default=0)
 
 
 def _count(module: nn.Module | None) -> int:

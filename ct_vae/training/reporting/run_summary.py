@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ct_vae.config.run import RunConfig
+from ct_vae.training.distributed import World
 from ct_vae.training.reporting.bit_rate import bits_per_voxel
 from ct_vae.training.reporting.duration import readable_duration
 from ct_vae.training.reporting.memory_estimate import Networks
@@ -35,8 +36,9 @@ class RunSummary:
         ranks: Processes that share a batch.
         micro_batch: Patches that go through a network at once.
         precision: Numbers in which the networks compute.
+        memory_ranks: Ranks that share a memory, that of their machine or of a GPU.
         memory: Estimated bytes by what they are for.
-        trial: What a step on trial took; ``None`` when there was none.
+        trial: What steps on trial took; ``None`` when there were none.
     """
 
     latent_type: str
@@ -55,6 +57,7 @@ class RunSummary:
     ranks: int
     micro_batch: int
     precision: str
+    memory_ranks: int
     memory: dict[str, int]
     trial: Trial | None
 
@@ -93,7 +96,7 @@ def summarize_run(
     config: RunConfig,
     cases: tuple[int, int],
     *,
-    ranks: int = 1,
+    world: World | None = None,
     start: int = 0,
     precision: str = "fp32",
     trial: Trial | None = None,
@@ -103,15 +106,16 @@ def summarize_run(
     Args:
         config: Of the run.
         cases: How many cases it trains on and how many it is validated on.
-        ranks: Processes that share a batch.
+        world: Processes that share a batch; defaults to one on a CPU.
         start: Samples seen before, in a run that is resumed.
         precision: ``fp32``, ``bf16`` or ``fp16``.
         trial: What a step took.
     """
     model, training = config.model, config.training
-    share = math.ceil(training.batch_size / ranks)
+    world = world or World()
+    share = math.ceil(training.batch_size / world.size)
     micro_batch = min(training.micro_batch_size or share, share)
-    networks = Networks(config)
+    networks = Networks(config, precision, world.device.type)
     sides = (side // f for side, f in zip(config.image_size, model.factor, strict=True))
     return RunSummary(
         latent_type=model.latent_type,
@@ -127,7 +131,9 @@ def summarize_run(
         samples=training.samples,
         start=start,
         batch_size=training.batch_size,
-        ranks=ranks,
+        ranks=world.size,
+        # Every rank has a GPU of its own.
+        memory_ranks=world.ranks_on_machine if world.device.type == "cpu" else 1,
         micro_batch=micro_batch,
         precision=precision,
         memory=networks.memory(micro_batch, share),
@@ -169,6 +175,9 @@ def _run(plan: RunSummary) -> str:
 def _memory(plan: RunSummary) -> str:
     parts = ", ".join(f"{name} {_size(size)}" for name, size in plan.memory.items() if size)
     text = f"about {_size(plan.memory_bytes)} on each rank ({parts})"
+    if plan.memory_ranks > 1:
+        together = _size(plan.memory_ranks * plan.memory_bytes)
+        text += f"; {together} for the {plan.memory_ranks} ranks on this machine"
     if plan.trial is not None and plan.trial.peak_bytes is not None:
         text += f"; a step on trial took {_size(plan.trial.peak_bytes)}"
     return text
@@ -176,10 +185,12 @@ def _memory(plan: RunSummary) -> str:
 
 def _time(plan: RunSummary) -> str:
     if plan.trial is None or plan.seconds is None:
-        return "not tried; --dry-run tries a step"
+        return "not tried; --dry-run tries some steps"
+    trial = plan.trial
     return (
-        f"about {readable_duration(plan.seconds)} at {plan.trial.seconds:.3g} s per step, "
-        "without validations and waiting for data"
+        f"about {readable_duration(plan.seconds)} at {trial.seconds:.3g} s per step (median of "
+        f"{trial.steps}, {trial.fastest:.3g} to {trial.slowest:.3g} s), without validations and "
+        "waiting for data"
     )
 
 

@@ -4,6 +4,8 @@ import torch
 from ct_vae.config.model import ModelConfig
 from ct_vae.config.run import RunConfig
 from ct_vae.config.training import TrainingConfig
+from ct_vae.losses.perceptual import PerceptualDistance
+from ct_vae.losses.vgg import VGG16
 from ct_vae.models import build_untrained
 from ct_vae.models.discriminator import PatchDiscriminator
 from ct_vae.training.reporting.memory_estimate import Networks
@@ -106,3 +108,38 @@ def test_a_huge_run_is_counted_at_once_and_random_state_is_left_alone():
     config = RunConfig(training=TrainingConfig(patch_size=(512,) * 3, adversarial_weight=0.1))
     assert Networks(config).memory(8, 8)["activations"] > 2**40
     assert torch.equal(torch.rand(2), expected)
+
+
+def test_lower_precision_keeps_less_as_a_real_pass_does():
+    config = run_config(SMALL_MODEL)
+    model = build_untrained(config.model)
+    image = torch.rand(2, 1, 16, 16, 16, requires_grad=True)
+    code = torch.rand(2, 4, 4, 4, 4, requires_grad=True)
+
+    def forward():
+        with torch.autocast("cpu", torch.bfloat16):
+            model.features(image)
+            model.decode_raw(code)
+
+    total, largest = kept_by_a_real_pass(model, forward)
+    networks = Networks(config, "bf16")
+    estimate = networks.memory(2, 2)["activations"]
+    assert estimate == pytest.approx(total + 2 * largest, rel=0.02)
+    assert (
+        networks.memory(2, 2)["activations"]
+        == estimate
+        < 0.7 * Networks(config).memory(2, 2)["activations"]
+    )
+
+
+def test_a_perceptual_network_adds_its_weights_and_what_it_keeps():
+    settings = {"perceptual_weight": 0.1, "perceptual_weights_path": "vgg16.safetensors"}
+    plain = Networks(run_config(SMALL_MODEL)).memory(2, 2)
+    seeing = Networks(run_config(SMALL_MODEL, perceptual_share=0.1, **settings)).memory(2, 2)
+    network = VGG16()
+    weights = 4 * sum(p.numel() for p in network.parameters())
+    assert (plain["perceptual network"], seeing["perceptual network"]) == (0, weights)
+    images = [torch.rand(2, 1, 16, 16, 16, requires_grad=True) for _ in range(2)]
+    distance = PerceptualDistance(network, (-1.0, 1.0), 0.1)
+    kept, _ = kept_by_a_real_pass(network, lambda: distance(*images, 0))
+    assert seeing["activations"] - plain["activations"] == pytest.approx(kept, rel=0.02)

@@ -5,6 +5,7 @@ import pytest
 from ct_vae.config.model import ModelConfig
 from ct_vae.config.run import RunConfig
 from ct_vae.config.training import TrainingConfig
+from ct_vae.training.distributed import World
 from ct_vae.training.reporting.run_summary import summarize_run, summary_lines
 from ct_vae.training.reporting.trial import Trial
 from tests._small import SMALL_CODES, SMALL_MODEL, small_model
@@ -33,19 +34,19 @@ def test_numbers_are_those_of_the_model():
     [(1, None, 12, 1), (1, 5, 5, 3), (3, None, 4, 1), (3, 2, 2, 2), (4, 8, 3, 1)],
 )
 def test_a_batch_is_shared_over_ranks_and_turns(ranks, micro, at_once, turns):
-    plan = summarize_run(config(micro_batch_size=micro), (5, 2), ranks=ranks)
+    plan = summarize_run(config(micro_batch_size=micro), (5, 2), world=World(size=ranks))
     assert (plan.micro_batch, plan.micro_batches) == (at_once, turns)
     assert f"{ranks} rank(s) x {turns} turn(s) of {at_once}" in line(plan, "step")
 
 
 def test_steps_are_those_that_are_left_and_time_follows():
-    trial = Trial(2.0, 3 * 2**30)
+    trial = Trial(2.0, 3 * 2**30, 1.5, 4.0, 7)
     plan = summarize_run(config(), (5, 2), start=500, trial=trial)
     assert plan.steps == 42
     assert plan.seconds == 84
     assert summarize_run(config(), (5, 2)).steps == 84
     assert "42 steps, to 1000 samples after 500" in line(plan, "run")
-    assert "about 1 min at 2 s per step" in line(plan, "time")
+    assert "about 1 min at 2 s per step (median of 7, 1.5 to 4 s)" in line(plan, "time")
     assert "a step on trial took 3.0 GiB" in line(plan, "memory")
 
 
@@ -71,13 +72,21 @@ def test_models_with_codes_have_plans_too(kind):
 
 
 def test_a_plan_is_json_and_lines_are_short_facts():
-    plan = summarize_run(config(), (5, 2), precision="bf16", trial=Trial(0.5, None))
+    plan = summarize_run(config(), (5, 2), precision="bf16", trial=Trial(0.5, None, 0.4, 0.6, 3))
     told = json.loads(json.dumps(plan.as_dict()))
     assert told["steps"] == 84
     assert told["seconds"] == 42
-    assert told["trial"] == {"seconds": 0.5, "peak_bytes": None}
+    assert told["trial"]["seconds"] == 0.5
     lines = summary_lines(plan)
     names = ["model", "latent", "compression", "cases", "step", "run", "memory", "time"]
     assert [text.split()[0] for text in lines] == names
     assert "computed in bf16" in lines[4]
     assert "5 for training, 2 for validation" in lines[3]
+
+
+def test_ranks_on_one_machine_share_its_memory(monkeypatch):
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    plan = summarize_run(config(), (5, 2), world=World(size=6))
+    total = 4 * plan.memory_bytes / 2**20
+    assert f"; {total:.0f} MiB for the 4 ranks on this machine" in line(plan, "memory")
+    assert "this machine" not in line(summarize_run(config(), (5, 2)), "memory")
