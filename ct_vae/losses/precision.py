@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 
 
@@ -10,6 +12,7 @@ def to_float32_or_higher(x: torch.Tensor) -> torch.Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
-def autocast_disabled(x: torch.Tensor) -> torch.autocast:
+def autocast_disabled(x: torch.Tensor) -> AbstractContextManager[object]:
     """Return a context that disables autocast on the tensor's device."""
-    return torch.autocast(x.device.type, enabled=False)
+    # The meta device has no autocast.
+    return nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)

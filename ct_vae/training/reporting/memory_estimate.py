@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from contextlib import nullcontext
+from typing import Any
 
 import torch
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.overrides import TorchFunctionMode
 
 from ct_vae.config.run import RunConfig
 from ct_vae.losses.build import build_adversary
@@ -39,18 +41,14 @@ class Networks:
 
     def __init__(self, config: RunConfig, precision: str = "fp32", device: str = "cpu") -> None:
         self._config = config
-        self._autocast = DTYPES.get(precision)
-        perceptual = config.training.perceptual_weight > 0
-        # The meta device is quick, and nothing is cast on it.
-        meta = self._autocast is None and not perceptual
-        self._device = _META if meta else torch.device(device)
-        self._fake = nullcontext() if meta else FakeTensorMode()
+        dtype = DTYPES.get(precision)
+        self._cast = nullcontext() if dtype is None else _AutocastOnMeta(dtype, device == "cuda")
         # Weights that a run begins from change no size.
         bare = config.model.model_copy(update={"ckpt_path": None})
-        with self._fake, self._device:
+        with _META:
             self._model = build_untrained(bare)
-            adversary = build_adversary(config, self._device)
-            self._vgg = VGG16() if perceptual else None
+            adversary = build_adversary(config, _META)
+            self._vgg = VGG16() if config.training.perceptual_weight > 0 else None
         self._discriminator = None if adversary is None else adversary.discriminator
         self.parameters = _count(self._model)
         self.discriminator_parameters = _count(self._discriminator)
@@ -69,8 +67,6 @@ class Networks:
         weights = _FLOAT32 * (self.parameters + self.discriminator_parameters)
         averaged = self._config.training.ema_halflife > 0
         patch = _FLOAT32 * math.prod(self._config.image_size) * self._config.model.in_channels
-        with self._fake:
-            activations = self._activations(micro_batch)
         return {
             "weights": weights,
             "gradients": weights,
@@ -78,7 +74,7 @@ class Networks:
             "average": _FLOAT32 * self.parameters if averaged else 0,
             # It is frozen, and computes in float32.
             "perceptual network": _FLOAT32 * _count(self._vgg),
-            "activations": activations,
+            "activations": self._activations(micro_batch),
             "batch": 2 * batch * patch,
         }
 
@@ -88,50 +84,93 @@ class Networks:
         latent = [side // f for side, f in zip(sides, config.model.factor, strict=True)]
 
         def autoencoder() -> None:
-            model.features(self._map(patches, config.model.in_channels, sides))
-            model.decode_raw(self._map(patches, config.model.latent_channels, latent))
+            with self._cast:
+                model.features(_map(patches, config.model.in_channels, sides))
+                model.decode_raw(_map(patches, config.model.latent_channels, latent))
 
-        kept, largest = self._saved_bytes(model, autoencoder)
+        kept, largest = _saved_bytes(model, autoencoder)
         kept += self._perceptual(patches)
         if self._discriminator is None:
             return kept + _PASSING_MAPS * largest
         judge = self._discriminator
-        image = self._map(patches, config.model.out_channels, sides)
-        judged, wide = self._saved_bytes(judge, lambda: judge(image))
+        image = _map(patches, config.model.out_channels, sides)
+
+        def discriminator() -> None:
+            with self._cast:
+                judge(image)
+
+        judged, wide = _saved_bytes(judge, discriminator)
         # The generator is judged once; the discriminator sees real and reconstructed images.
         return max(kept + judged, 2 * judged) + _PASSING_MAPS * max(largest, wide)
 
     def _perceptual(self, patches: int) -> int:
+        """Bytes that the perceptual distance keeps, in float32 whatever the precision is."""
         if self._vgg is None:
             return 0
         config, network = self._config, self._vgg
         share = config.training.perceptual_share
         distance = PerceptualDistance(network, config.preprocess.model_range, share)
         sizes = (patches, config.model.out_channels, config.image_size)
-        images = [self._map(*sizes) for _ in range(2)]
-        return self._saved_bytes(network, lambda: distance(*images, 0))[0]
+        images = [_map(*sizes) for _ in range(2)]
+        return _saved_bytes(network, lambda: distance(*images, 0))[0]
 
-    def _map(self, patches: int, channels: int, sides: tuple[int, ...] | list[int]) -> torch.Tensor:
-        return torch.zeros(patches, channels, *sides, device=self._device, requires_grad=True)
 
-    def _saved_bytes(self, module: nn.Module, forward: Callable[[], object]) -> tuple[int, int]:
-        """Bytes that a forward pass keeps for the way back, weights aside; and the largest's."""
-        own = {p.untyped_storage()._cdata for p in module.parameters()}
-        # Held, so that no other storage gets the same place.
-        kept: dict[int, torch.UntypedStorage] = {}
+class _AutocastOnMeta(TorchFunctionMode):
+    """Casts as autocast does, which the meta device does not have.
 
-        def keep(tensor: torch.Tensor) -> torch.Tensor:
-            storage = tensor.untyped_storage()
-            if storage._cdata not in own:
-                kept[storage._cdata] = storage
-            return tensor
+    Args:
+        dtype: Type of convolutions, products and attention.
+        wide_norms: Normalize in float32, as on GPUs.
+    """
 
-        lower = self._autocast is not None
-        cast = torch.autocast(self._device.type, self._autocast) if lower else nullcontext()
-        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), cast:
-            forward()
-        sizes = [storage.nbytes() for storage in kept.values()]
-        return sum(sizes), max(sizes, default=0)
+    _LOWER = re.compile(r"conv(_transpose)?[123]d|linear|matmul|bmm|baddbmm|scaled_dot_product.*")
+    _WIDE = re.compile(r"(group|layer|rms)_norm|softmax")
+
+    def __init__(self, dtype: torch.dtype, wide_norms: bool) -> None:
+        super().__init__()
+        self._dtype, self._wide_norms = dtype, wide_norms
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs, name = kwargs or {}, func.__name__
+        dtype = self._dtype if self._LOWER.fullmatch(name) else None
+        if self._wide_norms and self._WIDE.fullmatch(name):
+            dtype = torch.float32
+        if dtype is None:
+            return func(*args, **kwargs)
+
+        def cast(value: Any) -> Any:
+            floats = isinstance(value, torch.Tensor) and value.is_floating_point()
+            return value.to(dtype) if floats else value
+
+        return func(*map(cast, args), **{name: cast(value) for name, value in kwargs.items()})
+
+
+def _map(patches: int, channels: int, sides: tuple[int, ...] | list[int]) -> torch.Tensor:
+    return torch.zeros(patches, channels, *sides, device=_META, requires_grad=True)
+
+
+def _saved_bytes(module: nn.Module, forward: Callable[[], object]) -> tuple[int, int]:
+    """Bytes that a forward pass keeps for the way back, weights aside, and the largest tensor's."""
+    own = {p.untyped_storage()._cdata for p in module.parameters()}
+    # Held, so that no other storage gets the same place.
+    kept: dict[int, torch.UntypedStorage] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in own:
+            kept[storage._cdata] = storage
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        forward()
+    sizes = [storage.nbytes() for storage in kept.values()]
+    return sum(sizes), max(sizes, default=0)
 
 
 def _count(module: nn.Module | None) -> int:
