@@ -111,8 +111,8 @@ class Networks:
         share = config.training.perceptual_share
         distance = PerceptualDistance(network, config.preprocess.model_range, share)
         sizes = (patches, config.model.out_channels, config.image_size)
-        images = [_map(*sizes) for _ in range(2)]
-        return _saved_bytes(network, lambda: distance(*images, 0))[0]
+        image, target = _map(*sizes), _map(*sizes)
+        return _saved_bytes(network, lambda: distance(image, target, 0))[0]
 
 
 class _AutocastOnMeta(TorchFunctionMode):
