@@ -14,6 +14,7 @@ from ct_vae.grid import Grid
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
     from matplotlib.image import AxesImage
 
 # Sides of the patient at the left, right, top and bottom of an image.
@@ -88,7 +89,7 @@ def slice_images(
 def draw_slice(
     axis: Axes,
     image: SliceImage,
-    colors: str,
+    colors: str | Colormap,
     limits: tuple[float, float],
     *,
     marks: bool = True,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from ct_vae.evaluation.error_colors import ERROR_HU, error_colormap
 from ct_vae.evaluation.metrics.masks import Mask, body_mask
 from ct_vae.evaluation.metrics.metric_rows import check_same_grid
 from ct_vae.evaluation.windows import WINDOWS, Window
@@ -17,6 +18,7 @@ from ct_vae.slice_images import PLANES, SliceImage, draw_slice, slice_images
 from ct_vae.volume import Volume
 
 if TYPE_CHECKING:
+    from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
@@ -31,7 +33,7 @@ def write_panel(
     windows: Sequence[Window] = DEFAULT_WINDOWS,
     *,
     body: Mask | None = None,
-    error_hu: float = 200.0,
+    error_hu: float = ERROR_HU,
     title: str = "",
 ) -> None:
     """Write a PNG with original, reconstruction and signed error in HU, for each window.
@@ -47,7 +49,8 @@ def write_panel(
         path: Output file.
         windows: CT windows to show, with two rows each.
         body: Mask that defines the center; defaults to the body of the original.
-        error_hu: Upper end of the color scale of the error in HU.
+        error_hu: Upper end of the color scale of the error in HU; the colors are those of the
+            report.
         title: Title of the image, such as the name of the model.
 
     Raises:
@@ -69,7 +72,7 @@ def write_panel(
     last = _draw(
         axes[-1],
         slice_images(result - original, reference.grid, middle),
-        "RdBu_r",
+        error_colormap(),
         -error_hu,
         error_hu,
     )
@@ -98,7 +101,11 @@ def _figure(
 
 
 def _draw(
-    row: NDArray[np.object_], slices: Sequence[SliceImage], colors: str, low: float, high: float
+    row: NDArray[np.object_],
+    slices: Sequence[SliceImage],
+    colors: str | Colormap,
+    low: float,
+    high: float,
 ) -> AxesImage:
     for axis, image in zip(row, slices, strict=True):
         last = draw_slice(axis, image, colors, (low, high))

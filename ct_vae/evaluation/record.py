@@ -8,7 +8,7 @@ from importlib.metadata import version
 from typing import Any
 
 from ct_vae.evaluation.measure import Plan
-from ct_vae.evaluation.metrics import bootstrap, ms_ssim, ssim
+from ct_vae.evaluation.metrics import median_interval, ms_ssim, ssim
 from ct_vae.evaluation.metrics.bland_altman import REGION_MM
 from ct_vae.evaluation.metrics.error_tally import FLOAT_BIN_HU
 from ct_vae.evaluation.metrics.tissue_bands import TISSUE_BANDS
@@ -79,10 +79,10 @@ def _constants(plan: Plan) -> dict[str, Any]:
             "border": "mirrored",
             "arithmetic": "float64",
         },
-        "bootstrap": {
-            "method": bootstrap.METHOD,
-            "resamples": bootstrap.RESAMPLES,
-            "seed": bootstrap.SEED,
+        "median_interval": {
+            "method": median_interval.METHOD,
+            "least_coverage": median_interval.LEVEL,
+            "least_patients": median_interval.LEAST_PATIENTS,
         },
     }
     if "ms_ssim" in plan.metrics:

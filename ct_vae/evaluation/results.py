@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from ct_vae.errors import OutputError
@@ -207,7 +208,9 @@ class Results:
         if self.settings.report and self.rows:
             self._show(
                 "report",
-                lambda: self._report.write(self.rows, self._summary, self.protocol(), probe),
+                lambda: self._report.write(
+                    self.rows, self._summary, self.protocol(), probe, self.curves
+                ),
             )
         if self._missing:
             listed, more = self._missing[:_LISTED], len(self._missing) - _LISTED
@@ -243,6 +246,9 @@ class Results:
             return
         started = time.monotonic()
         self._summary = summarise(self.rows, self.patients)
+        sizes = [line["bits_per_voxel"] for line in self._lines if "bits_per_voxel" in line]
+        if sizes:
+            self._summary["bits_per_voxel"] = median(sizes)
         if self.curves:
             self._summary["rate_distortion"] = summarize_curves(self.curves)
         if self.warnings:

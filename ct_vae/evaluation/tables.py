@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ct_vae.errors import OutputError
-from ct_vae.evaluation.metrics.bootstrap import median_interval
+from ct_vae.evaluation.metrics.median_interval import median_interval
 from ct_vae.evaluation.metrics.metric_rows import PLAIN_METRICS, MetricRow
 from ct_vae.io.atomic.file import write_text
 
@@ -31,6 +31,7 @@ RESULT_FILES = (
     "rate_distortion.svg",
 )
 _WORST = 5
+_SPREAD = ("median", "q25", "q75", "low95", "high95", "coverage")
 _NAMES = ("case", "what", "window", "mask", "n", "data_range", "note")
 
 
@@ -90,9 +91,10 @@ def summarise(
     Returns:
         ``{"cases": number, "patients": number, "groups": [...]}``. A group has ``what``,
         ``window``, ``mask``, ``data_range``, ``cases``, ``notes``, ``worst`` (the five cases with
-        the largest RMSE) and, for each metric, ``median``, ``q25``, ``q75``, the 95 % confidence
-        interval ``low95`` and ``high95`` of the median (``None`` for too few patients), and the
-        number ``n`` of patients for which the metric is defined.
+        the largest RMSE) and, for each metric, ``median``, ``q25`` and ``q75`` (``None`` for one
+        patient), the confidence interval ``low95`` to ``high95`` of the median with its
+        ``coverage`` of at least 0.95 (``None`` for fewer than 6 patients), and the number ``n`` of
+        patients for which the metric is defined.
     """
     patients = patients or {}
     groups: dict[tuple[str, str, str, float], list[MetricRow]] = defaultdict(list)
@@ -140,15 +142,12 @@ def _spreads(
 
 
 def _spread(values: Sequence[float]) -> dict[str, float | int | None]:
-    if not values:
-        return dict.fromkeys(("median", "q25", "q75", "low95", "high95"), None) | {"n": 0}
-    q25, median, q75 = np.percentile(values, [25, 50, 75]).tolist()
-    low, high = median_interval(values) or (None, None)
-    return {
-        "median": median,
-        "q25": q25,
-        "q75": q75,
-        "low95": low,
-        "high95": high,
-        "n": len(values),
-    }
+    found: dict[str, float | int | None] = dict.fromkeys(_SPREAD)
+    if values:
+        found["median"] = float(np.median(values))
+    if len(values) > 1:
+        found["q25"], found["q75"] = np.percentile(values, [25, 75]).tolist()
+    interval = median_interval(values)
+    if interval is not None:
+        found["low95"], found["high95"], found["coverage"] = interval
+    return found | {"n": len(values)}

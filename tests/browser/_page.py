@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 from selenium.webdriver.common.action_chains import ActionChains
 
+from ct_vae.evaluation.error_colors import error_colors
 from ct_vae.evaluation.report import HtmlReport, ReportCase, payload
-from ct_vae.evaluation.report.pictures import grey, signed
+from ct_vae.evaluation.report.pictures import grey
 from ct_vae.evaluation.tables import summarise
 from ct_vae.slice_images import slice_images
 from tests.evaluation.report._report import case_of, thorax
@@ -116,5 +117,5 @@ def expected(case, plane, at, view, window=None, limit=100.0):
         for v in (case.original, case.reconstruction)
     ]
     if view == "error":
-        return signed(images[1] - images[0], limit).astype(int)
+        return error_colors(images[1] - images[0], limit).astype(int)
     return grey(images[view == "reconstruction"], window).astype(int)

@@ -203,33 +203,67 @@ def test_voxels_have_their_shape_in_mm(page):
         assert size[0] / size[1] == pytest.approx(mm[across] / mm[up], rel=0.01)
 
 
-def test_a_narrow_window_needs_no_sideways_scrolling(page):
-    metrics = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+@pytest.mark.parametrize("width", [1280, 390])
+def test_no_window_needs_sideways_scrolling(page, width):
+    metrics = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500}
     try:
         page.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
         page.run("for (const d of document.querySelectorAll('details')) d.open = true")
         too_wide = page.run(
             "return [...document.querySelectorAll('body *')]"
-            ".filter((e) => !e.closest('.wide, thead') && e.getBoundingClientRect().right > 390)"
-            ".map((e) => e.outerHTML.slice(0, 80))"
+            ".filter((e) => !e.closest('.wide, thead')"
+            " && e.getBoundingClientRect().right > arguments[0])"
+            ".map((e) => e.outerHTML.slice(0, 80))",
+            width,
         )
         assert too_wide == []
-        assert page.run("return document.documentElement.scrollWidth") <= 390
+        assert page.run("return document.documentElement.scrollWidth") <= width
     finally:
         page.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_the_chart_comes_first_then_the_viewer_then_folded_tables(page):
+    tops = page.run(
+        "return ['.plot.bars', '#viewer', 'article', '.tables']"
+        ".map((s) => document.querySelector(s).getBoundingClientRect().top)"
+    )
+    assert tops == sorted(tops)
+    assert page.run(
+        "return [...document.querySelectorAll('.tables > :not(h2)')]"
+        ".every((e) => e.tagName === 'DETAILS' && !e.open)"
+    )
+
+
+def test_pictures_have_the_sides_of_the_patient_at_their_edges(page):
+    box, *marks = page.run(
+        "const p = document.querySelector('.picture');"
+        "return [p, ...p.querySelectorAll('i')].map((e) => {"
+        " const r = e.getBoundingClientRect();"
+        " return [e.localName === 'i' ? e.textContent : '', r.left, r.right]; })"
+    )
+    third = (box[2] - box[1]) / 3
+    assert [name for name, *_ in marks] == ["R", "L"] * 3
+    for place, (_, left, right) in enumerate(marks):
+        start = box[1] + third * (place // 2)
+        if place % 2:
+            assert start + third - 20 < right < start + third
+        else:
+            assert start < left < start + 20
 
 
 def test_without_javascript_tables_pictures_and_plots_are_there(browser, report_file):
     try:
         browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
         browser.get(report_file.as_uri())
+        for summary in browser.find_elements("css selector", "details:not(#viewer *) > summary"):
+            summary.click()
         text = browser.find_element("css selector", "body").text
     finally:
         browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
-    assert "Median and quartiles over cases" in text
+    assert "Median and quartiles over patients" in text
     assert "The viewer needs JavaScript" in text
     assert "Histogram of errors" in text
-    assert "Phantom probe" in text
+    assert "Shorter is better" in text
     assert "At the crosshair" not in text
     assert "View" not in text.split()
     assert len(browser.find_elements("css selector", "article img")) == 2

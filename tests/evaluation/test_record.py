@@ -23,7 +23,7 @@ def test_every_setting_that_a_figure_depends_on_is_told():
     constants = told["constants"]
     assert constants["ms_ssim"]["luminance_everywhere"] is True
     assert [band["low"] for band in constants["tissue_bands"]] == [b.low for b in TISSUE_BANDS]
-    assert constants["bootstrap"].keys() == {"method", "resamples", "seed"}
+    assert constants["median_interval"]["least_patients"] == 6
     assert {"ct_vae", "numpy", "python"} <= told["versions"].keys()
 
 

@@ -45,7 +45,7 @@ def test_the_summary_has_quartiles_over_cases(rows):
 
 def test_undefined_values_are_null(rows):
     copy = next(g for g in summarise(rows)["groups"] if g["what"] == "copy")
-    assert set(copy["psnr"]) == {"median", "q25", "q75", "low95", "high95", "n"}
+    assert set(copy["psnr"]) == {"median", "q25", "q75", "low95", "high95", "coverage", "n"}
     assert copy["psnr"]["n"] == 0
     assert all(value is None for name, value in copy["psnr"].items() if name != "n")
     assert copy["rmse"]["median"] == 0
@@ -70,8 +70,21 @@ def test_cases_of_one_patient_count_as_one(rows):
     assert summarise(rows, patients)["patients"] == alone["patients"] - 2
     assert (group["cases"], group["rmse"]["n"]) == (5, 3)
     assert group["rmse"]["median"] == pytest.approx(np.median(values))
-    assert min(values) <= group["rmse"]["low95"] <= group["rmse"]["median"]
-    assert group["rmse"]["median"] <= group["rmse"]["high95"] <= max(values)
+    # Three patients have no interval, and their quartiles are interpolated.
+    assert group["rmse"]["low95"] is group["rmse"]["high95"] is group["rmse"]["coverage"] is None
+    assert group["rmse"]["q25"] == pytest.approx(np.quantile(values, 0.25))
+
+
+def test_one_case_has_no_quartiles_and_six_have_an_interval(rows):
+    one = [row for row in rows if row.case == "case 0"]
+    spread = summarise(one)["groups"][0]["rmse"]
+    assert spread["median"] == one[0].rmse
+    assert {name for name, value in spread.items() if value is None} == {
+        "q25", "q75", "low95", "high95", "coverage",
+    }  # fmt: skip
+    six = [replace(row, case=f"c{n}", rmse=float(n)) for n, row in enumerate([one[0]] * 6)]
+    spread = summarise(six)["groups"][0]["rmse"]
+    assert (spread["low95"], spread["high95"], spread["coverage"]) == (0, 5, 0.96875)
 
 
 def test_the_worst_five_are_named(rows):

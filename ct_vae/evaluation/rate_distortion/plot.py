@@ -45,6 +45,8 @@ def write_plot(cases: Sequence[CaseCurves], path: str | Path, *, title: str = ""
 
 
 def _draw(axes: Axes, cases: Sequence[CaseCurves], region: Region) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     for curve in mean_curves(cases, region):
         style = METHODS[curve.name]
         rates, errors = curve.front(region)
@@ -52,6 +54,7 @@ def _draw(axes: Axes, cases: Sequence[CaseCurves], region: Region) -> None:
             rates,
             errors,
             color=style.color,
+            linestyle=(0, style.dashes) if style.dashes else "-",
             linewidth=2.2 if curve.name == MODEL else 1.4,
             marker="o" if len(rates) < 12 else None,
             markersize=3.5,
@@ -64,9 +67,9 @@ def _draw(axes: Axes, cases: Sequence[CaseCurves], region: Region) -> None:
     axes.set_xlabel("bits per voxel")
     axes.set_ylabel("RMSE, HU")
     for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.set_major_formatter("{x:g}")
-        axis.set_minor_formatter("{x:g}")
-    axes.tick_params(which="minor", labelsize=7)
-    axes.grid(visible=True, which="both", linewidth=0.4, alpha=0.5)
+        axis.set_minor_formatter(NullFormatter())
+    axes.grid(visible=True, linewidth=0.4, alpha=0.5)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False)

@@ -9,10 +9,13 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
+from ct_vae.evaluation.method_styles import MethodStyle
 from ct_vae.evaluation.report.listing import MINUS
 
 _WIDTH, _HEIGHT = 340, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 330, 10, 178
+# Curves with more points have no dots.
+_DOTTED = 12
 
 
 class Axes:
@@ -22,21 +25,27 @@ class Axes:
         x: Limits of the horizontal axis.
         y: Limits of the vertical axis.
         log: True for a logarithmic vertical axis.
+        log_x: True for a logarithmic horizontal axis.
     """
 
     def __init__(
-        self, x: tuple[float, float], y: tuple[float, float], *, log: bool = False
+        self,
+        x: tuple[float, float],
+        y: tuple[float, float],
+        *,
+        log: bool = False,
+        log_x: bool = False,
     ) -> None:
-        self._x, self._y, self._log = x, y, log
+        self._x, self._y, self._log, self._log_x = x, y, log, log_x
 
     def right(self, value: float) -> float:
         """Return the horizontal coordinate of a value."""
-        low, high = self._x
+        low, high, value = (_scaled(v, self._log_x) for v in (*self._x, value))
         return _LEFT + (_RIGHT - _LEFT) * (min(max(value, low), high) - low) / (high - low)
 
     def up(self, value: float) -> float:
         """Return the vertical coordinate of a value, from the top as in SVG."""
-        low, high, value = (self._scaled(v) for v in (*self._y, value))
+        low, high, value = (_scaled(v, self._log) for v in (*self._y, value))
         return _BOTTOM - (_BOTTOM - _TOP) * (min(max(value, low), high) - low) / (high - low)
 
     def bar(self, left: float, right: float, value: float) -> str:
@@ -66,6 +75,24 @@ class Axes:
         )
         return f'<polyline class="{"line dashed" if dashed else "line"}" points="{points}"/>'
 
+    def colored_curve(
+        self, x: NDArray[np.float64], y: NDArray[np.float64], style: MethodStyle, *, bold: bool
+    ) -> str:
+        """Return the line of a method in its color, with a dot at each point if they are few."""
+        places = [(self.right(a), self.up(b)) for a, b in zip(x, y, strict=True)]
+        points = " ".join(f"{a:.1f},{b:.1f}" for a, b in places)
+        dashes = f' stroke-dasharray="{" ".join(map(str, style.dashes))}"' if style.dashes else ""
+        line = (
+            f'<polyline fill="none" stroke="{style.color}" stroke-width="{2.2 if bold else 1.5}"'
+            f'{dashes} points="{points}"/>'
+        )
+        if len(places) > _DOTTED:
+            return line
+        dots = (
+            f'<circle fill="{style.color}" cx="{a:.1f}" cy="{b:.1f}" r="2"/>' for a, b in places
+        )
+        return line + "".join(dots)
+
     def figure(self, title: str, x: str, y: str, marks: Sequence[str], note: str) -> str:
         """Return the complete plot with axes and caption."""
         middle = (_TOP + _BOTTOM) / 2
@@ -80,12 +107,9 @@ class Axes:
             f"</svg><figcaption><b>{escape(title)}</b> {escape(note)}</figcaption></figure>"
         )
 
-    def _scaled(self, value: float) -> float:
-        return math.log10(max(value, 1e-300)) if self._log else value
-
     def _frame(self) -> str:
         parts = []
-        for value in _ticks(*self._x):
+        for value in _powers(*self._x) if self._log_x else _ticks(*self._x):
             at = f"{self.right(value):.1f}"
             parts.append(f'<line class="grid" x1="{at}" x2="{at}" y1="{_TOP}" y2="{_BOTTOM}"/>')
             parts.append(f'<text x="{at}" y="{_BOTTOM + 14}" class="middle">{_label(value)}</text>')
@@ -108,8 +132,17 @@ def _ticks(low: float, high: float) -> list[float]:
 
 
 def _powers(low: float, high: float) -> list[float]:
-    first, last = round(math.log10(low)), round(math.log10(high))
-    return [10.0**n for n in range(first, last + 1, max(1, (last - first) // 4))]
+    """Return powers of ten, or also their double and fivefold over short ranges."""
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    if last - first > 3:
+        steps = range(round(math.log10(low)), last + 1, max(1, (last - first) // 4))
+        return [10.0**n for n in steps]
+    values = (m * 10.0**n for n in range(first, last + 1) for m in (1, 2, 5))
+    return [value for value in values if low <= value <= high]
+
+
+def _scaled(value: float, log: bool) -> float:
+    return math.log10(max(value, 1e-300)) if log else value
 
 
 def _label(value: float) -> str:

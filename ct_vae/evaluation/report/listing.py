@@ -21,7 +21,7 @@ _KEY = ("window", "mask", "what")
 
 
 def summary_table(summary: Mapping[str, Any]) -> str:
-    """Return a table of medians and quartiles per window, mask, and reconstruction or baseline."""
+    """Return a table of medians, and of quartiles if there are several patients."""
     given = list(summary.get("groups", ()))
     order = {key: n for n, key in enumerate(dict.fromkeys(map(_block, given)))}
     groups = sorted(given, key=lambda group: order[_block(group)])
@@ -33,7 +33,9 @@ def summary_table(summary: Mapping[str, Any]) -> str:
         cells.append(_plain(group.get("data_range")))
         cells += [_spread(group.get(name), metric_digits(name)) for name in metrics]
         rows.append([*cells, _plain(group.get("cases"))])
-    caption = "Median and quartiles over cases. PSNR increases with the data range."
+    several = summary.get("patients", 0) > 1
+    values = "Median and quartiles over patients." if several else "One patient."
+    caption = f"{values} PSNR increases with the data range."
     return table(caption, head, rows, words=3)
 
 
@@ -88,6 +90,14 @@ def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]], *, w
     )
 
 
+def folded(title: str, content: str, *, opened: bool = False) -> str:
+    """Return content that opens on request, or nothing if it is empty; ``title`` is escaped."""
+    if not content:
+        return ""
+    start = " open" if opened else ""
+    return f"<details{start}><summary>{escape(title)}</summary>\n{content}\n</details>"
+
+
 def number(value: float | None, digits: int) -> str:
     """Format a number with a minus sign; ``None`` becomes a dash."""
     # Adding zero removes the sign of negative zero.
@@ -107,7 +117,8 @@ def _spread(value: Any, digits: int) -> str:
     if not _is_spread(value) or value["median"] is None:
         return NONE
     median, low, high = (number(value.get(k), digits) for k in ("median", "q25", "q75"))
-    return f"{median} <small>{low} to {high}</small>"
+    # Quartiles of a single value are that value.
+    return median if value.get("q25") is None else f"{median} <small>{low} to {high}</small>"
 
 
 def _is_spread(value: Any) -> bool:

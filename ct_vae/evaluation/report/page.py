@@ -8,16 +8,21 @@ from html import escape
 from string import Template
 from typing import Any
 
+from ct_vae.evaluation.error_colors import ERROR_HU
 from ct_vae.evaluation.metrics.metric_rows import MetricRow
+from ct_vae.evaluation.rate_distortion.curve import REGIONS
+from ct_vae.evaluation.rate_distortion.summary import CaseCurves
+from ct_vae.evaluation.report.headline import headline
 from ct_vae.evaluation.report.listing import (
     facts_tables,
+    folded,
     metric_digits,
     metric_name,
     number,
     summary_table,
     table,
 )
-from ct_vae.evaluation.report.pictures import PICTURE_ERROR_HU, PICTURE_WINDOW
+from ct_vae.evaluation.report.pictures import PICTURE_WINDOW
 from ct_vae.evaluation.report.viewer import (
     policy,
     source,
@@ -27,6 +32,10 @@ from ct_vae.evaluation.report.viewer import (
 )
 
 _BYTES = "<!--voxels-->"
+# Pictures of the worst cases; those of the others are folded.
+_PICTURES_FIRST = 6
+# The patient's right and left in each of the three parts of a picture.
+_MARKS = '<span class="marks" aria-hidden="true"><i>R</i><i>L</i></span>' * 3
 
 
 @dataclass(eq=False)
@@ -56,24 +65,31 @@ class Shown:
     plots: tuple[str, ...]
 
 
-def page(
-    shown: Sequence[Shown],
-    rows: Sequence[MetricRow],
-    summary: Mapping[str, Any],
-    protocol: Mapping[str, Any],
-    probe: Mapping[str, Any] | None,
-    *,
-    model: str,
-    full: bool,
-) -> tuple[bytes, bytes]:
-    """Return the HTML before and after the voxels, in UTF-8.
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """Results over all cases.
 
-    Args:
-        shown: Cases, worst first.
+    Attributes:
         rows: Rows of all cases.
         summary: Result of `tables.summarise`.
         protocol: Settings and versions.
         probe: Results of the phantom probe.
+        curves: Rate-distortion curves of the cases.
+    """
+
+    rows: Sequence[MetricRow]
+    summary: Mapping[str, Any]
+    protocol: Mapping[str, Any]
+    probe: Mapping[str, Any] | None = None
+    curves: Sequence[CaseCurves] = ()
+
+
+def page(shown: Sequence[Shown], found: Findings, *, model: str, full: bool) -> tuple[bytes, bytes]:
+    """Return the HTML before and after the voxels, in UTF-8.
+
+    Args:
+        shown: Cases, worst first.
+        found: Results over all cases.
         model: Name of the model.
         full: True if the viewer contains all voxels.
     """
@@ -86,15 +102,18 @@ def page(
         data=viewer_data(("original", "reconstruction", "error"), _viewer_cases(shown)),
         model=f"<p>Model: {escape(model)}</p>" if model else "",
         count=_count(len(shown)),
-        summary=summary_table(summary),
+        headline=headline(found.summary, found.curves, _rates(found.summary)),
         viewer=viewer_section(_held(shown, full=full)),
-        pictures="\n".join(
-            _figure(place, case) for place, case in enumerate(shown) if case.picture
+        pictures=_pictures(shown),
+        tables="\n".join(
+            (
+                folded("Summary of all metrics", summary_table(found.summary)),
+                folded("Errors of the cases, worst first", _case_table(shown)),
+                folded("Every case, window and mask", _row_table(found.rows)),
+                folded("Phantom probe", _facts("Phantom probe", found.probe)),
+                folded("Protocol", _facts("Protocol", found.protocol)),
+            )
         ),
-        cases=_case_table(shown),
-        rows=_row_table(rows),
-        probe=_section("Phantom probe", probe),
-        protocol=_section("Protocol", protocol),
     )
     before, _, after = text.partition(_BYTES)
     return before.encode(), after.encode()
@@ -129,7 +148,7 @@ def _figure(place: int, case: Shown) -> str:
     what = (
         f"{case.name}: original, reconstruction and error, axial slice with the largest error, "
         f"window {PICTURE_WINDOW.width:g}/{PICTURE_WINDOW.level:g} HU, error up to "
-        f"{PICTURE_ERROR_HU:g} HU"
+        f"{ERROR_HU:g} HU"
     )
     opened = (
         ""
@@ -137,15 +156,12 @@ def _figure(place: int, case: Shown) -> str:
         else (f'<button type="button" class="open" data-place="{place}" hidden>View</button>')
     )
     notes = "".join(f"<li>{escape(note)}</li>" for note in case.notes)
-    plots = (
-        f"<details{'' if place else ' open'}><summary>Plots</summary>"
-        f'<div class="plots">{"".join(case.plots)}</div></details>'
-        if case.plots
-        else ""
-    )
+    content = f'<div class="plots">{"".join(case.plots)}</div>' if case.plots else ""
+    plots = folded("Plots", content)
     return (
         f'<article class="case"><h3>{escape(case.name)} {opened}</h3>'
-        f'<img alt="{escape(what)}" src="data:image/png;base64,{case.picture}">'
+        f'<div class="picture"><img alt="{escape(what)}" '
+        f'src="data:image/png;base64,{case.picture}">{_MARKS}</div>'
         f"<p>RMSE {number(case.rmse, 1)} HU in {escape(case.where)}, largest error "
         f"{number(case.worst_hu, 0)} HU</p>"
         f"{f'<ul>{notes}</ul>' if notes else ''}{plots}</article>"
@@ -183,7 +199,26 @@ def _row_table(rows: Sequence[MetricRow]) -> str:
     return table(caption, [*head, *map(metric_name, metrics)], cells, words=4)
 
 
-def _section(title: str, facts: Mapping[str, Any] | None) -> str:
-    if not facts:
-        return ""
-    return f"<section><h2>{escape(title)}</h2>{facts_tables(title, facts)}</section>"
+def _facts(title: str, facts: Mapping[str, Any] | None) -> str:
+    return facts_tables(title, facts) if facts else ""
+
+
+def _rates(summary: Mapping[str, Any]) -> dict[str, float | None]:
+    found = summary.get("rate_distortion")
+    if not found:
+        return {"on disk": summary.get("bits_per_voxel")}
+    return {"on disk": found["bits_on_disk"]} | {
+        f"at +1 % RMSE ({region.replace('_', ' ')})": found[region]["bits_at_1_percent"]
+        for region in REGIONS
+    }
+
+
+def _pictures(shown: Sequence[Shown]) -> str:
+    figures = [_figure(place, case) for place, case in enumerate(shown) if case.picture]
+    first, rest = figures[:_PICTURES_FIRST], figures[_PICTURES_FIRST:]
+    more = folded(f"{len(rest)} more", _grid(rest)) if rest else ""
+    return _grid(first) + more
+
+
+def _grid(figures: Sequence[str]) -> str:
+    return '<div class="cases">\n{}\n</div>'.format("\n".join(figures))

@@ -9,47 +9,35 @@ import numpy as np
 from matplotlib.image import imsave
 from numpy.typing import NDArray
 
+from ct_vae.evaluation.error_colors import Colors, error_colors
 from ct_vae.evaluation.report.payload import RasPair
 from ct_vae.evaluation.windows import WINDOWS, Window
 
 PICTURE_WINDOW = WINDOWS["soft_tissue"]
-PICTURE_ERROR_HU = 100.0
 _SIDE = 192
-_HIGH = np.array([231, 126, 0], np.float32)
-_LOW = np.array([0, 126, 231], np.float32)
-
-Colours = NDArray[np.uint8]
 
 
 def picture(pair: RasPair) -> str:
     """Return a PNG, as base64 text, of the axial slice with the largest error.
 
     From left to right: original and reconstruction in the soft tissue window, and the error up to
-    `PICTURE_ERROR_HU`. The patient's right is on the left, anterior is up.
+    `ERROR_HU`. The patient's right is on the left, anterior is up.
     """
     z = pair.found.worst[2]
     original, result = (a[::-1, ::-1, z].T for a in (pair.original, pair.result))
     rows, columns = _places(original.shape, pair.spacing_mm)
     small = [image[np.ix_(rows, columns)].astype(np.float32) for image in (original, result)]
     parts = [grey(image, PICTURE_WINDOW) for image in small]
-    parts.append(signed(small[1] - small[0], PICTURE_ERROR_HU))
+    parts.append(error_colors(small[1] - small[0]))
     file = io.BytesIO()
     imsave(file, np.concatenate([_square(part) for part in parts], axis=1), format="png")
     return base64.b64encode(file.getvalue()).decode()
 
 
-def grey(hu: NDArray[np.floating], window: Window) -> Colours:
+def grey(hu: NDArray[np.floating], window: Window) -> Colors:
     """Map HU to gray as in the viewer: black at the lower end of the window, white at the upper."""
     level = np.rint((hu - window.low).clip(0, window.width) * (255 / window.width))
     return np.repeat(level.astype(np.uint8)[..., None], 3, axis=-1)
-
-
-def signed(error: NDArray[np.floating], limit_hu: float) -> Colours:
-    """Map errors to colors as in the viewer: orange if too high, blue if too low, dark at zero."""
-    high = (error / limit_hu).clip(0, 1)[..., None] * _HIGH
-    low = (-error / limit_hu).clip(0, 1)[..., None] * _LOW
-    colours: Colours = np.rint(24 + high + low).astype(np.uint8)
-    return colours
 
 
 def _places(
@@ -67,7 +55,7 @@ def _places(
     return rows, columns
 
 
-def _square(part: Colours) -> Colours:
+def _square(part: Colors) -> Colors:
     square = np.zeros((_SIDE, _SIDE, 3), np.uint8)
     top, left = ((_SIDE - n) // 2 for n in part.shape[:2])
     square[top : top + part.shape[0], left : left + part.shape[1]] = part

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from ct_vae.evaluation.metrics.metric_rows import MetricRow, check_same_grid
+from ct_vae.evaluation.rate_distortion.summary import CaseCurves
 from ct_vae.evaluation.report.case import ReportCase
-from ct_vae.evaluation.report.page import Shown, page
+from ct_vae.evaluation.report.page import Findings, Shown, page
 from ct_vae.evaluation.report.payload import payload_of, ras_pair
 from ct_vae.evaluation.report.pictures import picture
 from ct_vae.evaluation.report.plots import case_plots
@@ -82,6 +83,7 @@ class HtmlReport:
         summary: dict[str, Any],
         protocol: dict[str, Any],
         probe: dict[str, Any] | None = None,
+        curves: Sequence[CaseCurves] = (),
     ) -> None:
         """Write the report atomically.
 
@@ -90,13 +92,17 @@ class HtmlReport:
             summary: Result of `tables.summarise`.
             protocol: Settings and versions.
             probe: Results of the phantom probe.
+            curves: Rate-distortion curves of the cases.
 
         Raises:
             OutputError: If the file cannot be written.
         """
         shown = [kept.shown for kept in self._kept]
         before, after = page(
-            shown, rows, summary, protocol, probe, model=self._model, full=self._full
+            shown,
+            Findings(rows, summary, protocol, probe, curves),
+            model=self._model,
+            full=self._full,
         )
         with atomic_write(self._path) as file:
             file.write(before)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ct_vae.evaluation.error_colors import ERROR_HU, error_colormap
 from ct_vae.evaluation.metrics.masks import Mask, axial_axis
 from ct_vae.evaluation.panels import DEFAULT_WINDOWS, middle_of
 from ct_vae.evaluation.windows import Window
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 # Cases that a picture shows.
 PICTURED_CASES = 3
 _PLANES = PLANES[:2]
-_ERROR_HU = 100.0
 _WINDOWS = DEFAULT_WINDOWS
 _COLUMNS = 2 * len(_WINDOWS) + 1
 # In inches: a cell's width, what lies beside, above and below all cells, a gap, a bar.
@@ -88,7 +88,7 @@ def _draw(row: Sequence[Axes], one: PicturedSlice) -> list[tuple[AxesImage, str]
             last = draw_slice(row[2 * place + column], image, "gray", limits)
         shown.append((last, f"HU, {_name(window)} {window.width:g}/{window.level:g}"))
     error = replace(one.original, pixels=one.reconstruction.pixels - one.original.pixels)
-    last = draw_slice(row[-1], error, "RdBu_r", (-_ERROR_HU, _ERROR_HU))
+    last = draw_slice(row[-1], error, error_colormap(), (-ERROR_HU, ERROR_HU))
     shown.append((last, "error in HU"))
     return shown
 

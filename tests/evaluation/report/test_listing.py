@@ -25,7 +25,7 @@ def test_baselines_stand_below_the_reconstruction_with_the_data_range():
         group("reconstruction", "lung", psnr=none),
         group("resample", psnr=spread(-2.5), ssim=spread(0.5)),
     ]
-    head, *rows = cells(summary_table({"groups": groups}))
+    head, *rows = cells(summary_table({"patients": 3, "groups": groups}))
     assert head == ["Window", "Mask", "What", "Data range, HU", "PSNR, dB", "ssim", "Cases"]
     assert [row[:4] for row in rows] == [
         ["full", "body", "reconstruction", "4024"],
@@ -37,6 +37,14 @@ def test_baselines_stand_below_the_reconstruction_with_the_data_range():
     assert rows[1][4] == f"{minus}2.50 <small>{minus}3.50 to {minus}1.50</small>"
     assert rows[1][5] == f"0.5000 <small>{minus}0.5000 to 1.5000</small>"
     assert rows[2][4] == rows[0][5] == "\N{EN DASH}"
+
+
+def test_one_patient_has_values_without_quartiles():
+    alone = {"median": 31.0, "q25": None, "q75": None, "n": 1}
+    html = summary_table({"patients": 1, "groups": [group("reconstruction", psnr=alone)]})
+    assert cells(html)[1][4] == "31.00"
+    assert "quartile" not in html.lower()
+    assert "One patient." in html
 
 
 def test_nested_facts_become_tables():

@@ -5,7 +5,7 @@ import numpy as np
 from matplotlib.image import imread
 
 from ct_vae.evaluation.report.payload import ras_pair
-from ct_vae.evaluation.report.pictures import grey, picture, signed
+from ct_vae.evaluation.report.pictures import grey, picture
 from ct_vae.evaluation.windows import Window
 from tests.evaluation.report._report import case_of, thorax
 
@@ -14,17 +14,6 @@ def test_grey_runs_from_the_low_to_the_high_end():
     got = grey(np.float32([[-161, -160, 40, 240, 9999]]), Window("soft_tissue", 400, 40))
     assert got[0, :, 0].tolist() == [0, 0, 128, 255, 255]
     assert (got == got[..., :1]).all()
-
-
-def test_errors_are_orange_or_blue_and_dark_at_zero():
-    got = signed(np.float32([[-500, -100, 0, 50, 100]]), 100)
-    assert got[0].tolist() == [
-        [24, 150, 255],
-        [24, 150, 255],
-        [24, 24, 24],
-        [140, 87, 24],
-        [255, 150, 24],
-    ]
 
 
 def test_the_picture_is_three_squares_in_radiological_convention():
