@@ -1,4 +1,4 @@
-"""Cases that could not be done: what is written about them, and how the whole work ends."""
+"""Lists of failed cases, and the exit code of a batch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LISTS = re.compile(r"failures(_\d+_of_(\d+))?\.jsonl")
 
 @dataclass(frozen=True)
 class Failure:
-    """A case that could not be done."""
+    """A failed case."""
 
     case: str
     stage: str
@@ -37,16 +37,16 @@ class Failure:
 class FailureList:
     """``failures.jsonl`` of a folder, or ``failures_<i>_of_<n>.jsonl`` of a shard.
 
-    What it says of other stages stays. What earlier work of this stage has left is removed, in
-    this list and in those of another division into shards.
+    Entries of other stages are kept. Entries of earlier runs of this stage are removed from this
+    list and from those of other divisions into shards.
 
     Args:
-        folder: Where results go.
-        stage: Name of the work.
-        shard: Which part of the cases is done.
+        folder: Folder of the results.
+        stage: Name of the stage, such as ``encode``.
+        shard: Part of the cases to process.
 
     Attributes:
-        path: Of the list, which is there once a case has failed.
+        path: Path of the list, which exists once a case has failed.
         left: Keys of the cases that were left to other processes.
 
     Raises:
@@ -64,25 +64,25 @@ class FailureList:
                 _drop(path, lambda failure: failure["stage"] == stage)
 
     def add(self, case: Case, error: CtVaeError) -> None:
-        """Write a failure down, in place of an older one of the same case."""
+        """Add a failure, replacing an older one of the same case."""
         self._write(Failure(str(case.path), self._stage, error.cause, error.hint))
         self._code, self._count = error.exit_code, self._count + 1
 
     def add_left(self, case: Case, holder: str) -> None:
-        """Write down a case that another process has not finished."""
+        """Add a case that another process has not finished."""
         cause = f"left to {holder}, which has not finished it"
         self._write(Failure(str(case.path), self._stage, cause, _AGAIN))
         self.left.append(case.key)
 
     def add_unread(self, path: Path, cause: str) -> None:
-        """Record a file that was meant as an input and is no case."""
+        """Add a file in an unsupported format that the user expects to be read."""
         self._write(Failure(str(path), self._stage, cause, ""))
         self._code, self._count = InputError.exit_code, self._count + 1
         self._unread += 1
 
     @property
     def count(self) -> int:
-        """Number of inputs that have failed."""
+        """Number of failed inputs."""
         return self._count
 
     def _write(self, failure: Failure) -> None:
@@ -93,23 +93,23 @@ class FailureList:
             write_text(self.path, kept + json.dumps(asdict(failure)) + "\n")
 
     def exit_code(self, cases: int) -> int:
-        """0, that of the error when the only case failed, or 8 when some of several did.
+        """Return 0, the code of the error if the only case failed, or 8 if one of several failed.
 
-        It is 8, too, when a case was left to another process that has not finished it.
+        The code is also 8 if another process has not finished a case.
         """
         several = self._count and cases + self._unread > 1
         return SEVERAL_FAILED if self.left or several else self._code
 
 
 def failures_name(shard: Shard) -> str:
-    """Name of the list of a shard; of all cases, ``failures.jsonl``."""
+    """Return the name of the list of a shard; ``failures.jsonl`` for all cases."""
     if shard.count == 1:
         return FAILURES
     return f"failures_{shard.index}_of_{shard.count}.jsonl"
 
 
 def _lists_to_clear(folder: Path, shard: Shard) -> list[Path]:
-    """The list itself, and all those of another division; not those of shards beside it."""
+    """Return the list of this shard, and those of other divisions; not those of other shards."""
     own = failures_name(shard)
     try:
         names = os.listdir(folder) if folder.exists() else []  # noqa: PTH208 - maybe very many
@@ -120,7 +120,7 @@ def _lists_to_clear(folder: Path, shard: Shard) -> list[Path]:
 
 
 def _drop(path: Path, unwanted: Callable[[dict[str, Any]], bool]) -> str:
-    """Remove lines from a list, and the list with the last of them; the lines that stay."""
+    """Remove lines from a list, and the list if none remain; return the remaining lines."""
     try:
         lines = path.read_text().splitlines(keepends=True) if path.exists() else []
         kept = [line for line in lines if not unwanted(json.loads(line))]
@@ -144,7 +144,7 @@ def _cannot_write(folder: Path, error: OSError) -> NoReturn:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Keep other processes from changing lists there, where the file system has locks."""
+    """Lock the lists of a folder against changes by other processes, if locks are supported."""
     descriptor = None
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

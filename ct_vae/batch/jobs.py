@@ -1,4 +1,4 @@
-"""What is done with many cases, for the commands and for the workflows of bundles alike."""
+"""Encoding, decoding and reconstruction of many cases, for commands and bundle workflows."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Given = TypeVar("Given")
 Made = TypeVar("Made")
 Keep = Literal["untouched", "verified", "none"]
 Targets = Mapping[Case, Path]
-# From a latent, before it is decoded, to what writes its volume under a name.
+# Maps a latent, before it is decoded, to a function that writes its volume to a path.
 VolumeWriter = Callable[[Latent], Callable[[Volume, Path], None]]
 Decoded = tuple[Volume, Callable[[Volume, Path], None]]
 
@@ -37,15 +37,15 @@ Decoded = tuple[Volume, Callable[[Volume, Path], None]]
 def name_targets(
     cases: Sequence[Case], folder: Path, rename: Callable[[str], str]
 ) -> dict[Case, Path]:
-    """Where the result of each case goes, settled before any work.
+    """Return the path of the result of each case.
 
     Args:
-        cases: What will be done.
-        folder: For the results.
-        rename: From a case's key to the name of its result.
+        cases: Cases to process.
+        folder: Folder of the results.
+        rename: Maps the key of a case to the name of its result.
 
     Raises:
-        ConfigError: If two results would have one name, or one the name of an input.
+        ConfigError: If two results have the same path, or one has the path of an input.
     """
     inputs = {real_path(case.path) for case in cases}
     targets = {case: folder / rename(case.key) for case in cases}
@@ -62,17 +62,17 @@ def name_targets(
 
 
 def latent_name(key: str, layout: Layout = "plain") -> str:
-    """Name of the latent of a case."""
+    """Return the name of the latent of a case."""
     return key + latent_ending(layout)
 
 
 def decoded_name(key: str, ending: str = ".nii.gz") -> str:
-    """Name of what a latent is decoded to; a folder of slices has no ending."""
+    """Return the name of a decoded latent; a folder of slices has no ending."""
     return f"{key.removesuffix('_latent')}_decoded{ending}"
 
 
 def reconstruction_name(key: str) -> str:
-    """Name of the reconstruction of a case."""
+    """Return the name of the reconstruction of a case."""
     return f"{key}_reconstruction.nii.gz"
 
 
@@ -84,23 +84,23 @@ def do_cases(
     report: Callable[[str], None],
     shard: str | None = None,
 ) -> int:
-    """Do the cases of one shard, reading and writing while others are computed.
+    """Process the cases of one shard, with reading and writing in parallel to computation.
 
     Args:
-        cases: Of all shards; what a search has left out with them is summed up.
-        work: What is done with each.
-        stage: Name of the work, for the list of failures.
-        folder: Where results go.
-        report: Takes a line about each case, from any thread.
-        shard: As ``i/n``; ``None`` asks the environment.
+        cases: Cases of all shards; files that the search has left out are summarized.
+        work: Processing of a case.
+        stage: Name of the stage, for the list of failures.
+        folder: Folder of the results.
+        report: Called with a line for each case, from any thread.
+        shard: Shard as ``i/n``; ``None`` to use the environment.
 
     Returns:
         Exit code.
 
     Raises:
-        ConfigError: If there is no such shard, or settings do not work.
+        ConfigError: If the shard or the settings are invalid.
         OutputError: If results cannot be written.
-        StoppedError: If a signal came; the case that was begun is finished and written.
+        StoppedError: If a signal was received; the current case is finished first.
     """
     part = choose_shard(shard, os.environ)
     mine = list(cases)
@@ -128,28 +128,28 @@ def encoding(
     seed: int | None = None,
     keep: Keep = "untouched",
 ) -> Work[Volume, Latent]:
-    """Volumes to latents with records.
+    """Return the work of encoding volumes.
 
     Args:
         codec: The model.
-        targets: Names of the latents.
-        reading: How volumes are read.
-        dtype: How latents are stored; ``None`` takes that of the layout.
-        layout: Of the files.
-        seed: Draws from the posterior with it; ``None`` takes the mean.
-        keep: Which latents of the same volume and model are not made anew: where the files of the
-            source are ``untouched`` by size and time or have the same voxels, where the voxels are
-            ``verified`` to be the same in any case, or ``none``.
+        targets: Paths of the latents.
+        reading: Options of reading.
+        dtype: Stored type of the latents; ``None`` for the default of the layout.
+        layout: Layout of the files.
+        seed: Seed of a sample of the posterior; ``None`` for the mean.
+        keep: Existing latents of the same volume and model to keep: ``untouched`` if size and time
+            of the source files or their voxels are the same, ``verified`` if the voxels are the
+            same, or ``none``.
 
     Raises:
-        ConfigError: If the layout or the dtype cannot hold such latents.
+        ConfigError: If the layout or the dtype does not support such latents.
     """
     stored_as = dtype or default_dtype(layout)
     codes = codec.identity.latent_type != "kl"
     if codes and dtype is not None:
         raise ConfigError(
-            f"dtype {dtype} is about continuous latents, and this model makes codes, which are "
-            "stored as integers of the size that they need",
+            f"dtype {dtype} is for continuous latents, but this model has codes, which are stored "
+            "as integers of the required size",
             "leave it out",
         )
     check_layout(layout, stored_as, codes, codec.preprocessor.axcodes)
@@ -161,8 +161,8 @@ def encoding(
         by_content=keep == "verified",
     )
 
-    def make(case: Case, volume: Volume, beside: int) -> Latent | Kept:
-        codec.reserved_bytes = beside
+    def make(case: Case, volume: Volume, reserved_bytes: int) -> Latent | Kept:
+        codec.reserved_bytes = reserved_bytes
         found = None if keep == "none" else kept.after_reading(case, volume)
         return found or codec.encode(volume, sample=seed is not None, seed=seed)
 
@@ -180,7 +180,7 @@ def encoding(
         make=make,
         write=write,
         read_bytes=lambda case: volume_read_bytes(case, reading),
-        # Stored values, and the file twice on its way to the disk.
+        # Stored values, and two copies of the file.
         write_bytes=lambda latent: 3 * latent.array.nbytes,
         room=codec.available_host_bytes,
         kept=None if keep == "none" else kept.before_reading,
@@ -190,16 +190,16 @@ def encoding(
 def decoding(
     codec: Codec, targets: Targets, writer: VolumeWriter = lambda _: write_volume
 ) -> Work[Latent, Decoded]:
-    """Latents to volumes on the grids of their sources.
+    """Return the work of decoding latents to volumes on the grids of their sources.
 
     Args:
         codec: The model.
-        targets: Names of the volumes.
-        writer: Of volumes.
+        targets: Paths of the volumes.
+        writer: Writer of the volumes.
     """
 
-    def make(_: Case, latent: Latent, beside: int) -> Decoded:
-        codec.reserved_bytes = beside
+    def make(_: Case, latent: Latent, reserved_bytes: int) -> Decoded:
+        codec.reserved_bytes = reserved_bytes
         write = writer(latent)
         return codec.decode(latent), write
 
@@ -214,23 +214,23 @@ def decoding(
         make=make,
         write=write,
         read_bytes=latent_read_bytes,
-        # Stored values of the whole: a DICOM series is put together before it is written.
+        # A DICOM series is completed in memory before it is written.
         write_bytes=lambda decoded: decoded[0].voxels.nbytes,
         room=codec.available_host_bytes,
     )
 
 
 def reconstruction(codec: Codec, targets: Targets, reading: ReadOptions) -> Work[Volume, Volume]:
-    """Volumes through the model and back.
+    """Return the work of encoding and decoding volumes.
 
     Args:
         codec: The model.
-        targets: Names of the reconstructions.
-        reading: How volumes are read.
+        targets: Paths of the reconstructions.
+        reading: Options of reading.
     """
 
-    def make(_: Case, volume: Volume, beside: int) -> Volume:
-        codec.reserved_bytes = beside
+    def make(_: Case, volume: Volume, reserved_bytes: int) -> Volume:
+        codec.reserved_bytes = reserved_bytes
         return codec.reconstruct(volume)
 
     def write(case: Case, volume: Volume) -> str:
@@ -243,7 +243,7 @@ def reconstruction(codec: Codec, targets: Targets, reading: ReadOptions) -> Work
         make=make,
         write=write,
         read_bytes=lambda case: volume_read_bytes(case, reading),
-        # Written slab by slab.
+        # Volumes are written in slabs.
         write_bytes=lambda volume: volume.voxels.nbytes // 2,
         room=codec.available_host_bytes,
     )
@@ -252,8 +252,8 @@ def reconstruction(codec: Codec, targets: Targets, reading: ReadOptions) -> Work
 def _repeats(
     codec: Codec, record: LatentRecord, seed: int | None, stored: tuple[LatentDtype, Layout]
 ) -> bool:
-    """Whether encoding would give a latent with this record, of the same source, again."""
-    # Codes are stored as their range demands.
+    """Return True if encoding the same source again would give a latent with this record."""
+    # The type of codes depends only on their range.
     dtype = record.quantisation.dtype if record.quantisation else None
     same = record.kind == "codes" or dtype == stored[0]
     return same and record.layout == stored[1] and codec.repeats(record, seed)

@@ -1,4 +1,4 @@
-"""Latents of an earlier run that need not be made again."""
+"""Latents of an earlier run that need not be encoded again."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from ct_vae.volume import Volume
 
 @dataclass(frozen=True)
 class KeptLatents:
-    """Finds latents that encoding would only repeat, if it can without reading their sources.
+    """Finds latents that encoding would only repeat, if possible without reading their sources.
 
-    The record of a latent holds the stamp of the files of its source: their sizes and times. Where
-    these are as they were, the source is not read. Otherwise its voxels are compared.
+    The record of a latent has the stamp of its source files: their sizes and times. If they are
+    unchanged, the source is not read; otherwise its voxels are compared.
 
     Attributes:
-        targets: Names of the latents.
-        options: How sources are read.
-        repeats: Whether encoding would give a latent with this record, of the same source, again.
-        by_content: Compare voxels in any case.
+        targets: Paths of the latents.
+        options: Options of reading.
+        repeats: Returns True if encoding the same source would give a latent with this record.
+        by_content: Always compare the voxels.
     """
 
     targets: Mapping[Case, Path]
@@ -43,7 +43,7 @@ class KeptLatents:
     _stamps: dict[Case, str | None] = field(default_factory=dict)
 
     def before_reading(self, case: Case) -> Kept | None:
-        """Keep a latent whose source has not been touched."""
+        """Return that a latent is kept if its source files are unchanged."""
         if self.by_content or not self._is_there(case):
             return None
         record = whole_record(self.targets[case])
@@ -54,10 +54,10 @@ class KeptLatents:
         return self._kept(case)
 
     def read(self, case: Case) -> Volume:
-        """Read a source, with the stamp of its files if nobody changes them meanwhile.
+        """Read a source, and remember the stamp of its files unless they change meanwhile.
 
         Raises:
-            CtVaeError: As the reader raises it.
+            CtVaeError: If the source cannot be read.
         """
         before = self._stamp(case)
         volume = case.read(self.options)
@@ -65,35 +65,35 @@ class KeptLatents:
         return volume
 
     def after_reading(self, case: Case, volume: Volume) -> Kept | None:
-        """Keep a latent of the very voxels that have been read, and note their files' stamp."""
+        """Return that a latent is kept if its source has the same voxels, and store the stamp."""
         if not self._is_there(case):
             return None
         target = self.targets[case]
         record = whole_record(target)
         if record is None or not self.repeats(record):
             return None
-        # The digest passes over the whole volume: only where there is something to compare with.
+        # The digest is slow, so it is computed only if there is a record to compare with.
         if record.source.sha256 != volume_sha256(volume):
             return None
         stamp = self.stamp_of(case)
         if stamp is not None:
-            # Not noting it costs the next run another look, no more.
+            # If this fails, the next run only compares the voxels again.
             with suppress(OutputError):
                 note_source(target, record, stamp)
         return self._kept(case)
 
     def stamp_of(self, case: Case) -> str | None:
-        """Stamp of the files that the case was read from; ``None`` if they were in motion."""
+        """Return the stamp of the files of a case; ``None`` if they changed during reading."""
         return self._stamps.pop(case, None)
 
     def _is_there(self, case: Case) -> bool:
-        return os.path.exists(self.targets[case])  # noqa: PTH110 - bears names too long
+        return os.path.exists(self.targets[case])  # noqa: PTH110 - no error for long names
 
     def _kept(self, case: Case) -> Kept:
         return Kept(f"{self.targets[case]} is done already")
 
     def _stamp(self, case: Case) -> str | None:
-        """Digest of what decides about the voxels, as far as it can be known without reading."""
+        """Return a digest of everything that affects the voxels, without reading the files."""
         try:
             found = stamps(source_files(case.path, case.series))
         except OSError:
@@ -101,6 +101,6 @@ class KeptLatents:
         if not is_settled(found):
             return None
         series = case.series.id if case.series else case.path.name
-        # A new version may read a file otherwise.
+        # Another version may read other voxels.
         decisive = [__version__, series, str(self.options), found]
         return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Results that one of several processes is at work on: the others leave them alone."""
+"""Leases: files that show other processes which results are being computed."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from ct_vae.io.folders import make_folders
 from ct_vae.io.lock_file import lock, open_lock_file
 from ct_vae.io.mounts import mount_of
 
-# A holder that lives touches its leases this often.
+# Interval in which a running holder touches its leases.
 _TOUCHED_S = 30
-# A holder of whom only this is to be seen is taken for dead when nothing was touched for so long
-# while we looked, or since before we came by the clocks of two hosts, which may differ by minutes.
+# Without locks, a holder on another host counts as dead if its lease is not touched for this time
+# while it is watched, or for the longer time below by the clocks of two hosts, which may differ.
 SILENT_S = 3 * _TOUCHED_S
 _DEAD_AFTER_S = 900
 _LARGEST = 1000
 
 
 class Holder(NamedTuple):
-    """Who is at work on a result.
+    """The process that computes a result.
 
     Attributes:
         host: Name of the machine.
-        pid: Number of the process there; 0 if the lease does not tell.
-        since_ns: When the lease was taken, by the clock of the file system; 0 if it does not tell.
-        locked: Whether the holder has been seen to hold the lock, and so to live.
+        pid: Process id; 0 if unknown.
+        since_ns: Time at which the lease was taken, by the clock of the file system; 0 if unknown.
+        locked: Whether the lease was locked, so that its holder is running.
     """
 
     host: str
@@ -46,7 +46,7 @@ class Holder(NamedTuple):
         return f"process {self.pid} on {self.host}" if self.pid else "another process"
 
     def has_written(self, target: Path) -> bool:
-        """Whether a file or folder has got this name since the lease was taken."""
+        """Return True if the target was written after the lease was taken."""
         try:
             return 0 < self.since_ns <= target.stat().st_mtime_ns
         except OSError:
@@ -54,17 +54,17 @@ class Holder(NamedTuple):
 
 
 class Leases:
-    """Leases of this process: files beside results, which tell other processes to keep off.
+    """Leases of this process: files next to results that keep other processes from computing them.
 
-    A lease is locked, so that the system lets go of it when its holder dies: one that is not locked
-    can be taken. Some network file systems have no locks, or none between hosts. There, a holder on
-    this host is dead when its process is, and one on another host when it does not touch its lease
-    while it is watched.
+    Leases are locked, and the system releases the lock if the holder dies, so that an unlocked
+    lease can be taken. Some network file systems have no locks, or none between hosts. There, a
+    holder on this host is dead if its process has ended, and a holder on another host if it does
+    not touch its lease while it is watched.
     """
 
     def __init__(self) -> None:
         self._held: dict[Path, int] = {}
-        # When each lease of another host was first seen as it is.
+        # Last modification of each lease of another host, and the time when it was first seen.
         self._seen: dict[Path, tuple[int, float]] = {}
         self._changing = threading.Lock()
         self._closed = threading.Event()
@@ -81,11 +81,11 @@ class Leases:
             self.give_back(target)
 
     def take(self, target: Path) -> Holder | None:
-        """Take the lease of a result, unless it is ours already; or say who holds it.
+        """Take the lease of a result; return its holder if another process has it.
 
         Raises:
-            OutputError: If the folder cannot be written to, or a link or a foreign file has the
-                name of the lease.
+            OutputError: If the folder cannot be written to, or a link or another file has the name
+                of the lease.
         """
         if target in self._held:
             return None
@@ -111,12 +111,12 @@ class Leases:
         return None
 
     def give_back(self, target: Path) -> None:
-        """Let others have it; nothing happens where it is not held."""
+        """Release the lease of a result, if this process has it."""
         with self._changing:
             descriptor = self._held.pop(target, None)
         if descriptor is None:
             return
-        # Removed while it is locked: whoever waits for it sees that it is gone.
+        # Removed while it is locked, so that waiting processes see that it is gone.
         with contextlib.suppress(OSError):
             lease_path(target).unlink()
         os.close(descriptor)
@@ -128,7 +128,7 @@ class Leases:
                     os.utime(descriptor)
 
     def _try(self, descriptor: int, path: Path) -> Holder | None:
-        """Write our name into a lease; or say whose it is."""
+        """Sign a lease; return its holder if another process has it."""
         state = lock(descriptor)
         if state == "busy":
             locker = _holder_of(descriptor) or Holder("", 0)
@@ -140,7 +140,7 @@ class Leases:
         try:
             _sign(descriptor)
         except OSError:
-            # A lease that does not say whose it is would be left for ever when the disk is full.
+            # If the disk is full, an unsigned lease would stay forever.
             with contextlib.suppress(OSError):
                 if _is_at(descriptor, path):
                     path.unlink()
@@ -148,10 +148,10 @@ class Leases:
         return None
 
     def _lives(self, holder: Holder, descriptor: int, path: Path, locks: bool) -> bool:
-        """Whether the holder of a lease that we have locked, or that has no lock, is at work."""
+        """Return True if the holder of a lease without a lock of another process is running."""
         if holder.host != socket.gethostname():
-            everybodys = locks and mount_of(path.parent).shares_locks
-            return not everybodys and self._is_touched(descriptor, path)
+            shared = locks and mount_of(path.parent).shares_locks
+            return not shared and self._is_touched(descriptor, path)
         if locks:
             return False
         try:
@@ -163,7 +163,7 @@ class Leases:
         return True
 
     def _is_touched(self, descriptor: int, path: Path) -> bool:
-        """Whether a lease was touched not long ago, as far as we have seen."""
+        """Return True if a lease was touched recently."""
         touched = os.fstat(descriptor).st_mtime_ns
         if time.time() - touched / 1e9 >= _DEAD_AFTER_S:
             return False
@@ -174,12 +174,12 @@ class Leases:
 
 
 def lease_path(target: Path) -> Path:
-    """Where the lease of a result lies."""
+    """Return the path of the lease of a result."""
     return target.parent / f"{temporary_prefix(target)}lease"
 
 
 def _is_at(descriptor: int, path: Path) -> bool:
-    """Whether the file is still there under its name: its last holder may have removed it."""
+    """Return True if the open file still has this path; its last holder may have removed it."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:
@@ -187,26 +187,26 @@ def _is_at(descriptor: int, path: Path) -> bool:
 
 
 def _holder_of(descriptor: int) -> Holder | None:
-    """Whoever has signed a lease; nobody if it is empty, as a killed writer may leave it.
+    """Return the holder that signed a lease; ``None`` if it is empty, as after a killed writer.
 
     Raises:
-        OSError: If the file is no lease, and so is not ours to write to.
+        OSError: If the file is not a lease, so that it must not be changed.
     """
     content = os.pread(descriptor, _LARGEST, 0).strip(b"\0")
     if not content:
         return None
     try:
-        told = json.loads(content)
-        return Holder(str(told["host"]), int(told["pid"]), int(told.get("since_ns", 0)))
+        signed = json.loads(content)
+        return Holder(str(signed["host"]), int(signed["pid"]), int(signed.get("since_ns", 0)))
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise OSError(errno.ELOOP, "a file that is no lease has the name of its lease") from None
+        raise OSError(errno.ELOOP, "another file has the name of its lease") from None
 
 
 def _sign(descriptor: int) -> None:
-    """Write who holds a lease, and since when."""
-    us = {"host": socket.gethostname(), "pid": os.getpid()}
+    """Write host, process and time into a lease."""
+    holder = {"host": socket.gethostname(), "pid": os.getpid()}
     os.ftruncate(descriptor, 0)
-    # Only the file system's own clock can be compared with the times of results.
+    # Only the clock of the file system can be compared with the times of results.
     os.pwrite(descriptor, b"\0", 0)
     since = os.fstat(descriptor).st_mtime_ns
-    os.pwrite(descriptor, json.dumps({**us, "since_ns": since}).encode(), 0)
+    os.pwrite(descriptor, json.dumps({**holder, "since_ns": since}).encode(), 0)

@@ -1,4 +1,4 @@
-"""Cases one after the other, the next being read and the last being written meanwhile."""
+"""Pipeline that reads the next case and writes the last one while a case is computed."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from ct_vae.progress import report_case, report_stage
 Given = TypeVar("Given")
 Made = TypeVar("Made")
 
-# How long other processes are waited for at the end: at least, and by the longest of our own cases.
+# Time to wait for other processes at the end: at least, and relative to the longest case so far.
 _PATIENCE_S = 30.0
 _TIMES_AS_LONG = 4.0
 _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
-# What reading ahead may take of the memory that is left; the network needs the rest.
+# Fraction of the available memory for reading ahead; the network needs the rest.
 _SHARE_OF_READING = 0.25
 
 
 @dataclass(frozen=True)
 class Kept:
-    """A case of which nothing has to be made; the line says why."""
+    """A case that needs no computation, with a line for the user."""
 
     line: str
 
 
 class Aside(NamedTuple):
-    """A case put aside: its place in the list, and who was last seen at it."""
+    """A deferred case: its position in the list, and the process that last had its lease."""
 
     place: str
     holder: Holder
@@ -45,27 +45,27 @@ class Aside(NamedTuple):
 
 @dataclass(frozen=True)
 class Left:
-    """A case that another process is at work on."""
+    """A case that another process computes."""
 
     holder: Holder
 
 
 @dataclass(frozen=True)
 class Work(Generic[Given, Made]):
-    """What is done with a case, in three parts.
+    """Processing of a case in three parts.
 
     Attributes:
-        target: Where its result goes.
-        read: Reads it, in a thread of its own.
-        make: Computes the result, in the caller's thread. The number is of bytes of host memory
-            that reading and writing may take meanwhile.
-        write: Writes the result, in a thread of its own; gives the line to be told.
-        read_bytes: Most memory that reading a case takes and leaves; ``None`` if nobody knows
-            before, and it is not read ahead then.
-        write_bytes: Most memory that writing a result takes beside the result.
-        room: Bytes of host memory that may still be taken.
-        kept: Says, before a case is read, whether its result is there and need not be made again;
-            ``None`` where nothing vouches for results.
+        target: Returns the path of the result.
+        read: Reads the case, in a separate thread.
+        make: Computes the result, in the caller's thread. The last argument is the host memory in
+            bytes that reading and writing may take meanwhile.
+        write: Writes the result, in a separate thread, and returns a line for the user.
+        read_bytes: Returns the peak memory of reading a case; ``None`` if unknown, in which case it
+            is not read ahead.
+        write_bytes: Returns the peak memory of writing a result, without the result.
+        room: Returns the available host memory in bytes.
+        kept: Decides before reading if an existing result can be kept; ``None`` if results have no
+            records.
     """
 
     target: Callable[[Case], Path]
@@ -79,20 +79,20 @@ class Work(Generic[Given, Made]):
 
 
 class Pipeline(Generic[Given, Made]):
-    """Does cases; no more than one is read ahead, no more than one waits to be written.
+    """Processes cases; at most one is read ahead, and at most one is being written.
 
-    Other processes at the same cases are kept off each by a lease, from before it is read until
-    it is written. A case that another one holds is put aside: at the end, it is waited for and
-    done after all if the other process has ended without doing it.
+    A lease keeps other processes from a case, from before it is read until it is written. A case
+    that another process has is deferred: at the end, this process waits for it, and processes it if
+    the other process has ended without a result.
 
     Args:
-        work: The three parts.
-        failures: Takes the cases that are refused.
-        report: Takes a line about each case, from any thread.
-        stopped: Name of the signal that has asked to stop, if one has.
+        work: Processing of a case.
+        failures: List of failed cases.
+        report: Called with a line for each case, from any thread.
+        stopped: Returns the name of the signal that requested a stop, or ``None``.
 
     Attributes:
-        counts: Cases that are done so far.
+        counts: Number of finished cases.
     """
 
     def __init__(
@@ -113,15 +113,15 @@ class Pipeline(Generic[Given, Made]):
         self.counts = Counts()
 
     def run(self, cases: Sequence[Case]) -> int:
-        """Do every case.
+        """Process all cases.
 
         Returns:
             Exit code, as of `FailureList.exit_code`.
 
         Raises:
-            OutputError: If results cannot be written; the cases after it would meet the same fate.
-            ConfigError: If settings do not work; they are the same for all cases.
-            StoppedError: If a signal came; the case that was begun is finished and written.
+            OutputError: If results cannot be written, so that later cases would fail too.
+            ConfigError: If settings are invalid, which are the same for all cases.
+            StoppedError: If a signal was received; the current case is finished first.
         """
         with self._leases, self._reader, self._writer:
             for number, case in enumerate(cases):
@@ -166,7 +166,7 @@ class Pipeline(Generic[Given, Made]):
         self._report(f"{place} {line}")
 
     def _given(self, case: Case) -> Given | Kept | Left:
-        """A case as it was read ahead, or read now."""
+        """Return a case that was read ahead, or read it now."""
         report_stage("reading")
         ahead, self._ahead = self._ahead, None
         return ahead[1].result() if ahead is not None else self._read(case)
@@ -179,23 +179,23 @@ class Pipeline(Generic[Given, Made]):
         return self._work.read(case) if kept is None else kept
 
     def _make(self, case: Case, given: Given, after: Case | None) -> Made | Kept:
-        beside = self._read_ahead(after) if after is not None else 0
+        reserved = self._read_ahead(after) if after is not None else 0
         if self._writing is not None and not self._writing[1].done():
-            beside += self._writing[2]
+            reserved += self._writing[2]
         try:
-            return self._work.make(case, given, beside)
+            return self._work.make(case, given, reserved)
         except ConfigError:
-            if not beside:
+            if not reserved:
                 raise
-        # The memory may still do for one case alone.
+        # The memory may still be sufficient without reading and writing in parallel.
         self._settle()
         self._forget_ahead()
         return self._work.make(case, given, 0)
 
     def _read_ahead(self, case: Case) -> int:
-        """Begin to read a case if the memory allows; what it may take."""
+        """Start reading a case if there is enough memory; return its peak memory."""
         size = None
-        # A header that is refused is told when it is the case's turn.
+        # An invalid header is reported later, when the case is read.
         with suppress(CtVaeError):
             size = self._work.read_bytes(case)
         if size is None or size > _SHARE_OF_READING * self._work.room():
@@ -204,7 +204,7 @@ class Pipeline(Generic[Given, Made]):
         return size
 
     def _forget_ahead(self) -> None:
-        """Let go of what was read ahead; it is read again in its turn."""
+        """Discard the case that was read ahead; it is read again later."""
         ahead, self._ahead = self._ahead, None
         if ahead is not None:
             ahead[1].exception()
@@ -217,7 +217,7 @@ class Pipeline(Generic[Given, Made]):
         self._report(f"{place} {line}")
 
     def _settle(self) -> None:
-        """Wait until the last result is written."""
+        """Wait until the last result has been written."""
         writing, self._writing = self._writing, None
         if writing is None:
             return
@@ -236,12 +236,12 @@ class Pipeline(Generic[Given, Made]):
         self._report(f"error: {error}")
 
     def _wait_for_others(self) -> None:
-        """See to the cases that were put aside, until each is done or its holder takes too long.
+        """Wait for deferred cases until they are finished or their holders take too long.
 
-        Another process is given several times as long as the longest case has taken here.
+        The limit is a multiple of the longest time for a case in this process.
         """
         if self._aside:
-            self._report(f"waiting for {len(self._aside)} cases that other processes are at")
+            self._report(f"waiting for {len(self._aside)} cases of other processes")
             report_stage("waiting for other processes")
         pause, deadline = _SHORTEST_PAUSE_S, self._deadline()
         while self._aside and time.monotonic() < deadline:
@@ -259,13 +259,13 @@ class Pipeline(Generic[Given, Made]):
             self._failures.add_left(case, str(aside.holder))
 
     def _see_to(self, case: Case) -> bool:
-        """Do a case that was put aside if its holder is gone; whether that settles it."""
+        """Process a deferred case if its holder has ended; return True if it is finished."""
         target, aside = self._work.target(case), self._aside[case]
         holder = self._leases.take(target)
         if holder is not None:
             self._aside[case] = Aside(aside.place, holder)
             return False
-        # Where results have records, these tell more than the time of a file.
+        # Records of results are more reliable than the times of files.
         if self._work.kept is None and aside.holder.has_written(target):
             self._keep(case, aside.place, f"{target} was made by {aside.holder}")
         else:

@@ -1,4 +1,4 @@
-"""Many cases with one model: a failed case is written down, the rest is finished."""
+"""Sequential processing of many cases, which continues after failures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ct_vae.io.search.cases import Case, FoundCases
 
 __all__ = ["FAILURES", "SEVERAL_FAILED", "concerns_all", "run_batch"]
 
-# What is wrong with one output name and not with the folder.
+# Errors that concern a single output name, not the folder.
 _ONE_NAME_ONLY = {errno.ENAMETOOLONG, errno.EISDIR, errno.ELOOP}
 
 
@@ -25,21 +25,21 @@ def run_batch(
     folder: Path,
     report: Callable[[str], None],
 ) -> int:
-    """Do every case; refused ones are listed in ``failures.jsonl`` of ``folder``.
+    """Process all cases; failed ones are listed in ``failures.jsonl`` of ``folder``.
 
     Args:
-        cases: What to do; what a search has left out with them is summed up.
-        work: Does one case.
-        stage: Name of the work, for the list of failures.
-        folder: Where results go.
-        report: Takes one line for every failure, and those that sum up.
+        cases: Cases to process; files that the search has left out are summarized.
+        work: Processes one case.
+        stage: Name of the stage, for the list of failures.
+        folder: Folder of the results.
+        report: Called with a line for each failure, and with the summary.
 
     Returns:
-        Exit code: 0, that of the error when the only case failed, or 8 when some of several did.
+        Exit code: 0, the code of the error if the only case failed, or 8 if one of several failed.
 
     Raises:
-        OutputError: If results cannot be written; the cases after it would meet the same fate.
-        ConfigError: If settings do not work; they are the same for all cases.
+        OutputError: If results cannot be written, so that later cases would fail too.
+        ConfigError: If settings are invalid, which are the same for all cases.
     """
     failures, counts = FailureList(folder, stage, Shard()), Counts()
     left_out = cases.left_out if isinstance(cases, FoundCases) else []
@@ -59,7 +59,7 @@ def run_batch(
 
 
 def concerns_all(error: CtVaeError) -> bool:
-    """Whether the cases after it would fail as well."""
+    """Return True if later cases would fail for the same reason."""
     cause = error.__cause__
     if isinstance(error, OutputError):
         return not (isinstance(cause, OSError) and cause.errno in _ONE_NAME_ONLY)

@@ -1,4 +1,4 @@
-"""Which cases of a list one of several processes does."""
+"""Division of cases among several processes."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _HINT = "give --shard i/n, with i from 0 to n - 1, or --shard 0/1 for all cases"
 
 @dataclass(frozen=True)
 class Shard:
-    """The part ``index`` of ``count`` parts, counted from 0.
+    """Part ``index`` of ``count`` parts, from 0.
 
     Raises:
-        ConfigError: If there is no such part.
+        ConfigError: If ``index`` is out of range.
     """
 
     index: int = 0
@@ -34,19 +34,19 @@ class Shard:
         return f"{self.index}/{self.count}"
 
     def of(self, cases: Sequence[Case]) -> list[Case]:
-        """Every ``count``-th of the sorted cases: each is in exactly one shard."""
+        """Return every ``count``-th of the sorted cases, so that each is in exactly one shard."""
         ordered = sorted(cases, key=lambda case: (case.key, str(case.path)))
         return list(islice(ordered, self.index, None, self.count))
 
 
 def choose_shard(text: str | None, environment: Mapping[str, str]) -> Shard:
-    """The shard that was named, or else that of this process among those started with it.
+    """Return the given shard, or that of this process according to the environment.
 
-    ``RANK`` and ``WORLD_SIZE`` come from torchrun, ``SLURM_ARRAY_TASK_*`` from job arrays; the
-    tasks of an array that all start torchrun divide the cases among all processes.
+    ``RANK`` and ``WORLD_SIZE`` are set by torchrun, ``SLURM_ARRAY_TASK_*`` by job arrays. If the
+    tasks of an array start torchrun, cases are divided among all processes.
 
     Raises:
-        ConfigError: If the text or the environment names no shard.
+        ConfigError: If the text or the environment is invalid.
     """
     if text is not None:
         found = re.fullmatch(r"(\d+)/(\d+)", text)
@@ -71,7 +71,7 @@ def _of_array(environment: Mapping[str, str]) -> Shard:
     task, low, high, count = (
         environment_number(environment, _ARRAY + n) for n in ("ID", "MIN", "MAX", "COUNT")
     )
-    # The system tells the step also of arrays that have none, such as 1,2,7.
+    # SLURM sets a step even for irregular arrays such as 1,2,7.
     step = (high - low) // (count - 1) if count > 1 else 1
     if step < 1 or high - low != step * (count - 1) or (task - low) % step:
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""Signals that ask a run to stop."""
+"""Handling of signals that request a stop."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP)
 
 
 class StopRequest:
-    """Notes the first SIGTERM, SIGUSR1, SIGINT or SIGHUP inside its block; a second acts at once.
+    """Remembers the first SIGTERM, SIGUSR1, SIGINT or SIGHUP in its block; a second acts at once.
 
-    When a connection drops, the kernel and then the shell send SIGHUP: further ones are ignored
-    inside the block. Under ``nohup``, all are. Python takes signals in the main thread alone;
-    elsewhere nothing is noted.
+    When a connection drops, both the kernel and the shell send SIGHUP, so later ones are ignored
+    inside the block; under ``nohup``, all are. Python handles signals only in the main thread; in
+    other threads this does nothing.
 
     Attributes:
-        name: Of the signal that came, or ``None``.
+        name: Name of the received signal, or ``None``.
     """
 
     def __init__(self) -> None:

@@ -1,7 +1,7 @@
-"""Whether latents, volumes, DICOM series and model folders are whole, by checksum and record.
+"""Verification of latents, volumes, DICOM series and model folders by checksums and records.
 
-A volume is read to its last byte, and a compressed one against its checksum; whether it is CT in HU
-is not asked. A latent must agree with its record, a model with its sums.
+Volumes are read completely, with their checksums if they are compressed, but need not be CT in HU.
+Latents must agree with their records, and models with their checksums.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from ct_vae.io.search.left_out import left_out_file
 from ct_vae.io.walk import walk_files
 
 Kind = Literal["latent", "volume", "series", "model"]
-# What has nothing to do with bytes being whole is allowed.
+# Only the integrity of the files is checked.
 _LENIENT = ReadOptions(nan="air", assume_ras=True, force=True, assume_hu=True, any_sop_class=True)
 
 
 @dataclass(frozen=True)
 class VerifyItem:
-    """Something to verify: a file, a folder that is a model, or a DICOM series.
+    """An item to verify: a file, a model folder, or a DICOM series.
 
     Attributes:
-        path: What it is called in the verdict.
-        kind: What it is taken for.
-        series: The series, of a series.
-        problem: Why it could not be looked into.
-        skip: Why it is not checked.
+        path: Path for the verdict.
+        kind: Kind of the item.
+        series: The series, if it is one.
+        problem: Error if the path cannot be read.
+        skip: Reason if the item is not checked.
     """
 
     path: Path
@@ -50,7 +50,7 @@ class VerifyItem:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of it; ``skipped`` is what makes no volume, such as a localizer."""
+    """Result of a verification; items that are not volumes, such as localizers, are ``skipped``."""
 
     path: str
     kind: Kind
@@ -60,23 +60,22 @@ class Verdict:
     exit_code: int = 0
 
     def line(self) -> str:
-        """One line for people."""
+        """Return the verdict as one line."""
         if self.status == "ok":
             return f"ok: {self.path}: {self.detail}"
-        told = f"{self.detail}; {self.hint}" if self.hint else self.detail
-        place = "" if told.startswith(printable(self.path)) else f"{self.path}: "
-        return f"{self.status}: {place}{told}"
+        reason = f"{self.detail}; {self.hint}" if self.hint else self.detail
+        place = "" if reason.startswith(printable(self.path)) else f"{self.path}: "
+        return f"{self.status}: {place}{reason}"
 
     def facts(self) -> dict[str, Any]:
-        """The same for programs."""
+        """Return the verdict as a dictionary."""
         return asdict(self)
 
 
 def find_items(paths: Sequence[Path]) -> list[VerifyItem]:
-    """Find what there is to verify in files and, to any depth, in folders.
+    """Find the items to verify in files and, to any depth, in folders.
 
-    A file is taken as named, and archives only so. DICOM files that are named together are taken
-    together.
+    Archives are searched only if they are given. All given DICOM files are searched together.
     """
     found: dict[VerifyItem, None] = {}
     slices: list[Path] = []
@@ -89,7 +88,7 @@ def find_items(paths: Sequence[Path]) -> list[VerifyItem]:
 
 
 def verify_item(item: VerifyItem) -> Verdict:
-    """Check one item; what is wrong is in the verdict."""
+    """Check one item; errors are returned in the verdict."""
     path = str(item.path)
     if item.skip or (item.series and item.series.verdict == "skipped"):
         reason = item.skip or (item.series.reason if item.series else "")
@@ -110,7 +109,7 @@ def _named(path: Path) -> list[VerifyItem]:
         with reading(path):
             inside = list(dict.fromkeys(_in_folder(path)))
             if not inside:
-                raise NoInputError("holds no latent, volume, DICOM series or model")
+                raise NoInputError("has no latent, volume, DICOM series or model")
         return inside
     except CtVaeError as error:
         return [VerifyItem(path, "volume", problem=error)]
@@ -124,7 +123,7 @@ def _in_folder(folder: Path) -> Iterator[VerifyItem]:
         if kind == "model":
             yield VerifyItem(path.parent, "model")
         elif kind == "record":
-            # That of a latent which lies there is verified with it, and counted once.
+            # A latent and its record are one item.
             yield VerifyItem(latent_of_record(path), "latent")
         elif path.name.lower().endswith(VOLUME_SUFFIXES) and kind != "dicom":
             yield from _of_file(path)

@@ -57,7 +57,7 @@ def write_bundle(
     measured = _measured(model_folder, loaded.config)
     metadata = bundle_metadata(loaded.config, loaded.model, measured, imprint)
     files = {
-        "LICENSE": _licence(),
+        "LICENSE": _license(),
         "docs/README.md": bundle_readme(metadata).encode(),
         "configs/logging.conf": LOGGING.encode(),
         METADATA: _json(metadata),
@@ -136,7 +136,7 @@ def _measured(folder: Path, config: ModelFolderConfig) -> dict[str, float]:
     return {}
 
 
-def _licence() -> bytes:
+def _license() -> bytes:
     for path in distribution("ct_vae").files or ():
         if re.fullmatch(r".*dist-info/(licenses/)?LICENSE", str(path)):
             return Path(str(path.locate())).read_bytes()

@@ -20,15 +20,15 @@ Cut = Callable[[IntArray, IntArray], NDArray[np.int16]]
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What may happen to a patch; the generator that is handed in decides what does.
+    """Random augmentation of patches.
 
-    Rotation and zoom are one resampling about the patch's centre, trilinear, on the source itself:
-    what they bring into the patch is anatomy, and air only where the source ends. HU keep their
-    meaning, since nothing scales or shifts them.
+    Rotation and zoom are one trilinear resampling of the source volume about the center of the
+    patch, so that its borders show anatomy, and air only outside the volume. HU values are neither
+    scaled nor shifted.
 
     Args:
-        config: Shares and largest values.
-        flat: Whether patches are axial slices, which stay in their plane.
+        config: Probabilities and largest values.
+        flat: Whether patches are axial slices, which are rotated and zoomed within their plane.
     """
 
     config: AugmentConfig
@@ -36,7 +36,7 @@ class Augmentation:
 
     @property
     def makes_floats(self) -> bool:
-        """Whether patches are float32, because some are interpolated or noisy; else int16."""
+        """True if patches are float32, as some are interpolated or noisy; otherwise int16."""
         return self._resamples or self.config.noise_hu > 0
 
     @property
@@ -52,17 +52,17 @@ class Augmentation:
         spacing_mm: Sequence[float],
         rng: np.random.Generator,
     ) -> torch.Tensor:
-        """Cut a patch and change it.
+        """Cut a patch and augment it.
 
         Args:
-            cut: Gives the box of the source that has a lowest corner and sides.
-            corner: ``(3,)`` of the patch, in voxels of the source; may lie outside.
-            sides: ``(3,)`` of the patch.
-            spacing_mm: Of the source.
-            rng: Every draw comes from it.
+            cut: Returns the box of the source with a corner and size.
+            corner: ``(3,)`` lowest corner of the patch in voxels of the source; may be outside.
+            sides: ``(3,)`` size of the patch in voxels.
+            spacing_mm: Voxel spacing of the source.
+            rng: Source of all random numbers.
 
         Returns:
-            ``sides`` in HU, float32 if `makes_floats`, else int16.
+            Patch of shape ``sides`` in HU, float32 if `makes_floats`, else int16.
         """
         matrix = self._matrix(spacing_mm, rng) if self._resamples else None
         if matrix is None:
@@ -80,9 +80,9 @@ class Augmentation:
         return patch
 
     def _matrix(self, spacing_mm: Sequence[float], rng: np.random.Generator) -> FloatArray | None:
-        """From voxels of the patch to voxels of the source, or ``None`` to keep its voxels.
+        """Draw the matrix from patch to source voxels, or ``None`` for no resampling.
 
-        Every draw is made either way, so that flips and noise do not depend on this one.
+        All numbers are drawn in any case, so that flips and noise do not depend on the result.
         """
         chosen = rng.random() < self.config.resample_share
         degrees = rng.uniform(-1, 1, 3) * self.config.rotate_degrees
@@ -95,23 +95,23 @@ class Augmentation:
             degrees[:2] = 0
             scales[2] = 1.0
         turn = Rotation.from_euler("xyz", degrees, degrees=True).as_matrix()
-        # The turn is one in millimetres; in voxels of unequal sides it would shear the anatomy.
+        # The rotation is in mm; in anisotropic voxels it would shear the anatomy.
         spacing = np.asarray(spacing_mm)
         matrix: FloatArray = (turn * spacing * scales) / spacing[:, None]
         return matrix
 
 
 def resampled(cut: Cut, corner: IntArray, sides: IntArray, matrix: FloatArray) -> torch.Tensor:
-    """Trilinear samples of a source on a patch that is turned and zoomed about its centre.
+    """Sample a patch that is rotated and zoomed about its center, with trilinear interpolation.
 
     Args:
-        cut: Gives a box of the source, with air outside.
-        corner: ``(3,)`` of the patch before it is turned.
-        sides: ``(3,)`` of the patch.
-        matrix: ``(3, 3)`` from steps in the patch to steps in the source, in voxels.
+        cut: Returns a box of the source, with air outside.
+        corner: ``(3,)`` lowest corner of the patch before the rotation.
+        sides: ``(3,)`` size of the patch.
+        matrix: ``(3, 3)`` map from offsets in the patch to offsets in the source, in voxels.
 
     Returns:
-        ``sides`` float32.
+        Patch of shape ``sides``, float32.
     """
     half = (sides - 1) / 2
     reach = np.abs(matrix) @ half
@@ -126,11 +126,11 @@ def resampled(cut: Cut, corner: IntArray, sides: IntArray, matrix: FloatArray) -
 
 
 def _sampling_grid(
-    matrix: FloatArray, centre: FloatArray, sides: IntArray, shape: IntArray
+    matrix: FloatArray, center: FloatArray, sides: IntArray, shape: IntArray
 ) -> torch.Tensor:
-    """Where to sample, ``(*sides, 3)`` as torch counts: -1 to 1 between faces, last axis first."""
-    # Adding three vectors is ten times as fast as torch's own product of matrices.
+    """Return sampling positions for `grid_sample`, ``(*sides, 3)``."""
+    # The sum of three vectors is ten times as fast as a matrix product in torch.
     steps = [np.outer(np.arange(n) - (n - 1) / 2, matrix[:, i]) for i, n in enumerate(sides)]
-    steps[0] += centre + 0.5
+    steps[0] += center + 0.5
     x, y, z = (torch.from_numpy((2 / shape * each)[:, ::-1].astype(np.float32)) for each in steps)
     return (x - 1)[:, None, None] + y[None, :, None] + z[None, None]

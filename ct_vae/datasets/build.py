@@ -1,4 +1,4 @@
-"""From configuration and cases to the patches of a run."""
+"""Construction of the training patches of a run from its configuration and cases."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ Load = Callable[[TrainingCase, bool], StoredVolume | None]
 def build_patches(
     config: RunConfig, cases: Sequence[TrainingCase], report: Report, keep: bool = True
 ) -> PatchDataset:
-    """Load the training cases, or find them in the cache, and cut patches from them.
+    """Load the training cases, or find them in the cache, and build a data set of patches.
 
-    Headers are looked at first. A case that is refused does not stop the others, so that all are
-    told at once; then nothing is trained.
+    Headers are checked first. All cases are checked before an error is raised, so that it lists
+    every problem.
 
     Args:
-        config: The run.
-        cases: What to train on.
-        report: Takes a line about each case that is loaded. Names of files stand in it, which
-            belong on the terminal and nowhere else.
-        keep: Keep the voxels. Without them nothing can be cut, and nothing is written: this finds
-            out what a run would refuse.
+        config: Configuration of the run.
+        cases: Training cases.
+        report: Called with a line for each loaded case. Lines contain names of files, so they must
+            only be shown on the terminal.
+        keep: Keep the voxels. If False, no patches can be cut and nothing is written; this only
+            checks the cases.
 
     Raises:
-        ConfigError: With every case that cannot be trained on with these settings.
-        InputError: With every case that is damaged or refused.
+        ConfigError: If cases cannot be used with these settings; lists all of them.
+        InputError: If cases are damaged or refused; lists all of them.
         OutputError: If the cache cannot be written.
     """
     refuse(case_problems(config, cases))
@@ -72,7 +72,7 @@ def _large_enough(
     volumes: Sequence[StoredVolume],
     report: Report,
 ) -> list[StoredVolume]:
-    """The volumes that are trained on, with their weights; those smaller than a patch are told."""
+    """Return the volumes to train on, with their weights, and report those smaller than a patch."""
     pairs = list(zip(cases, volumes, strict=True))
     small = [case.key for case, v in pairs if not holds_patch(v.shape, config)]
     skips = config.data.small_volumes == "skip"
@@ -91,24 +91,24 @@ def _large_enough(
 
 
 def image_size(config: RunConfig) -> tuple[int, ...] | None:
-    """Sides to which training images are resized, or ``None``."""
+    """Return the size to which training images are resized, or ``None``."""
     return None if config.data.resize_to is None else config.image_size
 
 
 def load_cases(
     config: RunConfig, cases: Sequence[TrainingCase], report: Report, keep: bool = True
 ) -> list[StoredVolume]:
-    """Oriented cases in their order, in memory or in the cache; without ``keep``, in neither.
+    """Load and orient cases, into memory or the cache; without ``keep``, voxels are dropped.
 
     Raises:
-        ConfigError: With every case into which no patch fits.
-        InputError: With every case that is damaged or refused.
+        ConfigError: If cases are smaller than a patch; lists all of them.
+        InputError: If cases are damaged or refused; lists all of them.
         OutputError: If the cache cannot be written.
     """
     load = _loader(config, report) if keep else _looker(config, report)
     volumes: dict[int, StoredVolume] = {}
     problems: dict[int, CtVaeError] = {}
-    # Processes that start at once share the work, and wait only when nothing else is left to do.
+    # Processes that start together share the work, and wait only if nothing else is left.
     for wait in (False, True):
         for index, case in enumerate(cases):
             if index in volumes or index in problems:
@@ -130,7 +130,7 @@ def load_cases(
 
 
 def _loader(config: RunConfig, report: Report) -> Load:
-    """Loads cases into the cache, or into memory."""
+    """Return a function that loads cases into the cache, or into memory."""
     if config.data.cache_dir:
         return CachedCases(Path(config.data.cache_dir), config.preprocess, report).load
     orient = build_preprocessor(config.preprocess).orient
@@ -138,7 +138,7 @@ def _loader(config: RunConfig, report: Report) -> Load:
 
 
 def _looker(config: RunConfig, report: Report) -> Load:
-    """Reads cases as a run would, unless the cache holds them, and keeps no voxel."""
+    """Return a function that reads cases not in the cache, for checks, and drops their voxels."""
     folder, orient = config.data.cache_dir, build_preprocessor(config.preprocess).orient
     cached = CachedCases(Path(folder), config.preprocess, report, False) if folder else None
 

@@ -1,4 +1,4 @@
-"""Random patches of stored volumes; each is a function of the seed and its place in the run."""
+"""Data set of random patches; each patch depends only on the seed and its index in the run."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from ct_vae.datasets.resize import resize
 from ct_vae.errors import ConfigError, InputError
 from ct_vae.volume import AIR_HU
 
-_CENTRES_PER_CASE = 50_000
-# Chosen centres of a case take 200 kB, and each worker keeps its own.
-_CASES_WITH_CENTRES = 256
+_CENTERS_PER_CASE = 50_000
+# The centers of a case take 200 kB in each worker.
+_CASES_WITH_CENTERS = 256
 
 
 class PatchDataset(Dataset[torch.Tensor]):
-    """Patches ``(1, *patch_size)`` in HU, int16, or float32 where the augmentation makes floats.
+    """Random patches ``(1, *patch_size)`` in HU: int16, or float32 depending on the augmentation.
 
-    A patch is centred on one of a fixed random choice of body voxels of its case, or lies anywhere
-    in it. What reaches outside its volume is air.
+    A patch is centered on a body voxel, from a fixed random choice for each case, or at a random
+    position. Voxels outside the volume are air.
 
     Args:
-        volumes: Oriented volumes, taken as often as their weights say; for two sides in
-            ``patch_size`` their axial slices are used.
-        patch_size: Sides of a patch in voxels.
-        length: Number of patches, those of the whole run.
-        seed: Together with the index it decides everything about a patch.
-        foreground_share: Share of patches that are centred on a voxel above -500 HU.
-        augment: Random changes; ``None`` for none.
-        resize_to: Sides to which patches are resized, which makes them float32.
+        volumes: Oriented volumes, sampled by their weights; with two sides in ``patch_size``,
+            patches are axial slices.
+        patch_size: Size of a patch in voxels.
+        length: Number of patches of the whole run.
+        seed: Seed that determines a patch together with its index.
+        foreground_share: Fraction of patches centered on a voxel above -500 HU.
+        augment: Augmentation; ``None`` for none.
+        resize_to: Size to which patches are resized, as float32.
 
     Raises:
-        InputError: If there is no volume.
-        ConfigError: If ``patch_size`` has neither two nor three sides.
+        InputError: If ``volumes`` is empty.
+        ConfigError: If ``patch_size`` does not have two or three values.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class PatchDataset(Dataset[torch.Tensor]):
         self._augmentation = Augmentation(augment or AugmentConfig(), self._flat)
         self._resize_to = resize_to
         weights = np.array([volume.weight for volume in volumes])
-        # Equal weights draw as no weights do.
+        # Equal weights give the same random numbers as no weights.
         self._chances = np.cumsum(weights / weights.sum()) if np.ptp(weights) > 0 else None
 
     @property
@@ -110,9 +110,9 @@ class PatchDataset(Dataset[torch.Tensor]):
         low, high = np.minimum(room, 0), np.maximum(room, 0)
         count = volume.body_count
         if count and rng.random() < self._foreground_share:
-            rank = int(rng.integers(min(count, _CENTRES_PER_CASE)))
-            if count > _CENTRES_PER_CASE:
-                rank = int(_chosen_centres(count, self._seed + case)[rank])
+            rank = int(rng.integers(min(count, _CENTERS_PER_CASE)))
+            if count > _CENTERS_PER_CASE:
+                rank = int(_chosen_centers(count, self._seed + case)[rank])
             corner = volume.body_voxel(rank) - self._sides // 2
         else:
             corner = rng.integers(low, high + 1)
@@ -123,7 +123,7 @@ class PatchDataset(Dataset[torch.Tensor]):
 def cut(
     voxels: NDArray[np.int16], corner: NDArray[np.int64], sides: NDArray[np.int64]
 ) -> NDArray[np.int16]:
-    """The box ``corner <= i < corner + sides``; what lies outside the array is air."""
+    """Return the box ``corner <= i < corner + sides``, with air outside the array."""
     patch = np.full(sides, AIR_HU, np.int16)
     low = np.clip(corner, 0, voxels.shape)
     high = np.clip(corner + sides, low, voxels.shape)
@@ -134,8 +134,8 @@ def cut(
     return patch
 
 
-@lru_cache(maxsize=_CASES_WITH_CENTRES)
-def _chosen_centres(count: int, seed: int) -> NDArray[np.int32]:
-    """Ranks of the body voxels on which patches of a case may be centred."""
-    chosen = np.random.default_rng(seed).choice(count, _CENTRES_PER_CASE, replace=False)
+@lru_cache(maxsize=_CASES_WITH_CENTERS)
+def _chosen_centers(count: int, seed: int) -> NDArray[np.int32]:
+    """Return the ranks of the body voxels on which patches of a case may be centered."""
+    chosen = np.random.default_rng(seed).choice(count, _CENTERS_PER_CASE, replace=False)
     return chosen.astype(np.int32)

@@ -1,4 +1,4 @@
-"""Images of any size become images of one size: bilinear in 2-D, trilinear in 3-D."""
+"""Resizing of images to a common size: bilinear in 2-D, trilinear in 3-D."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ _MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
 def resize(image: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
-    """Resize ``(C, *spatial)`` to ``(C, *size)``; the outer faces of the image stay where they are.
+    """Resize ``(C, *spatial)`` to ``(C, *size)`` with fixed outer faces of the image.
 
-    Voxel centres are halves (``align_corners=False``). Nothing is blurred first, in no dimension,
-    so that 2-D and 3-D do the same: what shrinks more than twofold skips voxels, and is better
-    resampled by ``preprocess.spacing_mm``.
+    Uses ``align_corners=False`` and no antialiasing: downsampling by more than 2 skips voxels, for
+    which ``preprocess.spacing_mm`` is better.
 
     Returns:
-        Float32 HU; an image that has this size already is given back as it is.
+        Float32 HU, or the image itself if it has this size already.
 
     Raises:
-        InputError: If the image has not as many sides as ``size``.
+        InputError: If the number of spatial dimensions differs from the length of ``size``.
     """
     if image.ndim != len(size) + 1 or len(size) not in _MODES:
         raise InputError(
@@ -32,7 +31,7 @@ def resize(image: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
         )
     if tuple(image.shape[1:]) == tuple(size):
         return image
-    # A MetaTensor would keep an affine that is right no more.
+    # A MetaTensor would keep an affine that is no longer valid.
     plain = image.as_subclass(torch.Tensor).to(torch.float32)
     mode = _MODES[len(size)]
     return functional.interpolate(plain[None], tuple(size), mode=mode, align_corners=False)[0]

@@ -1,7 +1,7 @@
-"""Zip and tar archives, unpacked into a temporary folder with every caution.
+"""Extraction of zip and tar archives into a temporary folder.
 
-Members are written under numbers, never under their own names, which could lead anywhere. Sizes
-are counted while they are written, never believed.
+Members are written under numbers, since their own names could point outside the folder. Sizes are
+counted while members are written; declared sizes are not trusted.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ct_vae.io.temporary import make_temporary_folder
 
 MAX_MEMBERS = 100_000
 MAX_BYTES = 1 << 34
-# CT compresses three-fold, and blank slices a thousand-fold; a whole archive of those is a bomb.
+# CT compresses about 3:1 and blank slices about 1000:1, but not a whole archive.
 MAX_RATIO = 200
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2")
 
@@ -45,7 +45,7 @@ _UNSAFE = "unpack it yourself if you trust it, and give the folder"
 
 
 def is_archive(path: Path) -> bool:
-    """Return whether a file is a zip or tar archive, compressed or not, by its content.
+    """Return True if the content of a file is a zip archive or a (compressed) tar archive.
 
     Raises:
         OSError: If it cannot be read.
@@ -55,7 +55,7 @@ def is_archive(path: Path) -> bool:
 
 
 def holds_archive(file: IO[bytes]) -> bool:
-    """Return whether an open file is a zip or tar archive; it is read from its start.
+    """Return True if an open file is a zip or tar archive; reads from the start of the file.
 
     Raises:
         OSError: If it cannot be read.
@@ -77,12 +77,12 @@ def holds_archive(file: IO[bytes]) -> bool:
 
 @contextmanager
 def extracted(path: Path) -> Iterator[Path]:
-    """A temporary folder with the files of an archive, removed at the end whatever happens.
+    """Extract an archive into a temporary folder, which is removed when the block ends.
 
     Raises:
-        InputError: If it is damaged, encrypted, too large, or has members that reach outside,
-            links or devices.
-        OutputError: If the temporary folder cannot hold it.
+        InputError: If the archive is damaged, encrypted or too large, or if it has links, devices
+            or members with paths outside the folder.
+        OutputError: If the temporary folder is too small.
     """
     with make_temporary_folder() as name:
         folder = Path(name)
@@ -95,9 +95,9 @@ def extracted(path: Path) -> Iterator[Path]:
         except CtVaeError:
             raise
         except OSError as error:
-            # gzip and bzip2 report damage without a number, zipfile seeks to impossible places.
+            # gzip and bzip2 report damage without errno, zipfile seeks to invalid offsets.
             raise damaged if error.errno in {None, errno.EINVAL} else error from error
-        # Archive libraries answer damage with any exception there is.
+        # Archive libraries raise arbitrary exceptions for damaged archives.
         except Exception as error:
             raise damaged from error
         yield folder
@@ -105,7 +105,7 @@ def extracted(path: Path) -> Iterator[Path]:
 
 @dataclass
 class _Unpacking:
-    """Where members go, and how much has gone there."""
+    """Target folder of the members, and the number and size of those written so far."""
 
     folder: Path
     size: int
@@ -115,7 +115,7 @@ class _Unpacking:
 
     @property
     def allowance(self) -> int:
-        """Bytes that an archive of this size may unpack to before it counts as a bomb."""
+        """Bytes that an archive of this size may unpack to before it is rejected."""
         return max(_FREE_OF_RATIO, MAX_RATIO * self.size)
 
     def count(self, more: int = 1) -> None:
@@ -142,7 +142,7 @@ class _Unpacking:
             )
 
     def _target(self, name: str) -> Path | None:
-        """A name of our own, in a folder of our own for each folder of the archive."""
+        """Return a numbered file name, in a numbered folder for each folder of the archive."""
         parts = _safe_parts(name)
         if any(part.startswith(".") or part in _HIDDEN for part in parts):
             return None
@@ -176,7 +176,7 @@ def _untar(path: Path, unpacking: _Unpacking) -> None:
         head = raw.read(_TAR_BLOCK)
         raw.seek(0)
         layer = _decompressed(raw, head)
-        # Reading as a stream meets every byte in order, so that nothing is looked for by seeking.
+        # A stream is read in order, without seeking to offsets that the archive declares.
         source = raw if layer is None else layer
         with (
             contextlib.closing(source),
@@ -196,7 +196,7 @@ def _untar(path: Path, unpacking: _Unpacking) -> None:
 
 
 def _refuse_too_many(path: Path, unpacking: _Unpacking) -> None:
-    """Count the members of a tar archive before any is written, if that is quickly done."""
+    """Count the members of a tar archive before any is written, unless that takes long."""
     with path.open("rb") as raw:
         layer = _decompressed(raw, raw.read(_TAR_BLOCK))
         raw.seek(0)
@@ -208,21 +208,21 @@ def _refuse_too_many(path: Path, unpacking: _Unpacking) -> None:
             with tarfile.open(fileobj=source, mode="r:" if layer is None else "r|") as archive:
                 for _ in archive:
                     counter.count()
-        # What is damaged is told when it is unpacked.
+        # Damage is reported when the archive is unpacked.
         except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError):
             return
 
 
 def _check_end(archive: tarfile.TarFile) -> None:
-    """Read what follows the end of an archive: zeros, and the checksum of a compressed stream."""
+    """Check that only zeros follow the end of an archive, and the checksum of its compression."""
     rest = cast("IO[bytes]", archive.fileobj)
     while chunk := rest.read(_CHUNK_BYTES):
         if chunk.strip(b"\0"):
-            raise InputError("goes on behind its end, such as with a second archive", _UNSAFE)
+            raise InputError("has data after its end, such as a second archive", _UNSAFE)
 
 
 class _Member(tarfile.TarInfo):
-    """A header that must be whole; tarfile takes a damaged or missing one for the end of all."""
+    """Tar header that raises if it is damaged; tarfile would take it for the end of the archive."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
@@ -236,7 +236,7 @@ class _Member(tarfile.TarInfo):
 
 
 class _Counted:
-    """A stream whose members are counted even where they are skipped: metadata can be a bomb."""
+    """Stream that limits the bytes read, including metadata and skipped members."""
 
     def __init__(self, source: IO[bytes], unpacking: _Unpacking) -> None:
         self._source = source
@@ -252,10 +252,10 @@ class _Counted:
 
 
 def _safe_parts(name: str) -> tuple[str, ...]:
-    """The parts of a member's name.
+    """Split the name of a member into its parts.
 
     Raises:
-        InputError: If it leads outside, or could on some system.
+        InputError: If the name points outside the folder on any operating system.
     """
     parts = PurePosixPath(name).parts
     odd = name.startswith("/") or "\\" in name or "\0" in name or re.match(r"[A-Za-z]:", name)
@@ -281,8 +281,8 @@ def _decompressed(file: IO[bytes], head: bytes) -> IO[bytes] | None:
 
 
 def _is_tar(block: bytes) -> bool:
-    """Whether a block is the header of a tar member, by its checksum."""
-    # An empty checksum would fit any block whose signed bytes happen to add up to nothing.
+    """Return True if a block is the header of a tar member with a valid checksum."""
+    # An empty checksum would match every block whose signed bytes add up to zero.
     if len(block) < _TAR_BLOCK or not block[_TAR_CHECKSUM].strip(b" \0"):
         return False
     try:
@@ -309,6 +309,7 @@ def _make(folder: Path) -> None:
 def _full(error: OSError) -> OutputError:
     free = shutil.disk_usage(tempfile.gettempdir()).free
     return OutputError(
-        f"the temporary folder cannot hold what is unpacked: {error.strerror} ({free} bytes free)",
-        "set TMPDIR to a folder with more room",
+        f"the temporary folder cannot hold the unpacked archive: {error.strerror} "
+        f"({free} bytes free)",
+        "set TMPDIR to a folder with more space",
     )

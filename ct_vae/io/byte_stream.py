@@ -1,4 +1,4 @@
-"""The bytes of one file, decompressed and checked to their end."""
+"""Reading of raw or compressed bytes of a file with checks of their length and checksum."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ if TYPE_CHECKING:
 
 Encoding = Literal["raw", "gzip", "zlib"]
 GZIP_MAGIC = b"\x1f\x8b"
-# With the only method of compression that there is.
+# Followed by the only method of compression.
 _MEMBER = b"\x1f\x8b\x08"
 
 _CHUNK_BYTES = 1 << 20
 # Deflate cannot shrink anything by more than this (258 bytes in two bits).
 _LARGEST_RATIO = 1032
-# How either library says so, and that the data end in the middle of a stream.
+# Exceptions of both libraries for damaged data, and EOFError for truncated data.
 _DAMAGE = (cast("type[Exception]", IsalError), zlib.error, EOFError)
-# Padding and notes that programs leave behind the voxels are not larger; more is another image.
+# Padding and notes that programs write after the voxels are smaller; more is another image.
 _LARGEST_SURPLUS = 1 << 16
 
 
 class ByteStream:
-    """A reader that returns exactly what was asked for or raises.
+    """Reader that returns exactly the requested number of bytes or raises.
 
     Args:
-        file: An open file, positioned where its payload starts.
+        file: An open file, positioned at the start of its payload.
         stored: Number of bytes from there to the end of the file.
-        encoding: How the payload is compressed.
+        encoding: Compression of the payload.
     """
 
     def __init__(self, file: BinaryIO, stored: int, encoding: Encoding) -> None:
@@ -50,7 +50,7 @@ class ByteStream:
         self._position = 0
 
     def peek(self, count: int) -> bytes:
-        """At most ``count`` coming bytes, fewer at the end of the file.
+        """Return at most the next ``count`` bytes without advancing; fewer at the end of the file.
 
         Raises:
             InputError: If the compressed stream is damaged.
@@ -61,18 +61,18 @@ class ByteStream:
             raise self._damaged(error) from error
 
     def read(self, count: int) -> bytes:
-        """The next ``count`` bytes.
+        """Return the next ``count`` bytes.
 
         Raises:
-            InputError: If the stream is damaged or ends before that.
+            InputError: If the stream is damaged or truncated.
         """
         return self.array(count, np.dtype(np.uint8)).tobytes()
 
     def array(self, count: int, dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
-        """The next ``count`` items as a flat array.
+        """Return the next ``count`` items as a flat array.
 
         Raises:
-            InputError: If the stream is damaged, ends before that, or could not hold as much.
+            InputError: If the stream is damaged or truncated, or cannot hold as many bytes.
         """
         wanted = self._position + count * dtype.itemsize
         self.check_possible(wanted)
@@ -83,10 +83,10 @@ class ByteStream:
         return items
 
     def skip(self, count: int) -> None:
-        """Pass over ``count`` bytes, decoding them.
+        """Decode and discard ``count`` bytes.
 
         Raises:
-            InputError: If the stream is damaged or ends before that.
+            InputError: If the stream is damaged or truncated.
         """
         wanted = self._position + count
         self.check_possible(wanted)
@@ -95,16 +95,16 @@ class ByteStream:
             self._fill(scratch[: wanted - self._position], wanted)
 
     def check_possible(self, wanted: int) -> None:
-        """Refuse before anything is allocated if this file cannot hold ``wanted`` bytes.
+        """Check, before memory is allocated, that this file can hold ``wanted`` bytes.
 
         Raises:
-            InputError: If even the best compression could not fit them into the file.
+            InputError: If the file is too small even with the best possible compression.
         """
         limit = self._stored * (1 if self._encoding == "raw" else _LARGEST_RATIO)
         if wanted > limit:
             size = f"{self._stored} bytes"
             if self._encoding != "raw":
-                size += f", which decompress to {limit} at the very most"
+                size += f", which decompress to at most {limit}"
             raise InputError(
                 f"is truncated: its header declares {wanted} bytes, but the file has {size}",
                 "copy or download it again",
@@ -112,32 +112,32 @@ class ByteStream:
 
     @property
     def trailing(self) -> int:
-        """Bytes that follow the end of the compressed data, known once they have been read."""
+        """Number of bytes after the end of the compressed data, once that has been reached."""
         return self._inflate.trailing if self._inflate else 0
 
     def finish(self, shape: Sequence[int], itemsize: int) -> str:
-        """Check the end of the stream, and look at what follows the voxels.
+        """Check the end of the stream and the bytes after the voxels.
 
         Args:
-            shape: Sides of the array whose items were read last.
-            itemsize: Bytes of an item.
+            shape: Shape of the array that was read.
+            itemsize: Bytes per item.
 
         Returns:
-            A note about bytes that belong to nothing, or ``""`` if there are none.
+            A note about ignored bytes, or ``""`` if there are none.
 
         Raises:
-            InputError: If the stream is damaged, or what follows are whole slices along any axis
-                or more than all voxels: the header is not that of these voxels then.
+            InputError: If the stream is damaged, or if the remaining bytes are complete slices
+                along any axis or more than all voxels: the header belongs to another image.
         """
         declared = self._position
         members = self._inflate.members if self._inflate else 0
         try:
             self.drain(declared + max(declared, _LARGEST_SURPLUS), declared)
         except _DamageError as error:
-            # What follows the member of the last voxel may look like another one.
+            # Bytes after the gzip member of the last voxel may look like another member.
             if self._inflate is None or self._inflate.members == members:
                 raise
-            return f"what follows the voxels is damaged and was ignored ({error.cause})"
+            return f"the bytes after the voxels are damaged and were ignored ({error.cause})"
         surplus = self._position - declared
         slices = (math.prod(shape) // side * itemsize for side in shape)
         if surplus and any(surplus % size == 0 for size in slices):
@@ -146,11 +146,11 @@ class ByteStream:
         return f"bytes after the voxels were ignored: {extra}" if extra else ""
 
     def drain(self, limit: int, declared: int | None = None) -> None:
-        """Pass over all that is left, checking the end of a compressed stream.
+        """Decode and discard the rest, and check the end of a compressed stream.
 
         Args:
-            limit: Bytes of the whole stream that are too many.
-            declared: Bytes that there should be, for the message.
+            limit: Largest permitted number of bytes of the whole stream.
+            declared: Expected number of bytes, for the message.
 
         Raises:
             InputError: If the stream is damaged, or holds more than ``limit`` bytes.
@@ -187,7 +187,7 @@ class ByteStream:
 
 
 class _DamageError(InputError):
-    """Compressed data that cannot be decompressed to their end."""
+    """Compressed data are damaged or truncated."""
 
 
 def _surplus(declared: int) -> InputError:
@@ -198,16 +198,16 @@ def _surplus(declared: int) -> InputError:
 
 
 class _InflateReader(io.RawIOBase):
-    """Decompresses deflated data, checking their end, and counts the bytes that follow it.
+    """Decompressor of deflated data that checks their end and counts the bytes after it.
 
     Args:
-        file: Positioned where the data begin.
-        several: Take gzip members that follow each other for one stream, and pass over zeros
-            after them; otherwise one stream with either kind of header is read.
+        file: Positioned at the start of the data.
+        several: Join consecutive gzip members and skip zeros after them; otherwise read one stream
+            with a gzip or zlib header.
 
     Attributes:
-        members: How many streams have begun.
-        trailing: Bytes after the last one, known once it has been read.
+        members: Number of streams begun.
+        trailing: Number of bytes after the last one, once that has been reached.
     """
 
     def __init__(self, file: BinaryIO, several: bool) -> None:
@@ -236,11 +236,11 @@ class _InflateReader(io.RawIOBase):
         return 0
 
     def _engine(self) -> Any:
-        # 32 more than the window size: either kind of header is recognised; 16 more: gzip.
+        # Window size plus 32: gzip or zlib header; plus 16: gzip header.
         return isal_zlib.decompressobj(wbits=31 if self._several else 47)
 
     def _begin_member(self) -> bool:
-        """Begin the stream that follows one that has ended, if there is one."""
+        """Begin the next gzip member; return False if there is none."""
         if self._at_end:
             return False
         rest = self._inflate.unused_data

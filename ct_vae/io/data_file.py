@@ -1,4 +1,4 @@
-"""The file beside a header that holds its voxels: `.mhd` + `.raw`, `.nhdr`, `.hdr` + `.img`."""
+"""Data files of detached headers: `.mhd` + `.raw`, `.nhdr`, `.hdr` + `.img`."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ _COPY = "copy it into the folder of the header"
 
 
 def data_file_path(header: Path, name: str) -> Path:
-    """Return where a data file lies that a header names.
+    """Return the path of the data file that a header names.
 
     Args:
         header: The header file. If it is a link to a file in another folder, as in a tree of links
-            to an archive, the data file may lie beside that file or be such a link as well.
-        name: Relative to the folder of the header, with the characters of the header as latin-1.
+            to an archive, the data file may be next to that file or a link as well.
+        name: Name relative to the folder of the header, with the bytes of the header as latin-1.
 
     Raises:
-        InputError: If there is no such file, or it lies outside the folder of the header.
+        InputError: If the file does not exist or is outside the folder of the header.
     """
-    # Names of any encoding come back as the bytes that they are.
+    # Encoding restores the bytes of names in any character set.
     plain = os.fsdecode(name.encode("latin-1"))
     real_header = Path(os.path.realpath(header))
     folder = Path(os.path.realpath(header.parent))
     linked = folder not in real_header.parents
-    beside = [folder, real_header.parent] if linked else [folder]
-    places = [place / plain for place in beside]
-    path = Path(os.path.realpath(next(filter(os.path.lexists, places), places[0])))
+    folders = [folder, real_header.parent] if linked else [folder]
+    candidates = [each / plain for each in folders]
+    path = Path(os.path.realpath(next(filter(os.path.lexists, candidates), candidates[0])))
     inside = linked or folder in path.parents
     if Path(plain).is_absolute() or ".." in Path(plain).parts or not inside:
         raise InputError(
-            f"keeps its voxels in {name!r}, which leads out of the folder of the header", _COPY
+            f"keeps its voxels in {name!r}, which is outside the folder of the header", _COPY
         )
     if not path.exists():
         raise InputError(f"its data file {name!r} is missing", _COPY)
@@ -45,10 +45,10 @@ def data_file_path(header: Path, name: str) -> Path:
 
 @contextmanager
 def naming(data_file: Path | None) -> Iterator[None]:
-    """Say of errors of the block that they are about a data file, if there is one.
+    """Add the name of the data file, if there is one, to input errors of the block.
 
     Raises:
-        InputError: If the block raises it.
+        InputError: If the block raises an InputError.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Stamps of files: what the file system says of a file, the same as long as nobody touches it."""
+"""Stamps of files: metadata of the file system that stay equal until the file changes."""
 
 from __future__ import annotations
 
@@ -6,30 +6,30 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-# A change within one tick of the file system's clock leaves times as they are.
+# Changes within one tick of the file system's clock do not change the times.
 SETTLED_SECONDS = 2.0
 
 
 def stamp(path: Path) -> list[int]:
-    """Inode, size, and times of last modification and change: equal for an untouched file.
+    """Return inode, size, and times of the last modification and status change.
 
     Raises:
-        OSError: If there is no such file.
+        OSError: If the file does not exist.
     """
     status = path.stat()
     return [status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
 def stamps(files: Iterable[Path]) -> list[list[int]]:
-    """Stamps of several files, sorted, so that the order of the files does not count.
+    """Return the sorted stamps of several files, independent of the order of the files.
 
     Raises:
-        OSError: If one is not there.
+        OSError: If a file does not exist.
     """
     return sorted(stamp(path) for path in files)
 
 
 def is_settled(found: Sequence[Sequence[int]]) -> bool:
-    """Whether the last change lies so far back that another would have changed a stamp."""
+    """Return True if the last change is old enough that another one would change a stamp."""
     latest = max((max(each[2:]) for each in found), default=0) / 1e9
     return time.time() - latest > SETTLED_SECONDS

@@ -1,4 +1,4 @@
-"""Making folders, however deep they lie."""
+"""Creation of folders at any depth."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _PERMISSION = "give yourself write permission there or choose another folder"
 
 
 def check_writable(folder: Path) -> None:
-    """Find out, without writing, whether a folder is there to be written to or could be made.
+    """Check, without writing, that a folder is writable or can be created.
 
     Raises:
-        OutputError: If it could not.
+        OutputError: If it is not writable and cannot be created.
     """
     here = next((each for each in (folder, *folder.parents) if os.path.lexists(each)), folder)
     if not here.is_dir():
@@ -24,12 +24,12 @@ def check_writable(folder: Path) -> None:
 
 
 def make_folders(folder: Path) -> None:
-    """Make a folder and those above it that are missing.
+    """Create a folder and its missing parents.
 
-    Unlike `Path.mkdir` it takes any depth, for results mirror the tree of their sources.
+    Unlike `Path.mkdir`, it works at any depth; outputs mirror the tree of their sources.
 
     Raises:
-        OSError: If one cannot be made, or a part of the path is a file.
+        OSError: If a folder cannot be created, or a part of the path is a file.
     """
     missing: list[Path] = []
     here = folder

@@ -1,4 +1,4 @@
-"""The kind of a file or folder, told by its content: one answer for every command and reader."""
+"""Detection of the kind of a file or folder by its content, for all commands and readers."""
 
 from __future__ import annotations
 
@@ -40,26 +40,26 @@ _MODEL_FILES = (_WEIGHTS, _SUMS, "config.json", "MODEL_CARD.md")
 _RECORD_MARK = f'"{RECORD_FORMAT}"'.encode()
 _MODEL_MARK = f'"{MODEL_FORMAT}"'.encode()
 _HEAD_BYTES = 4096
-# 16 more than the window size: with the header of gzip.
+# Window size plus 16: gzip header.
 _GZIP = 31
 
 
 def path_kind(path: str | Path) -> PathKind:
     """Return the kind of a file or folder.
 
-    Names decide nothing but for JSON files and the files of a model folder: a zip archive called
+    Names matter only for JSON files and files of a model folder: a zip archive named
     ``case.nii.gz`` is an archive.
 
     Args:
         path: A file, a folder, or ``PATH/#id`` for one DICOM series of a folder or archive.
 
     Returns:
-        ``series`` for ``PATH/#id``; ``folder``, or ``model`` if it holds a model; for files
+        ``series`` for ``PATH/#id``; ``folder``, or ``model`` for a model folder; for files
 
         - ``archive``: zip or tar, compressed or not;
         - ``dicom``: begins with the DICOM preamble;
         - ``nifti``, ``metaimage``, ``nrrd``: volumes;
-        - ``latent``: a NIfTI file with the record of a latent inside or beside it;
+        - ``latent``: a NIfTI file with the record of a latent in its header or next to it;
         - ``record``: the JSON record of a latent;
         - ``model``: a file of a model folder;
         - ``json``: another JSON file;
@@ -70,12 +70,12 @@ def path_kind(path: str | Path) -> PathKind:
 
 
 def kind_and_origin(path: str | Path) -> tuple[PathKind, bool]:
-    """Return the kind of a file or folder, and whether a model has decoded the volume that it is.
+    """Return the kind of a file or folder, and whether it is a volume decoded by a model.
 
-    The file is opened once.
+    The file is opened only once.
 
     Args:
-        path: As `path_kind` takes it.
+        path: Path as for `path_kind`.
     """
     path = Path(path)
     try:
@@ -90,7 +90,7 @@ def kind_and_origin(path: str | Path) -> tuple[PathKind, bool]:
 
 def _holds_model(folder: Path) -> bool:
     sums = folder / _SUMS
-    # Data sets have lists of checksums as well.
+    # Data sets may have lists of checksums too.
     return (folder / _WEIGHTS).exists() or (
         sums.is_file() and _WEIGHTS.encode() in sums.read_bytes()[:_HEAD_BYTES]
     )
@@ -110,7 +110,7 @@ def _image_kind(path: Path) -> tuple[PathKind, bool]:
             return "archive", False
         file.seek(0)
         head = file.read(_HEAD_BYTES)
-    # NIfTI files alone are read compressed.
+    # Only NIfTI files may be compressed as a whole.
     plain = _decompressed(head) if head.startswith(GZIP_MAGIC) else head
     found: dict[PathKind, bool] = {
         "dicom": is_dicom(head),
@@ -131,7 +131,7 @@ def _json_kind(path: Path) -> PathKind:
 
 
 def _has_record(path: Path) -> bool:
-    """Return whether the record of a latent lies beside the file."""
+    """Return True if there is a latent record for the file in its folder."""
     try:
         return is_record(record_path(path))
     except ConfigError:
@@ -139,7 +139,7 @@ def _has_record(path: Path) -> bool:
 
 
 def _decompressed(head: bytes) -> bytes:
-    """Return what the first bytes of a gzip file hold; nothing if they are damaged."""
+    """Decompress the first bytes of a gzip file; empty if they are damaged."""
     try:
         return zlib.decompressobj(_GZIP).decompress(head, _HEAD_BYTES)
     except zlib.error:

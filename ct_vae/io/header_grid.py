@@ -1,4 +1,4 @@
-"""The grid of a volume by its header alone, before any voxel is read."""
+"""Reading of the grid of a volume from its header, without the voxels."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ _NIFTI_HEADER_BYTES = 540
 
 
 def header_grid(path: Path, options: ReadOptions, series: FoundSeries | None = None) -> Grid | None:
-    """Return the grid of a NIfTI file or of a DICOM series that has been found.
+    """Return the grid of a NIfTI file or DICOM series from its headers.
 
     Args:
-        path: The volume, as `ct_vae.io.read_volume` takes it.
-        options: How it will be read.
-        series: The series that it is, if it is one.
+        path: Path of the volume, as for `ct_vae.io.read_volume`.
+        options: Options of reading.
+        series: The DICOM series, if a search has found one.
 
     Returns:
-        The grid, or ``None`` where the header does not tell it: archives, folders, MetaImage and
-        NRRD files, and volumes that are resampled when they are read.
+        The grid, or ``None`` if it is not known from headers: for archives, folders, MetaImage and
+        NRRD files, and volumes that are resampled while they are read.
 
     Raises:
-        NoInputError: If there is no such file.
-        InputError: If its header alone is reason to refuse it.
+        NoInputError: If the file does not exist.
+        InputError: If the header is invalid.
     """
     with reading(path):
         if series is not None:
@@ -54,5 +54,5 @@ def _nifti_file_grid(path: Path, options: ReadOptions) -> Grid | None:
     grid, _, _ = nifti_grid(
         header.fields, (x, y, z), options.assume_ras, options.resample_irregular
     )
-    # A sheared volume is resampled onto a grid that follows from its voxels.
+    # A sheared volume is resampled to a grid that depends on its voxels.
     return grid if grid.shear <= MAX_SHEAR else None

@@ -1,4 +1,4 @@
-"""Locks between processes, on files and folders, which the system releases with their holder."""
+"""Locks on files and folders between processes; the system releases them if a process ends."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ Lock = Literal["held", "busy", "missing"]
 
 
 def open_lock_file(path: Path) -> int:
-    """Open a lock file for reading and writing, made if missing; gives its descriptor.
+    """Open a lock file for reading and writing, create it if missing, and return its descriptor.
 
-    Such a file lies beside data under a name that can be guessed. A link or a device that somebody
-    has put there is not followed, or what it leads to would be overwritten.
+    The name of the file is predictable, so links and devices are not followed: otherwise another
+    user could have a file overwritten.
 
     Raises:
-        OSError: If the file cannot be opened, or is no ordinary file with a single name.
+        OSError: If the file cannot be opened, or is not a regular file with a single name.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     descriptor = os.open(path, flags, 0o666)
@@ -33,18 +33,15 @@ def open_lock_file(path: Path) -> int:
 def lock(descriptor: int, *, wait: bool = False, byte: int | None = None) -> Lock:
     """Lock an open file or folder exclusively; closing it or the end of the process releases it.
 
-    The lock is on what is open, so that writers lock the very file or folder that they fill, and
-    nothing is left behind by one that is killed.
-
     Args:
         descriptor: The open file or folder.
-        wait: Wait for another holder.
-        byte: Lock one byte of the file only, which need not exist; such a lock belongs to the
+        wait: Wait until another process releases its lock.
+        byte: Lock only this byte of the file, which need not exist. Such a lock belongs to the
             process, and closing any descriptor of the file releases it.
 
     Returns:
-        ``held``; ``busy`` if another process holds it; ``missing`` where the file system has no
-        locks, as some network file systems do not.
+        ``held``; ``busy`` if another process has the lock; ``missing`` if the file system does not
+        support locks.
     """
     operation = fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB
     try:

@@ -1,4 +1,4 @@
-"""File systems that files lie on, as far as the system tells."""
+"""Mounted file systems and whether their locks are shared between hosts."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-# Spaces, tabs, newlines and backslashes are written so.
+# Escapes of spaces, tabs, newlines and backslashes.
 _OCTAL = re.compile(r"\\([0-7]{3})")
 _MOUNTS = Path("/proc/self/mountinfo")
-# Seen by one kernel alone, so that its locks are everybody's.
+# File systems of a single host, whose locks all processes see.
 _LOCAL = {
     *("bcachefs", "btrfs", "erofs", "exfat", "ext2", "ext3", "ext4", "f2fs", "jfs", "overlay"),
     *("ramfs", "reiserfs", "tmpfs", "vfat", "xfs", "zfs"),
 }
-# Shared between hosts, with locks that are shared as well unless an option says otherwise.
+# File systems with locks shared between hosts, unless one of these options is set.
 _SHARED = {
     "nfs": {"nolock", "local_lock=all", "local_lock=flock"},
     "nfs4": {"nolock", "local_lock=all", "local_lock=flock"},
@@ -29,11 +29,11 @@ _SHARED = {
 
 @dataclass(frozen=True)
 class Mount:
-    """A file system in use.
+    """A mounted file system.
 
     Attributes:
-        kind: Such as ``ext4`` or ``nfs4``; empty where the system does not tell.
-        options: With which it is mounted.
+        kind: Type, such as ``ext4`` or ``nfs4``; empty if unknown.
+        options: Mount options.
     """
 
     kind: str = ""
@@ -41,25 +41,25 @@ class Mount:
 
     @property
     def shares_locks(self) -> bool:
-        """Whether a lock held by any process on any host is seen by this one."""
+        """True if locks of all processes on all hosts are visible here."""
         if self.kind in _LOCAL:
             return True
         return self.kind in _SHARED and not self.options & _SHARED[self.kind]
 
 
 def mount_of(folder: Path) -> Mount:
-    """The file system that an existing folder is on."""
+    """Return the file system of an existing folder."""
     if not _MOUNTS.exists():
         return Mount()
     return find_mount(folder.resolve(), _MOUNTS.read_text().splitlines())
 
 
 def find_mount(folder: Path, lines: Iterable[str]) -> Mount:
-    """The mount point that is nearest above; of two in one place, the later one is seen.
+    """Return the mount with the deepest mount point above a folder, the latest of equals.
 
     Args:
-        folder: Without links in its path.
-        lines: Of ``/proc/self/mountinfo``.
+        folder: Path without links.
+        lines: Lines of ``/proc/self/mountinfo``.
     """
     found, depth = Mount(), 0
     for line in lines:

@@ -1,4 +1,4 @@
-"""What a user may allow or correct while a volume is read."""
+"""Options of reading: corrections, and permissions to read unusual volumes."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from ct_vae.errors import ConfigError
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """Consents and corrections for the readers; the defaults allow nothing.
+    """Options of reading; by default, unusual volumes are refused.
 
     Attributes:
-        frame: Which time point of a 4-D file to read, from 0.
-        nan: ``"air"`` turns voxels that are not finite into air instead of refusing them.
-        hu_offset: Added to every value before anything is judged, in HU.
-        assume_ras: Take the axes of a file without orientation as running to R, A, S.
-        force: Read a volume although its values do not look like HU.
-        assume_hu: Take the stored numbers of DICOM images without rescale as HU.
+        frame: Time point of a 4-D file, from 0.
+        nan: ``"air"`` replaces voxels that are not finite by air instead of refusing them.
+        hu_offset: HU added to every value, before any check.
+        assume_ras: Assume axes along R, A, S for a file without orientation.
+        force: Read a volume even if its values do not look like HU.
+        assume_hu: Read the stored values of DICOM images without rescale as HU.
         resample_irregular: Resample slices with gaps, uneven spacing, displacement or tilt, and
-            sheared volumes, onto a regular orthogonal grid instead of refusing them.
-        any_sop_class: Read DICOM images of modality CT that have the whole geometry of a CT volume
-            although their SOP class is another, such as Secondary Capture.
+            sheared volumes, to a regular orthogonal grid instead of refusing them.
+        any_sop_class: Read DICOM images of modality CT with the geometry of a CT volume and another
+            SOP class, such as Secondary Capture.
 
     Raises:
         ConfigError: If a value is out of its range.
@@ -42,27 +42,27 @@ class ReadOptions:
 
     def __post_init__(self) -> None:
         if self.frame is not None and self.frame < 0:
-            raise ConfigError(f"frames are counted from 0, got {self.frame}")
+            raise ConfigError(f"frame must be 0 or more, got {self.frame}")
         if self.nan not in ("refuse", "air"):
-            raise ConfigError(f"nan is 'refuse' or 'air', got {self.nan!r}")
+            raise ConfigError(f"nan must be 'refuse' or 'air', got {self.nan!r}")
         if not math.isfinite(self.hu_offset):
-            raise ConfigError(f"hu_offset is a finite number, got {self.hu_offset}")
+            raise ConfigError(f"hu_offset must be a finite number, got {self.hu_offset}")
 
     @classmethod
     def named(cls, owner: str, options: Mapping[str, Any]) -> ReadOptions:
-        """Options by name, as configurations hold them.
+        """Create options from a mapping.
 
         Args:
-            owner: Who takes them, for messages.
+            owner: Name of the receiver, for messages.
             options: Values by name of the attribute.
 
         Raises:
-            ConfigError: If there is no such option, or its value is out of range.
+            ConfigError: If an option is unknown, or its value is out of range.
         """
         known = [field.name for field in fields(cls)]
         for name in options:
             if name not in known:
                 near = difflib.get_close_matches(name, known, n=1)
-                hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+                hint = f"did you mean {near[0]}?" if near else f"options are {', '.join(known)}"
                 raise ConfigError(f"{owner} has no option {name!r}", hint)
         return cls(**options)

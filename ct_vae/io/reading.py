@@ -1,4 +1,4 @@
-"""Turning whatever goes wrong while a file is read into one error that names the file."""
+"""Conversion of all errors of reading into one error with the name of the file."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 from ct_vae.errors import CtVaeError, InputError, NoInputError
 
 _FOREIGN = (
-    (b"version https://git-lfs", "is a Git LFS pointer, not the file itself", "run git lfs pull"),
-    (b"PK\x03\x04", "is a zip archive", "unpack it and give what is inside"),
+    (b"version https://git-lfs", "is a Git LFS pointer instead of the file", "run git lfs pull"),
+    (b"PK\x03\x04", "is a zip archive", "unpack it and give its content"),
     (b"\x28\xb5\x2f\xfd", "is compressed with zstandard", "unpack it with zstd -d"),
     (b"\xfd7zXZ\x00", "is compressed with xz", "unpack it with xz -d"),
     (b"BZh", "is compressed with bzip2", "unpack it with bzip2 -d"),
@@ -23,12 +23,12 @@ _MARKUP = (b"<!doctype html", b"<html", b"<?xml", b"<head", b"<body")
 
 @contextmanager
 def reading(path: str | Path) -> Iterator[None]:
-    """Put the file's name before every error of the block.
+    """Add the name of a file to the errors of a block.
 
     Raises:
-        NoInputError: If there is no such file.
+        NoInputError: If the file does not exist.
         InputError: If the file cannot be read, or does not fit into memory.
-        CtVaeError: Whatever the block raises, with the file's name.
+        CtVaeError: Any such error of the block, with the name of the file.
     """
     try:
         yield
@@ -44,10 +44,10 @@ def reading(path: str | Path) -> Iterator[None]:
 
 
 def check_regular(path: Path) -> int:
-    """Size in bytes of an ordinary file that holds something.
+    """Return the size of a regular file in bytes.
 
     Raises:
-        InputError: If it is a folder, a pipe or a device, or empty.
+        InputError: If the path is a folder, a pipe or a device, or if the file is empty.
     """
     status = path.stat()
     if stat.S_ISDIR(status.st_mode):
@@ -60,23 +60,23 @@ def check_regular(path: Path) -> int:
 
 
 def refuse_foreign(head: bytes) -> None:
-    """Name the usual things that are found under the name of an image.
+    """Raise a specific error for known other formats with the name of an image.
 
     Args:
         head: The first bytes of the file, decompressed.
 
     Raises:
-        InputError: If the bytes are recognised as something else than an image volume.
+        InputError: If the bytes have a known format other than an image volume.
     """
     again = "copy or download it again"
     if not head:
-        raise InputError("is empty once it is decompressed", again)
+        raise InputError("is empty after decompression", again)
     if not head.strip(b"\0"):
-        raise InputError(f"holds only zeros where its header should be ({len(head)} bytes)", again)
+        raise InputError(f"has only zeros instead of a header ({len(head)} bytes)", again)
     if head.lstrip().lower().startswith(_MARKUP):
         raise InputError("is a web page (HTML or XML), not an image: the download failed", again)
     if head[128:132] == b"DICM":
-        raise InputError("is a DICOM file, not a volume", "give the folder of its whole series")
+        raise InputError("is a DICOM file, not a volume", "give the folder of its series")
     for magic, cause, hint in _FOREIGN:
         if head.startswith(magic):
             raise InputError(cause, hint)

@@ -1,4 +1,4 @@
-"""The files whose bytes decide about the voxels of a volume."""
+"""Files that contain the voxels of a volume."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _HEAD_BYTES = 16
 def source_files(path: Path, series: FoundSeries | None = None) -> tuple[Path, ...]:
     """Return the file or archive of a volume, or every file of its DICOM series or folder.
 
-    A header whose voxels lie in another file is followed by that file.
+    A header with a separate data file is followed by that file.
 
     Args:
-        path: As `ct_vae.io.read_volume` takes it.
-        series: The series that it is, if it has been found as one.
+        path: Path as for `ct_vae.io.read_volume`.
+        series: The DICOM series, if a search has found one.
 
     Raises:
         OSError: If a folder cannot be listed.
@@ -37,17 +37,17 @@ def source_files(path: Path, series: FoundSeries | None = None) -> tuple[Path, .
 
 
 def data_files(path: Path) -> tuple[Path, ...]:
-    """Return the file that holds the voxels of a header, if that is another one and is there."""
+    """Return the separate data file of a header, if there is one and it exists."""
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
         if is_metaimage(head) or is_nrrd(head):
-            beside = load_header(path)[1]
+            data_file = load_header(path)[1]
         elif path.name.lower().endswith(PAIR_SUFFIXES):
-            beside = image_path(path)
+            data_file = image_path(path)
         else:
             return ()
     except (OSError, ValueError, InputError):
-        # Reading it says what is wrong.
+        # Reading the volume reports the error.
         return ()
-    return () if beside is None else (beside,)
+    return () if data_file is None else (data_file,)

@@ -1,4 +1,4 @@
-"""CT volumes from and to files of every supported format."""
+"""Reading and writing of CT volumes in all supported formats."""
 
 from __future__ import annotations
 
@@ -23,19 +23,20 @@ _WRITERS: dict[str, Callable[[Volume, str | Path], None]] = {
 
 
 def read_volume(path: str | Path, options: ReadOptions | None = None) -> Volume:
-    """Read a CT volume in HU; what the file is follows from its content, not its name.
+    """Read a CT volume in HU; the content of the file decides on the format, not its name.
 
-    A folder or archive holds one DICOM series that is fit; others in it are told in the warnings.
+    A folder or archive must contain one readable DICOM series; its other series are listed in the
+    warnings of the volume.
 
     Args:
         path: A NIfTI, MetaImage (.mha, .mhd) or NRRD file (.nrrd, .nhdr), the `.hdr` of a NIfTI
-            pair, an Enhanced CT image, a folder of DICOM
-            files, or a zip or tar archive of one; ``PATH/#id`` takes one of several series.
-        options: Consents and corrections; the default refuses whatever is not plainly right.
+            pair, an Enhanced CT image, a folder of DICOM files, or a zip or tar archive of one;
+            ``PATH/#id`` selects one of several series.
+        options: Options of reading; by default, unusual volumes are refused.
 
     Raises:
-        NoInputError: If there is no such file.
-        InputError: If it is damaged, or refused because its result would be wrong.
+        NoInputError: If the file does not exist.
+        InputError: If the file is damaged or cannot be read correctly.
     """
     path = Path(path)
     kind = path_kind(path)
@@ -43,15 +44,15 @@ def read_volume(path: str | Path, options: ReadOptions | None = None) -> Volume:
         return read_dicom(path, options)
     if kind in {"metaimage", "nrrd"}:
         return read_itk(path, options)
-    # Its errors name what else a file may be.
+    # The errors of this reader cover unknown formats.
     return read_nifti(path, options)
 
 
 def write_volume(volume: Volume, path: str | Path) -> None:
-    """Write a volume as int16 HU, atomically, in the format that the name asks for.
+    """Write a volume as int16 HU, atomically, in the format of the suffix.
 
     Raises:
-        ConfigError: If the suffix is none of .nii.gz, .nii, .mha, .nrrd.
+        ConfigError: If the suffix is not .nii.gz, .nii, .mha or .nrrd.
         InputError: If a voxel is not finite or beyond int16.
         OutputError: If the file cannot be written in full.
     """

@@ -1,16 +1,16 @@
-"""Voxel sizes that a CT can have."""
+"""Check of voxel sizes."""
 
 from __future__ import annotations
 
 from ct_vae.errors import InputError
 from ct_vae.grid import Grid
 
-# From photon-counting inner ears to the coarsest thick slices, with room on both sides.
+# From photon-counting CT of the inner ear to the thickest slices, with a margin on both sides.
 SMALLEST_MM, LARGEST_MM = 0.02, 50.0
 
 
 def check_voxel_size(grid: Grid) -> None:
-    """Refuse a grid whose lengths cannot be millimeters.
+    """Raise an error for a grid with lengths that cannot be millimeters.
 
     Raises:
         InputError: If a voxel is smaller than 0.02 mm or larger than 50 mm along an axis.
@@ -27,7 +27,7 @@ def check_voxel_size(grid: Grid) -> None:
     }
     unit, factor = next(iter(fits.items()), ("", 0))
     raise InputError(
-        f"its voxels measure {listed} mm; a CT has {SMALLEST_MM} to {LARGEST_MM:.0f} mm",
+        f"its voxels are {listed} mm; a CT has {SMALLEST_MM} to {LARGEST_MM:.0f} mm",
         f"if its lengths are in {unit}, multiply its affine by {factor:g}"
         if fits
         else "correct the voxel sizes or the affine in its header",

@@ -8,9 +8,9 @@ from pathlib import Path
 
 
 def real_path(path: str | Path) -> Path:
-    """Where a path leads, by which two names of one file are known for such.
+    """Return a path without links, which is equal for all names of a file.
 
-    Unlike `Path.resolve` it bears links in circles, which are refused when they are read.
+    Unlike `Path.resolve`, it accepts circular links, which raise an error when they are read.
     """
     return Path(os.path.realpath(path))
 
@@ -35,7 +35,7 @@ def walk_files(folder: Path, barred: dict[Path, str] | None = None) -> Iterator[
         path = next(pending[-1], None)
         if path is None:
             pending.pop()
-        # Unlike the entry's own answer, this one is no for a link that leads in a circle.
+        # Unlike the method of the entry, this is False for circular links.
         elif os.path.isdir(path):  # noqa: PTH112
             try:
                 pending.append(iter(_entries(path, seen)))

@@ -116,7 +116,7 @@ def test_what_stands_in_the_place_of_a_lease_is_never_written_to(tmp_path, how):
         os.mkfifo(path)
     else:
         path.write_text("precious")
-    with Leases() as leases, pytest.raises(OutputError, match="something else has this name"):
+    with Leases() as leases, pytest.raises(OutputError, match="the name is a link"):
         leases.take(tmp_path / "a")
     assert victim.read_text() == "precious"
     assert os.path.lexists(path)

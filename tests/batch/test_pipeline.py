@@ -188,7 +188,7 @@ def test_what_another_process_never_ends_is_listed_and_ends_with_8(tmp_path, imp
     assert told["case"] == str(bench.cases[2].path)
     assert told["cause"].startswith(f"left to process {os.getpid()} on ")
     assert any("[3/4]" in line and "2.out is left to process" in line for line in bench.lines)
-    assert bench.lines[-1] == "waiting for 1 cases that other processes are at"
+    assert bench.lines[-1] == "waiting for 1 cases of other processes"
 
 
 @pytest.mark.parametrize("written", ["before", "while it was held", "not at all"])

@@ -57,7 +57,7 @@ def test_19_a_doubled_slice_is_dropped_if_it_is_the_same_and_else_refused(model_
     double.SOPInstanceUID = double.file_meta.MediaStorageSOPInstanceUID = "1.2.9"
     folder = folder_of([*slices, double], tmp_path)
     record = accept(model_folder, folder)
-    assert record["warnings"] == ["1 slices that repeat others exactly were dropped"]
+    assert record["warnings"] == ["1 exact duplicates of slices were ignored"]
     np.testing.assert_array_equal(read_volume(folder).voxels[:, ::-1], hounsfield(6)[:, ::-1])
     set_stored(double, np.full((12, 10), 1024 + 77))
     save(double, folder / "zz")
@@ -151,7 +151,7 @@ def test_23_what_is_no_ct_volume_is_skipped_with_its_reason(model_folder, tmp_pa
     for number, (_, _, _, reason) in enumerate(OTHERS.values(), 10):
         assert (found[number].verdict, found[number].reason) == ("skipped", reason)
         assert f"skipped: {reason}" in text
-        with pytest.raises(NoInputError, match="is no CT volume: " + re.escape(reason)):
+        with pytest.raises(NoInputError, match="is not a CT volume: " + re.escape(reason)):
             read_volume(found[number].path)
     name = f"{found[3].id}_latent"
     assert {path.name for path in out.rglob("*.*")} == {f"{name}.nii.gz", f"{name}.json"}
@@ -246,7 +246,7 @@ def test_26_an_end_slice_whose_header_is_cut_is_missed_and_named(model_folder, t
     cut = folder / end
     # Twelve bytes lead to the pixels.
     cut.write_bytes(cut.read_bytes()[: -240 - 12 - 3])
-    cause = f"a slice may be missing: beside its slices, the file {end} is truncated"
+    cause = f"a slice may be missing: in the same folder, the file {end} is truncated"
     with pytest.raises(InputError, match=cause):
         read_volume(folder)
     out = tmp_path / "out"
@@ -308,8 +308,8 @@ def test_27_one_compressed_slice_among_others_is_decoded_to_the_bit(tmp_path, sy
 @pytest.mark.parametrize(
     ("syntax", "frame", "cause"),
     [
-        (JPEG2000Lossless, b"\xff\x4f\xff\x51 no image", "are no JPEG 2000 image"),
-        (JPEGLSLossless, JPEG_LS[:40], "are no JPEG image"),
+        (JPEG2000Lossless, b"\xff\x4f\xff\x51 no image", "are not a JPEG 2000 image"),
+        (JPEGLSLossless, JPEG_LS[:40], "are not a JPEG image"),
         (JPEGLSLossless, JPEG_LS[:-20], "are cut short"),
         (JPEGLSLossless, JPEG_LS.replace(b"\0\x0c\0\x0a", b"\0\x0a\0\x0c"), "has 10 rows, 12"),
         (RLELossless, b"\1\0\0\0\x40" + bytes(80), "RLE-compressed pixel data are damaged"),
@@ -336,4 +336,4 @@ def test_one_slice_is_read_only_when_it_is_named(model_folder, tmp_path):
     assert not out.exists() or left_in(out) <= {"failures.jsonl"}
     record = accept(model_folder, folder)
     assert record["source"]["grid"]["shape"] == [10, 12, 1]
-    assert record["warnings"] == ["is one slice, whose thickness of 7 mm is its height"]
+    assert record["warnings"] == ["is one slice; its thickness of 7 mm is the spacing"]

@@ -54,8 +54,8 @@ def test_39_everything_wrong_with_a_datalist_is_told_at_once(tmp_path, run_file)
         "4 problems",
         "gone.nii.gz is missing",
         "/another/machine/x.nii.gz is missing",
-        "b.nii.gz stands twice",
-        "patient 'p1' stands in training (a.nii.gz) and validation (c.nii.gz)",
+        "b.nii.gz is listed twice",
+        "patient 'p1' is in training (a.nii.gz) and validation (c.nii.gz)",
     )
 
 

@@ -139,7 +139,7 @@ FILES = [
         "`.mhd` that names `../a.raw`",
         itk("a.mhd", old="a.raw", new="../a.raw"),
         "refused",
-        "leads out",
+        "is outside",
     ),
     OddFile(
         "`.mhd` without `TransformMatrix`",

@@ -15,7 +15,7 @@ from ct_vae.errors import CtVaeError, InputError
 from ct_vae.io import ReadOptions, read_volume
 from ct_vae.io.data_file import data_file_path
 from ct_vae.io.search.cases import discover
-from ct_vae.io.search.inventory import take_stock
+from ct_vae.io.search.inventory import inspect
 from ct_vae.io.search.items import find_items
 from tests.io._samples import AFFINE, ct_voxels
 from tests.io.mha_nrrd.test_reader import itk_image
@@ -127,7 +127,7 @@ def test_a_data_file_outside_the_folder_of_the_header_is_refused(tmp_path, name,
     (folder / "sub").mkdir()
     text = (folder / name).read_text()
     (folder / name).write_text(text.replace(data.name, named))
-    assert "leads out of the folder" in refusal(folder / name)
+    assert "is outside the folder" in refusal(folder / name)
     assert FileCase("a", folder / name).files == (folder / name,)
 
 
@@ -136,7 +136,7 @@ def test_the_image_of_a_pair_that_links_elsewhere_is_refused(tmp_path):
     header, image = write_pair(tmp_path / "in")
     image.rename(tmp_path / "a.img")
     image.symlink_to(tmp_path / "a.img")
-    assert "leads out of the folder" in refusal(header)
+    assert "is outside the folder" in refusal(header)
 
 
 @pytest.mark.parametrize("name", ["a.mhd", "a.nhdr"])
@@ -199,7 +199,7 @@ def test_a_search_takes_headers_as_cases_and_their_data_files_for_part_of_them(t
         "slicer.nhdr/slicer",
     ]
     found = find_items([tmp_path], ReadOptions())
-    rows = [row for item in found.items for row in take_stock(item, ReadOptions())]
+    rows = [row for item in found.items for row in inspect(item, ReadOptions())]
     assert [(row.verdict, row.kind) for row in rows] == [
         ("ok", "metaimage"),
         ("ok", "nifti"),

@@ -11,7 +11,7 @@ from ct_vae.cli.commands.info import _facts
 from ct_vae.io import ReadOptions, read_volume, write_latent, write_volume
 from ct_vae.io.formats import kind_and_origin, path_kind
 from ct_vae.io.search.cases import discover
-from ct_vae.io.search.inventory import take_stock
+from ct_vae.io.search.inventory import inspect
 from ct_vae.io.search.items import find_items
 from ct_vae.preprocess.reader import CTReader
 from tests._small import ct_volume
@@ -110,7 +110,7 @@ def test_every_reader_and_command_takes_a_misnamed_file_for_the_same(
         (case,) = discover([given])
         assert case.read(options).grid.shape == volume.grid.shape
         (item,) = find_items([given], options).items
-        (row,) = take_stock(item, options)
+        (row,) = inspect(item, options)
         assert (row.verdict, row.size) == ("ok", volume.grid.shape), row.reason
         (found,) = verify.find_items([given])
         assert verify.verify_item(found).status == "ok"

@@ -31,7 +31,7 @@ def test_a_planted_link_costs_nothing_that_it_leads_to(tmp_path, plant, name, us
     victim.write_text("precious")
     folder.mkdir()
     plant(victim, folder / name)
-    with pytest.raises(OutputError, match="something else has this name"):
+    with pytest.raises(OutputError, match="the name is a link"):
         use(folder)
     assert victim.read_text() == "precious"
 
@@ -39,7 +39,7 @@ def test_a_planted_link_costs_nothing_that_it_leads_to(tmp_path, plant, name, us
 def test_a_log_follows_no_link(tmp_path):
     (tmp_path / "victim").write_text("precious without an end of line")
     (tmp_path / "metrics.jsonl").symlink_to("victim")
-    with pytest.raises(OutputError, match="something else has this name"):
+    with pytest.raises(OutputError, match="the name is a link"):
         RunLog(tmp_path / "metrics.jsonl")
     assert (tmp_path / "victim").read_text() == "precious without an end of line"
 

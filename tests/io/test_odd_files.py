@@ -3,7 +3,7 @@ import pytest
 
 from ct_vae.errors import InputError
 from ct_vae.io import ReadOptions, read_volume
-from ct_vae.io.search.inventory import take_stock
+from ct_vae.io.search.inventory import inspect
 from ct_vae.io.search.items import find_items
 from tests.io._odd_files import FILES, VOXELS
 
@@ -11,7 +11,7 @@ from tests.io._odd_files import FILES, VOXELS
 @pytest.mark.parametrize("odd", FILES, ids=lambda odd: odd.name)
 def test_odd_files_are_read_noted_or_refused(tmp_path, odd):
     path = odd.make(tmp_path)
-    rows = [row for item in find_items([path]).items for row in take_stock(item, ReadOptions())]
+    rows = [row for item in find_items([path]).items for row in inspect(item, ReadOptions())]
     if odd.outcome == "refused":
         with pytest.raises(InputError) as caught:
             read_volume(path)

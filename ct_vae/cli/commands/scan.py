@@ -114,7 +114,7 @@ def _take_stock(
 ) -> tuple[list[Row], Sequence[Path]]:
     """Return all rows and the other files."""
     from ct_vae.cli.scan_progress import ScanProgress
-    from ct_vae.io.search.inventory import take_stock
+    from ct_vae.io.search.inventory import inspect
     from ct_vae.io.search.items import find_items
 
     rows: list[Row] = []
@@ -122,7 +122,7 @@ def _take_stock(
         found = find_items(paths, reading, progress.looked_into)
         progress.begin(len(found.items))
         for place, item in enumerate(found.items, start=1):
-            rows.extend(take_stock(item, reading, pattern))
+            rows.extend(inspect(item, reading, pattern))
             progress.did(place, len(found.items))
     return rows, found.others
 

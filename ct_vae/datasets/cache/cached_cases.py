@@ -1,4 +1,4 @@
-"""Training cases as the cache holds them; what it lacks is decoded and added."""
+"""Training cases loaded through a cache of decoded volumes."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ct_vae.preprocess.build import build_preprocessor
 
 
 class CachedCases:
-    """Cases of one preprocessing in a cache.
+    """Loads training cases with one preprocessing through a cache.
 
     Args:
-        folder: Of the cache.
-        preprocess: Orientation and spacing; HU stay as they are, whatever the window.
-        report: Takes a line about each damaged entry that is made anew.
-        remember: Whether what is found out about files is noted in the cache.
+        folder: Folder of the cache.
+        preprocess: Orientation and spacing; other settings do not affect cached HU.
+        report: Called with a line for each damaged entry that is written again.
+        remember: Whether fingerprints of files are stored in the cache.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class CachedCases:
         self._report = report
 
     def find(self, case: TrainingCase) -> StoredVolume | None:
-        """A case that the cache holds whole; nothing is decoded and nothing written.
+        """Return the valid entry of a case, or ``None``; nothing is decoded or written.
 
         Raises:
             InputError: If a file of the case cannot be read.
@@ -48,15 +48,15 @@ class CachedCases:
             return None
 
     def load(self, case: TrainingCase, wait: bool) -> StoredVolume | None:
-        """A case, decoded now if it has to be; ``None`` if another process is at that.
+        """Load a case, and decode it if needed; ``None`` while another process decodes it.
 
         Args:
-            case: What to load.
-            wait: Whether to wait for the other process instead.
+            case: Case to load.
+            wait: Whether to wait for the other process.
 
         Raises:
             InputError: If the volume is damaged or refused.
-            OutputError: If it cannot be written to the cache.
+            OutputError: If the volume cannot be written to the cache.
         """
         key = self._key(case)
         try:
@@ -70,10 +70,10 @@ class CachedCases:
 
     def _made(self, case: TrainingCase, key: str) -> StoredVolume:
         try:
-            # Another process may have made it in the meantime.
+            # Another process may have written it in the meantime.
             found = self._cache.find(key)
         except DamagedEntryError as error:
-            self._report(f"{case.key}: its entry in the cache is made anew: {error.cause}")
+            self._report(f"{case.key}: its entry in the cache is written again: {error.cause}")
             found = None
         if found is None:
             found = self._cache.put(key, self._orient(case.load()))

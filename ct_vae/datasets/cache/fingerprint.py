@@ -1,4 +1,4 @@
-"""What bytes a case is read from, without reading them again while its files stay untouched."""
+"""Fingerprints of the files of cases, remembered as long as the files are unchanged."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ct_vae.errors import InputError, NoInputError, OutputError
 from ct_vae.io.atomic.file import sha256_file, write_text
 from ct_vae.io.file_stamp import is_settled, stamps
 
-# Folder of the memory in a cache.
+# Folder of fingerprints in a cache.
 CONTENTS = "contents"
 _HEX = set("0123456789abcdef")
 
@@ -21,11 +21,11 @@ _HEX = set("0123456789abcdef")
 class Fingerprints:
     """SHA-256 of the content of cases, remembered by the stamps of their files.
 
-    Neither names nor places of files enter: a case that has moved is the same one.
+    Fingerprints do not depend on names and paths, so a case can be moved.
 
     Args:
-        folder: Where they are remembered, one small file per case; ``None`` remembers nothing.
-        remember: Whether new ones are added.
+        folder: Folder with one small file per case; ``None`` to remember nothing.
+        remember: Whether to store new fingerprints.
     """
 
     def __init__(self, folder: Path | None, remember: bool = True) -> None:
@@ -33,11 +33,11 @@ class Fingerprints:
         self._remember = remember
 
     def of(self, files: Sequence[Path]) -> str:
-        """Fingerprint of the files that one case is read from; their order does not count.
+        """Return the fingerprint of the files of a case, independent of their order.
 
         Raises:
-            NoInputError: If one is not there.
-            InputError: If one cannot be read.
+            NoInputError: If a file does not exist.
+            InputError: If a file cannot be read.
         """
         before = _stamps(files)
         if self._folder is None:
@@ -49,7 +49,7 @@ class Fingerprints:
                 return known
         found = _content(files)
         if self._remember and _stamps(files) == before and is_settled(before):
-            # A cache that cannot be written to still serves what it holds.
+            # A read-only cache can still be used.
             with suppress(OutputError):
                 write_text(memory, found + "\n")
         return found
@@ -58,18 +58,18 @@ class Fingerprints:
 def case_digests(
     cases: Sequence[TrainingCase], cache_dir: str | None, remember: bool = True
 ) -> list[str]:
-    """What cases consist of, in their order, without their names and places.
+    """Return digests of cases that do not depend on names and paths.
 
     Args:
-        cases: Files are read, unless the cache remembers them.
+        cases: Cases, whose files are read unless the cache has their fingerprints.
         cache_dir: Folder of the cache, if there is one.
         remember: Whether the cache may be written to.
 
     Returns:
-        Of each case 16 hexadecimal digits, from the bytes of its files and how they are read.
+        16 hexadecimal digits per case, from the bytes of its files and the options of reading.
 
     Raises:
-        NoInputError: If a file is not there.
+        NoInputError: If a file does not exist.
         InputError: If a file cannot be read.
     """
     folder = None if cache_dir is None else Path(cache_dir) / CONTENTS

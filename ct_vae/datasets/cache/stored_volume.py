@@ -1,4 +1,4 @@
-"""The voxels of one training case, in memory or in a file that is mapped for each patch."""
+"""Voxels of a training case, in memory or in a file that is mapped for each patch."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ Spacing = tuple[float, float, float]
 
 @dataclass(frozen=True, eq=False)
 class StoredVolume:
-    """Int16 HU and what patches need to know of them.
+    """Volume in int16 HU from which patches are cut.
 
     Attributes:
-        shape: Sides in voxels.
-        spacing_mm: Distance of voxels along each axis.
+        shape: Number of voxels along each axis.
+        spacing_mm: Voxel spacing along each axis.
         body_counts: ``(X,)`` number of voxels above -500 HU in each plane of the first axis.
-        path: File that holds the voxels, as ``.npy`` in C order; ``None`` if they are in memory.
-        offset: Where they begin in it, in bytes.
-        weight: How often patches are taken from it, relative to other volumes.
+        path: ``.npy`` file with the voxels in C order; ``None`` if they are in memory.
+        offset: First byte of the voxels in the file.
+        weight: Sampling frequency relative to other volumes.
     """
 
     shape: Triple
@@ -38,23 +38,23 @@ class StoredVolume:
 
     @classmethod
     def of(cls, volume: Volume) -> StoredVolume:
-        """Keep a volume in memory, rounded to int16."""
+        """Store a volume in memory, rounded to int16."""
         voxels = as_int16(volume.voxels)
         return cls(volume.grid.shape, volume.grid.spacing_mm, count_body(voxels), _voxels=voxels)
 
     def without_voxels(self) -> StoredVolume:
-        """The same, of which no patch can be cut."""
+        """Return the volume without its voxels, from which no patch can be cut."""
         return replace(self, _voxels=None)
 
     @property
     def voxels(self) -> NDArray[np.int16]:
         """``(X, Y, Z)`` HU, read-only.
 
-        A file is mapped anew each time: a map that stays open holds a file descriptor, and a run
-        may have more cases than descriptors.
+        A file is mapped at each access: open maps take file descriptors, and a run may have more
+        cases than descriptors.
 
         Raises:
-            InputError: If the file is gone or has been cut.
+            InputError: If the file is missing or truncated.
         """
         if self._voxels is not None:
             return self._voxels
@@ -63,8 +63,8 @@ class StoredVolume:
             return np.memmap(self.path, "<i2", "r", self.offset, self.shape)
         except (OSError, ValueError) as error:
             raise InputError(
-                f"{self.path}: this entry of the cache cannot be read any more: {error}",
-                "start again, and it is made anew",
+                f"{self.path}: this entry of the cache can no longer be read: {error}",
+                "run the same command again to restore it",
             ) from error
 
     @property
@@ -73,7 +73,7 @@ class StoredVolume:
         return int(self.body_counts.sum())
 
     def body_voxel(self, rank: int) -> NDArray[np.int64]:
-        """Indices of one voxel above -500 HU, counted from 0 in C order."""
+        """Return the indices of the voxel above -500 HU with this rank in C order, from 0."""
         before = np.cumsum(self.body_counts)
         plane = int(np.searchsorted(before, rank, side="right"))
         inside = rank - int(before[plane] - self.body_counts[plane])
@@ -83,7 +83,7 @@ class StoredVolume:
 
 
 def as_int16(voxels: NDArray[np.int16] | NDArray[np.float32]) -> NDArray[np.int16]:
-    """HU rounded to whole numbers, in C order; halves go to even, and what is beyond is clipped."""
+    """Round HU to int16 in C order; halves round to even, and other values are clipped."""
     if voxels.dtype == np.int16:
         return np.ascontiguousarray(voxels)
     limits = np.iinfo(np.int16)
@@ -91,5 +91,5 @@ def as_int16(voxels: NDArray[np.int16] | NDArray[np.float32]) -> NDArray[np.int1
 
 
 def count_body(voxels: NDArray[np.int16]) -> NDArray[np.int64]:
-    """Number of voxels above -500 HU in each plane of the first axis."""
+    """Return the number of voxels above -500 HU in each plane of the first axis."""
     return np.array([np.count_nonzero(p > BODY_ABOVE_HU) for p in voxels], np.int64)

@@ -1,7 +1,7 @@
-"""Decoded volumes on disk, named by content and preprocessing and shared by all who train on them.
+"""Cache of decoded volumes on disk, which several runs can share.
 
-An entry is ``KEY.npy`` with the voxels and ``KEY.json`` with the record that vouches for them.
-Neither holds anything of the source but its voxels: no name, no path, no place in the patient.
+Entries are named by content and preprocessing: ``KEY.npy`` with the voxels and ``KEY.json`` with
+their checksum. They contain no names, paths or positions in patient space.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from ct_vae.io.folders import make_folders
 from ct_vae.io.lock_file import lock, open_lock_file
 from ct_vae.volume import Volume
 
-# Goes up when the same key would have to mean other bytes.
+# Increased if the bytes of an entry with the same key change.
 CACHE_FORMAT = 1
 
 _SLAB_VOXELS = 1 << 22
@@ -40,27 +40,26 @@ class DamagedEntryError(InputError):
 
 
 class VolumeCache:
-    """A folder of entries.
+    """Folder of cached volumes that several processes may use concurrently.
 
-    Several processes may use it at once. Each entry is written under a lock, and where a file
-    system has no locks the last of two equal writers wins: every file appears whole.
+    Each entry is written atomically under a lock. Without locks in the file system, two processes
+    may write the same entry, and the last one wins.
 
-    Size and header are checked each time an entry is opened, its checksum only if the stamp of the
-    file is not the one that was noted when it was last known to be right: whoever has written into
-    it has changed that stamp.
+    Size and header are checked each time an entry is opened, and its checksum if the stamp of the
+    file has changed since the last check.
 
     Args:
-        folder: It is made when the first entry is written.
+        folder: Folder of the cache, created with the first entry.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def find(self, key: str) -> StoredVolume | None:
-        """The entry, or ``None`` if there is none.
+        """Return an entry, or ``None`` if there is none.
 
         Raises:
-            DamagedEntryError: If it is there, and wrong.
+            DamagedEntryError: If the entry is damaged.
         """
         path, record_path = self._paths(key)
         try:
@@ -87,14 +86,14 @@ class VolumeCache:
         return _entry(path, facts)
 
     def put(self, key: str, volume: Volume) -> StoredVolume:
-        """Write an entry, in place of a damaged one.
+        """Write an entry, replacing a damaged one.
 
         Raises:
-            OutputError: If it cannot be written in full.
+            OutputError: If the entry cannot be written in full.
         """
         path, record_path = self._paths(key)
         voxels = as_int16(volume.voxels)
-        # Without its record a file is nobody's; a record that stays would vouch for other bytes.
+        # The record of an older file must not be valid for the new one.
         try:
             record_path.unlink(missing_ok=True)
         except OSError as error:
@@ -114,10 +113,9 @@ class VolumeCache:
 
     @contextmanager
     def writing(self, key: str, wait: bool) -> Iterator[bool]:
-        """Keep other processes from writing this entry; false if one is at it and ``wait`` is not.
+        """Lock an entry for writing; yields False if another process has it and ``wait`` is False.
 
-        The lock is a byte of one file, at a place that follows from the key, and ends with its
-        process.
+        The lock is on one byte of a common file, whose offset depends on the key.
 
         Raises:
             OutputError: If the folder cannot be written to.
@@ -128,7 +126,7 @@ class VolumeCache:
         except OSError as error:
             writing_failed(self.folder / _LOCKS, error)
         try:
-            # Without locks both write, and the last of two equal files stays.
+            # Without locks, both processes write equal files, and the last one stays.
             yield lock(descriptor, wait=wait, byte=int(key[:15], 16)) != "busy"
         finally:
             os.close(descriptor)
@@ -137,7 +135,7 @@ class VolumeCache:
         if sha256_file(path) != facts["sha256"]:
             raise DamagedEntryError("its checksum is not the recorded one")
         facts = {**facts, "stamp": stamp(path)}
-        # Not noting it costs the next start another look, no more.
+        # If this fails, the next start only checks the sum again.
         with contextlib.suppress(OutputError):
             write_json(path.with_suffix(".json"), {"entry": facts, "sha256": _digest(facts)})
 
@@ -146,9 +144,9 @@ class VolumeCache:
 
 
 def entry_key(*decisive: object) -> str:
-    """Name of an entry: 64 hexadecimal digits from all that decides about its voxels.
+    """Return the key of an entry: 64 hexadecimal digits from everything that affects its voxels.
 
-    A new version of this package may read a file otherwise, and so begins anew.
+    The key depends on the version of this package, since another version may read other voxels.
     """
     return _digest([CACHE_FORMAT, __version__, *decisive])
 
@@ -173,7 +171,7 @@ def _checked_record(text: str) -> dict[str, Any]:
 
 
 def _header(shape: Sequence[int]) -> bytes:
-    """What stands before the voxels in a ``.npy`` file."""
+    """Return the header of a ``.npy`` file."""
     header = io.BytesIO()
     facts = {"descr": "<i2", "fortran_order": False, "shape": tuple(shape)}
     np.lib.format.write_array_header_1_0(header, facts)
@@ -181,7 +179,7 @@ def _header(shape: Sequence[int]) -> bytes:
 
 
 def _write_array(path: Path, voxels: NDArray[np.int16]) -> str:
-    """Write ``.npy`` and give its checksum."""
+    """Write a ``.npy`` file and return its SHA-256."""
     header = _header(voxels.shape)
     digest = hashlib.sha256(header)
     step = max(1, _SLAB_VOXELS // voxels[0].size)

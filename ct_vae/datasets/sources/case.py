@@ -1,4 +1,4 @@
-"""One volume of a run: where it comes from, and how it is loaded."""
+"""Training and validation cases: volumes in files and generated volumes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ct_vae.volume import Volume
 
 
 class TrainingCase(Protocol):
-    """One volume that can be loaded."""
+    """A volume that can be loaded."""
 
     @property
     def key(self) -> str:
@@ -27,25 +27,25 @@ class TrainingCase(Protocol):
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The files whose bytes decide about the voxels; none if no file does."""
+        """Files that contain the voxels; empty for a generated volume."""
         ...
 
     @property
     def recipe(self) -> str:
-        """What else decides about them."""
+        """Everything else that affects the voxels, as text."""
         ...
 
     @property
     def weight(self) -> float:
-        """How often patches are taken from it, relative to the other training cases."""
+        """Sampling frequency relative to the other training cases."""
         ...
 
     def header_grid(self) -> Grid | None:
-        """Return the grid without reading any voxel, ``None`` where that is not possible."""
+        """Return the grid without reading voxels, or ``None`` if that is not possible."""
         ...
 
     def load(self) -> Volume:
-        """Read or make the volume."""
+        """Read or generate the volume."""
         ...
 
 
@@ -54,14 +54,14 @@ class FileCase:
     """A volume in a file, a DICOM series or an archive.
 
     Attributes:
-        key: Its path as the source of cases names it.
-        path: Where it is, as `ct_vae.io.read_volume` takes it.
-        series: The DICOM series that it is, if it has been found as one.
-        patient: Whose it is, if a list, a pattern or its name says so; for messages.
-        owner: Digest of the same, or of what its DICOM headers say; ``""`` if nothing does.
-        options: How it is read.
-        split_by: Digest of what stands for the patient where a split has to be made.
-        weight: How often patches are taken from it, relative to the other training cases.
+        key: Path as written in the list of cases.
+        path: Path for `ct_vae.io.read_volume`.
+        series: The DICOM series, if a search has found one.
+        patient: Patient from a list, a pattern or the path, for messages.
+        owner: Digest of the patient, or of the patient in DICOM headers; ``""`` if unknown.
+        options: Options of reading.
+        split_by: Digest that identifies the patient for a split.
+        weight: Sampling frequency relative to the other training cases.
     """
 
     key: str
@@ -75,27 +75,27 @@ class FileCase:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The file or archive, or every file of the series or its folder."""
+        """The file or archive, or all files of the series or folder."""
         return source_files(self.path, self.series)
 
     @property
     def recipe(self) -> str:
-        """Which series of a folder or archive, and how it is read, as far as that is told."""
+        """Id of the series in a folder or archive, and options other than the defaults."""
         default = asdict(ReadOptions())
-        told = {k: v for k, v in asdict(self.options).items() if v != default[k]}
-        return f"{split_series_path(self.path)[1]} {told}"
+        changed = {k: v for k, v in asdict(self.options).items() if v != default[k]}
+        return f"{split_series_path(self.path)[1]} {changed}"
 
     def header_grid(self) -> Grid | None:
-        """Return the grid that the header declares, see `ct_vae.io.header_grid.header_grid`.
+        """Return the grid in the header, see `ct_vae.io.header_grid.header_grid`.
 
         Raises:
-            NoInputError: If the file is not there.
-            InputError: If its header alone is reason to refuse it.
+            NoInputError: If the file does not exist.
+            InputError: If the header is invalid.
         """
         return header_grid(self.path, self.options, self.series)
 
     def load(self) -> Volume:
-        """Read the volume with every check."""
+        """Read the volume with all checks."""
         if self.series:
             return self.series.read(self.options)
         return read_volume(self.path, self.options)
@@ -116,7 +116,7 @@ class PhantomCase:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """None."""
+        """Empty, since no file is read."""
         return ()
 
     @property
@@ -126,11 +126,11 @@ class PhantomCase:
 
     @property
     def weight(self) -> float:
-        """Generated cases count alike."""
+        """1.0 for all generated cases."""
         return 1.0
 
     def header_grid(self) -> Grid:
-        """Return a grid of the phantom's shape and spacing at the origin."""
+        """Return a grid with the shape and spacing of the phantom at the origin."""
         shape = phantom_shape(self.anatomy, self.spacing_mm)
         return Grid(shape, np.diag([*self.spacing_mm, 1.0]))
 

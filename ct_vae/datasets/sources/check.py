@@ -1,4 +1,4 @@
-"""What stands in the way of a run, found before any volume is loaded."""
+"""Checks of the cases of a run before any volume is loaded."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from ct_vae.errors import ConfigError, CtVaeError
 from ct_vae.grid import Grid
 
 _BYTES_PER_VOXEL = 2
-# The model, its optimiser and the system want some as well.
+# The rest is left for the model, the optimizer and the system.
 _MEMORY_SHARE = 0.7
 
 
 def checked_split(config: RunConfig) -> Split:
-    """The cases of a run, after everything has been checked that needs no voxel.
+    """Return the cases of a run after all checks that need no voxels.
 
     Raises:
-        ConfigError: With everything that is wrong.
-        InputError: If all that is wrong is that volumes are damaged or would be read wrongly.
+        ConfigError: If there are problems; lists all of them.
+        InputError: If all problems are damaged or refused volumes.
     """
     split, problems = list_split(config.data)
     problems += case_problems(config, split.train) + validation_problems(split.val)
@@ -32,7 +32,7 @@ def checked_split(config: RunConfig) -> Split:
 
 
 def case_problems(config: RunConfig, cases: Sequence[TrainingCase]) -> list[CtVaeError]:
-    """Training cases whose headers are damaged, that are too small for a patch, or too many."""
+    """Return the errors for training cases that are damaged, too small, or too large for memory."""
     problems: list[CtVaeError] = []
     voxels = 0
     for case in cases:
@@ -51,7 +51,7 @@ def case_problems(config: RunConfig, cases: Sequence[TrainingCase]) -> list[CtVa
 
 
 def validation_problems(cases: Sequence[TrainingCase]) -> list[CtVaeError]:
-    """Validation cases whose headers are damaged."""
+    """Return the errors for validation cases with damaged headers."""
     problems: list[CtVaeError] = []
     for case in cases:
         try:
@@ -62,13 +62,13 @@ def validation_problems(cases: Sequence[TrainingCase]) -> list[CtVaeError]:
 
 
 def holds_patch(shape: Sequence[int], config: RunConfig) -> bool:
-    """Whether a training patch fits into a volume with these sides."""
+    """Return True if a training patch fits into a volume of this shape."""
     patch = config.patch_size
     return all(side <= room for side, room in zip(patch, shape[: len(patch)], strict=True))
 
 
 def patch_problems(key: str, shape: Sequence[int], config: RunConfig) -> list[CtVaeError]:
-    """Problems of a volume with these sides, in the model's orientation, that is too small."""
+    """Return the error for a volume of this oriented shape if it is smaller than a patch."""
     if config.data.small_volumes != "refuse" or holds_patch(shape, config):
         return []
     patch = config.patch_size
@@ -90,7 +90,7 @@ def _oriented_shape(grid: Grid, config: RunConfig) -> tuple[int, ...]:
     spacing = config.preprocess.spacing_mm
     if spacing is None:
         return oriented.shape
-    # MONAI may give one voxel less; what is too small by one is found when it is loaded.
+    # MONAI may return one voxel less, which is checked again when the volume is loaded.
     return tuple(
         math.ceil((n - 1) * old / new) + 1
         for n, old, new in zip(oriented.shape, oriented.spacing_mm, spacing, strict=True)

@@ -1,4 +1,4 @@
-"""What a datalist or a table says about one volume, before anything of it is looked at."""
+"""Entries of datalists and tables."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ Note = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Listed:
-    """One entry.
+    """One entry of a datalist or table.
 
     Attributes:
-        where: Its place in the list, for messages.
-        side: To which part of the split it belongs.
-        text: The path as it is written.
-        folder: What a relative path is relative to.
-        patient: Whose volume it is, if the list says so.
-        options: How it is read.
-        weight: How often patches are taken from it, relative to the other training cases.
-        fold: Number of the fold that it belongs to, if the list says so.
+        where: Position in the list, for messages.
+        side: Part of the split.
+        text: Path as written in the list.
+        folder: Folder to which the path is relative.
+        patient: Patient, if given.
+        options: Options of reading.
+        weight: Sampling frequency relative to the other training cases.
+        fold: Number of the fold, if given.
     """
 
     where: str
@@ -41,5 +41,5 @@ class Listed:
 
     @property
     def path(self) -> Path:
-        """Where the volume is."""
+        """Path of the volume."""
         return self.folder / self.text

@@ -1,4 +1,4 @@
-"""From what lists and searches name to cases that are there."""
+"""Cases in files, from lists and searches."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from ct_vae.io import FoundSeries, scan_series
 from ct_vae.io.dicom.scan import split_series_path
 from ct_vae.io.formats import path_kind
 from ct_vae.io.search.cases import Case, discover
-from ct_vae.io.search.left_out import count_line, told_lines
+from ct_vae.io.search.left_out import count_line, reported_lines
 from ct_vae.io.search.patients import digest, listed_key, patient_digest, patient_in_path
 
-# Of what is left out in one place, how much is told.
-_TOLD = 10
+# Number of left-out items to report for one input.
+_SHOWN = 10
 
 
 def searched_cases(
     inputs: Sequence[str], pattern: str | None, problem: Problem, note: Note = lambda _: None
 ) -> list[FileCase]:
-    """Cases that files, folders and glob patterns stand for, each once.
+    """Find the cases for files, folders and glob patterns, each once.
 
     Args:
-        inputs: What the configuration names.
-        pattern: Finds the patient in a path.
-        problem: Takes what gives nothing, and every series that would be read wrongly.
-        note: Takes lines about files and series that are left out.
+        inputs: Paths and patterns in the configuration.
+        pattern: Regular expression for the patient in a path.
+        problem: Called with an error for each input without cases and each refused series.
+        note: Called with lines about files and series that are left out.
     """
     cases: dict[str, FileCase] = {}
     for given in inputs:
@@ -40,11 +40,11 @@ def searched_cases(
             continue
         if found.left_out:
             note(f"{given}: left out: {count_line(found.left_out)}")
-        lines = list(told_lines(found.left_out))
-        for line in lines[:_TOLD]:
+        lines = list(reported_lines(found.left_out))
+        for line in lines[:_SHOWN]:
             note(f"left out: {line}")
-        if len(lines) > _TOLD:
-            note(f"left out: and {len(lines) - _TOLD} more, which `ct-vae scan` lists")
+        if len(lines) > _SHOWN:
+            note(f"left out: and {len(lines) - _SHOWN} more, which `ct-vae scan` lists")
         for case in found:
             try:
                 cases.setdefault(_place(case.path), _searched(case, pattern))
@@ -56,12 +56,12 @@ def searched_cases(
 def listed_cases(
     entries: Sequence[Listed], pattern: str | None, problem: Problem
 ) -> list[FileCase]:
-    """Cases of a list.
+    """Find the cases of a list.
 
     Args:
-        entries: Of one side of the split.
-        pattern: Finds the patient in a path as it is written.
-        problem: Takes every entry that is missing, stands twice, or would be read wrongly.
+        entries: Entries of one part of the split.
+        pattern: Regular expression for the patient in a path as written.
+        problem: Called with an error for each missing, repeated or refused entry.
     """
     cases: dict[str, FileCase] = {}
     scanned: dict[Path, list[FoundSeries]] = {}
@@ -69,7 +69,7 @@ def listed_cases(
         try:
             place = _place(entry.path)
             if place in cases:
-                raise ConfigError(f"{entry.where} {entry.text} stands twice")
+                raise ConfigError(f"{entry.where} {entry.text} is listed twice")
             cases[place] = _listed(entry, pattern, scanned)
         except CtVaeError as error:
             problem(error)
@@ -77,14 +77,14 @@ def listed_cases(
 
 
 def unread_case(entry: Listed, pattern: str | None) -> FileCase:
-    """A case that counts for its patient alone."""
+    """Return a case that is not read and only identifies its patient."""
     patient = entry.patient or patient_in_path(entry.text, pattern)
     owner = digest(patient) if patient else ""
     return FileCase(Path(entry.text).as_posix(), entry.path, None, patient, owner)
 
 
 def side_by_side(case: FileCase) -> str:
-    """What two cases have in common that may not be on two sides: the patient, or the volume."""
+    """Return an identifier of the patient, or of the volume, that must be on one side only."""
     return case.owner or _place(case.path)
 
 
@@ -115,7 +115,7 @@ def _listed(entry: Listed, pattern: str | None, scanned: dict[Path, list[FoundSe
     owner = digest(patient) if patient else ""
     if series and not owner:
         owner = patient_digest(entry.path, PurePath(entry.text), series)
-    # Read by its path, a folder is judged by all that lies in it.
+    # A folder is read by its path, with checks of all files in it.
     known = series if wanted else None
     return FileCase(
         key=Path(entry.text).as_posix(),
@@ -130,11 +130,11 @@ def _listed(entry: Listed, pattern: str | None, scanned: dict[Path, list[FoundSe
 
 
 def _the_series(found: Sequence[FoundSeries], wanted: str, what: str) -> FoundSeries:
-    """The series that is meant.
+    """Return the series to which an entry refers.
 
     Raises:
-        ConfigError: If it is not clear, or there is none.
-        InputError: If it would be read wrongly.
+        ConfigError: If the series is ambiguous or does not exist.
+        InputError: If the series is refused.
     """
     if wanted:
         named = [each for each in found if each.id == wanted]
@@ -150,24 +150,22 @@ def _the_series(found: Sequence[FoundSeries], wanted: str, what: str) -> FoundSe
     if len(fit) > 1:
         labels = ", ".join(each.label for each in fit[:10])
         raise ConfigError(
-            f"{what}: holds {len(fit)} CT series, one is wanted: {labels}",
-            f"name one by its id, such as FOLDER/#{fit[0].id}",
+            f"{what}: has {len(fit)} CT series instead of one: {labels}",
+            f"select one by its id, such as FOLDER/#{fit[0].id}",
         )
     if not fit:
         reasons = "; ".join(f"{each.label}: {each.reason}" for each in found[:10])
-        raise InputError(
-            f"{what}: holds no CT series that can be read{': ' * bool(reasons)}{reasons}"
-        )
+        raise InputError(f"{what}: has no readable CT series{': ' * bool(reasons)}{reasons}")
     return fit[0]
 
 
 def _only_short(found: Sequence[FoundSeries]) -> list[FoundSeries]:
-    """The series of few slices that a folder stands for, if there is nothing else in it."""
+    """Return the series of few slices in a folder if it is the only one."""
     short = [each for each in found if each.short]
     whole = all(each.verdict == "skipped" for each in found)
     return short if whole and len(short) == 1 else []
 
 
 def _place(path: Path) -> str:
-    """The same for whatever way leads to a volume; a link to a file is a file of its own."""
+    """Return the location of a volume without links to folders, equal for all paths to it."""
     return f"{os.path.realpath(path.parent)}/{path.name}"

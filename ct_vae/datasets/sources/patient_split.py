@@ -1,4 +1,4 @@
-"""Which list each case goes into: by patient, for good, and each volume once."""
+"""Assignment of cases to training, validation and test lists by patient."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ LIST_NAMES: tuple[ListName, ...] = ("training", "validation", "test")
 
 @dataclass(frozen=True)
 class Shares:
-    """The share of patients that each list gets in the long run.
+    """Expected fractions of patients in the lists.
 
-    A patient's list follows from a hash of the seed and the patient alone, so that it stays the
-    same when others are added. A larger share takes patients from training only.
+    The list of a patient depends only on a hash of the seed and the patient, so it stays the same
+    when other patients are added. Larger fractions only move patients from training to other lists.
 
     Attributes:
-        val: Of validation, from 0 to below 1.
-        test: Of test.
-        seed: Another one gives another split.
+        val: Fraction for validation, from 0 to below 1.
+        test: Fraction for test.
+        seed: Seed of the split.
 
     Raises:
-        ConfigError: If the shares are out of range or leave nothing for training.
+        ConfigError: If the fractions are out of range or leave nothing for training.
     """
 
     val: float = 0.1
@@ -36,32 +36,29 @@ class Shares:
     def __post_init__(self) -> None:
         if not (self.val >= 0 and self.test >= 0 and self.val + self.test < 1):
             raise ConfigError(
-                f"shares of {self.val:g} for validation and {self.test:g} for test do not work",
+                f"shares of {self.val:g} for validation and {self.test:g} for test are invalid",
                 "both are at least 0, and together below 1",
             )
 
     def list_of(self, patient: str) -> ListName:
-        """The list of a patient, who is told by a digest."""
+        """Return the list of a patient, given by a digest."""
         place = self._place(patient)
         if place < self.val:
             return "validation"
         return "test" if place >= 1 - self.test else "training"
 
     def validating(self, patients: Collection[str]) -> set[str]:
-        """The patients among some who validate: at least one, and not all.
-
-        Where the share gives nobody or everybody, the patient who comes next joins or leaves.
-        There is nobody to choose from fewer than two patients.
+        """Return the patients for validation: at least one, but not all; none of a single one.
 
         Args:
-            patients: Digests; none of them is for test.
+            patients: Digests of patients, none of them for test.
         """
         ordered = sorted(patients, key=lambda patient: (self._place(patient), patient))
         count = sum(self._place(patient) < self.val for patient in ordered)
         return set(ordered[: min(max(count, 1), len(ordered) - 1)])
 
     def _place(self, patient: str) -> float:
-        """Where a patient stands among all that there may be, from 0 to below 1."""
+        """Map a patient to a pseudorandom number from 0 to below 1."""
         text = f"{self.seed}:{patient}"
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
         return int.from_bytes(digest[:6], "big") / 2**48
@@ -69,11 +66,11 @@ class Shares:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a case belongs.
+    """Assignment of a case.
 
     Attributes:
-        list_name: Its list, that of all cases of the patient.
-        same_as: Index of the first case with the same content, if there is one before it.
+        list_name: The list, common to all cases of the patient.
+        same_as: Index of an earlier case with the same content, or ``None``.
         patient: Number of the patient, from 1 in the order of the cases.
     """
 
@@ -83,14 +80,14 @@ class Placement:
 
 
 def place_cases(cases: Sequence[tuple[str, str]], shares: Shares) -> list[Placement]:
-    """Put cases into lists.
+    """Assign cases to lists.
 
-    Patients who have a volume in common, directly or through others, share one list: that of the
-    one whose digest comes first, whatever the order of the cases.
+    Patients with a common volume, directly or through others, are in the same list: that of the
+    patient with the smallest digest, independent of the order of the cases.
 
     Args:
-        cases: Of each, the digests of its patient and of its content.
-        shares: Of the lists.
+        cases: Digests of the patient and of the content of each case.
+        shares: Fractions of the lists.
     """
     first: dict[str, int] = {}
     numbers: dict[str, int] = {}
@@ -109,10 +106,10 @@ def place_cases(cases: Sequence[tuple[str, str]], shares: Shares) -> list[Placem
 
 
 def linked_patients(cases: Iterable[tuple[str, str]]) -> list[set[str]]:
-    """Groups of two or more patients who have a volume in common, directly or through others.
+    """Return groups of patients with a common volume, directly or through others.
 
     Args:
-        cases: Of each, the digests of its patient and of its content.
+        cases: Digests of the patient and of the content of each case.
     """
     group_of: dict[str, set[str]] = {}
     holder: dict[str, str] = {}

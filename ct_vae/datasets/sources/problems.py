@@ -1,4 +1,4 @@
-"""All that is wrong with the data of a run, told at once."""
+"""Common error for all problems with the data of a run."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from ct_vae.errors import ConfigError, CtVaeError, InputError
 
 _SHOWN = 20
-# Readers name options of the command line, which training does not have.
-_OPTIONS = "such options belong to 'ct-vae scan -o LIST.json', whose datalist notes them"
+# Errors of readers mention options of the command line that training does not have.
+_OPTIONS = "give such options to 'ct-vae scan -o LIST.json', which stores them in its datalist"
 
 
 def refuse(problems: Sequence[CtVaeError], where: str = "data") -> None:
-    """Raise every problem as one error on one line; nothing happens if there is none.
+    """Raise all problems, if there are any, as one error on one line.
 
     Raises:
-        InputError: If volumes are damaged or refused, and nothing else is wrong.
-        ConfigError: If anything else is wrong.
+        InputError: If all problems are damaged or refused volumes.
+        ConfigError: If there are other problems.
     """
     if not problems:
         return

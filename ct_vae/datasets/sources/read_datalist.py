@@ -1,4 +1,4 @@
-"""Datalists in the JSON form of MONAI and the Medical Segmentation Decathlon."""
+"""Reading of datalists in the JSON format of MONAI and the Medical Segmentation Decathlon."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LISTS: dict[str, Side] = {
     "test": "test",
     "testing": "test",
 }
-# Names that a list of entries has in other programs, or by a slip of the pen.
+# Names of lists in other programs, and typing errors.
 _ALIASES = {"train": "training", "val": "validation", "valid": "validation", "tests": "test"}
 _VOLUMES = (*VOLUME_SUFFIXES, *ARCHIVE_SUFFIXES, ".dcm")
 _PATIENT_KEYS = ("patient", "subject")
@@ -33,17 +33,17 @@ _SHAPE = (
 
 
 def read_datalist(path: Path, problem: Problem, note: Note = lambda _: None) -> list[Listed]:
-    """Entries of the lists ``training``, ``validation`` and ``test``, which may be ``testing``.
+    """Read the entries of the lists ``training``, ``validation`` and ``test`` (or ``testing``).
 
-    ``read_options``, which ``ct-vae scan`` notes, tells how all are read; other keys are ignored.
+    ``read_options``, which ``ct-vae scan`` writes, apply to all entries; other keys are ignored.
 
     Args:
-        path: The JSON file; relative paths in it start at its folder.
-        problem: Takes whatever is wrong with an entry or a list.
-        note: Takes a line about each list of volumes that is not read.
+        path: The JSON file; paths in it are relative to its folder.
+        problem: Called with an error for each invalid entry or list.
+        note: Called with a line for each list of volumes that is not read.
 
     Raises:
-        ConfigError: If the file cannot be read or is no JSON object.
+        ConfigError: If the file cannot be read or is not a JSON object.
     """
     tree = read_json(path)
     options = ReadOptions()
@@ -79,7 +79,7 @@ def _no_list(name: str, tree: dict[str, Any]) -> ConfigError:
 
 
 def _lists_volumes(entries: Any) -> bool:
-    """Whether a value looks like a list of entries, and not like one of labels or channels."""
+    """Return True if a value looks like a list of entries, not of labels or channels."""
     if not isinstance(entries, list) or not entries:
         return False
     first = entries[0]
@@ -113,7 +113,7 @@ def _entry(item: Any, where: str, side: Side, folder: Path, options: ReadOptions
 
 
 def _read_options(given: Any) -> ReadOptions:
-    """Consents and corrections, each of the type that it has in `ReadOptions`."""
+    """Parse options of reading, with checks of their types."""
     if not isinstance(given, dict):
         raise ConfigError(f"'read_options' is an object, got {json.dumps(given)[:80]}")
     defaults = asdict(ReadOptions())

@@ -1,4 +1,4 @@
-"""Tables of volumes: comma-separated text with a header row."""
+"""Reading of tables of volumes: comma-separated text with a header row."""
 
 from __future__ import annotations
 
@@ -24,19 +24,18 @@ _DELIMITERS = "\t;,"
 
 
 def read_table(path: Path, problem: Problem) -> list[Listed]:
-    """Rows of a table with the column ``image``, and perhaps ``split``, ``patient`` and ``fold``.
+    """Read a table with the column ``image`` and the optional ``split``, ``patient`` and ``fold``.
 
-    Fields are separated by tabs, semicolons or commas, whichever the header row has; they may be
-    quoted, and spaces around them do not count. Other columns are ignored unless their names look
-    like a slip. Without ``split`` every row is a training case.
+    Fields are separated by tabs, semicolons or commas, as in the header row; they may be quoted,
+    and surrounding spaces are ignored. Other columns are ignored unless their names look like
+    typing errors. Without ``split``, all rows are training cases.
 
     Args:
-        path: UTF-8 text, with or without a byte-order mark; relative paths in it start at its
-            folder.
-        problem: Takes whatever is wrong with a row.
+        path: UTF-8 text, with or without a byte-order mark; paths in it are relative to its folder.
+        problem: Called with an error for each invalid row.
 
     Raises:
-        ConfigError: If the file cannot be read, or its header does not do.
+        ConfigError: If the file cannot be read, or its header is invalid.
     """
     lines = _lines(_text(path), path)
     if not lines:
@@ -68,7 +67,7 @@ def _text(path: Path) -> str:
 
 
 def _lines(text: str, path: Path) -> list[tuple[int, list[str]]]:
-    """Rows that hold something, each with the number of the line on which it begins."""
+    """Return the rows that are not empty, each with the number of its first line."""
     first = next((line for line in text.splitlines() if line.strip()), "")
     delimiter = next((sign for sign in _DELIMITERS if sign in first), ",")
     reader = csv.reader(
@@ -88,10 +87,10 @@ def _lines(text: str, path: Path) -> list[tuple[int, list[str]]]:
 
 
 def _places(header: Sequence[str], path: Path) -> dict[str, int]:
-    """The place of each known column."""
+    """Return the index of each known column."""
     if len(set(header)) < len(header):
         double = next(name for name in header if header.count(name) > 1)
-        raise ConfigError(f"{path}: column {double!r} stands twice in its header")
+        raise ConfigError(f"{path}: column {double!r} occurs twice in its header")
     for name in header:
         near = difflib.get_close_matches(name, _COLUMNS, n=1, cutoff=0.75)
         if near and name not in _COLUMNS and near[0] not in header:
@@ -109,7 +108,7 @@ def _row(
 ) -> Listed:
     if len(fields) != width:
         raise ConfigError(
-            f"{where} has {len(fields)} fields, the header {width}", "quote what holds a separator"
+            f"{where} has {len(fields)} fields, the header {width}", "quote fields with separators"
         )
     values = {name: fields[place] for name, place in places.items()}
     for name, value in values.items():

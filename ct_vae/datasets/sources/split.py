@@ -1,4 +1,4 @@
-"""The volumes of a run: the split that the configuration names, checked before anything is read."""
+"""The split of a run into training and validation cases, checked before volumes are read."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ __all__ = ["FileCase", "PhantomCase", "Split", "TrainingCase", "build_split", "l
 
 @dataclass(frozen=True)
 class Split:
-    """Cases to train on and cases to validate on.
+    """Training and validation cases.
 
     Attributes:
-        train: Cases to train on.
-        val: Cases to validate on.
-        notes: Lines about what the source of cases says and the run does not use.
+        train: Training cases.
+        val: Validation cases.
+        notes: Lines about unused entries and settings.
     """
 
     train: Sequence[TrainingCase]
@@ -42,7 +42,7 @@ class Split:
 
 @dataclass
 class _Sides:
-    """Cases of files, by side."""
+    """Cases in files by part of the split."""
 
     train: list[FileCase] = field(default_factory=list)
     val: list[FileCase] = field(default_factory=list)
@@ -50,12 +50,12 @@ class _Sides:
 
 
 def build_split(config: DataConfig) -> Split:
-    """List the cases that a configuration names; no volume is read yet.
+    """Return the cases of a configuration without reading volumes.
 
     Raises:
-        ConfigError: With everything that is wrong: files that are missing or stand twice, lists
-            that are empty, patients on two sides.
-        InputError: If all that is wrong is that DICOM series would be read wrongly.
+        ConfigError: If there are problems, such as missing or repeated files, empty lists, or
+            patients on two sides; lists all of them.
+        InputError: If all problems are refused DICOM series.
     """
     split, problems = list_split(config)
     refuse(problems, config.datalist or config.csv or "data")
@@ -63,7 +63,7 @@ def build_split(config: DataConfig) -> Split:
 
 
 def list_split(config: DataConfig) -> tuple[Split, list[CtVaeError]]:
-    """The cases that a configuration names, and everything that is wrong with them."""
+    """Return the cases of a configuration, and all problems with them."""
     problems: list[CtVaeError] = []
     if not (config.datalist or config.csv or config.train):
         return _phantoms(config.phantoms or PhantomConfig()), problems
@@ -84,7 +84,7 @@ def list_split(config: DataConfig) -> tuple[Split, list[CtVaeError]]:
 
 
 def phantom_cases(config: PhantomConfig, count: int, first_seed: int) -> list[PhantomCase]:
-    """Generated cases with consecutive seeds, cycling through the anatomies."""
+    """Return generated cases with consecutive seeds, cycling through the anatomies."""
     names = config.anatomies
     return [
         PhantomCase(names[i % len(names)], first_seed + i, config.spacing_mm) for i in range(count)
@@ -115,7 +115,7 @@ def _sides(config: DataConfig, problem: Problem, note: Note) -> _Sides:
     for name in ("train", "val"):
         listed = [entry for entry in entries if entry.side == name]
         getattr(sides, name).extend(listed_cases(listed, pattern, problem))
-    # A test volume need not be here; its patient may not be in training all the same.
+    # Test volumes may be missing, but their patients must not be in training.
     sides.test.extend(unread_case(entry, pattern) for entry in entries if entry.side == "test")
     return sides
 
@@ -123,7 +123,7 @@ def _sides(config: DataConfig, problem: Problem, note: Note) -> _Sides:
 def _folded(
     entries: Sequence[Listed], fold: int | None, problem: Problem, note: Note
 ) -> list[Listed]:
-    """Entries of which those of a fold validate; or, without one, a note that folds do nothing."""
+    """Move the entries of a fold to validation; without a fold, note that folds are ignored."""
     folds = sorted({e.fold for e in entries if e.side == "train" and e.fold is not None})
     numbers = ", ".join(map(str, folds))
     if fold is None:
@@ -141,7 +141,7 @@ def _folded(
 
 
 def _check_apart(sides: _Sides, problem: Problem) -> None:
-    """Tell of every patient, and every volume, that stands on two sides."""
+    """Report each patient and each volume that is on two sides of the split."""
     seen: dict[str, dict[str, FileCase]] = defaultdict(dict)
     for name, cases in (
         ("training", sides.train),
@@ -155,11 +155,11 @@ def _check_apart(sides: _Sides, problem: Problem) -> None:
             where = " and ".join(f"{name} ({case.key})" for name, case in found.items())
             case = next(iter(found.values()))
             who = f"patient {case.patient!r}" if case.patient else "one patient"
-            problem(ConfigError(f"{who if case.owner else 'a volume'} stands in {where}"))
+            problem(ConfigError(f"{who if case.owner else 'a volume'} is in {where}"))
 
 
 def _divide(sides: _Sides, share: float, problem: Problem) -> None:
-    """Move the patients who validate from the training cases."""
+    """Move a fraction of the patients from training to validation."""
     if sides.val:
         problem(
             ConfigError("data.val_share splits training cases, and validation cases are named too")
@@ -170,7 +170,7 @@ def _divide(sides: _Sides, share: float, problem: Problem) -> None:
         problem(
             ConfigError(
                 f"data.val_share {share:g} of one patient leaves no case for validation",
-                "list the cases of each side, or tell patients apart by data.patient_pattern or a "
+                "list the cases of each side, or identify patients by data.patient_pattern or a "
                 "column 'patient'",
             )
         )

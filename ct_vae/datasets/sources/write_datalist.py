@@ -1,4 +1,4 @@
-"""Writes datalists in the shape of the Medical Segmentation Decathlon, as MONAI reads them."""
+"""Writing of datalists in the format of MONAI and the Medical Segmentation Decathlon."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from ct_vae.io.read_options import ReadOptions
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of a datalist.
+    """An entry of a datalist.
 
     Attributes:
-        path: What `read_volume` takes, from the folder in which the command runs.
-        list_name: The list that it goes into.
+        path: Path for `read_volume`, relative to the working directory.
+        list_name: Name of its list.
         patient: Number of the patient within the datalist.
     """
 
@@ -30,13 +30,14 @@ class Entry:
 
 
 def check_target(path: Path, overwrite: bool) -> None:
-    """Refuse what is no name for a new datalist, before any work.
+    """Check that a path is valid for a new datalist.
 
     Raises:
-        ConfigError: If it does not end with ``.json``, is a folder, or exists.
+        ConfigError: If the path does not end with ``.json``, is a folder, or exists and
+            ``overwrite`` is False.
     """
     if path.suffix.lower() != ".json" or path.is_dir():
-        raise ConfigError(f"-o {path} is no name for a datalist", "-o takes a .json file")
+        raise ConfigError(f"-o {path} is no name for a datalist", "give a .json file to -o")
     if os.path.lexists(path) and not overwrite:
         raise ConfigError(f"{path}: exists already", "--overwrite replaces it")
 
@@ -44,19 +45,19 @@ def check_target(path: Path, overwrite: bool) -> None:
 def write_datalist(
     path: Path, entries: Sequence[Entry], shares: Shares, options: ReadOptions
 ) -> None:
-    """Write a datalist; a list without entries is left out, but for ``training``.
+    """Write a datalist; empty lists other than ``training`` are omitted.
 
-    Paths are relative to the folder of the datalist, with ``/``, or absolute where a link among
-    the folders would lead a relative one elsewhere. Options under which the cases were read are
-    noted under ``read_options``.
+    Paths are relative to the folder of the datalist, with ``/``, or absolute if links among the
+    folders change the meaning of relative paths. Options of reading other than the defaults are
+    stored under ``read_options``.
 
     Raises:
-        OutputError: If it cannot be written.
+        OutputError: If the datalist cannot be written.
     """
     lists: dict[str, list[dict[str, Any]]] = {name: [] for name in LIST_NAMES}
     for entry in entries:
         image = path_from(path.parent, entry.path)
-        # A number, since MONAI takes text that happens to name a file for a path.
+        # A number, since MONAI converts text to a path if a file has that name.
         lists[entry.list_name].append({"image": image, "patient": entry.patient})
     patients = len({entry.patient for entry in entries})
     tree = {
@@ -69,16 +70,16 @@ def write_datalist(
         "numTraining": len(lists["training"]),
         "numValidation": len(lists["validation"]),
         "numTest": len(lists["test"]),
-        # MONAI looks into the first entry of a test list without asking whether there is one.
+        # MONAI reads the first entry of a test list even if the list is empty.
         **{name: each for name, each in lists.items() if each or name == "training"},
     }
     write_json(path, tree)
 
 
 def path_from(folder: Path, path: str) -> str:
-    """A path as it stands in a datalist that lies in a folder."""
+    """Return a path as written in a datalist in a folder."""
     name = os.path.relpath(path, folder)
-    # MONAI takes .. out of the text; the system follows it from where a link has led.
+    # MONAI removes .. from the text, whereas the system follows links first.
     same = os.path.realpath(folder / name) == os.path.realpath(path)
     return PurePath(name if same else os.path.abspath(path)).as_posix()  # noqa: PTH100 - lexical
 

@@ -1,4 +1,4 @@
-"""Files that appear under their final name only when every byte of them is on the disk."""
+"""Atomic writing: a file gets its final name only once all of its bytes are on the disk."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 _BUFFER_BYTES = 1 << 20
-# What some network file systems answer when asked to sync a folder; the rename itself has worked.
+# Some network file systems cannot sync a folder; the rename itself has succeeded.
 _NO_FOLDER_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES}
 
 _HINTS = {
@@ -37,7 +37,7 @@ _HINTS = {
     errno.EEXIST: "a part of the path is a file: choose another output folder",
     errno.EISDIR: "a folder has this name: choose another name",
     errno.ENAMETOOLONG: "choose a shorter name",
-    errno.ELOOP: "something else has this name: remove it if it is nobody's",
+    errno.ELOOP: "the name is a link: remove it if it is not needed, or choose another name",
     errno.EIO: "the disk reported a fault: check it, then run the same command again",
     errno.ESTALE: "the network share went away: mount it again, then run the same command again",
 }
@@ -45,11 +45,11 @@ _HINTS = {
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
-    """Give a binary file that takes the name ``path`` when the block ends without an exception.
+    """Open a binary file that is renamed to ``path`` when the block ends without an exception.
 
-    The bytes go to a locked temporary file in the same folder, which is made if missing. When the
+    The bytes go to a locked temporary file in the same folder, which is created if missing. If the
     block or a disk operation fails, the temporary file is removed and an older file at ``path`` is
-    left as it was.
+    left unchanged.
 
     Raises:
         OutputError: If the file cannot be written in full.
@@ -61,7 +61,7 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
 
 
 def write_together(contents: Sequence[tuple[Path, bytes]]) -> None:
-    """Write several files; each gets its name, in this order, once all are safely on the disk.
+    """Write several files; they get their names, in this order, once all are on the disk.
 
     Raises:
         OutputError: If a file cannot be written in full.
@@ -86,7 +86,7 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write JSON atomically: keys in their own order, two spaces of indent, no NaN.
+    """Write JSON atomically with an indent of two spaces, keys in the given order and no NaN.
 
     Raises:
         OutputError: If the file cannot be written in full.
@@ -95,7 +95,7 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 def sha256_file(path: str | Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal.
+    """Return the SHA-256 of a file in hexadecimal.
 
     Raises:
         InputError: If the file cannot be read.
@@ -108,7 +108,7 @@ def sha256_file(path: str | Path) -> str:
 
 
 class _RawFile(io.RawIOBase):
-    """A file descriptor whose every write goes through `os.write`, and fails as OutputError."""
+    """Raw file that writes with `os.write` and raises OutputError if that fails."""
 
     def __init__(self, descriptor: int, target: Path) -> None:
         self.descriptor = descriptor
@@ -133,7 +133,7 @@ class _RawFile(io.RawIOBase):
 
 
 class _Stage:
-    """A temporary file on its way to its final name."""
+    """Locked temporary file that gets its final name when it is published."""
 
     def __init__(self, target: Path) -> None:
         self.target = target
@@ -149,7 +149,7 @@ class _Stage:
         self.file = cast("BinaryIO", io.BufferedWriter(raw, _BUFFER_BYTES))
 
     def seal(self) -> None:
-        """Bring every byte to the disk."""
+        """Flush all bytes to the disk."""
         self.file.flush()
         try:
             os.fsync(self.file.fileno())
@@ -157,7 +157,7 @@ class _Stage:
             writing_failed(self.target, error)
 
     def publish(self) -> None:
-        """Give the file its final name."""
+        """Rename the file to its final name."""
         try:
             os.replace(self.temporary, self.target)  # noqa: PTH105 - the tests' point of injection
             self._published = True
@@ -166,8 +166,8 @@ class _Stage:
             writing_failed(self.target, error)
 
     def discard(self) -> None:
-        """Remove the file if it never got its final name, and close it."""
-        # While it is locked: the name is free for others as soon as it is not.
+        """Close the file, and remove it if it was not published."""
+        # Remove it while it is locked: other processes may take the name once it is unlocked.
         if not self._published:
             with contextlib.suppress(OSError):
                 self.temporary.unlink()
@@ -194,10 +194,10 @@ def _check_target(target: Path) -> None:
 
 
 def _create_locked(target: Path) -> tuple[Path, int]:
-    """Make and lock a new temporary file, which no cleaner has taken for a stale one.
+    """Create and lock a new temporary file that no other process has removed as stale.
 
-    Names are numbered, so that what a killed writer of the same target has left is met, and
-    removed, without looking through the folder.
+    Names are numbered, so that the leftovers of a killed writer of the same target are found, and
+    removed, without listing the folder.
     """
     names = numbered(target, "tmp")
     temporary = next(names)
@@ -209,26 +209,26 @@ def _create_locked(target: Path) -> tuple[Path, int]:
             temporary = temporary if _remove_if_unlocked(temporary) else next(names)
             continue
         lock(descriptor, wait=True)
-        # A cleaner may have removed the file in the moment before it was locked.
+        # Another process may have removed the file as stale just before it was locked.
         if os.fstat(descriptor).st_nlink > 0:
             return temporary, descriptor
         os.close(descriptor)
 
 
 def _remove_stale(target: Path) -> None:
-    """Remove temporary files of the same target whose writer was killed."""
+    """Remove temporary files that killed writers of the same target left behind."""
     for path, ending in leftovers(target):
         if ending == "tmp":
             _remove_if_unlocked(path)
 
 
 def _remove_if_unlocked(temporary: Path) -> bool:
-    """Remove a file whose writer is dead; whether there is no file of this name any more."""
-    # Another process may finish, remove or own the file: then it is not ours to clean.
+    """Remove a file that no process has locked; return True if the file no longer exists."""
+    # Errors mean that another process has published, removed or owns the file.
     with contextlib.suppress(OSError):
         descriptor = os.open(temporary, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            # Without locks, nobody else's file is removed. Another file may have got the name while
+            # Remove nothing if the file system has no locks, or if another file got the name while
             # this one was opened.
             if lock(descriptor) == "held" and os.path.samestat(
                 os.fstat(descriptor), temporary.stat(follow_symlinks=False)
@@ -240,10 +240,10 @@ def _remove_if_unlocked(temporary: Path) -> bool:
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring the names in a folder to the disk.
+    """Flush the directory entries of a folder to the disk.
 
     Raises:
-        OSError: If that fails.
+        OSError: If the folder cannot be synced.
     """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -256,7 +256,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def writing_failed(target: Path, error: OSError) -> NoReturn:
-    """Turn an error of the system into one that says what to do.
+    """Raise an OutputError with a hint for an OSError.
 
     Raises:
         OutputError: Always.

@@ -1,4 +1,4 @@
-"""Folders that appear under their final name only when every file in them is on the disk."""
+"""Atomic folders: a folder gets its final name only once all of its files are on the disk."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ct_vae.io.lock_file import lock
 
 
 class FolderStage:
-    """A locked temporary folder on its way to its final name, beside which it lies."""
+    """Locked temporary folder, next to its target, that gets its final name when published."""
 
     def __init__(self, target: Path, overwrite: bool) -> None:
         self.target = target
@@ -35,10 +35,10 @@ class FolderStage:
             writing_failed(target, error)
 
     def write(self, name: str, content: bytes) -> None:
-        """Add a file, in folders of its own if its name has them, and bring it to the disk.
+        """Write a file, with any folders in its name, and flush it to the disk.
 
         Raises:
-            OutputError: If it cannot be written in full.
+            OutputError: If the file cannot be written in full.
         """
         try:
             (self._temporary / name).parent.mkdir(parents=True, exist_ok=True)
@@ -55,7 +55,7 @@ class FolderStage:
             writing_failed(self.target / name, error)
 
     def publish(self) -> None:
-        """Give the folder its final name, in place of an older one."""
+        """Rename the folder to its final name, replacing an older folder."""
         try:
             for folder in (self._temporary, *self._temporary.rglob("*/")):
                 sync_folder(folder)
@@ -69,20 +69,20 @@ class FolderStage:
             writing_failed(self.target, error)
 
     def discard(self) -> None:
-        """Remove the folder if it never got its final name, and unlock it."""
-        # The name is free for others once it has been given up.
+        """Unlock the folder, and remove it if it was not published."""
+        # Remove it while it is locked: other processes may take the name once it is unlocked.
         if not self._published:
             shutil.rmtree(self._temporary, ignore_errors=True)
         os.close(self._lock)
 
     def _replace(self) -> None:
-        """Put the older folder aside until the new one is there.
+        """Move the older folder aside until the new one has its name.
 
-        No call swaps two folders everywhere. If the process is killed in between, the next write
-        to this target puts the older one back.
+        Not every system can swap two folders. If the process is killed in between, the next write
+        to this target moves the older folder back.
         """
-        aside = _beside(self.target, "old")
-        # While it is locked nobody takes it for what a killed process has left.
+        aside = _free_name(self.target, "old")
+        # The lock shows other processes that the folder is not a leftover of a killed process.
         older = os.open(self.target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             lock(older)
@@ -94,7 +94,7 @@ class FolderStage:
             except BaseException:
                 with contextlib.suppress(OSError):
                     if self._published:
-                        self._temporary = _beside(self.target, "tmp")
+                        self._temporary = _free_name(self.target, "tmp")
                         os.replace(self.target, self._temporary)  # noqa: PTH105
                         self._published = False
                     os.replace(aside, self.target)  # noqa: PTH105
@@ -106,18 +106,18 @@ class FolderStage:
 
 @contextmanager
 def atomic_folder(target: str | Path, overwrite: bool = False) -> Iterator[FolderStage]:
-    """Give a folder to fill that takes the name ``target`` when the block ends without exception.
+    """Create a folder that is renamed to ``target`` when the block ends without an exception.
 
-    When the block or a disk operation fails, it is removed with all that is in it, and an older
-    folder at ``target`` is left as it was. What a killed process left of the same target is
+    If the block or a disk operation fails, the folder is removed with its content, and an older
+    folder at ``target`` is left unchanged. Leftovers of killed writers of the same target are
     removed first.
 
     Args:
-        target: Its name; the folder above it is made if missing.
-        overwrite: Replace an older folder, whatever is in it; otherwise one is refused.
+        target: Final path; the parent folder is created if missing.
+        overwrite: Replace an existing folder with all of its content.
 
     Raises:
-        OutputError: If ``target`` exists and is not to be replaced, or something cannot be written.
+        OutputError: If ``target`` exists and ``overwrite`` is False, or if writing fails.
     """
     stage = FolderStage(Path(target), overwrite)
     try:
@@ -127,27 +127,27 @@ def atomic_folder(target: str | Path, overwrite: bool = False) -> Iterator[Folde
         stage.discard()
 
 
-def _beside(target: Path, ending: Literal["tmp", "old"]) -> Path:
-    """The first name of its kind that is free."""
+def _free_name(target: Path, ending: Literal["tmp", "old"]) -> Path:
+    """Return the first temporary name that does not exist."""
     return next(path for path in numbered(target, ending) if not os.path.lexists(path))
 
 
 def _create_locked(target: Path) -> tuple[Path, int]:
-    """Make and lock a new temporary folder, which no cleaner has taken for a stale one."""
+    """Create and lock a new temporary folder that no other process has removed as stale."""
     while True:
-        temporary = _beside(target, "tmp")
+        temporary = _free_name(target, "tmp")
         try:
             temporary.mkdir()
         except FileExistsError:
             continue
-        # A cleaner may have removed the folder in the moment before it was locked.
+        # Another process may have removed the folder as stale just before it was locked.
         descriptor = _locked(temporary, wait=True)
         if descriptor is not None:
             return temporary, descriptor
 
 
 def _settle(target: Path) -> None:
-    """Remove what a killed writer of the same target left; put back what it had put aside."""
+    """Remove leftovers of killed writers of a target; restore the folder that they moved aside."""
     for path, ending in leftovers(target):
         if path.is_symlink() or not path.is_dir():
             continue
@@ -164,14 +164,14 @@ def _settle(target: Path) -> None:
 
 
 def _locked(folder: Path, wait: bool) -> int | None:
-    """An open descriptor that holds the lock; ``None`` if the folder is gone or another's."""
+    """Lock a folder; return its descriptor, or ``None`` if it is gone or locked elsewhere."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
-    # Without locks, nobody else's folder is removed.
+    # Without locks in the file system, leave the folders of other processes alone.
     mine = lock(descriptor, wait=wait) == "held" or wait
-    # Another folder may have got the name while this one was opened.
+    # Another folder may have got this name since.
     with contextlib.suppress(OSError):
         if mine and os.path.samestat(os.fstat(descriptor), folder.stat(follow_symlinks=False)):
             return descriptor

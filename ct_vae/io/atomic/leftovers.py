@@ -1,4 +1,4 @@
-"""Temporary files and folders of killed writers, looked for once per folder and process."""
+"""Temporary files and folders of killed writers; each process lists a folder only once."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _ENDINGS: tuple[Literal["tmp", "old"], ...] = ("tmp", "old")
 _SUFFIX = re.compile(r"[0-9a-f]{8}\.(tmp|old)")
 _ANY = re.compile(r"\..*\.[0-9a-f]{8}\.(tmp|old)", re.DOTALL)
 
-# Names found in each folder, by device and inode. Listing it again for every file would take as
-# long as it has entries.
+# Names found in each folder, by device and inode. Listing a large folder for every file would be
+# slow.
 _found: dict[tuple[int, int], set[str]] = {}
 _changing = threading.Lock()
 
 
 def temporary_prefix(target: Path) -> str:
-    """How temporary names for a target begin; eight digits and a suffix of four follow."""
+    """Return the start of temporary names for a target; 8 digits and `.tmp` or `.old` follow."""
     name = f".{target.name}."
     if len(os.fsencode(name)) + len("01234567.tmp") <= _LONGEST_NAME:
         return name
@@ -31,16 +31,16 @@ def temporary_prefix(target: Path) -> str:
 
 
 def numbered(target: Path, ending: Literal["tmp", "old"]) -> Iterator[Path]:
-    """Temporary names for a target, in the order in which they are taken.
+    """Yield temporary names for a target in the order of use.
 
-    What a killed writer has left is met under the first of them, without a look into the folder.
+    Leftovers of a killed writer have the first of these names, so the folder need not be listed.
     """
     for number in count():
         yield target.parent / f"{temporary_prefix(target)}{number:08x}.{ending}"
 
 
 def leftovers(target: Path) -> list[tuple[Path, str]]:
-    """What may be left of earlier writes to a target, each with its ending ``tmp`` or ``old``.
+    """Return possible leftovers of earlier writes to a target, each with ``tmp`` or ``old``.
 
     Raises:
         OSError: If the folder of the target cannot be listed.
@@ -53,7 +53,7 @@ def leftovers(target: Path) -> list[tuple[Path, str]]:
         for ending in _ENDINGS:
             found.update(takewhile(os.path.lexists, numbered(target, ending)))
         paths = sorted(found)
-        # Those that a living process has locked are looked at again the next time.
+        # Leftovers that still exist, as a running process has locked them, are kept in the list.
         names.difference_update(path.name for path in paths if not os.path.lexists(path))
     return [(path, path.name[-3:]) for path in paths]
 

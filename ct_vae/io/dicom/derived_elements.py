@@ -1,6 +1,6 @@
-"""The elements of a derived CT series, module by module of the CT image object (PS3.3 A.3).
+"""Elements of a derived CT series, by module of the CT image object (PS3.3 A.3).
 
-Everything is put in by name; nothing of the source comes along that is not named here.
+Each element is set by name; no other element of the source is copied.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 SERIES_DESCRIPTION = "ct_vae decoded, lossy, not for diagnostic use"
-# At most 64 letters, as all short texts here.
+# Limited to 64 characters.
 DEIDENTIFIED = "ct_vae; kept: UIDs of study, frame of reference and sources"
 _LOSSY = ("113040", "DCM", "Lossy Compression")
 _PREDECESSOR = ("121320", "DCM", "Uncompressed predecessor")
@@ -46,8 +46,8 @@ class Derivation:
 
     Attributes:
         ratio: Bits of the source's pixels over those of the latent, before any lossless coding.
-        method: Name of the compression, as DICOM writes such names.
-        description: In words.
+        method: Name of the compression for Lossy Image Compression Method.
+        description: Text for Derivation Description.
     """
 
     ratio: float
@@ -74,17 +74,18 @@ class Derivation:
 def series_elements(
     template: SeriesTemplate, derivation: Derivation, keep_identity: bool
 ) -> Dataset:
-    """All elements that the slices of one derived series share.
+    """Return the elements shared by all slices of a derived series.
 
     Args:
-        template: The source.
-        derivation: How the pixels came about.
-        keep_identity: Copy who and when from the source; otherwise these are empty or absent.
+        template: The source series.
+        derivation: Origin of the pixels.
+        keep_identity: Copy patient, study and dates from the source; otherwise they are empty or
+            absent.
     """
     from pydicom.dataset import Dataset
 
     elements = Dataset()
-    # A source in another character set is decoded by pydicom and written in this one.
+    # pydicom decodes text of other character sets.
     elements.SpecificCharacterSet = "ISO_IR 192"
     _patient_and_study(elements, template, keep_identity)
     _series(elements, template)
@@ -96,12 +97,12 @@ def series_elements(
 
 
 def slice_elements(common: Dataset, source: SourceSlice, number: int) -> Dataset:
-    """The elements of one slice, but for its pixels.
+    """Return the elements of one slice without its pixels.
 
     Args:
-        common: From `series_elements`.
-        source: The slice that it follows.
-        number: From 1.
+        common: Result of `series_elements`.
+        source: The corresponding slice of the source.
+        number: Instance number, from 1.
     """
     from pydicom.dataset import Dataset
     from pydicom.uid import UID, generate_uid
@@ -142,7 +143,7 @@ def _patient_and_study(elements: Dataset, template: SeriesTemplate, keep: bool) 
             if keyword in template.header:
                 setattr(elements, keyword, _plain(template.header, keyword))
     elif burned_in == "YES":
-        # What is written into the pixels may have come through.
+        # Text burned into the pixels may still be legible.
         elements.PatientIdentityRemoved = "NO"
     else:
         elements.PatientIdentityRemoved = "YES"
@@ -160,7 +161,7 @@ def _series(elements: Dataset, template: SeriesTemplate) -> None:
     elements.SeriesDescription = SERIES_DESCRIPTION
     position = str(template.header.get("PatientPosition") or "").strip().upper()
     elements.PatientPosition = position if position in _POSITIONS else ""
-    # Needed where the body part may be one of a pair, which nobody says here; empty is unknown.
+    # Required where the body part may be one of a pair; empty means unknown.
     elements.Laterality = ""
 
 
@@ -170,7 +171,7 @@ def _frame_and_equipment(elements: Dataset, template: SeriesTemplate) -> None:
     frame = template.frame_of_reference
     elements.FrameOfReferenceUID = UID(frame) if frame else generate_uid(prefix=None)
     elements.PositionReferenceIndicator = ""
-    # The equipment that made these images, not the scanner, whose names may say where it stands.
+    # The equipment that made these images, not the scanner, which may identify the hospital.
     elements.Manufacturer = "ct_vae"
     elements.ManufacturerModelName = "ct_vae"
     elements.SoftwareVersions = version("ct_vae")
@@ -190,15 +191,15 @@ def _image(elements: Dataset, template: SeriesTemplate) -> None:
     elements.KVP = _decimal(first_number(template.header, "KVP"))
     elements.ImageOrientationPatient = [format_number_as_ds(v) for v in template.orientation]
     elements.PixelSpacing = [format_number_as_ds(v) for v in template.spacing]
-    centre = first_number(template.header, "WindowCenter")
+    center = first_number(template.header, "WindowCenter")
     width = first_number(template.header, "WindowWidth")
-    if centre is None or width is None or width < 1:
-        centre, width = _WINDOW
-    elements.WindowCenter, elements.WindowWidth = _decimal(centre), _decimal(width)
+    if center is None or width is None or width < 1:
+        center, width = _WINDOW
+    elements.WindowCenter, elements.WindowWidth = _decimal(center), _decimal(width)
 
 
 def _pixels(elements: Dataset, template: SeriesTemplate) -> None:
-    """Signed HU as they are: with an offset, less than the whole range of int16 would fit."""
+    """Describe the pixels as signed HU, since a rescale intercept would narrow the int16 range."""
     elements.SamplesPerPixel = 1
     elements.PhotometricInterpretation = "MONOCHROME2"
     elements.Columns, elements.Rows = template.grid.shape[:2]
@@ -210,7 +211,7 @@ def _pixels(elements: Dataset, template: SeriesTemplate) -> None:
 def _derivation(elements: Dataset, template: SeriesTemplate, derivation: Derivation) -> None:
     text = derivation.description
     if template.resampled:
-        text += "; the slices of the source were irregular and resampled, none is referred to"
+        text += "; the irregular slices of the source were resampled and are not referenced"
     elements.DerivationDescription = text
     elements.DerivationCodeSequence = [_code(_LOSSY)]
     earlier = _earlier_losses(template.header)
@@ -221,12 +222,12 @@ def _derivation(elements: Dataset, template: SeriesTemplate, derivation: Derivat
 
 
 def _earlier_losses(header: Dataset) -> list[tuple[float, str]]:
-    """Lossy steps before this one, which stay told; only if their names are known ones."""
+    """Return ratio and method of earlier lossy compressions, if all methods are known."""
     if str(header.get("LossyImageCompression") or "").strip() != "01":
         return []
     try:
         ratios = [float(value) for value in _listed(header, "LossyImageCompressionRatio")]
-    # pydicom answers bad values with any exception.
+    # pydicom raises arbitrary exceptions for invalid values.
     except Exception:
         return []
     methods = [str(value) for value in _listed(header, "LossyImageCompressionMethod")]
@@ -245,7 +246,7 @@ def _listed(header: Dataset, keyword: str) -> list[Any]:
 
 
 def _plain(header: Dataset, keyword: str) -> object:
-    """A value as pydicom decodes it, free of the encoding that it was read in."""
+    """Return a decoded value, independent of the character set of the source."""
     if header[keyword].VR == "SQ":
         return header[keyword].value
     return "\\".join(str(value) for value in _listed(header, keyword))

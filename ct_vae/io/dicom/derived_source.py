@@ -1,4 +1,4 @@
-"""Finding the very series that a latent was made from among those that a user names."""
+"""Search for the DICOM series that a latent was encoded from."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from ct_vae.volume import volume_sha256
 
 
 class SourceSeries:
-    """CT series of which one is the source of a latent, known by its grid and its voxels.
+    """CT series among which the source of a latent is found by its grid and voxels.
 
     Args:
-        name: What the user calls them.
-        series: That can be read.
-        options: Under which they can.
+        name: Paths that the user gave, for messages.
+        series: Readable series.
+        options: Options to read them with.
     """
 
     def __init__(self, name: str, series: Sequence[FoundSeries], options: ReadOptions) -> None:
         self._name = name
         self._series = series
         self._options = options
-        # By series, of what had to be read: grid and checksum.
+        # Grid and checksum of the series read so far.
         self._known: dict[FoundSeries, tuple[Grid, str]] = {}
 
     def template_of(self, source: SourceRecord) -> SeriesTemplate:
-        """Return the template of a derived series from the source of a latent.
+        """Return a template for a derived series from the source of a latent.
 
         Args:
-            source: From the record of the latent.
+            source: Source in the record of the latent.
 
         Raises:
-            InputError: If no series is that source, or if it is damaged.
+            InputError: If none of the series is the source, or if it is damaged.
         """
         grid = source.grid.grid()
         near = [each for each in self._series if self._grid(each) == grid]
@@ -52,7 +52,7 @@ class SourceSeries:
         kind = "" if source.format == "dicom" else f", which was in {source.format} format"
         if near:
             raise InputError(
-                f"{self._name}: lies where the source of the latent does{kind}, but holds other "
+                f"{self._name}: has the grid of the source of the latent{kind}, but different "
                 "voxels",
                 "give the series that was encoded, and --hu-offset if it was encoded with one",
             )
@@ -86,11 +86,12 @@ class SourceSeries:
 def opened_series(paths: Sequence[str | Path], hu_offset: float = 0.0) -> Iterator[SourceSeries]:
     """Find the CT series in folders, files and archives, which stay unpacked within the block.
 
-    Consents are of no matter here: a series must hold the very voxels that were encoded.
+    All options that permit unusual series are on, since the voxels must equal the encoded ones.
 
     Args:
-        paths: Files among them are taken together; ``PATH/#id`` means one of several series.
-        hu_offset: What was added to every value when the series was encoded.
+        paths: Folders, archives and files, of which all files are searched together;
+            ``PATH/#id`` means one of several series.
+        hu_offset: HU added to every value when the series was encoded.
 
     Raises:
         NoInputError: If a path does not exist, or if there is no CT series.
@@ -127,9 +128,9 @@ def _readable(name: str, found: Sequence[FoundSeries]) -> list[FoundSeries]:
     fit = [each for each in found if each.verdict == "ok" or each.short]
     if fit:
         return fit
-    told = "; ".join(f"{each.label} was {each.verdict}: {each.reason}" for each in found[:10])
+    reasons = "; ".join(f"{each.label} was {each.verdict}: {each.reason}" for each in found[:10])
     kind = InputError if any(each.verdict == "refused" for each in found) else NoInputError
-    raise kind(f"{name}: holds no CT series that can be read{': ' if told else ''}{told}")
+    raise kind(f"{name}: has no readable CT series{': ' if reasons else ''}{reasons}")
 
 
 def _point(grid: Grid) -> str:

@@ -1,4 +1,4 @@
-"""Elements that a derived series takes over from its source series, slice by slice."""
+"""Elements that a derived series copies from its source series."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ct_vae.io.dicom.image_header import ImageHeader, Numbers, numbers
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-# Who and when, by module of PS3.3; copied only if that is asked for.
+# Patient, study and dates, by module of PS3.3; copied only on request.
 IDENTITY_TAGS = (
     *("PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex"),
     *("PatientAge", "PatientSize", "PatientWeight"),
@@ -40,11 +40,11 @@ class SourceSlice:
     """One slice of the source.
 
     Attributes:
-        position: LPS+ position of the first pixel's centre in mm.
-        thickness: In mm, if it is known.
-        sop_class: UID of its class; empty if nothing can be referred to, as is the next.
-        instance: UID of its object.
-        frame: Which frame of a multi-frame object, from 1.
+        position: LPS+ position of the first pixel center in mm.
+        thickness: Slice thickness in mm, if known.
+        sop_class: SOP class UID; empty, like ``instance``, if the slice cannot be referenced.
+        instance: SOP instance UID.
+        frame: Frame number in a multi-frame object, from 1.
     """
 
     position: Numbers
@@ -56,18 +56,18 @@ class SourceSlice:
 
 @dataclass(frozen=True, eq=False)
 class SeriesTemplate:
-    """A source series, as far as a series derived from it follows it.
+    """Properties of a source series that a derived series shares.
 
     Attributes:
-        grid: Of its volume.
-        slices: Along the third axis of the grid.
+        grid: Grid of the volume.
+        slices: Slices along the third axis of the grid.
         orientation: LPS+ directions along a row and along a column.
         spacing: Distance between rows and between columns in mm.
-        study: Study instance UID; empty if the source lacks it, as is the next.
-        frame_of_reference: Its UID.
-        number: Series number, if it has one.
-        resampled: Whether the volume lies between its slices, which then are not referred to.
-        header: Other elements of its first slice; who and when among them.
+        study: Study instance UID; empty if absent.
+        frame_of_reference: Frame of reference UID; empty if absent.
+        number: Series number, if present.
+        resampled: Whether the volume was resampled, so that its slices cannot be referenced.
+        header: Other elements of the first slice, including patient, study and dates.
     """
 
     grid: Grid
@@ -82,15 +82,15 @@ class SeriesTemplate:
 
 
 def read_template(images: list[ImageHeader], grid: Grid, resampled: bool) -> SeriesTemplate:
-    """Read what a derived series needs of the headers of its source.
+    """Read the template of a derived series from the headers of its source.
 
     Args:
-        images: In the order of the slices.
-        grid: Of the volume that was read from them.
-        resampled: Whether that was resampled, so that its slices are others.
+        images: Headers in the order of the slices.
+        grid: Grid of the volume read from them.
+        resampled: Whether the volume was resampled to regular slices.
 
     Raises:
-        InputError: If a header is damaged or gone.
+        InputError: If a header is damaged or a file has disappeared.
     """
     first = images[0]
     orientation, spacing = common_geometry(images)
@@ -132,7 +132,7 @@ def _source_slices(images: list[ImageHeader]) -> tuple[SourceSlice, ...]:
 
 
 def _slices_of(grid: Grid) -> tuple[SourceSlice, ...]:
-    """Slices of a grid that is nobody's, to which nothing can be referred."""
+    """Return the slices of a resampled grid, which cannot be referenced."""
     _, origin, flat = grid.to_lps()
     step = np.asarray(flat).reshape(3, 3)[:, 2] * grid.spacing_mm[2]
     points = np.asarray(origin) + np.arange(grid.shape[2])[:, None] * step
@@ -145,7 +145,7 @@ def _elements(path: Path, tags: list[str | int]) -> Dataset:
     except OSError as error:
         raise InputError(f"a slice cannot be read: {error.strerror}") from error
     if found is None:
-        raise InputError("a slice is no DICOM file any more", AGAIN)
+        raise InputError("a slice is no longer a DICOM file", AGAIN)
     elements, meta_class, _ = found
     if "SOPClassUID" in tags and not elements.get("SOPClassUID"):
         elements.SOPClassUID = meta_class
@@ -153,13 +153,13 @@ def _elements(path: Path, tags: list[str | int]) -> Dataset:
 
 
 def first_number(elements: Dataset, keyword: str) -> float | None:
-    """The first number of an element that only helps, so that a bad one counts as none."""
+    """Return the first number of an optional element, or ``None`` if it is absent or invalid."""
     try:
         value: Any = elements.get(keyword)
         if value is None or isinstance(value, (str, int, float)):
             found = numbers(elements, keyword, 1)
             return found[0] if found else None
         return float(value[0])
-    # pydicom answers bad values with any exception.
+    # pydicom raises arbitrary exceptions for invalid values.
     except (CtVaeError, ValueError, TypeError, IndexError, OverflowError):
         return None

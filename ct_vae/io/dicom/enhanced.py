@@ -1,4 +1,4 @@
-"""The frames of an Enhanced multi-frame CT image, each with its own place and rescale."""
+"""Headers of the frames of an Enhanced CT image, each with its own position and rescale."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ _POSITIONS = {_IN_STACK, _POSITION, _ORIENTATION, 0x00209113, 0x00209116}
 
 
 def frame_headers(dataset: Dataset, common: ImageHeader) -> list[ImageHeader]:
-    """One header per frame; what frames share stands in the shared functional groups.
+    """Return one header per frame from the per-frame and shared functional groups.
 
     Args:
         dataset: The header of the file.
-        common: What is known of the file as a whole.
+        common: Header values of the whole file.
 
     Raises:
-        InputError: If there are not as many groups as frames.
+        InputError: If the number of functional groups differs from the number of frames.
     """
     frames: Any = dataset.get("PerFrameFunctionalGroupsSequence") or []
     if not 1 <= common.frames <= _LARGEST_FRAMES or len(frames) != common.frames:
@@ -80,7 +80,7 @@ def _frame(
         attributes=common.attributes._replace(
             **{name: value for name, value in found.items() if value}
         ),
-        # The instance number is that of the file.
+        # The instance number is the same for all frames.
         instance=None,
     )
     measures = _item(groups, "PixelMeasuresSequence")
@@ -95,7 +95,7 @@ def _pointers(dataset: Dataset) -> list[int]:
 
 
 def _dimensions(content: Dataset, pointers: list[int], stack: str) -> dict[str, str]:
-    """GroupingAttributes from the dimension indices of a frame."""
+    """Return grouping attributes from the dimension indices of a frame."""
     values = text_of(content, "DimensionIndexValues").split("\\")
     if not pointers or len(values) != len(pointers):
         return {}
@@ -106,7 +106,7 @@ def _dimensions(content: Dataset, pointers: list[int], stack: str) -> dict[str, 
 
 
 def _item(groups: tuple[Dataset, Dataset | None], name: str) -> Dataset:
-    """The item of a functional group: of the frame, else of all frames, else empty."""
+    """Return the item of a functional group of the frame or of all frames, or an empty one."""
     from pydicom.dataset import Dataset as Empty
 
     for group in groups:

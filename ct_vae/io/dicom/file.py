@@ -1,7 +1,7 @@
-"""One DICOM file: whether it is one, its header, and where its pixels lie.
+"""Detection of DICOM files and reading of their headers.
 
-A file counts as DICOM by the letters DICM after 128 bytes. Without them it counts if it begins
-with an element of group 2 or 8 (older exports lack the preamble) and then declares what it is.
+A DICOM file has the letters DICM after 128 bytes. Older exports lack this preamble: they begin with
+an element of group 2 or 8 and have a SOP class or a modality.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _HEAD_BYTES = 1 << 16
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep pydicom's remarks about odd values off the terminal; threads may share it."""
+    """Suppress warnings of pydicom about invalid values; safe for several threads."""
     with _quiet_lock:
         _quiet_state.enter()
     try:
@@ -38,24 +38,24 @@ def quiet() -> Iterator[None]:
 
 
 def is_dicom(head: bytes) -> bool:
-    """Return whether a file that begins with these bytes (132 or more) has a DICOM preamble."""
+    """Return True if the first bytes of a file (132 or more) have a DICOM preamble."""
     return head[128:132] == b"DICM"
 
 
 def read_header(path: Path, tags: list[str | int]) -> tuple[Dataset, str, PixelPlace | None] | None:
-    """Read the header of a file up to its pixels.
+    """Read the header of a file up to its pixel data.
 
     Args:
-        path: An ordinary file.
+        path: A regular file.
         tags: Keywords of the elements to keep.
 
     Returns:
-        The elements, the SOP class by its meta header (or ``""``), and where the pixels lie
-        (``None`` if there are none); or nothing at all if this is no DICOM file.
+        The elements, the SOP class in the meta header (or ``""``), and the location of the pixel
+        data (``None`` if there are none); or ``None`` if the file is not a DICOM file.
 
     Raises:
-        InputError: If it is, or is named like, a DICOM file that is damaged.
-        OSError: If it cannot be read.
+        InputError: If the file is a damaged DICOM file, or has the name of one.
+        OSError: If the file cannot be read.
     """
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
@@ -68,7 +68,7 @@ def read_header(path: Path, tags: list[str | int]) -> tuple[Dataset, str, PixelP
             dataset, place = parse(file, path, meta.get(0x10, ""), start, tags)
         except RecursionError as error:
             raise InputError("has a header nested too deeply", AGAIN) from error
-        # pydicom answers damage with any exception there is.
+        # pydicom raises arbitrary exceptions for damaged files.
         except Exception as error:
             if bare and not isinstance(error, OSError):
                 return None
@@ -81,7 +81,7 @@ def read_header(path: Path, tags: list[str | int]) -> tuple[Dataset, str, PixelP
 
 
 class _Quiet:
-    """Counts who is inside, so that the first sets the filter and the last removes it."""
+    """Warning filter that the first of several threads sets and the last one removes."""
 
     def __init__(self) -> None:
         self.inside = 0
@@ -105,7 +105,7 @@ _quiet_state = _Quiet()
 
 
 def _is_bare(head: bytes) -> bool:
-    """Return whether bytes begin like a data set without preamble."""
+    """Return True if bytes look like the start of a data set without preamble."""
     if len(head) < 12:
         return False
     group, element, size = struct.unpack("<HHI", head[:8])
@@ -115,7 +115,7 @@ def _is_bare(head: bytes) -> bool:
 
 
 def _refuse_misnamed(path: Path, head: bytes) -> None:
-    """Raise an error for a file that may be a damaged slice: by its name or its first bytes."""
+    """Raise an error for a file that may be a damaged slice by its name or its first bytes."""
     named = path.name.lower().endswith(_SUFFIXES)
     if not head:
         if named:
@@ -123,16 +123,16 @@ def _refuse_misnamed(path: Path, head: bytes) -> None:
         return
     if head.startswith(b"version https://git-lfs"):
         if named:
-            raise InputError("is a Git LFS pointer, not the file itself", "run git lfs pull")
+            raise InputError("is a Git LFS pointer instead of the file", "run git lfs pull")
         return
     if not head.strip(b"\0") and len(head) <= 128:
         raise InputError(f"is truncated: it has only {len(head)} bytes, all zero", AGAIN)
     if named or (not head[:128].strip(b"\0") and b"DICM".startswith(head[128:132])):
-        raise InputError("is named like a DICOM file, but has no DICOM header", AGAIN)
+        raise InputError("has the name of a DICOM file, but no DICOM header", AGAIN)
 
 
 def _meta_elements(head: bytes) -> tuple[dict[int, str], int]:
-    """Group 2, always in explicit little-endian: its UIDs by element number, and its end."""
+    """Return the UIDs of group 2, which is explicit little-endian, and the offset of its end."""
     found: dict[int, str] = {}
     at = 132
     while head[at : at + 2] == b"\2\0" and at + 8 <= len(head):

@@ -1,6 +1,6 @@
-"""From the positions of slices to a regular grid, or to the reason why there is none.
+"""Fit of a regular grid to the positions of slices.
 
-Slices are sorted by their position along the normal of their plane; nothing else tells their order.
+Slices are sorted only by their position along the normal of their plane.
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ from ct_vae.io.dicom.irregularity import (
     uneven_fault,
 )
 
-# Positions are decimals, often of two or three places. What lies off its place between the first
-# and the last slice by less than this part of the spacing is rounding: shifting a slice by it
-# changes no voxel by more than 1 % of the step to its neighbor.
+# Positions are decimals, often with two or three places. Deviations below this fraction of the
+# spacing are rounding errors: shifting a slice by as much changes a voxel by at most 1 % of the
+# difference to its neighbor.
 ROUNDING = 0.01
-# The same within the plane, as a part of a pixel.
+# Tolerance within the plane, as a fraction of a pixel.
 PLANE_ROUNDING = 0.05
 # Smaller deviations from the grid are not reported, in mm and as a fraction.
 _LEAST_REPORTED_MM = 2e-3
 _REPORTED = 2e-3
-# Decimals end somewhere: nothing below this is judged, in mm.
+# Smallest tolerance in mm, as positions are rounded.
 LEAST_TOLERANCE_MM = 0.01
-# Rounding of direction cosines; beyond it the two axes are no perpendicular unit vectors.
+# Tolerance of the length and the dot product of direction cosines.
 _UNIT_TOLERANCE = 1e-3
 
-# What is left of decimals in binary.
+# Binary representation error of decimals.
 _DUST_MM = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
 class Stack:
-    """Slices in their order.
+    """Sorted slices and the grid fitted to them.
 
     Attributes:
-        order: Which of the given positions comes first, second, and so on.
-        distances_mm: Their positions along the normal, ascending.
-        offsets_mm: Where each lies from the first, along row, column and normal, ``(n, 3)``.
-        grid: The regular grid; it only stands in for one if there is a fault.
-        fault: Why the slices are on no regular grid, which consent to resampling lifts.
+        order: Indices that sort the given positions.
+        distances_mm: Positions along the normal in mm, ascending.
+        offsets_mm: Offsets from the first slice along row, column and normal in mm, ``(n, 3)``.
+        grid: The regular grid; an approximation if there is a fault.
+        fault: Error if the slices are not on a regular grid; resampling resolves it.
         note: Warning about deviations from the grid; empty if there are none.
     """
 
@@ -61,10 +61,10 @@ class Stack:
 
 
 def normal_of(orientation: Sequence[float]) -> FloatArray:
-    """Unit normal of a slice, from its two directions.
+    """Return the unit normal of a slice from its two direction cosines.
 
     Raises:
-        InputError: If these are no perpendicular unit vectors.
+        InputError: If the directions are not perpendicular unit vectors.
     """
     row, column = _directions(orientation)
     normal: FloatArray = np.cross(row, column)
@@ -86,17 +86,17 @@ def stack_slices(
     matrix: tuple[int, int],
     thickness: float | None = None,
 ) -> Stack:
-    """Sort slices along their normal and find the grid that they lie on.
+    """Sort slices along their normal and fit a regular grid to them.
 
     Args:
-        positions: LPS+ positions of the first pixels in mm, at no place twice.
-        orientation: Directions along a row and along a column, which all share.
-        spacing: Between rows and between columns in mm.
+        positions: Distinct LPS+ positions of the first pixels in mm.
+        orientation: Directions along a row and along a column.
+        spacing: Distance between rows and between columns in mm.
         matrix: Number of columns and of rows.
         thickness: Slice thickness in mm, used as the spacing of a single slice.
 
     Raises:
-        InputError: If directions or spacing are none, or all slices lie at one place.
+        InputError: If directions or spacing are invalid, or all slices have the same position.
     """
     row, column = _directions(orientation)
     normal = normal_of(orientation)
@@ -108,7 +108,7 @@ def stack_slices(
     distances = points @ normal
     count, extent = len(points), float(distances[-1] - distances[0])
     if count > 1 and extent <= LEAST_TOLERANCE_MM:
-        raise InputError(f"all of its {count} slices lie at one place, {distances[0]:.3f} mm")
+        raise InputError(f"all of its {count} slices are at one position, {distances[0]:.3f} mm")
     axes = np.stack([row, column, normal], axis=1)
     placed = (points - points[0]) @ axes
     if count == 1:
@@ -116,7 +116,7 @@ def stack_slices(
     else:
         line = _line(placed, min(spacing))
         fault = _fault(distances, placed, line, min(spacing))
-    # Where the positions are no straight line, a grid can only stand in for them.
+    # Without a straight line of positions, the grid is an approximation.
     step, start = normal * (extent / (count - 1) if fault else line.step[2]), points[0]
     if not fault and line.fitted:
         step, start = axes @ line.step, start + axes @ line.start
@@ -213,8 +213,8 @@ def _measured(placed: FloatArray, start: FloatArray, step: FloatArray) -> _Line:
 def _known(declared: float | None) -> float:
     if declared is None:
         raise InputError(
-            "is one slice that declares no SliceThickness, without which its voxels have no height",
-            "give the folder of its whole series",
+            "is a single slice without SliceThickness, so that the height of its voxels is unknown",
+            "give the folder of its series",
         )
     return declared
 
@@ -225,9 +225,9 @@ def _note(line: _Line, pixel_mm: float) -> str:
     if not along and line.across <= max(_LEAST_REPORTED_MM, _REPORTED * pixel_mm):
         return ""
     return (
-        f"its slices lie off a regular grid by up to {line.along:.2g} mm along their normal "
+        f"its slices deviate from a regular grid by up to {line.along:.2g} mm along their normal "
         f"({line.along / spacing:.2g} of a spacing) and {line.across:.2g} mm in their plane "
-        f"({line.across / pixel_mm:.2g} of a pixel), and were taken as regular"
+        f"({line.across / pixel_mm:.2g} of a pixel), and were treated as regular"
     )
 
 
@@ -237,7 +237,7 @@ def _directions(orientation: Sequence[float]) -> tuple[FloatArray, FloatArray]:
     errors = abs(lengths[0] - 1), abs(lengths[1] - 1), abs(row @ column)
     if max(errors) > _UNIT_TOLERANCE:
         cosines = ", ".join(f"{value:g}" for value in orientation)
-        raise InputError(f"its directions are no perpendicular unit vectors: {cosines}")
+        raise InputError(f"its directions are not perpendicular unit vectors: {cosines}")
     row = row / lengths[0]
     column = column - (column @ row) * row
     return row, column / np.linalg.norm(column)

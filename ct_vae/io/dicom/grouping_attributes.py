@@ -89,7 +89,7 @@ def _text(dataset: Dataset, keyword: str) -> str:
         many = isinstance(value, Sequence) and not isinstance(value, str | bytes)
         parts = value if many else [value]
         return "" if value is None else "\\".join(str(part).strip("\0 ") for part in parts)
-    # pydicom parses values when they are asked for, and answers bad ones with any exception.
+    # pydicom parses values on access and raises arbitrary exceptions for invalid ones.
     except Exception:
         return ""
 

@@ -37,11 +37,11 @@ _TAGS: list[str | int] = [
 
 
 def read_images(path: Path) -> list[ImageHeader]:
-    """Read the headers of all images of a file; nothing if it is no DICOM image or report.
+    """Read the headers of all images of a file; an empty list if it is not a DICOM object.
 
     Raises:
-        InputError: If it is, or is named like, a DICOM file that is damaged.
-        OSError: If it cannot be read.
+        InputError: If the file is a damaged DICOM file, or has the name of one.
+        OSError: If the file cannot be read.
     """
     found = read_header(path, _TAGS)
     if found is None:
@@ -57,7 +57,7 @@ def read_images(path: Path) -> list[ImageHeader]:
         return _frames(first, dataset, sop_class)
     except (CtVaeError, OSError):
         raise
-    # pydicom parses values when they are asked for, and answers bad ones with any exception.
+    # pydicom parses values on access and raises arbitrary exceptions for invalid ones.
     except Exception as error:
         raise InputError(f"has a damaged header ({type(error).__name__})", AGAIN) from error
 
@@ -66,7 +66,7 @@ def _first_look(
     path: Path, dataset: Dataset, sop_class: str, place: PixelPlace | None
 ) -> ImageHeader:
     modality = str(dataset.get("Modality") or "").strip().upper()
-    # It is shown, and a damaged or private one may hold anything.
+    # The modality is shown in messages; a damaged or private one may be any text.
     if modality and not re.fullmatch("[A-Z]{2,10}", modality):
         modality = "unknown"
     if not modality and sop_class in CT_CLASSES:
@@ -98,13 +98,13 @@ def _frames(first: ImageHeader, dataset: Dataset, sop_class: str) -> list[ImageH
         return frame_headers(dataset, first)
     if first.frames != 1:
         raise InputError(
-            f"has {first.frames} frames, but is no Enhanced CT image, so that it does not tell "
-            "where they lie",
+            f"has {first.frames} frames, but is not an Enhanced CT image, so that their positions "
+            "are unknown",
             "export it as single slices or as Enhanced CT",
         )
     image = with_geometry(first, dataset, dataset, dataset)
     if not image.series and None in (image.place, image.position, image.orientation, image.spacing):
-        raise InputError("is a CT image without a series and a place, it may be truncated", AGAIN)
+        raise InputError("is a CT image without series and position, which may be truncated", AGAIN)
     return [image]
 
 

@@ -1,4 +1,4 @@
-"""Header of a DICOM image: its pixel format, its position, and its series."""
+"""Header of a DICOM image: pixel format, position and series."""
 
 from __future__ import annotations
 
@@ -73,14 +73,16 @@ class ImageHeader:
 def with_geometry(
     header: ImageHeader, measures: Dataset, placed: Dataset, rescale: Dataset, *, frame: int = 0
 ) -> ImageHeader:
-    """Complete a header by what three data sets say, which are one in a classic image.
+    """Add geometry and rescale to a header.
+
+    The three data sets are the same in a single-frame image.
 
     Args:
-        header: What is common to all frames.
-        measures: Holds the pixel spacing.
-        placed: Holds position and orientation.
-        rescale: Holds slope and intercept.
-        frame: Which frame this is.
+        header: Header values common to all frames.
+        measures: Data set with the pixel spacing.
+        placed: Data set with position and orientation.
+        rescale: Data set with slope and intercept.
+        frame: Index of the frame.
     """
     return replace(
         header,
@@ -96,10 +98,10 @@ def with_geometry(
 
 
 def numbers(dataset: Dataset, keyword: str, count: int) -> Numbers | None:
-    """Finite numbers of an element, or ``None`` if it is absent or empty.
+    """Return the finite numbers of an element, or ``None`` if it is absent or empty.
 
     Raises:
-        InputError: If there are more or fewer, or one is not finite.
+        InputError: If the number of values is not ``count``, or a value is not finite.
     """
     value: Any = dataset.get(keyword)
     if value is None or value == "" or (isinstance(value, Sequence) and not len(value)):

@@ -84,7 +84,7 @@ def _gaps(
         return InputError(
             f"it consists of {int((missing > _MOST_MISSING).sum()) + 1} stacks of slices with up "
             f"to {steps.max():.4g} mm between them: {where}",
-            "export them as series of their own",
+            "export each stack as a separate series",
         )
     if not ((missing >= 1).all() and (np.abs(whole - missing - 1) <= MAX_DEVIATION).all()):
         start = f"its spacing is uneven ({steps.min():.4g} to {steps.max():.4g} mm)"

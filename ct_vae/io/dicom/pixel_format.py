@@ -18,7 +18,7 @@ PIXEL_TAGS: list[str | int] = [
     *("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "HighBit"),
     *("PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit"),
     *("LossyImageCompression", "ModalityLUTSequence"),
-    # OverlayBitPosition: above 0 for an overlay that lies in the high bits of the pixels.
+    # OverlayBitPosition: above 0 for an overlay in the high bits of the pixels.
     *((group << 16) | 0x0102 for group in _OVERLAYS),
 ]
 
@@ -28,15 +28,15 @@ class PixelFormat:
     """Pixel format of one image.
 
     Attributes:
-        rows: Number of rows; 0 where it is not declared, as in all fields below.
+        rows: Number of rows; 0 if not declared, like the other numbers.
         columns: Number of columns.
-        allocated: Bits per number.
-        stored: Bits of them that are used, the lowest.
-        signed: Whether they are in two's complement; ``None`` where that is not declared.
-        padding: Lowest and highest stored number that is padding.
-        overlay: Whether the bits above hold an overlay.
-        lossy: Whether the pixels have been compressed with losses.
-        fault: What makes this format unusable, if anything does.
+        allocated: Bits allocated per pixel.
+        stored: Bits stored per pixel, the lowest of those allocated.
+        signed: Whether values are in two's complement; ``None`` if not declared.
+        padding: Lowest and highest stored value that is padding.
+        overlay: Whether the unused bits contain an overlay.
+        lossy: Whether lossy compression was applied before.
+        fault: Reason why the format is not supported; empty if it is.
     """
 
     rows: int
@@ -51,7 +51,7 @@ class PixelFormat:
 
     @property
     def bytes(self) -> int:
-        """Bytes of one uncompressed image."""
+        """Size of an uncompressed image in bytes."""
         return self.rows * self.columns * self.allocated // 8
 
 
@@ -69,13 +69,13 @@ def read_pixel_format(dataset: Dataset) -> PixelFormat:
     elif min(rows, columns) < 1:
         fault = f"have {rows} rows and {columns} columns"
     elif samples != 1:
-        fault = f"have {samples} numbers per pixel, as colour pictures do"
+        fault = f"have {samples} values per pixel, like color images"
     elif allocated not in (8, 16, 32) or not 1 <= stored <= allocated or sign not in (0, 1):
-        fault = f"store pixels in {stored} of {allocated} bits with sign {sign}"
+        fault = f"store pixels in {stored} of {allocated} bits with PixelRepresentation {sign}"
     elif high not in (None, "") and int(high) != stored - 1:
         fault = f"have their highest bit at {int(high)} for {stored} bits"
     elif "ModalityLUTSequence" in dataset:
-        fault = "map their numbers to HU by a table, which is not supported"
+        fault = "map stored values to HU by a lookup table, which is not supported"
     overlays = [dataset.get((group, 0x0102)) for group in _OVERLAYS]
     return PixelFormat(
         rows=rows,
@@ -93,22 +93,22 @@ def read_pixel_format(dataset: Dataset) -> PixelFormat:
 def declared_fault(place: PixelPlace | None, pixels: PixelFormat | None, frames: int = 1) -> str:
     """Return the fault of the pixel data as declared, before they are read, or ``""``."""
     if place is None or pixels is None:
-        return "has no pixel data, it is truncated"
+        return "has no pixel data and is truncated"
     if place.syntax not in NATIVE | ENCAPSULATED:
         return f"is stored in the transfer syntax {place.syntax}, which cannot be decoded"
     if place.length is None:
         return ""
     wanted = pixels.bytes * frames
     if place.available is not None and place.available < min(wanted, place.length):
-        return f"is truncated: {place.available} of {wanted} bytes of its pixels are there"
+        return f"is truncated: it has {place.available} of {wanted} bytes of its pixels"
     excess = excess_bytes(place, pixels, frames)
     if place.length < wanted or (excess and not _is_padding(place, pixels, wanted)):
-        return f"declares {place.length} bytes of pixel data, its size needs {wanted}"
+        return f"declares {place.length} bytes of pixel data, but its size requires {wanted}"
     return ""
 
 
 def excess_bytes(place: PixelPlace | None, pixels: PixelFormat | None, frames: int = 1) -> int:
-    """Return the number of bytes after the last pixel, without the byte that makes them even."""
+    """Return the number of bytes after the last pixel, except a byte for an even length."""
     if place is None or pixels is None or place.length is None:
         return 0
     wanted = pixels.bytes * frames
@@ -135,7 +135,7 @@ def _is_padding(place: PixelPlace, pixels: PixelFormat, wanted: int) -> bool:
 
 
 def _padding(dataset: Dataset, bits: int, signed: bool) -> tuple[int, int] | None:
-    """Range of padding, as the stored numbers are; writers mix up the sign of the tag itself."""
+    """Return the range of padding with the sign of the stored values, as writers confuse signs."""
     ends = []
     for keyword in ("PixelPaddingValue", "PixelPaddingRangeLimit"):
         value: Any = dataset.get(keyword)
@@ -144,7 +144,7 @@ def _padding(dataset: Dataset, bits: int, signed: bool) -> tuple[int, int] | Non
         word = int.from_bytes(value, "little") if isinstance(value, bytes) else int(value)
         word %= 1 << bits
         ends.append(word - (1 << bits) if signed and word >> (bits - 1) else word)
-    # A limit without the value has no meaning.
+    # PixelPaddingRangeLimit alone has no meaning.
     if not ends or dataset.get("PixelPaddingValue") in (None, "", b""):
         return None
     return min(ends), max(ends)

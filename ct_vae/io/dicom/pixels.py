@@ -1,4 +1,4 @@
-"""The images of a series as HU: stored numbers, padding and rescale of every slice by itself."""
+"""Reading of the pixels of a series as HU; padding and rescale are those of each slice."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from ct_vae.io.dicom.pixel_format import PixelFormat
 from ct_vae.io.dicom.transfer_syntax import BIG_ENDIAN, DEFLATED, ENCAPSULATED
 from ct_vae.io.hounsfield.rescale import Hounsfield
 
-# Threads wait for disks and for decoders, which run outside Python; one slice each in memory.
+# Threads mostly wait for disks and decoder processes; each has one slice in memory.
 MAX_THREADS = 8
-# Padding above this looks like tissue: it counts only where it reaches the edge of the slice.
+# Padding above this value may be tissue, so it counts only if it reaches the edge of the slice.
 _TISSUE_HU = -900
 _INT16 = np.iinfo(np.int16)
 
@@ -34,11 +34,11 @@ Words = NDArray[Any]
 
 @dataclass(frozen=True)
 class SliceValues:
-    """Numbers of one slice before rescale.
+    """Values of one slice before rescale.
 
     Attributes:
-        stored: ``(rows, columns)`` integers, sign and unused bits settled.
-        padding: Where they are padding, if anywhere.
+        stored: ``(rows, columns)`` integers with their sign and without unused bits.
+        padding: Mask of padding, or ``None`` if there is none.
     """
 
     stored: NDArray[Any]
@@ -46,7 +46,7 @@ class SliceValues:
 
 
 class _BeyondInt16Error(Exception):
-    """A slice that has values outside int16."""
+    """A slice has values outside int16."""
 
 
 def read_hounsfield(
@@ -57,16 +57,16 @@ def read_hounsfield(
     """Read all slices of a series.
 
     Args:
-        headers: In the order of the slices; checked, with slope and intercept.
-        name: What to call a slice in an error, from its index.
-        padding_hu: What padding becomes.
+        headers: Checked headers in the order of the slices, with slope and intercept.
+        name: Returns the name of a slice in errors from its index.
+        padding_hu: Value for padding.
 
     Returns:
-        ``(columns, rows, slices)`` in HU, first axis fastest: int16 if rescaling keeps integers
-        within it, else float32.
+        ``(columns, rows, slices)`` in HU, first axis fastest: int16 if all values are integers in
+        its range, else float32.
 
     Raises:
-        InputError: If a slice is cut or damaged, with its name.
+        InputError: If a slice is truncated or damaged.
     """
     whole = all(_is_whole(header) for header in headers) and float(padding_hu).is_integer()
     kinds = (np.int16, np.float32) if whole else (np.float32,)
@@ -75,26 +75,26 @@ def read_hounsfield(
             return _read_as(headers, name, padding_hu, np.dtype(kind))
         except _BeyondInt16Error:
             continue
-    raise AssertionError("float32 holds any slice")
+    raise AssertionError("float32 has the range of any slice")
 
 
 def iterate_slices(headers: Sequence[ImageHeader], gdcm: Gdcm) -> Iterator[tuple[int, SliceValues]]:
-    """Read slices of one file.
+    """Read the slices of one file.
 
     Args:
-        headers: Its frames, or one image.
-        gdcm: Decodes compressed slices.
+        headers: Headers of the frames, or of the only image.
+        gdcm: Decoder of compressed slices.
 
     Yields:
-        Index within ``headers`` and the numbers.
+        Index in ``headers``, and the values.
 
     Raises:
-        InputError: If the file is cut or damaged.
+        InputError: If the file is truncated or damaged.
     """
     for i, words in _words(headers, gdcm):
         pixels = headers[i].pixels
         assert pixels is not None
-        yield i, _settle(words, pixels)
+        yield i, _interpret(words, pixels)
 
 
 def _read_as(
@@ -111,7 +111,7 @@ def _read_as(
         by_file[header.path].append(i)
 
     def read(indices: list[int]) -> None:
-        """All slices of one file; ``i`` says at which an error came up."""
+        """Read all slices of one file; ``i`` is the current slice, for errors."""
         i = indices[0]
         try:
             for at, values in iterate_slices([headers[k] for k in indices], gdcm):
@@ -135,7 +135,7 @@ def _read_as(
 
 
 def _words(headers: Sequence[ImageHeader], gdcm: Gdcm) -> Iterator[tuple[int, Words]]:
-    """Numbers of the allocated width as they stand in the file, unsigned."""
+    """Yield the pixels of each slice as unsigned integers of the allocated width."""
     place, pixels = headers[0].place, headers[0].pixels
     assert place is not None
     assert pixels is not None
@@ -161,14 +161,14 @@ def _words(headers: Sequence[ImageHeader], gdcm: Gdcm) -> Iterator[tuple[int, Wo
 def _as_words(data: bytes, dtype: np.dtype[Any], pixels: PixelFormat) -> Words:
     if len(data) != pixels.bytes:
         raise InputError(
-            f"is truncated: {len(data)} of {pixels.bytes} bytes of its pixels are there", AGAIN
+            f"is truncated: it has {len(data)} of {pixels.bytes} bytes of its pixels", AGAIN
         )
     words = np.frombuffer(data, dtype).reshape(pixels.rows, pixels.columns)
     return words if dtype.isnative else words.astype(dtype.newbyteorder("="))
 
 
-def _settle(words: Words, pixels: PixelFormat) -> SliceValues:
-    """Sign, unused bits and padding; bits above those declared must mean nothing."""
+def _interpret(words: Words, pixels: PixelFormat) -> SliceValues:
+    """Apply sign, unused bits and padding; unused bits must be empty unless there is an overlay."""
     spare = pixels.allocated - pixels.stored
     kind = "i" if pixels.signed else "u"
     full = words.view(np.dtype(f"{kind}{words.dtype.itemsize}"))
@@ -186,8 +186,8 @@ def _settle(words: Words, pixels: PixelFormat) -> SliceValues:
             odd &= ~padding
         if odd.any():
             raise InputError(
-                f"holds {np.count_nonzero(odd)} numbers that use more than the "
-                f"{pixels.stored} bits declared, and declares no overlay there",
+                f"has {np.count_nonzero(odd)} values that use more than the declared "
+                f"{pixels.stored} bits, without an overlay",
                 "export it again without overlays in the pixel data",
             )
     return SliceValues(stored, padding)
@@ -233,8 +233,8 @@ def _rescale(
 def outside_view(values: SliceValues, header: ImageHeader) -> NDArray[np.bool_] | None:
     """Return the mask of padding in a slice according to its header, or ``None``.
 
-    Some writers declare 0 as padding although it is the number of water. Where padding would look
-    like tissue it is believed only if it reaches the edge of the slice.
+    Some writers declare 0 as padding although it is the value of water. Padding with the value of
+    tissue counts only where it reaches the edge of the slice.
     """
     padding, pixels = values.padding, header.pixels
     if padding is None or not padding.any():

@@ -20,15 +20,15 @@ _SHOWN = 10
 
 
 def read_dicom(path: str | Path, options: ReadOptions | None = None) -> Volume:
-    """Read the one CT series of a folder, archive or multi-frame file that is fit to be read.
+    """Read the only readable CT series of a folder, archive or multi-frame file.
 
     Args:
-        path: Where it is; ``PATH/#id`` takes one of several.
-        options: Consents and corrections.
+        path: Folder, archive or file; ``PATH/#id`` selects one of several series.
+        options: Options of reading.
 
     Raises:
-        NoInputError: If there is nothing, or no CT series.
-        InputError: If all are refused, or several would do.
+        NoInputError: If the path does not exist or has no CT series.
+        InputError: If all series are refused, or several can be read.
     """
     options = options or ReadOptions()
     place, wanted = split_series_path(Path(path))
@@ -44,12 +44,12 @@ def _read_only(found: Sequence[FoundSeries], options: ReadOptions, wanted: str) 
     if wanted:
         return named_series(found, wanted).read_in_place(options)
     fit = [each for each in found if each.verdict == "ok"]
-    # What has been decoded often lies beside what was encoded.
+    # Decoded series are often in the folder of the series that was encoded.
     fit = [each for each in fit if not each.derived] or fit
     if len(fit) > 1:
         raise InputError(
-            f"holds {len(fit)} CT series, one is wanted: {_listed(fit)}",
-            f"name one by its id, such as FOLDER/{MARK}{fit[0].id}",
+            f"has {len(fit)} CT series instead of one: {_listed(fit)}",
+            f"select one by its id, such as FOLDER/{MARK}{fit[0].id}",
         )
     refused = [each for each in found if each.verdict == "refused"]
     short = [each for each in found if each.short]
@@ -85,10 +85,10 @@ def _nothing_fit(
         refused[0].read_in_place(options)
     if refused:
         reasons = "; ".join(f"{each.label}: {each.reason}" for each in refused[:_SHOWN])
-        return InputError(f"holds no CT series that can be read: {reasons}")
+        return InputError(f"has no readable CT series: {reasons}")
     if found:
         reasons = "; ".join(f"{each.label}: {each.reason}" for each in found[:_SHOWN])
-        return NoInputError(f"holds no CT volume: {reasons}")
+        return NoInputError(f"has no CT volume: {reasons}")
     return InputError("is a folder without DICOM images, or an archive without them")
 
 

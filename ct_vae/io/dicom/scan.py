@@ -1,6 +1,6 @@
 """Search for DICOM series in folders, files and archives.
 
-A series among others is named by its folder or archive and its id: ``FOLDER/#s003_ab12cd34``.
+``FOLDER/#s003_ab12cd34`` selects one of several series in a folder or archive by its id.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ _BATCH = 1024
 
 @dataclass(frozen=True, eq=False)
 class FoundSeries:
-    """A series, or one of several volumes of it, with a verdict.
+    """A series, or one of its volumes, and whether it can be read.
 
     Attributes:
-        id: Its number and a hash that is the same wherever it lies, such as ``s003_ab12cd34``.
-        number: Series number, if it has one.
-        modality: Such as ``CT``.
+        id: Series number and a hash that does not depend on the path, such as ``s003_ab12cd34``.
+        number: Series number, if present.
+        modality: Modality, such as ``CT``.
         slices: Number of images.
-        size: Columns, rows and slices; ``None`` if they are not known.
-        spacing_mm: Along these axes.
-        verdict: ``"ok"``, ``"refused"`` for a CT series that would be read wrongly, or
-            ``"skipped"`` for what is no CT volume.
-        reason: Why it is not ok.
+        size: Columns, rows and slices; ``None`` if unknown.
+        spacing_mm: Spacing along these axes.
+        verdict: ``"ok"``, ``"refused"`` for a CT series that cannot be read correctly, or
+            ``"skipped"`` if it is not a CT volume.
+        reason: Reason if the verdict is not ``"ok"``.
         record_reason: The reason without names of files, for records.
-        folder: The folder that holds all of its files, or the archive.
-        group: The headers of its images.
+        folder: Common folder of its files, or the archive.
+        group: Headers of its images.
     """
 
     id: str
@@ -70,7 +70,7 @@ class FoundSeries:
 
     @property
     def path(self) -> Path:
-        """A name for `read_volume` that means this series."""
+        """Path of this series for `read_volume`."""
         return self.folder / f"{MARK}{self.id}"
 
     @property
@@ -80,7 +80,7 @@ class FoundSeries:
 
     @property
     def short(self) -> bool:
-        """True if it is skipped only for its few slices, and read when the user names it."""
+        """True if it is skipped only because of its few slices; it is read if the user names it."""
         return self.verdict == "skipped" and self.group.short
 
     @property
@@ -90,7 +90,7 @@ class FoundSeries:
 
     @property
     def label(self) -> str:
-        """One line about it, without anything identifying."""
+        """Description of the series without identifying information."""
         name = "a series" if self.number is None else f"series {self.number}"
         images = f"{self.slices} image{'s' if self.slices != 1 else ''}"
         return f"{name} ({self.id}, {self.modality}, {images})"
@@ -104,11 +104,11 @@ class FoundSeries:
         return tuple({image.path: None for image in images})
 
     def read(self, options: ReadOptions | None = None) -> Volume:
-        """Read it, judged anew by these options.
+        """Read the series with other options than in the search.
 
         Raises:
-            InputError: If it is refused or damaged.
-            NoInputError: If it is no CT volume.
+            InputError: If the series is refused or damaged.
+            NoInputError: If the series is not a CT volume.
         """
         options = options or ReadOptions()
         with reading(self.path):
@@ -121,12 +121,12 @@ class FoundSeries:
     def read_in_place(self, options: ReadOptions) -> Volume:
         """Read the series from its extracted files; errors do not name the series."""
         if self.group.skip:
-            raise NoInputError(f"is no CT volume: {self.group.skip}")
+            raise NoInputError(f"is not a CT volume: {self.group.skip}")
         return read_group(self.group, options)
 
 
 def split_series_path(path: Path) -> tuple[Path, str]:
-    """The folder or archive, and the id of one series in it (or ``""``)."""
+    """Split ``PATH/#id`` into the folder or archive and the id; the id is ``""`` if absent."""
     if path.name.startswith(MARK) and not os.path.lexists(path) and path.parent.exists():
         return path.parent, path.name[len(MARK) :]
     return path, ""
@@ -137,13 +137,13 @@ def scan_series(
 ) -> list[FoundSeries]:
     """Find all series in folders (to any depth), files and archives.
 
-    Files given together are taken together: one series may be a list of files. What is not DICOM
-    is passed over. Files named like DICOM, or cut, that cannot be read are refused as a series of
-    their own, and so is every CT series with files in the same folder, since it may lack a slice.
+    All given files are searched together, so that a list of files may be one series. Other files
+    are ignored. Damaged DICOM files are returned as a refused entry, and every CT series with files
+    in the same folder is refused too, since it may lack a slice.
 
     Args:
-        paths: One or several of them.
-        options: By which to judge.
+        paths: One or several paths.
+        options: Options of reading.
 
     Raises:
         NoInputError: If a path does not exist.
@@ -169,7 +169,7 @@ def scan_series(
 
 
 def scan_files(files: Iterable[Path], options: ReadOptions | None = None) -> list[FoundSeries]:
-    """Find the series of some files, as `scan_series` does, none of which is an archive."""
+    """Find the series of some files, as `scan_series` does; archives are not extracted."""
     images: list[ImageHeader] = []
     broken: dict[Path, list[tuple[Path, CtVaeError]]] = defaultdict(list)
     paths = iter(files)
@@ -189,7 +189,7 @@ def named_series(found: Sequence[FoundSeries], wanted: str) -> FoundSeries:
     """Return the series with an id.
 
     Raises:
-        NoInputError: If there is none.
+        NoInputError: If there is no such series.
     """
     # A number after the id distinguishes series with identical headers.
     for id_ in (wanted, wanted.rpartition("-")[0]):
@@ -224,11 +224,11 @@ def _judge(
     group: Group, broken: dict[Path, list[tuple[Path, CtVaeError]]], options: ReadOptions
 ) -> FoundSeries:
     images = group.images
-    beside = [each for p in {i.path.parent for i in images} for each in broken.get(p, [])]
-    if beside and not group.skip and not group.problem:
-        cause = f"a slice may be missing: beside its slices, {_tell(beside)}"
-        group = replace(group, problem=InputError(cause, beside[0][1].hint))
-    verdict, reason, told, spacing = _verdict(group, options)
+    damaged = [each for p in {i.path.parent for i in images} for each in broken.get(p, [])]
+    if damaged and not group.skip and not group.problem:
+        cause = f"a slice may be missing: in the same folder, {_describe(damaged)}"
+        group = replace(group, problem=InputError(cause, damaged[0][1].hint))
+    verdict, reason, record_reason, spacing = _verdict(group, options)
     pixels = images[0].pixels
     return FoundSeries(
         id=group.id,
@@ -239,7 +239,9 @@ def _judge(
         spacing_mm=spacing,
         verdict=verdict,
         reason=reason,
-        record_reason="a slice may be missing" if beside and verdict == "refused" else told,
+        record_reason=(
+            "a slice may be missing" if damaged and verdict == "refused" else record_reason
+        ),
         folder=Path(os.path.commonpath([str(image.path.parent) for image in images])),
         group=group,
     )
@@ -259,13 +261,13 @@ def _verdict(
         return "ok", "", "", spacing
     count = len(group.images)
     few = f"only {count} slice{'s' if count > 1 else ''}, a volume has at least {MIN_SLICES}"
-    return "skipped", f"{few}; named alone it is read", few, spacing
+    return "skipped", f"{few}; it is read if its path is given", few, spacing
 
 
 def _unreadable(folder: Path, files: Sequence[tuple[Path, CtVaeError]]) -> FoundSeries:
     """Return an entry for damaged files, so that they are reported."""
     names = "|".join(sorted(path.name for path, _ in files))
-    problem = InputError(_tell(files), files[0][1].hint)
+    problem = InputError(_describe(files), files[0][1].hint)
     images = [ImageHeader(p, 0, 1, None, None, "", None, "unknown", "") for p, _ in files]
     return FoundSeries(
         id=f"{_UNREADABLE}{hashlib.sha256(names.encode()).hexdigest()[:8]}",
@@ -282,7 +284,7 @@ def _unreadable(folder: Path, files: Sequence[tuple[Path, CtVaeError]]) -> Found
     )
 
 
-def _tell(files: Sequence[tuple[Path, CtVaeError]]) -> str:
+def _describe(files: Sequence[tuple[Path, CtVaeError]]) -> str:
     path, error = files[0]
     if len(files) == 1:
         return f"the file {path.name} {error.cause}"

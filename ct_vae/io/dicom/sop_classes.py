@@ -21,7 +21,7 @@ _OTHER_KINDS = {
 
 
 def is_known(sop_class: str) -> bool:
-    """Return whether a SOP class is in the standard; a truncated UID is not."""
+    """Return True if a SOP class is in the standard; a truncated UID is not."""
     from pydicom.uid import UID
 
     return UID(sop_class).type == "SOP Class"

@@ -1,4 +1,4 @@
-"""One group of images as a volume: what is checked from headers alone, then the voxels."""
+"""Reading of a group of images as a volume, with checks of the headers before the voxels."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from ct_vae.io.dicom.irregularity import in_their_places
 from ct_vae.io.dicom.pixel_format import declared_fault, excess_bytes
 from ct_vae.io.dicom.pixels import read_hounsfield
 from ct_vae.io.hounsfield.build import hounsfield_volume
-from ct_vae.io.hounsfield.regular_grid import rectify
+from ct_vae.io.hounsfield.regular_grid import resample_to_regular_grid
 from ct_vae.io.hounsfield.rescale import Scaling
 from ct_vae.io.read_options import ReadOptions
 from ct_vae.volume import Volume
 
 # Units that are HU, without separators; many writers use "unspecified".
 _UNITS = {"", "HU", "HUMOD", "US", "UNSPECIFIED", "HOUNSFIELD", "HOUNSFIELDUNIT", "HOUNSFIELDUNITS"}
-# What padding becomes before the last step, which turns all below -1400 HU to air.
+# Value of padding until the last step, which replaces all values below -1400 HU by air.
 _PADDING_HU = -3024
 
 
 def check_group(group: Group, options: ReadOptions) -> Stack:
-    """Judge a group by its headers.
+    """Check the headers of a group.
 
     Returns:
-        The slices in their order, on a regular grid unless it was consented to resample them.
+        The sorted slices and their grid; with ``resample_irregular`` they may be irregular.
 
     Raises:
-        InputError: If no right volume can come of it.
+        InputError: If the group cannot be read correctly.
     """
     if group.problem:
         raise InputError(group.problem.cause, group.problem.hint)
@@ -46,8 +46,8 @@ def check_group(group: Group, options: ReadOptions) -> Stack:
     assert first.pixels
     if group.other_sop_class and not options.any_sop_class:
         raise InputError(
-            f"its images have the whole geometry of a CT volume, but are {first.skip}",
-            "--any-sop-class reads them, if their pixels are those of a scanner",
+            f"its images have the geometry of a CT volume, but are {first.skip}",
+            "--any-sop-class reads them if their pixels are original CT values",
         )
     _check_rescale(images, options)
     count = first.pixels.rows * first.pixels.columns * len(images)
@@ -67,15 +67,15 @@ def read_group(group: Group, options: ReadOptions) -> Volume:
     """Read the voxels of a group.
 
     Raises:
-        InputError: If it is refused, cut, damaged, or no CT in HU.
+        InputError: If the group is refused, truncated, damaged, or not CT in HU.
     """
     from pydicom.uid import UID
 
     stack = check_group(group, options)
     if options.frame:
-        raise InputError(f"has one time point, and frame {options.frame} was asked for")
+        raise InputError(f"has one time point, but frame {options.frame} was requested")
     images = [_rescaled(group.images[index]) for index in stack.order]
-    # Consent to an offset comes later and must not lift padding out of its range.
+    # hu_offset is added later and must not raise padding above its threshold.
     padding_hu = float(np.clip(np.floor(_PADDING_HU - options.hu_offset), -32768, -1401))
     voxels = read_hounsfield(images, lambda k: _slice_name(stack, k), padding_hu)
     syntaxes = sorted({UID(image.place.syntax).keyword for image in images if image.place})
@@ -84,47 +84,46 @@ def read_group(group: Group, options: ReadOptions) -> Volume:
     volume = hounsfield_volume(voxels, Scaling(), stack.grid, options, facts, notes)
     if not stack.fault:
         return volume
-    return rectify(volume, in_their_places(stack.offsets_mm, min(stack.grid.spacing_mm[:2])))
+    offsets = in_their_places(stack.offsets_mm, min(stack.grid.spacing_mm[:2]))
+    return resample_to_regular_grid(volume, offsets)
 
 
 def _check_rescale(images: Sequence[ImageHeader], options: ReadOptions) -> None:
     lacking = sum(not _has_rescale(image) for image in images)
     if lacking and not options.assume_hu:
         raise InputError(
-            f"{lacking} of {len(images)} slices lack RescaleSlope or RescaleIntercept, without "
-            "which their HU are not known",
-            "--assume-hu takes their stored numbers as HU",
+            f"{lacking} of {len(images)} slices lack RescaleSlope or RescaleIntercept, so that "
+            "their HU are unknown",
+            "--assume-hu reads their stored values as HU",
         )
     if any(image.slope == 0 for image in images):
         raise InputError("a slice has a RescaleSlope of 0", AGAIN)
     units = {re.sub(r"[\s_.-]", "", image.unit) for image in images}
     if units - _UNITS and not options.force:
         raise InputError(
-            "its numbers are declared in another unit than HU (RescaleType)",
-            "if they are HU all the same, --force reads them",
+            "its values have another unit than HU (RescaleType)",
+            "--force reads them if they are in HU",
         )
 
 
 def _remarks(images: Sequence[ImageHeader], options: ReadOptions) -> list[str]:
     notes = []
     if len(images) == 1:
-        notes.append(f"is one slice, whose thickness of {images[0].thickness:g} mm is its height")
+        notes.append(f"is one slice; its thickness of {images[0].thickness:g} mm is the spacing")
     elif len(images) < MIN_SLICES:
         notes.append(f"has only {len(images)} slices")
     if images[0].other_sop_class:
-        notes.append(f"its images are {images[0].skip}, and were taken for CT images")
+        notes.append(f"its images are {images[0].skip}, and were read as CT images")
     places = [image.place for image in images if image.place]
     if any(place.declared not in ("", place.syntax) for place in places):
-        notes.append(
-            "the transfer syntax of its meta header is not that of its data, which counted"
-        )
+        notes.append("the transfer syntax in its meta header is wrong; that of its data was used")
     excess = max(excess_bytes(i.place, i.pixels, i.frames) for i in images)
     if excess:
-        notes.append(f"up to {excess} bytes behind the pixels of a file were left out")
+        notes.append(f"up to {excess} bytes after the pixels of a file were ignored")
     if options.assume_hu and not all(map(_has_rescale, images)):
-        notes.append("there is no rescale in the headers: stored numbers were taken as HU")
+        notes.append("there is no rescale in the headers: stored values were read as HU")
     if any(image.pixels and image.pixels.lossy for image in images):
-        notes.append("the pixels have been compressed with losses before")
+        notes.append("the pixels are the result of lossy compression")
     return notes
 
 
@@ -133,7 +132,7 @@ def _has_rescale(image: ImageHeader) -> bool:
 
 
 def _rescaled(image: ImageHeader) -> ImageHeader:
-    """The image with HU as stored where nothing else is declared, which was consented to."""
+    """Return the image with an identity rescale if it has none, as the options permit."""
     return image if _has_rescale(image) else replace(image, slope=1.0, inter=0.0)
 
 

@@ -1,4 +1,4 @@
-"""Writing a decoded volume as a CT series derived from the series that was encoded."""
+"""Writing of a decoded volume as a CT series derived from the encoded series."""
 
 from __future__ import annotations
 
@@ -33,34 +33,34 @@ def write_dicom(
     keep_identity: bool = False,
     overwrite: bool = False,
 ) -> None:
-    """Write a series of signed 16-bit slices, ``0001.dcm`` and so on; all of it or nothing.
+    """Write a series of signed 16-bit slices, ``0001.dcm`` and so on, atomically.
 
-    The stored numbers are HU, rounded as `write_volume` does. Study, frame of reference, positions
-    and directions are those of the source, and each slice refers to the one that it came from,
-    unless those were resampled.
+    The stored values are HU, rounded as in `write_volume`. Study, frame of reference, positions and
+    directions are those of the source, and each slice references its source slice unless the source
+    was resampled.
 
     Args:
-        volume: Decoded, on the grid of the source.
+        volume: Decoded volume on the grid of the source.
         template: The source.
-        folder: Gets its name when it is complete.
-        derivation: How the voxels came about.
-        keep_identity: Copy patient and study data from the source; otherwise they are blank.
+        folder: Output folder; it gets its name once it is complete.
+        derivation: Origin of the voxels.
+        keep_identity: Copy patient and study data from the source; otherwise they are empty.
         overwrite: Replace an earlier decoded series.
 
     Raises:
-        InputError: If the volume lies elsewhere than the source, a voxel is not finite or beyond
-            int16, or the header of the source is damaged.
-        ConfigError: If ``folder`` exists and is not to be replaced, or holds something else.
+        InputError: If the grids of volume and source differ, a voxel is not finite or beyond int16,
+            or the header of the source is damaged.
+        ConfigError: If ``folder`` exists and ``overwrite`` is False, or has other content.
         OutputError: If the series cannot be written in full.
     """
     from pydicom.config import disable_value_validation
 
     if volume.grid != template.grid:
-        raise InputError("the decoded volume does not lie where the source does")
+        raise InputError("the decoded volume does not have the grid of the source")
     check_target(Path(folder), overwrite)
     # The range is checked here, before anything is written.
     slabs = int16_slabs(volume.voxels)
-    # UIDs, and names that are kept, are written as the source has them, be they odd.
+    # UIDs and names of the source are copied even if they violate the standard.
     with quiet(), disable_value_validation():
         common = _series_elements(template, derivation, keep_identity)
         with atomic_folder(folder, overwrite) as stage:
@@ -71,10 +71,10 @@ def write_dicom(
 
 
 def check_target(folder: Path, overwrite: bool) -> None:
-    """Refuse what is not to be replaced: all but a series that was decoded before.
+    """Check that a folder is absent, or is a decoded series that may be replaced.
 
     Raises:
-        ConfigError: If something of this name exists that may not be replaced.
+        ConfigError: If the path exists and must not be replaced.
     """
     if not folder.exists() and not folder.is_symlink():
         return
@@ -82,8 +82,8 @@ def check_target(folder: Path, overwrite: bool) -> None:
         raise ConfigError(f"{folder}: exists already", "--overwrite replaces an earlier result")
     if folder.is_symlink() or not folder.is_dir() or not all(map(_is_ours, folder.iterdir())):
         raise ConfigError(
-            f"{folder}: is not replaced, since it holds something else than a decoded series",
-            "move it away or choose another folder for -o",
+            f"{folder}: is not replaced, since it is not a decoded series",
+            "move it or choose another folder for -o",
         )
 
 
@@ -99,14 +99,14 @@ def _series_elements(
 ) -> Dataset:
     try:
         return series_elements(template, derivation, keep_identity)
-    # pydicom parses values of the source when they are asked for, and answers bad ones so.
+    # pydicom parses values on access and raises arbitrary exceptions for invalid ones.
     except Exception as error:
         name = type(error).__name__
         raise InputError(f"the source has a damaged header ({name})", AGAIN) from error
 
 
 def _planes(slabs: Iterator[bytes], volume: Volume) -> Iterator[bytes]:
-    """One slice after the other, row by row."""
+    """Yield the pixels of each slice, row by row."""
     columns, rows, _ = volume.grid.shape
     size = 2 * columns * rows
     for slab in slabs:

@@ -1,4 +1,4 @@
-"""The last step of every reader: stored numbers on a grid become a checked volume."""
+"""Conversion of stored values on a grid to a checked volume in HU, the last step of readers."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ct_vae.grid import Grid
-from ct_vae.io.hounsfield.padding import settle_padding
+from ct_vae.io.hounsfield.padding import replace_padding
 from ct_vae.io.hounsfield.plausibility import implausibility
 from ct_vae.io.hounsfield.rescale import Scaling, to_hounsfield
 from ct_vae.io.read_options import ReadOptions
 from ct_vae.io.voxel_size import check_voxel_size
 from ct_vae.volume import AIR_HU, Volume
 
-# Key of the fact that values do not look like HU, though they were to be read all the same.
+# Key of the reason why values do not look like HU, if they were read with ``force``.
 UNLIKE_HU = "unlike_hu"
 
 
@@ -27,18 +27,18 @@ def hounsfield_volume(
     source: Mapping[str, Any],
     warnings: Sequence[str] = (),
 ) -> Volume:
-    """Scale, correct, settle padding, and refuse what is no CT in HU.
+    """Scale stored values to HU, replace padding by air, and check that the values are CT.
 
     Args:
-        stored: ``(X, Y, Z)`` numbers as stored, of any real type; given away.
-        scaling: From stored numbers to HU.
-        grid: Where the voxels lie.
-        options: The user's consents and corrections.
-        source: Facts about the file, to which those found here are added.
-        warnings: What was odd so far.
+        stored: ``(X, Y, Z)`` stored values of any real type; their memory may be reused.
+        scaling: Map from stored values to HU.
+        grid: Grid of the voxels.
+        options: Options of reading.
+        source: Facts about the file for `Volume.source`.
+        warnings: Warnings so far.
 
     Raises:
-        InputError: If values are not finite or not plausible, or voxel sizes are not.
+        InputError: If values are not finite or not plausible, or voxel sizes are implausible.
     """
     check_voxel_size(grid)
     facts, notes = dict(source) | {"dtype": stored.dtype.name}, list(warnings)
@@ -49,7 +49,7 @@ def hounsfield_volume(
     if options.hu_offset:
         facts["hu_offset"] = options.hu_offset
         notes.append(f"{options.hu_offset:g} HU were added to every value")
-    padding = settle_padding(voxels)
+    padding = replace_padding(voxels)
     if padding:
         notes.append(padding.note)
     problem = implausibility(voxels, padding)

@@ -1,4 +1,4 @@
-"""Statistics of voxel values by which CT in Hounsfield units is told from other numbers."""
+"""Statistics of voxel values that distinguish CT in Hounsfield units from other values."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 SAMPLE_VOXELS = 1 << 19
 _CHUNK_VOXELS = 1 << 18
 
-# Two windows as narrow as this never hold most voxels of a CT without air: noise alone is wider.
+# Two windows of this width never contain most voxels of a CT without air, as noise is wider.
 PEAK_WIDTH = 6.0
 _PEAK_DISTANCE = 15.0
-# Noise of the stored float32 beside whole numbers up to a few thousand.
+# Rounding error of integers up to a few thousand that were stored as scaled float32.
 _WHOLE = 2e-3
-# A background is a single value, this far below all but a thousandth of the others.
+# A background is a single value this far below all but a thousandth of the others.
 _BACKGROUND_BELOW = -200
 _BACKGROUND_GAP = 300
 _STRAY_SHARE = 1e-3
 
-# Below these, volumes are drawn or made for tests: where their values lie proves nothing.
+# With fewer values, volumes are synthetic, and their distribution proves nothing.
 _LEAST_VALUES = 1000
 _LEAST_DISTINCT = 50
 
@@ -31,20 +31,20 @@ BoolArray = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Peak:
-    """A window of 6 units: where its middle lies, and the share of values in it."""
+    """A window of 6 units: its center and the fraction of values in it."""
 
-    place: float
-    share: float
+    center: float
+    fraction: float
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """Values inside the field of view.
+    """Statistics of the values inside the field of view.
 
     Attributes:
-        values: A sample of them in ascending order, in float64.
-        low: The lowest of all.
-        high: The highest of all.
+        values: Sorted sample of the values, in float64.
+        low: Lowest value of all voxels.
+        high: Highest value of all voxels.
     """
 
     values: NDArray[np.float64]
@@ -53,14 +53,14 @@ class Evidence:
 
     @classmethod
     def of(cls, voxels: NDArray[Any], outside: BoolArray | None = None) -> Evidence | None:
-        """Look at an array of any shape.
+        """Compute the statistics of an array of any shape.
 
         Args:
             voxels: Finite values.
-            outside: Voxels of the same shape that do not count.
+            outside: Mask of voxels to ignore.
 
         Returns:
-            The statistics, or ``None`` if no voxel counts.
+            The statistics, or ``None`` if all voxels are ignored.
         """
         low, high = _extremes(voxels, outside)
         if not low <= high:
@@ -70,7 +70,7 @@ class Evidence:
         return cls(values if values.size else np.array([low, high]), low, high)
 
     def without_background(self) -> Evidence:
-        """The same without a constant far below all else, which is no tissue."""
+        """Return the statistics without a constant background far below all other values."""
         above = int(np.searchsorted(self.values, self.low, "right"))
         if self.low >= _BACKGROUND_BELOW or not 0 < above < self.values.size:
             return self
@@ -81,28 +81,28 @@ class Evidence:
         rest = self.values[above:]
         return Evidence(rest, float(rest[0]), self.high)
 
-    def share(self, low: float, high: float) -> float:
-        """Share of values in ``[low, high]``."""
+    def fraction(self, low: float, high: float) -> float:
+        """Return the fraction of values in ``[low, high]``."""
         ends = np.searchsorted(self.values, high, "right"), np.searchsorted(self.values, low)
         return float(ends[0] - ends[1]) / self.values.size
 
     def count(self, value: float) -> int:
-        """How many values of the sample are exactly this one."""
-        return round(self.share(value, value) * self.values.size)
+        """Return the number of values in the sample that equal ``value``."""
+        return round(self.fraction(value, value) * self.values.size)
 
-    def quantile(self, share: float) -> float:
-        """The value below which a share of all values lies."""
-        return float(self.values[int(share * (self.values.size - 1))])
+    def quantile(self, fraction: float) -> float:
+        """Return the value below which a fraction of the sample is."""
+        return float(self.values[int(fraction * (self.values.size - 1))])
 
     @cached_property
     def noisy(self) -> bool:
-        """Whether there are as many values, and as many different ones, as a scanner gives."""
+        """True if the number of values and of distinct values is that of a scanner's image."""
         distinct = int(np.count_nonzero(np.diff(self.values)))
         return self.values.size >= _LEAST_VALUES and distinct >= _LEAST_DISTINCT
 
     @cached_property
     def step(self) -> int:
-        """The whole number of which all differences are multiples; 0 if there is none."""
+        """The greatest common divisor of all differences; 0 if they are not integers."""
         offsets = self.values - self.low
         whole = np.rint(offsets)
         if np.abs(offsets - whole).max() > _WHOLE:
@@ -111,9 +111,9 @@ class Evidence:
 
     @cached_property
     def peaks(self) -> tuple[Peak, Peak]:
-        """The two windows of 6 units that hold most values, at least 15 units apart.
+        """The two windows of 6 units with the most values, at least 15 units apart.
 
-        The ends of the range do not count if they are clipped, that is, hold over 1 % each.
+        The ends of the range are ignored if they are clipped, that is, have over 1 % each.
         """
         values = self.values
         for end in (self.low, self.high):
@@ -131,13 +131,13 @@ class Evidence:
 
     @cached_property
     def commonest(self) -> float:
-        """Share of the window of 6 units that holds most values, clipped ends included."""
+        """Fraction of the values in the window of 6 units with most of them, with clipped ends."""
         return float(_in_window(self.values).max()) / self.values.size
 
 
 def sampled(voxels: NDArray[Any], outside: BoolArray | None = None) -> NDArray[Any]:
-    """Regularly spaced voxels inside the field of view, about half a million of many."""
-    # An even step would meet the same columns again and again.
+    """Return regularly spaced voxels inside the field of view, at most about half a million."""
+    # An even step would always sample the same columns.
     step = max(1, voxels.size // SAMPLE_VOXELS) | 1
     picked = voxels.ravel(order="K")[::step]
     return picked if outside is None else picked[~outside.ravel(order="K")[::step]]
@@ -146,7 +146,7 @@ def sampled(voxels: NDArray[Any], outside: BoolArray | None = None) -> NDArray[A
 def distinct_values(
     voxels: NDArray[Any], outside: BoolArray | None, most: int
 ) -> list[float] | None:
-    """All distinct values in ascending order, or ``None`` if there are more than ``most``."""
+    """Return all distinct values, ascending, or ``None`` if there are more than ``most``."""
     found: set[float] = set()
     flat = voxels.ravel(order="K")
     hidden = None if outside is None else outside.ravel(order="K")
@@ -154,14 +154,14 @@ def distinct_values(
         piece = slice(start, start + _CHUNK_VOXELS)
         seen = flat[piece] if hidden is None else flat[piece][~hidden[piece]]
         found.update(np.unique(seen).tolist())
-        # In CT the first piece is enough.
+        # For CT, the first piece is enough.
         if len(found) > most:
             return None
     return sorted(found)
 
 
 def _extremes(voxels: NDArray[Any], outside: BoolArray | None) -> tuple[float, float]:
-    """Exact extremes inside the field of view; ``(inf, -inf)`` if there is no voxel."""
+    """Return the extremes inside the field of view; ``(inf, -inf)`` if there is no voxel."""
     if outside is None:
         return float(voxels.min()), float(voxels.max())
     seen = ~outside
@@ -172,6 +172,6 @@ def _extremes(voxels: NDArray[Any], outside: BoolArray | None) -> tuple[float, f
 
 
 def _in_window(values: NDArray[np.float64]) -> NDArray[np.int64]:
-    """How many values lie within the window that begins at each."""
+    """Return the number of values in the window that begins at each value."""
     counts: NDArray[np.int64] = np.searchsorted(values, values + PEAK_WIDTH, "right")
     return counts - np.arange(values.size)

@@ -1,4 +1,4 @@
-"""Voxels outside the field of view, which hold a padding value instead of air."""
+"""Replacement of padding outside the field of view by air."""
 
 from __future__ import annotations
 
@@ -18,27 +18,28 @@ PADDING_HU = -1400
 
 @dataclass(frozen=True)
 class Padding:
-    """Voxels that lay outside the field of view.
+    """Voxels outside the field of view.
 
     Attributes:
-        outside: Bool, of the shape of the voxels.
-        spread: Share of all voxels, in a sample, that lie outside and do not hold the commonest
-            padding value. Padding is one value, with a few more where resampling blurred its edge.
-        share: Share of all voxels, in a sample, that lie outside.
-        note: One line about it.
+        outside: Mask with the shape of the voxels.
+        spread: Fraction of all voxels, in a sample, that are padding but differ from the most
+            common padding value. Padding is one value, with a few others at edges blurred by
+            resampling.
+        fraction: Fraction of all voxels, in a sample, that are padding.
+        note: Description for the user.
     """
 
     outside: BoolArray
     spread: float
-    share: float
+    fraction: float
     note: str
 
 
-def settle_padding(voxels: Hounsfield) -> Padding | None:
-    """Turn the padding outside the field of view into air, in place.
+def replace_padding(voxels: Hounsfield) -> Padding | None:
+    """Replace the padding outside the field of view by air, in place.
 
     Args:
-        voxels: In HU, of any shape.
+        voxels: Values in HU, of any shape.
 
     Returns:
         The padding found, or ``None``.
@@ -47,7 +48,7 @@ def settle_padding(voxels: Hounsfield) -> Padding | None:
     if lowest > PADDING_HU:
         return None
     sample = sampled(voxels)
-    share, spread = _shares(sample[sample <= PADDING_HU], sample.size)
+    fraction, spread = _fractions(sample[sample <= PADDING_HU], sample.size)
     outside: BoolArray = voxels <= PADDING_HU
     voxels[outside] = AIR_HU
     count = int(np.count_nonzero(outside))
@@ -55,11 +56,11 @@ def settle_padding(voxels: Hounsfield) -> Padding | None:
         f"{count} voxels ({100 * count / voxels.size:.3g} %) from {lowest:g} up to {PADDING_HU} HU "
         f"are padding outside the field of view and became {AIR_HU} HU"
     )
-    return Padding(outside, spread, share, note)
+    return Padding(outside, spread, fraction, note)
 
 
-def _shares(padding: NDArray[np.generic], size: int) -> tuple[float, float]:
-    """Shares of all padding and of that which is not its commonest value."""
+def _fractions(padding: NDArray[np.generic], size: int) -> tuple[float, float]:
+    """Return the fractions of all padding and of padding other than its most common value."""
     if not padding.size:
         return 0.0, 0.0
     counts = np.unique(padding, return_counts=True)[1]

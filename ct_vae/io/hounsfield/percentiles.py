@@ -1,4 +1,4 @@
-"""Percentiles of HU by counting, without another copy of the volume."""
+"""Percentiles of HU from a histogram, without another copy of the volume."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ _SLAB_VOXELS = 1 << 20
 
 
 def hu_percentiles(volume: Volume, percents: Sequence[float]) -> tuple[int, ...] | None:
-    """The lowest whole HU at or below which so many percent of the voxels lie.
+    """Return percentiles of the voxels inside the field of view, in whole HU.
 
-    Only voxels inside the field of view count. Values beyond int16 count as its ends.
+    Values beyond int16 are clipped to its range.
 
     Args:
-        volume: Any.
-        percents: From 0 to 100.
+        volume: The volume.
+        percents: Percentages from 0 to 100.
 
     Returns:
-        One value for each, or ``None`` if no voxel is inside the field of view.
+        One value per percentage, or ``None`` if no voxel is inside the field of view.
     """
     counts = np.zeros(_HIGHEST - _LOWEST + 1, np.int64)
     plane = max(1, volume.voxels[:, :, 0].size)

@@ -1,8 +1,8 @@
-"""Do these values look like CT in Hounsfield units? Refusals on strong evidence only.
+"""Check that values are CT in Hounsfield units; they are refused on strong evidence only.
 
-Air lies at -1000 HU, fat near -100, water at 0 and soft tissue up to 100, each as wide as the
-noise of a scanner. Normalized, shifted or scaled values break that pattern in one of the ways
-below. Crops without air, clipped values and metal are CT as well.
+Air is at -1000 HU, fat near -100, water at 0 and soft tissue up to 100, each as wide as the noise
+of a scanner. Normalized, shifted or scaled values violate this pattern in one of the ways below.
+Crops without air, clipped values and metal are CT as well.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from ct_vae.errors import InputError
 from ct_vae.io.hounsfield.evidence import PEAK_WIDTH, Evidence, distinct_values
 from ct_vae.io.hounsfield.padding import PADDING_HU, Padding
 
-_FORCE = "if it is CT in HU all the same, --force reads it"
+_FORCE = "--force reads it if it is CT in HU"
 _EXPORT = f"export it in HU; {_FORCE}"
 _FEW_VALUES = 5
 
-# Z-scores, HU / 1000, attenuation per cm and the like stay within this, a volume in HU does not.
+# Z-scores, HU / 1000, attenuation per cm and similar values are within this, unlike HU.
 _SMALL = 20
-# Beyond this share, values in the padding's range that differ from each other are no padding.
+# Above this fraction, different values in the range of padding are not padding.
 _SPREAD = 0.02
-# A CT is noise around a few tissues: 6 HU at its peak hold more than this.
+# A CT is noise around a few tissues: the 6 HU around its peak contain more than this.
 _STRETCHED = 0.01
 _PEAKED = 3
 _EIGHT_BIT = 255
-# Two windows of 6 HU, the most common ones, never hold more than this of a CT without air.
+# The two most common windows of 6 HU never contain more than this of a CT without air.
 _SHARP = 0.6
 _NEAR_ZERO = 8
 
@@ -38,15 +38,15 @@ Problem = tuple[str, str]
 def implausibility(
     voxels: NDArray[Any], padding: Padding | None = None, *, excerpt: bool = False
 ) -> InputError | None:
-    """Return the reason why values cannot be CT in HU.
+    """Return an error if values cannot be CT in HU.
 
     Args:
-        voxels: Finite values of any shape, a volume or several patches, padding already settled.
-        padding: The padding that was settled.
-        excerpt: Whether the values are patches, which may well be air alone or one value.
+        voxels: Finite values of a volume or of patches, of any shape, with padding replaced.
+        padding: The padding that was replaced.
+        excerpt: Whether the values are patches, which may be constant or only air.
 
     Returns:
-        An error with the statistics that led to it and with the fix, or ``None``.
+        An error with the decisive statistics and a hint, or ``None``.
     """
     outside = padding.outside if padding else None
     evidence = Evidence.of(voxels, outside)
@@ -61,14 +61,14 @@ def implausibility(
 
 
 def refuse_implausible(voxels: NDArray[Any], padding: Padding | None = None) -> None:
-    """Refuse values that cannot be CT in HU.
+    """Raise an error if values cannot be CT in HU.
 
     Args:
-        voxels: As `implausibility` takes them.
-        padding: The padding that was settled.
+        voxels: Values as for `implausibility`.
+        padding: The padding that was replaced.
 
     Raises:
-        InputError: With the statistics that led to it, and the fix.
+        InputError: If the values are implausible; with the decisive statistics and a hint.
     """
     problem = implausibility(voxels, padding)
     if problem:
@@ -76,14 +76,14 @@ def refuse_implausible(voxels: NDArray[Any], padding: Padding | None = None) -> 
 
 
 def _padding_alone() -> Problem:
-    return f"is nothing but padding: no voxel is above {PADDING_HU} HU", _FORCE
+    return f"is only padding: no voxel is above {PADDING_HU} HU", _FORCE
 
 
 def _uniform(seen: Evidence) -> Problem | None:
     if seen.low == seen.high:
         return f"is constant: every voxel is {seen.low:g}", _FORCE
     if seen.high <= -900:
-        return f"is nothing but air: {_range(seen)}", _FORCE
+        return f"is only air: {_range(seen)}", _FORCE
     return None
 
 
@@ -92,11 +92,11 @@ def _few_values(voxels: NDArray[Any], outside: Any) -> Problem | None:
     if values is None or (min(values) >= -1 and max(values) <= 1):
         return None
     listed = ", ".join(f"{value:g}" for value in values)
-    return f"is not CT: it has only {len(values)} distinct values ({listed}), as a mask has", _FORCE
+    return f"is not CT: it has only {len(values)} distinct values ({listed}), like a mask", _FORCE
 
 
 def _small(seen: Evidence, _: Padding | None) -> Problem | None:
-    """Zero to one, minus one to one, z-scores, HU / 1000, logarithms, attenuation per cm."""
+    """Detect values from 0 or -1 to 1, z-scores, HU / 1000, logarithms, attenuation per cm."""
     if seen.low >= -1 and seen.high <= 1:
         return f"is not in HU: {_range(seen)}, as if normalized or a mask", _EXPORT
     if seen.quantile(0.001) >= -_SMALL and seen.quantile(0.999) <= _SMALL:
@@ -109,29 +109,29 @@ def _small(seen: Evidence, _: Padding | None) -> Problem | None:
 
 
 def _shifted(seen: Evidence, _: Padding | None) -> Problem | None:
-    """HU + 1000 or HU + 1024."""
-    air, between = seen.share(-50, 100), seen.share(300, 800)
-    # Bone that is clipped at 1000 HU is no soft tissue.
-    clipped = seen.share(seen.high, seen.high) if 850 <= seen.high <= 1200 else 0.0
-    tissue = seen.share(850, 1200) - clipped
-    positive = seen.share(-1, seen.high)
+    """Detect HU + 1000 and HU + 1024."""
+    air, between = seen.fraction(-50, 100), seen.fraction(300, 800)
+    # Bone clipped at 1000 HU is not soft tissue.
+    clipped = seen.fraction(seen.high, seen.high) if 850 <= seen.high <= 1200 else 0.0
+    tissue = seen.fraction(850, 1200) - clipped
+    positive = seen.fraction(-1, seen.high)
     if tissue <= 0.1 or tissue <= 2 * between or seen.quantile(0.001) <= -200:
         return None
-    # A bone among muscles has fat beside it, which air has not.
+    # A bone is surrounded by fat, unlike shifted soft tissue.
     if positive < 0.995 and (air <= 0.02 or (tissue <= 0.25 and seen.quantile(0.01) <= -60)):
         return None
     return (
-        f"seems to be HU + 1024, its rescale intercept lost: {_range(seen)}, {air:.0%} of them in "
-        f"[-50, 100] and {tissue:.0%} in [850, 1200]",
+        f"seems to be HU + 1024 without its rescale intercept: {_range(seen)}, {air:.0%} of them "
+        f"in [-50, 100] and {tissue:.0%} in [850, 1200]",
         f"--hu-offset -1024 corrects that; {_FORCE}",
     )
 
 
 def _positive(seen: Evidence, _: Padding | None) -> Problem | None:
-    """Pictures, MR, PET, label maps, unsigned CT."""
+    """Detect 8-bit images, MR, PET, label maps and unsigned CT."""
     if seen.low < -1:
         return None
-    kind = "an 8-bit picture" if seen.high <= _EIGHT_BIT else "MR, PET, a label map or shifted CT"
+    kind = "an 8-bit image" if seen.high <= _EIGHT_BIT else "MR, PET, a label map or shifted CT"
     return (
         f"is not in HU: no value is negative, it may be {kind}: {_range(seen)}",
         f"export it in HU, or correct a lost intercept with --hu-offset; {_FORCE}",
@@ -139,30 +139,30 @@ def _positive(seen: Evidence, _: Padding | None) -> Problem | None:
 
 
 def _spread(seen: Evidence, padding: Padding | None) -> Problem | None:
-    """HU - 1024, HU x 10 and more: much of the body lies where only padding should."""
-    if padding is None or padding.spread <= _SPREAD or padding.spread <= 0.25 * padding.share:
+    """Detect HU - 1024, HU x 10 and similar, by body voxels in the range of padding."""
+    if padding is None or padding.spread <= _SPREAD or padding.spread <= 0.25 * padding.fraction:
         return None
     facts = f"{padding.spread:.1%} of all voxels have various values at or below {PADDING_HU}"
-    if seen.share(-150, 150) < 0.02 and seen.share(-1300, -800) > 0.1:
+    if seen.fraction(-150, 150) < 0.02 and seen.fraction(-1300, -800) > 0.1:
         return (
-            f"seems to be HU - 1024, its rescale intercept applied twice: {_range(seen)}, under "
-            f"2 % of them within 150 of 0, and {facts}, where padding has one",
+            f"seems to be HU - 1024, with its rescale intercept applied twice: {_range(seen)}, "
+            f"under 2 % of them within 150 of 0, and {facts}, unlike padding, which has one value",
             f"--hu-offset 1024 corrects that; {_FORCE}",
         )
-    return f"is not in HU but as if scaled up: {facts}, where padding has one value", _EXPORT
+    return f"seems to be scaled up from HU: {facts}, unlike padding, which has one value", _EXPORT
 
 
 def _picture(seen: Evidence, _: Padding | None) -> Problem | None:
-    """Eight-bit gray values, from which a constant or their mean was taken."""
+    """Detect 8-bit gray values from which a constant or their mean was subtracted."""
     width = seen.high - seen.low
     few = max(5, 5e-4 * seen.values.size)
-    # The lower end of a signed byte, held by many voxels, proves it with few distinct values too.
+    # Many voxels at the lower end of a signed byte are proof even with few distinct values.
     byte = seen.low == -128 and seen.high <= 127 and seen.count(-128) > few
     if not seen.step or width > _EIGHT_BIT + 0.01 or seen.low < -_EIGHT_BIT:
         return None
     if not (seen.noisy or byte):
         return None
-    floor = seen.share(seen.low, seen.low + 2)
+    floor = seen.fraction(seen.low, seen.low + 2)
     signs = (
         abs(seen.low - round(seen.low)) > 0.01,
         byte,
@@ -174,49 +174,49 @@ def _picture(seen: Evidence, _: Padding | None) -> Problem | None:
     if not any(signs):
         return None
     return (
-        f"is not in HU but as if an 8-bit picture, shifted: {_range(seen)} in whole steps, "
+        f"seems to be a shifted 8-bit image instead of HU: {_range(seen)} in whole steps, "
         f"{floor:.1%} of them at the lower end",
         _EXPORT,
     )
 
 
 def _scaled_up(seen: Evidence, _: Padding | None) -> Problem | None:
-    """HU x 10: all values are multiples of it, or no value is as common as tissue is."""
+    """Detect multiples of HU: values are multiples of a step, or none is as common as tissue."""
     if not seen.noisy:
         return None
     width = seen.high - seen.low
     if seen.step >= 5 and width > 20 * seen.step:
         return f"is not in HU: {_range(seen)} in steps of {seen.step}, as if multiplied", _EXPORT
-    share = seen.commonest
+    fraction = seen.commonest
     middle = seen.quantile(0.99) - seen.quantile(0.01)
-    # Peaked, for values that are spread evenly are no multiple of a CT either.
-    if share < _STRETCHED and share * middle > _PEAKED * PEAK_WIDTH:
+    # Uniformly distributed values are not a multiple of a CT, hence the condition of a peak.
+    if fraction < _STRETCHED and fraction * middle > _PEAKED * PEAK_WIDTH:
         return (
-            f"is not in HU but as if scaled up: {_range(seen)}, and no 6 HU hold more than "
-            f"{share:.2%} of them",
+            f"seems to be scaled up from HU: {_range(seen)}, and no window of 6 HU has more than "
+            f"{fraction:.2%} of them",
             _EXPORT,
         )
     return None
 
 
 def _scaled_down(seen: Evidence, _: Padding | None) -> Problem | None:
-    """Attenuation per m, percent, gray values with fractions: peaks too sharp and too near."""
-    if not seen.noisy or seen.share(-1100, -900) > 0.005:
+    """Detect attenuation per m, percent and fractional gray values by peaks that are too sharp."""
+    if not seen.noisy or seen.fraction(-1100, -900) > 0.005:
         return None
     first, second = seen.peaks
-    together = first.share + second.share
+    together = first.fraction + second.fraction
     middle = seen.quantile(0.99) - seen.quantile(0.01)
-    if together > _SHARP and second.share > 0.03 and middle >= _SMALL:
+    if together > _SHARP and second.fraction > 0.03 and middle >= _SMALL:
         return (
-            f"is not in HU: {_range(seen)}, and the 6 HU around {first.place:.0f} and around "
-            f"{second.place:.0f} hold {together:.0%} of them, as if scaled down",
+            f"is not in HU: {_range(seen)}, and the 6 HU around {first.center:.0f} and around "
+            f"{second.center:.0f} have {together:.0%} of them, as if scaled down",
             _EXPORT,
         )
-    if seen.quantile(0.005) < -60 or seen.share(60, seen.high) <= 0.1:
+    if seen.quantile(0.005) < -60 or seen.fraction(60, seen.high) <= 0.1:
         return None
-    ground = first if abs(first.place) <= _NEAR_ZERO else second
-    flat = seen.share(-_NEAR_ZERO, _NEAR_ZERO)
-    if abs(ground.place) <= _NEAR_ZERO and flat > 0.1:
+    ground = first if abs(first.center) <= _NEAR_ZERO else second
+    flat = seen.fraction(-_NEAR_ZERO, _NEAR_ZERO)
+    if abs(ground.center) <= _NEAR_ZERO and flat > 0.1:
         return (
             f"is not in HU: {_range(seen)}, with a background of {flat:.0%} near 0 where air "
             "should be at -1000",

@@ -1,8 +1,8 @@
-"""Slices that are tilted, displaced or unevenly spaced, resampled onto a regular grid.
+"""Resampling of tilted, displaced or unevenly spaced slices to a regular grid.
 
-Every slice is moved within its plane to where a straight stack has it, and the stack is
-interpolated along the normal where it has no slice; both linearly. What a voxel outside the field
-of view, or no voxel at all, has a part in becomes air, outside the field of view.
+Each slice is shifted within its plane to align it with the others, and the stack is interpolated
+along the normal, both linearly. Output voxels that depend on voxels outside the field of view or
+outside a slice become air outside the field of view.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ from ct_vae.errors import InputError
 from ct_vae.grid import MAX_SHEAR, MAX_VOXELS, FloatArray, Grid
 from ct_vae.volume import AIR_HU, Volume
 
-# Weights below this are rounding of positions, and a part of a voxel that nobody sees.
+# Smaller weights are due to rounded positions and invisible.
 _NEGLIGIBLE = 1e-3
-# More than this many times the voxels of the source would be made up.
+# Largest permitted number of output voxels, as a multiple of the input voxels.
 _LARGEST_GROWTH = 4
 
 Plane = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 
-def rectify(volume: Volume, offsets_mm: FloatArray) -> Volume:
-    """Resample a stack of slices onto a regular grid with its third axis along their normal.
+def resample_to_regular_grid(volume: Volume, offsets_mm: FloatArray) -> Volume:
+    """Resample a stack of slices to a regular grid with its third axis along their normal.
 
-    The first two axes keep directions and spacing. Along the third, slices lie as near to each
-    other as the nearest quarter of those of the source, from its first to its last.
+    The first two axes keep directions and spacing. The spacing along the third axis is the first
+    quartile of the distances between the slices.
 
     Args:
-        volume: Slices along the third axis; its grid places the first one and their plane.
-        offsets_mm: Where each slice lies from the origin of the grid, along axes 0 and 1 and the
+        volume: Slices along the third axis; the grid is that of the first slice.
+        offsets_mm: Offsets of the slices from the origin of the grid along axes 0 and 1 and the
             normal (the cross product of their directions), ``(Z, 3)``, ascending along the normal.
 
     Raises:
-        InputError: If most of the result would be made up.
+        InputError: If most voxels of the result would be interpolated.
     """
     x, y, _ = volume.grid.spacing_mm
     low = offsets_mm[:, :2].min(axis=0)
@@ -52,19 +52,19 @@ def rectify(volume: Volume, offsets_mm: FloatArray) -> Volume:
     _check_growth(volume, (*shape, count))
     voxels = np.empty((*shape, count), np.float32, order="F")
     outside = np.empty((*shape, count), np.bool_, order="F")
-    made_up = 0
+    interpolated = 0
     for k in range(count):
         at = distances[0] + k * step
-        made_up += _blend(volume, shifts, distances, at, (voxels[:, :, k], outside[:, :, k]))
+        interpolated += _blend(volume, shifts, distances, at, (voxels[:, :, k], outside[:, :, k]))
     first = np.append(low, distances[0])
     grid = _grid(volume.grid, first, step, (shape[0], shape[1], count))
     tilt = math.degrees(math.atan2(np.hypot(*offsets_mm[-1, :2]), distances[-1]))
     note = (
         f"irregular slices were resampled: tilt of {tilt:.2f} degrees, displaced in their plane by "
-        f"up to {np.ptp(offsets_mm[:, :2], axis=0).max():.4g} mm; {made_up} of {count} slices at "
-        f"{step:.4g} mm are interpolated between slices of the source"
+        f"up to {np.ptp(offsets_mm[:, :2], axis=0).max():.4g} mm; {interpolated} of {count} slices "
+        f"at {step:.4g} mm are interpolated between slices of the source"
     )
-    facts = {"tilt_degrees": round(tilt, 4), "interpolated_slices": made_up, "slices": count}
+    facts = {"tilt_degrees": round(tilt, 4), "interpolated_slices": interpolated, "slices": count}
     return replace(
         volume,
         voxels=voxels,
@@ -75,11 +75,11 @@ def rectify(volume: Volume, offsets_mm: FloatArray) -> Volume:
     )
 
 
-def rectify_shear(volume: Volume) -> Volume:
-    """Resample a volume on a sheared grid, such as of a tilted gantry, onto an orthogonal one.
+def resample_sheared(volume: Volume) -> Volume:
+    """Resample a volume on a sheared grid, such as of a tilted gantry, to an orthogonal grid.
 
     Raises:
-        InputError: If no two of its axes are orthogonal, which no scanner does.
+        InputError: If no two of its axes are orthogonal, unlike the images of any scanner.
     """
     unit = volume.grid.direction
     for axis in (2, 0, 1):
@@ -89,8 +89,8 @@ def rectify_shear(volume: Volume) -> Volume:
             place = np.argsort((first, second, axis))
             return _with_last(_straighten(turned), (int(place[0]), int(place[1]), int(place[2])))
     raise InputError(
-        "its axes are sheared against each other in every plane, as no scanner makes them",
-        "resample it onto an orthogonal grid first",
+        "no two of its axes are orthogonal, unlike the images of any scanner",
+        "resample it to an orthogonal grid first",
     )
 
 
@@ -102,9 +102,9 @@ def _straighten(volume: Volume) -> Volume:
     step = np.linalg.solve(basis, matrix[:, 2])
     steps = np.arange(volume.grid.shape[2], dtype=np.float64)
     if step[2] > 0:
-        return rectify(volume, steps[:, None] * step)
-    # Against the normal: mirror the first axis of the plane, not the order of the slices.
-    mirrored = rectify(_mirror(volume), steps[:, None] * (step * _FLIP))
+        return resample_to_regular_grid(volume, steps[:, None] * step)
+    # For slices in the opposite direction, mirror the first axis to keep the order of slices.
+    mirrored = resample_to_regular_grid(_mirror(volume), steps[:, None] * (step * _FLIP))
     return _mirror(mirrored)
 
 
@@ -125,7 +125,7 @@ def _mirror(volume: Volume) -> Volume:
 
 
 def _with_last(volume: Volume, axes: tuple[int, int, int]) -> Volume:
-    """The same volume with its index axes in another order."""
+    """Permute the index axes of a volume."""
     affine = volume.grid.affine.copy()
     affine[:3, :3] = affine[:3, axes]
     a, b, c = (volume.grid.shape[axis] for axis in axes)
@@ -139,7 +139,7 @@ def _with_last(volume: Volume, axes: tuple[int, int, int]) -> Volume:
 
 
 def _regular(distances: FloatArray) -> tuple[float, int]:
-    """Step and number of slices that span the same length."""
+    """Return spacing and number of regular slices that span the same length."""
     steps = np.diff(distances)
     fine = float(np.percentile(steps, 25, method="lower"))
     count = round(float(distances[-1] - distances[0]) / fine) + 1
@@ -151,9 +151,9 @@ def _check_growth(volume: Volume, shape: tuple[int, ...]) -> None:
     if count > min(MAX_VOXELS, _LARGEST_GROWTH * volume.voxels.size):
         sides = " x ".join(map(str, shape))
         raise InputError(
-            f"is too irregular to be resampled: {sides} voxels would be made of "
-            f"{volume.voxels.size}, most of them made up",
-            "export it again in full",
+            f"is too irregular to be resampled: {volume.voxels.size} voxels would become {sides}, "
+            "most of them interpolated",
+            "export the complete series again",
         )
 
 
@@ -164,7 +164,7 @@ def _blend(
     at: float,
     target: tuple[Plane, Mask],
 ) -> bool:
-    """Fill one slice of the result; whether it lies between two slices of the source."""
+    """Fill one slice of the result; return True if it is between two slices of the source."""
     upper = min(int(np.searchsorted(distances, at)), len(distances) - 1)
     lower = max(upper - 1, 0)
     gap = distances[upper] - distances[lower]
@@ -189,7 +189,7 @@ def _shifted(
     shift: FloatArray,
     shape: tuple[int, ...],
 ) -> tuple[Plane, Mask]:
-    """A slice moved by parts of pixels onto a larger one, and what it does not cover."""
+    """Shift a slice within a larger one; return its values and the mask outside of it."""
     values: Plane = np.zeros(shape, np.float32)
     unseen: Mask = np.ones(shape, np.bool_)
     x, y = (math.floor(s + _NEGLIGIBLE) for s in shift)
@@ -203,7 +203,7 @@ def _shifted(
 
 
 def _between(values: Plane, unseen: Mask, axis: int, part: float) -> tuple[Plane, Mask]:
-    """Move along one axis by a part of a pixel, into a last row that is unseen so far."""
+    """Shift along one axis by a fraction of a pixel; the last row must be empty."""
     moved = np.roll(values, 1, axis)
     mixed: Plane = (1 - np.float32(part)) * values + np.float32(part) * moved
     return mixed, unseen | np.roll(unseen, 1, axis)

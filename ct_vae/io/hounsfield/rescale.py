@@ -1,4 +1,4 @@
-"""From the numbers in a file to HU and back, in the smallest type that holds them."""
+"""Conversion of stored values to HU and back, in int16 where possible."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
 @dataclass(frozen=True)
 class Scaling:
-    """The linear map from stored numbers to HU: ``slope * stored + inter``."""
+    """Linear map from stored values to HU: ``slope * stored + inter``."""
 
     slope: float = 1.0
     inter: float = 0.0
 
     def apply(self, stored: NDArray[Any]) -> NDArray[np.float64]:
-        """Values in float64."""
+        """Return the scaled values in float64."""
         values: NDArray[np.float64] = stored.astype(np.float64)
         values *= self.slope
         values += self.inter
@@ -38,17 +38,15 @@ class Scaling:
 def to_hounsfield(
     stored: NDArray[Any], scaling: Scaling, nan: Literal["refuse", "air"] = "refuse"
 ) -> tuple[Hounsfield, int]:
-    """Scale stored numbers, in float64, to int16 if every value is such an integer, else float32.
-
-    ``stored`` is given away: its memory may be reused for the result.
+    """Scale stored values to HU: int16 if all results are integers in its range, else float32.
 
     Args:
-        stored: Integers or floats of either byte order.
-        scaling: How they are to be read.
-        nan: What to do with values that are not finite.
+        stored: Integers or floats of either byte order; their memory may be reused for the result.
+        scaling: Map to HU, computed in float64.
+        nan: Refuse values that are not finite, or replace them by air.
 
     Returns:
-        The values, and how many were not finite and became air.
+        The values, and the number of values that were not finite and became air.
 
     Raises:
         InputError: If values are not finite and ``nan`` is ``"refuse"``, or if they are 64-bit
@@ -62,24 +60,24 @@ def to_hounsfield(
     broken, integral = _survey(flat, scaling)
     if broken and nan == "refuse":
         raise InputError(
-            f"holds {broken} of {flat.size} voxels that are not finite numbers",
+            f"{broken} of its {flat.size} voxels are not finite",
             "--nan air replaces them by air",
         )
     return _convert(stored, scaling, np.dtype(np.int16 if integral else np.float32)), broken
 
 
 def int16_slabs(voxels: Hounsfield) -> Iterator[bytes]:
-    """The voxels as little-endian int16, first axis fastest, in pieces; halves round to even.
+    """Convert voxels to pieces of little-endian int16, first axis fastest; halves round to even.
 
     Raises:
-        InputError: If a voxel is not finite or beyond int16, before the first piece is given.
+        InputError: If a voxel is not finite or beyond int16, before the first piece is returned.
     """
     low, high = float(voxels.min()), float(voxels.max())
     # NaN fails the comparison as well.
     if not (_INT16.min <= low and high <= _INT16.max):
         raise InputError(
             f"voxels from {low:g} to {high:g} HU cannot be stored as int16",
-            f"clip them to {_INT16.min} .. {_INT16.max} or fewer, and replace what is not finite",
+            f"clip them to {_INT16.min} .. {_INT16.max}, and replace values that are not finite",
         )
     return _slabs(voxels)
 
@@ -102,19 +100,19 @@ def _native(stored: NDArray[Any]) -> NDArray[Any]:
 
 
 def _check_exact(flat: NDArray[Any]) -> None:
-    """Refuse integers that no calculation in float64 keeps."""
+    """Raise an error for integers that float64 cannot represent."""
     if flat.dtype.kind not in "iu" or flat.dtype.itemsize < 8:
         return
     low, high = int(flat.min()), int(flat.max())
     if low < -_LARGEST_EXACT or high > _LARGEST_EXACT:
         raise InputError(
-            f"its voxels are 64-bit integers from {low} to {high}, not CT numbers",
+            f"its voxels are 64-bit integers from {low} to {high}, not CT values",
             "convert them to 16-bit integers in HU",
         )
 
 
 def _integers_fit(flat: NDArray[Any], scaling: Scaling) -> bool:
-    """Whether integer values stay integers within int16, known from their extremes alone."""
+    """Return True if integer values are integers in int16 after scaling, by their extremes."""
     whole = float(scaling.slope).is_integer() and float(scaling.inter).is_integer()
     if flat.dtype.kind not in "iu" or not whole:
         return False
@@ -123,7 +121,7 @@ def _integers_fit(flat: NDArray[Any], scaling: Scaling) -> bool:
 
 
 def _survey(flat: NDArray[Any], scaling: Scaling) -> tuple[int, bool]:
-    """Number of values that are not finite in float32, and whether all others are int16."""
+    """Return the number of values not finite in float32, and whether all others are int16."""
     broken, integral = 0, True
     for start in range(0, flat.size, _CHUNK_VOXELS):
         with np.errstate(over="ignore", invalid="ignore"):

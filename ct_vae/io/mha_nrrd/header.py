@@ -1,4 +1,4 @@
-"""What the text header of a MetaImage or NRRD file declares, checked before it is believed."""
+"""Parsing and checks of the text headers of MetaImage and NRRD files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _META_TYPES = {
     "MET_USHORT": "u2",
     "MET_INT": "i4",
     "MET_UINT": "u4",
-    # MetaIO stores them in four bytes on every machine.
+    # MetaIO stores them in four bytes on all platforms.
     "MET_LONG": "i4",
     "MET_ULONG": "u4",
     "MET_LONG_LONG": "i8",
@@ -58,7 +58,7 @@ _PIXEL_IDS = {
     "f8": "sitkFloat64",
 }
 _MILLIMETERS = {"mm", *(f"millimet{end}" for end in ("er", "ers", "re", "res"))}
-# Fields that say where no unit is meant.
+# Values for an unknown unit.
 _NO_UNIT = {"", "none", "???"}
 _TRUE = {"true": True, "false": False}
 _LONGEST_LINE = 10_000
@@ -68,21 +68,21 @@ _ONE_FILE = "convert it to one .nii.gz, .mha or .nrrd"
 
 @dataclass(frozen=True)
 class ItkHeader:
-    """Where the voxels are in the file and what they are.
+    """Location and type of the voxels.
 
     Attributes:
         format: ``"metaimage"`` or ``"nrrd"``.
-        shape: The three sides.
-        dtype: Of the stored values, in the file's byte order.
+        shape: Number of voxels along the three axes.
+        dtype: Type of the stored values, in the byte order of the file.
         offset: First byte of the data in their file.
-        encoding: How the data are compressed.
+        encoding: Compression of the data.
         stored_bytes: Declared size of the compressed data, if declared.
-        placed: Whether the header says how the axes run.
-        data_file: Name of the file that holds the data, as the header has it, if that is another.
+        placed: Whether the header has the directions of the axes.
+        data_file: Name of a separate data file, as in the header, or ``None``.
         skip: Bytes of the decompressed data before the first voxel; -1 if the voxels are the last
             bytes of an uncompressed file.
-        skip_lines: Lines before that.
-        notes: What the header leaves open and every reader assumes, one line each.
+        skip_lines: Lines to skip before that.
+        notes: Values that are missing in the header and were assumed, one line each.
     """
 
     format: str
@@ -99,7 +99,7 @@ class ItkHeader:
 
     @property
     def itk_io(self) -> str:
-        """ITK's name of the reader."""
+        """Name of the ITK reader."""
         return "MetaImageIO" if self.format == "metaimage" else "NrrdImageIO"
 
     def itk_pixel_id(self) -> int:
@@ -113,33 +113,26 @@ def parse_header(head: bytes) -> ItkHeader:
     """Read the header of a MetaImage (`.mha`, `.mhd`) or NRRD file (`.nrrd`, `.nhdr`).
 
     Args:
-        head: The first bytes of the file, with the whole header.
+        head: The first bytes of the file, with the complete header.
 
     Raises:
-        InputError: If it is malformed, or describes no volume in one file of voxels.
+        InputError: If the header is malformed, or does not describe a volume in a single file.
     """
     return parse_nrrd(head) if is_nrrd(head) else parse_metaimage(head)
 
 
 def is_metaimage(head: bytes) -> bool:
-    """Return whether a file that begins with these bytes is a MetaImage."""
+    """Return True if the first bytes of a file are those of a MetaImage."""
     return head.startswith((b"ObjectType", b"NDims", b"Comment"))
 
 
 def is_nrrd(head: bytes) -> bool:
-    """Return whether a file that begins with these bytes is an NRRD file."""
+    """Return True if the first bytes of a file are those of an NRRD file."""
     return head.startswith(b"NRRD000")
 
 
 def parse_metaimage(head: bytes) -> ItkHeader:
-    """Read the header of a `.mha` or `.mhd` file.
-
-    Args:
-        head: The first bytes of the file, with the whole header.
-
-    Raises:
-        InputError: If it is malformed, or describes no volume in one file of voxels.
-    """
+    """Read the header of a `.mha` or `.mhd` file, as `parse_header` does."""
     end = re.search(rb"(?m)^ElementDataFile\s*=[^\S\r\n]*([^\r\n]*)(?:\r?\n|\Z)", head)
     if end is None:
         raise InputError("its MetaImage header has no end (no ElementDataFile)")
@@ -147,7 +140,7 @@ def parse_metaimage(head: bytes) -> ItkHeader:
     data_file = _metaimage_data_file(fields["ElementDataFile"])
     shape = _shape(fields.get("NDims", ""), fields.get("DimSize", ""))
     if fields.get("ElementNumberOfChannels", "1") != "1":
-        raise InputError("has several components per voxel, CT has one")
+        raise InputError("has several components per voxel instead of one")
     if not _flag(fields, "BinaryData", True):
         raise InputError("stores its voxels as text", "write it again with BinaryData = True")
     skip = _integer(fields.get("HeaderSize", "0"), "HeaderSize")
@@ -172,14 +165,7 @@ def parse_metaimage(head: bytes) -> ItkHeader:
 
 
 def parse_nrrd(head: bytes) -> ItkHeader:
-    """Read the header of an `.nrrd` or `.nhdr` file.
-
-    Args:
-        head: The first bytes of the file, with the whole header.
-
-    Raises:
-        InputError: If it is malformed, or describes no volume in one file of voxels.
-    """
+    """Read the header of an `.nrrd` or `.nhdr` file, as `parse_header` does."""
     end = re.search(rb"\r?\n\r?\n", head)
     text = head if end is None else head[: end.start()]
     if re.search(rb"(?im)^data ?file\s*:\s*LIST", text):
@@ -198,7 +184,7 @@ def parse_nrrd(head: bytes) -> ItkHeader:
     dtype = _dtype(_NRRD_TYPES, " ".join(fields.get("type", "").lower().split()), order)
     encoding = fields.get("encoding", "").lower()
     if encoding not in ("raw", "gzip", "gz"):
-        raise InputError(f"its encoding is {encoding!r}; only raw and gzip are read")
+        raise InputError(f"its encoding is {encoding!r}; only raw and gzip are supported")
     skip, lines = _nrrd_skip(fields, encoding != "raw")
     return ItkHeader(
         format="nrrd",
@@ -223,7 +209,7 @@ def _metaimage_data_file(name: str) -> str | None:
 
 
 def _nrrd_skip(fields: dict[str, str], compressed: bool) -> tuple[int, int]:
-    """Bytes and lines before the voxels."""
+    """Return the numbers of bytes and lines before the voxels."""
     lines, skip = (
         _integer(fields.get(name, fields.get(name.replace(" ", ""), "0")), name)
         for name in ("line skip", "byte skip")
@@ -233,7 +219,7 @@ def _nrrd_skip(fields: dict[str, str], compressed: bool) -> tuple[int, int]:
 
 def _checked_skip(skip: int, name: str, compressed: bool) -> int:
     if skip < (0 if compressed else -1):
-        raise InputError(f"its header asks for {name} {skip}, which is not possible")
+        raise InputError(f"its header declares {name} {skip}, which is invalid")
     return skip
 
 
@@ -247,27 +233,27 @@ def _assumed(fields: dict[str, str]) -> tuple[str, ...]:
 
 
 def _fields(header: bytes, separator: str, *, fold: bool) -> dict[str, str]:
-    """The ``key separator value`` lines of a header; ``fold`` makes keys lower case."""
+    """Parse the ``key separator value`` lines of a header; ``fold`` makes keys lower case."""
     fields: dict[str, str] = {}
     for number, line in enumerate(header.decode("latin-1").splitlines(), start=1):
         if line.startswith("#") or ":=" in line or (fold and line.startswith("NRRD000")):
             continue
         parts = re.split(separator, line, maxsplit=1)
         key = parts[0].strip().lower() if fold else parts[0].strip()
-        # ITK's own parser is not given what would overrun it.
+        # Such lines would overflow the parser of ITK.
         if len(parts) != 2 or len(line) > _LONGEST_LINE or not key.isprintable() or key in fields:
-            # What the line says may be a patient's name.
+            # The line itself may contain the name of a patient.
             raise InputError(f"its header is damaged in line {number}")
         fields[key] = parts[1].strip()
     return fields
 
 
 def _shape(dimensions: str, sizes: str) -> Triple:
-    numbers = [_integer(size, "a side") for size in sizes.split()]
+    numbers = [_integer(size, "a size") for size in sizes.split()]
     if dimensions != "3" or len(numbers) != 3:
-        raise InputError(f"has {dimensions or 'no'} dimensions and sides {numbers}, not three")
+        raise InputError(f"has {dimensions or 'no'} dimensions and sizes {numbers}, not three")
     if min(numbers) < 1:
-        raise InputError(f"its header declares the sides {numbers}; each must be positive")
+        raise InputError(f"its header declares the sizes {numbers}; each must be positive")
     if math.prod(numbers) > MAX_VOXELS:
         raise InputError(
             f"its header declares {numbers}, {math.prod(numbers)} voxels; "
@@ -286,7 +272,7 @@ def _check_units(fields: dict[str, str]) -> None:
 def _dtype(names: dict[str, str], name: str, order: str) -> np.dtype[np.generic]:
     if name not in names:
         raise InputError(
-            f"its voxels are of type {name!r}, not CT numbers",
+            f"its voxels are of type {name!r}, not CT values",
             "convert them to 16-bit integers or 32-bit floats in HU",
         )
     return np.dtype(order + names[name])
@@ -297,7 +283,7 @@ def _flag(fields: dict[str, str], name: str, default: bool) -> bool:
     if value is None:
         return default
     if value.lower() not in _TRUE:
-        raise InputError(f"its header says {name} = {value}; only True and False are possible")
+        raise InputError(f"its header declares {name} = {value}; only True and False are valid")
     return _TRUE[value.lower()]
 
 

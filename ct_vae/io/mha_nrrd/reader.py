@@ -1,7 +1,7 @@
-"""Volumes in MetaImage (.mha, .mhd) and NRRD files (.nrrd, .nhdr).
+"""Reading of volumes from MetaImage (.mha, .mhd) and NRRD files (.nrrd, .nhdr).
 
-SimpleITK says where the voxels lie. The voxels are read here: ITK takes a flipped bit in a
-compressed MetaImage for data, without a word.
+SimpleITK reads the geometry. The voxels are read here, since ITK does not detect damage of a
+compressed MetaImage.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ct_vae.grid import MAX_SHEAR, Grid
 from ct_vae.io.byte_stream import ByteStream
 from ct_vae.io.data_file import data_file_path, naming
 from ct_vae.io.hounsfield.build import hounsfield_volume
-from ct_vae.io.hounsfield.regular_grid import rectify_shear
+from ct_vae.io.hounsfield.regular_grid import resample_sheared
 from ct_vae.io.hounsfield.rescale import Scaling
 from ct_vae.io.mha_nrrd.header import ItkHeader, parse_header
 from ct_vae.io.read_options import ReadOptions
@@ -27,33 +27,33 @@ _LARGEST_HEADER = 1 << 16
 
 
 def read_itk(path: str | Path, options: ReadOptions | None = None) -> Volume:
-    """Read a CT volume from a MetaImage or NRRD file, by its content.
+    """Read a CT volume from a MetaImage or NRRD file; the content decides on the format.
 
-    The voxels lie in the same file or in one beside it that the header names.
+    The voxels are in the same file or in a data file named in the header.
 
     Raises:
-        NoInputError: If there is no such file.
-        InputError: If it is damaged, or refused because its result would be wrong.
+        NoInputError: If the file does not exist.
+        InputError: If the file is damaged or cannot be read correctly.
     """
     options = options or ReadOptions()
     with reading(path):
         header, stored, note = _load(Path(path))
         if options.frame:
-            raise InputError(f"has one time point, and frame {options.frame} was asked for")
+            raise InputError(f"has one time point, but frame {options.frame} was requested")
         grid = _grid(Path(path), header, options)
         facts = {"format": header.format}
         warnings = [*header.notes, *([note] if note else [])]
         if not header.placed:
             warnings.append("no orientation in the header: axes assumed")
         volume = hounsfield_volume(stored, Scaling(), grid, options, facts, warnings)
-        return rectify_shear(volume) if grid.shear > MAX_SHEAR else volume
+        return resample_sheared(volume) if grid.shear > MAX_SHEAR else volume
 
 
 def load_header(path: Path) -> tuple[ItkHeader, Path | None]:
-    """Read the header of a file, and where its voxels lie if that is another file.
+    """Read the header of a file; return it with the path of the data file, if separate.
 
     Raises:
-        InputError: If the header is malformed, or its data file is missing or leads elsewhere.
+        InputError: If the header is malformed, or its data file is missing or in another folder.
     """
     check_regular(path)
     with path.open("rb") as file:
@@ -62,10 +62,10 @@ def load_header(path: Path) -> tuple[ItkHeader, Path | None]:
 
 
 def _load(path: Path) -> tuple[ItkHeader, Any, str]:
-    header, beside = load_header(path)
-    with naming(beside):
-        size = check_regular(beside or path)
-        with (beside or path).open("rb") as file:
+    header, data_file = load_header(path)
+    with naming(data_file):
+        size = check_regular(data_file or path)
+        with (data_file or path).open("rb") as file:
             file.seek(header.offset)
             _skip_lines(file, header.skip_lines)
             stored_bytes = size - file.tell()
@@ -90,14 +90,14 @@ def _voxels(stream: ByteStream, stored_bytes: int, header: ItkHeader) -> tuple[A
     note = stream.finish(header.shape, header.dtype.itemsize)
     if note and header.data_file is not None:
         raise InputError(
-            f"holds more than the {count * header.dtype.itemsize} bytes of its voxels, which may "
-            "as well begin later",
-            "say so in the header (HeaderSize, byte skip), or cut the file",
+            f"has more than the {count * header.dtype.itemsize} bytes of its voxels, so that their "
+            "start is unknown",
+            "declare the start in the header (HeaderSize, byte skip), or truncate the file",
         )
     if header.stored_bytes is not None and stored_bytes - stream.trailing != declared:
         raise InputError(
-            f"is damaged: its header declares {declared} bytes of compressed data, they end after "
-            f"{stored_bytes - stream.trailing}",
+            f"is damaged: its header declares {declared} bytes of compressed data, but they end "
+            f"after {stored_bytes - stream.trailing}",
             "copy or download it again",
         )
     return flat.reshape(header.shape, order="F"), note
@@ -106,13 +106,13 @@ def _voxels(stream: ByteStream, stored_bytes: int, header: ItkHeader) -> tuple[A
 def _skip_lines(file: BinaryIO, count: int) -> None:
     for _ in range(count):
         if not file.readline(_LARGEST_HEADER).endswith(b"\n"):
-            raise InputError(f"has no {count} lines before its voxels, which its header declares")
+            raise InputError(f"lacks the {count} lines before its voxels that its header declares")
 
 
 def _grid(path: Path, header: ItkHeader, options: ReadOptions) -> Grid:
     if not header.placed and not options.assume_ras:
         raise InputError(
-            "its header has no orientation", "--assume-ras takes the axes as running to R, A and S"
+            "its header has no orientation", "--assume-ras assumes that the axes point to R, A, S"
         )
     info = _information(path, header.itk_io)
     size, kind = tuple(info.GetSize()), info.GetPixelIDValue()
@@ -127,7 +127,7 @@ def _grid(path: Path, header: ItkHeader, options: ReadOptions) -> Grid:
         raise InputError(
             f"its axes are sheared: two have a cosine of {grid.shear:.4f}, the limit is "
             f"{MAX_SHEAR}",
-            "a tilted gantry does this: --resample-irregular resamples it onto an orthogonal grid",
+            "if the gantry was tilted, --resample-irregular resamples it to an orthogonal grid",
         )
     return grid if header.placed else Grid(grid.shape, _unsigned(grid))
 

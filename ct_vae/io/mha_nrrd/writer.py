@@ -1,4 +1,4 @@
-"""Writing MetaImage (.mha) and NRRD files through the atomic door, which ITK does not know."""
+"""Atomic writing of MetaImage (.mha) and NRRD files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def write_metaimage(volume: Volume, path: str | Path) -> None:
     pieces = [deflate.compress(slab) for slab in int16_slabs(volume.voxels)]
     pieces.append(deflate.flush())
     spacing, origin, direction = volume.grid.to_lps()
-    # MetaImage lists one index axis after the other, ITK the matrix row by row.
+    # MetaImage lists the matrix by columns, ITK by rows.
     axes = [direction[row * 3 + axis] for axis in range(3) for row in range(3)]
     header = {
         "ObjectType": "Image",
@@ -56,7 +56,7 @@ def write_nrrd(volume: Volume, path: str | Path) -> None:
     """
     slabs = int16_slabs(volume.voxels)
     _, origin, _ = volume.grid.to_lps()
-    # RAS to LPS: the first two world axes change sign.
+    # RAS to LPS.
     steps = volume.grid.affine[:3, :3] * [[-1.0], [-1.0], [1.0]]
     directions = " ".join(f"({_numbers(column, ',')})" for column in steps.T.tolist())
     header = {
@@ -79,5 +79,5 @@ def write_nrrd(volume: Volume, path: str | Path) -> None:
 
 
 def _numbers(values: Sequence[float], separator: str = " ") -> str:
-    """Shortest decimals from which the same float64 comes back."""
+    """Format numbers with the fewest digits that preserve their float64 values."""
     return separator.join(repr(value) for value in values)

@@ -1,4 +1,4 @@
-"""From the two transforms of a NIfTI header to one affine."""
+"""Grid of a NIfTI image from its sform or qform."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from ct_vae.errors import InputError
 from ct_vae.grid import MAX_SHEAR, FloatArray, Grid, Triple
 from ct_vae.io.voxel_size import check_voxel_size
 
-# A rotation near 180 degrees keeps four digits in a float32 quaternion, which moves a corner of a
-# CT by up to a tenth of a millimetre: less than this part of a voxel is no disagreement.
+# Rotations near 180 degrees have four digits in a float32 quaternion, which shifts the corner of a
+# CT by up to 0.1 mm. Differences below this fraction of a voxel are ignored.
 _TOLERATED_VOXELS = 0.25
 _XFORM_CODES = range(6)
 
@@ -20,21 +20,21 @@ _XFORM_CODES = range(6)
 def nifti_grid(
     fields: Any, shape: Triple, assume_ras: bool, allow_shear: bool = False
 ) -> tuple[Grid, dict[str, Any], list[str]]:
-    """The grid of an image: by its sform if that has a code, else by its qform.
+    """Return the grid of an image from its sform if its code is set, else from its qform.
 
     Args:
-        fields: nibabel's header.
-        shape: The three sides.
-        assume_ras: Take the voxel sizes along R, A, S from the first voxel's centre at the
-            origin, if the header has no transform.
-        allow_shear: Give a sheared grid instead of refusing it.
+        fields: Header of nibabel.
+        shape: Number of voxels along the three axes.
+        assume_ras: If the header has no transform, assume axes along R, A, S and the center of the
+            first voxel at the origin.
+        allow_shear: Return a sheared grid instead of raising an error.
 
     Returns:
         The grid, facts for `Volume.source`, and warnings.
 
     Raises:
-        InputError: If there is no usable transform, or it is singular or sheared, or the voxels
-            have sizes that no CT has.
+        InputError: If there is no valid transform, it is singular or sheared, or the voxel sizes
+            are implausible.
     """
     codes = {name: int(fields[f"{name}_code"]) for name in ("sform", "qform")}
     for name, code in codes.items():
@@ -52,7 +52,7 @@ def nifti_grid(
         raise InputError(
             f"its {used} is sheared: two axes have a cosine of {grid.shear:.4f}, "
             f"the limit is {MAX_SHEAR}",
-            "a tilted gantry does this: --resample-irregular resamples it onto an orthogonal grid",
+            "if the gantry was tilted, --resample-irregular resamples it to an orthogonal grid",
         )
     facts: dict[str, Any] = {"affine_from": used}
     warnings: list[str] = []
@@ -65,7 +65,7 @@ def _assumed(fields: Any, shape: Triple, assume_ras: bool) -> Grid:
     if not assume_ras:
         raise InputError(
             "its header has no orientation (sform and qform codes are 0)",
-            "--assume-ras takes the axes as running to R, A and S",
+            "--assume-ras assumes that the axes point to R, A, S",
         )
     return Grid(shape, np.diag([*_pixdim(fields), 1.0]))
 
@@ -87,7 +87,7 @@ def _sform(fields: Any) -> FloatArray:
 def _qform(fields: Any) -> FloatArray:
     _pixdim(fields)
     header = fields.copy()
-    # The standard: a qfac of 0 is taken as 1.
+    # The standard defines a qfac of 0 as 1.
     if header["pixdim"][0] == 0:
         header["pixdim"][0] = 1
     try:

@@ -1,4 +1,4 @@
-"""What a NIfTI header declares, checked before anything is allocated for it."""
+"""Parsing and checks of NIfTI headers before memory is allocated."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ct_vae.errors import InputError
 from ct_vae.grid import MAX_VOXELS
 from ct_vae.io.reading import refuse_foreign
 
-# Header, 4 bytes that announce extensions, and the extensions lie before the voxels.
+# Largest offset of the voxels, after the header and its extensions.
 MAX_OFFSET = 1 << 26
 
 _CLASSES = {348: Nifti1Header, 540: Nifti2Header}
@@ -25,29 +25,29 @@ _DTYPES = _INTEGERS | {16: "f4", 64: "f8"}
 _REFUSED = {
     1: "one bit per voxel",
     32: "complex numbers",
-    128: "RGB colours",
+    128: "RGB colors",
     1536: "128-bit floats",
     1792: "complex numbers",
     2048: "complex numbers",
-    2304: "RGBA colours",
+    2304: "RGBA colors",
 }
 _ORDERS: dict[Literal["little", "big"], Literal["<", ">"]] = {"little": "<", "big": ">"}
-_UNITS = {1: ("metres", 1000), 3: ("micrometres", 0.001)}
+_UNITS = {1: ("meters", 1000), 3: ("micrometers", 0.001)}
 
 
 @dataclass(frozen=True)
 class NiftiHeader:
-    """The facts of a header that can be trusted.
+    """Checked values of a NIfTI header.
 
     Attributes:
-        fields: nibabel's header, for the geometry.
-        size: Bytes of the header itself.
-        shape: All declared sides, at least three.
-        dtype: Of the stored values, in the file's byte order.
-        offset: Where the voxels start, in bytes from the start of their file.
-        slope: Value per stored unit; 1 when the header asks for no scaling.
-        inter: Value of a stored 0.
-        pair: Whether the voxels lie in an `.img` file beside the header.
+        fields: Header of nibabel, for the geometry.
+        size: Size of the header in bytes.
+        shape: Declared shape with at least three dimensions.
+        dtype: Type of the stored values, in the byte order of the file.
+        offset: First byte of the voxels in their file.
+        slope: Scale from stored values; 1 if the header has none.
+        inter: Intercept of the scaled values.
+        pair: Whether the voxels are in a separate `.img` file.
     """
 
     fields: Any
@@ -61,7 +61,7 @@ class NiftiHeader:
 
 
 def is_nifti(head: bytes) -> bool:
-    """Return whether decompressed bytes begin like a NIfTI header, valid or not."""
+    """Return True if decompressed bytes look like a NIfTI header, valid or not."""
     return any(int.from_bytes(head[:4], order) in _CLASSES for order in _ORDERS)
 
 
@@ -69,10 +69,10 @@ def parse_header(head: bytes) -> NiftiHeader:
     """Read and check a NIfTI-1 or NIfTI-2 header of either byte order.
 
     Args:
-        head: The first 540 bytes of the decompressed file, or fewer if there are no more.
+        head: The first 540 bytes of the decompressed file, or all bytes of a shorter one.
 
     Raises:
-        InputError: If it is no such header, or declares what cannot be a volume.
+        InputError: If the bytes are not a NIfTI header, or do not describe a volume.
     """
     size, order, pair = _kind(head)
     fields = _CLASSES[size](head[:size], order, check=False)
@@ -109,14 +109,14 @@ def _shape(fields: Any) -> tuple[int, ...]:
         raise InputError(f"its header declares {dim[0]} dimensions, NIfTI has 1 to 7")
     shape = tuple(dim[1 : dim[0] + 1])
     if min(shape) < 1:
-        raise InputError(f"its header declares the shape {shape}; every side must be positive")
+        raise InputError(f"its header declares the shape {shape}; all sizes must be positive")
     if len(shape) < 3:
         raise InputError(f"is not a volume: its shape {shape} has {len(shape)} dimensions")
     if math.prod(shape) > MAX_VOXELS:
         raise InputError(
             f"its header declares the shape {shape}, {math.prod(shape)} voxels; "
             f"the limit is {MAX_VOXELS} (2^31)",
-            "crop or downsample the volume, or suspect the header",
+            "crop or downsample the volume, or check the header",
         )
     return shape
 
@@ -125,7 +125,7 @@ def _dtype(fields: Any) -> np.dtype[np.generic]:
     code, bits = int(fields["datatype"]), int(fields["bitpix"])
     if code in _REFUSED:
         raise InputError(
-            f"its voxels are {_REFUSED[code]} (NIfTI datatype {code}), not CT numbers",
+            f"its voxels are {_REFUSED[code]} (NIfTI datatype {code}), not CT values",
             "convert them to 16-bit integers or 32-bit floats in HU",
         )
     if code not in _DTYPES:
@@ -141,15 +141,15 @@ def _offset(fields: Any, least: int) -> int:
     # NaN fails the comparison as well.
     if not (least <= offset <= MAX_OFFSET and offset == int(offset)):
         raise InputError(
-            f"its header puts the voxels at byte {offset:g}; "
-            f"only {least} to {MAX_OFFSET} is possible"
+            f"its header declares the voxels at byte {offset:g}; "
+            f"only {least} to {MAX_OFFSET} is valid"
         )
     return int(offset)
 
 
 def _scaling(fields: Any) -> tuple[float, float]:
     slope, inter = float(fields["scl_slope"]), float(fields["scl_inter"])
-    # The standard: a slope of zero means that no scaling is wanted; many writers leave NaN.
+    # In the standard, a slope of 0 means no scaling; many writers store NaN instead.
     if slope == 0 or math.isnan(slope):
         return 1.0, 0.0
     if not (math.isfinite(slope) and math.isfinite(inter)):
@@ -162,9 +162,9 @@ def _check_units(xyzt_units: int) -> None:
     if code in _UNITS:
         name, factor = _UNITS[code]
         raise InputError(
-            f"its header says that lengths are in {name}",
+            f"its header declares lengths in {name}",
             f"multiply its affine and pixdim by {factor:g} and set the unit to mm; "
             "if they are in mm already, set only the unit (xyzt_units = 2)",
         )
     if code not in (0, 2):
-        raise InputError(f"its header names the unknown unit of length {code}")
+        raise InputError(f"its header declares the unknown unit of length {code}")

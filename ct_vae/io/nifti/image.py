@@ -1,4 +1,4 @@
-"""Volumes in NIfTI files, `.nii`, `.nii.gz` and pairs of `.hdr` and `.img`."""
+"""Reading and writing of NIfTI volumes: `.nii`, `.nii.gz` and pairs of `.hdr` and `.img`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ct_vae.io.atomic.file import atomic_write
 from ct_vae.io.byte_stream import GZIP_MAGIC, ByteStream
 from ct_vae.io.data_file import naming
 from ct_vae.io.hounsfield.build import hounsfield_volume
-from ct_vae.io.hounsfield.regular_grid import rectify_shear
+from ct_vae.io.hounsfield.regular_grid import resample_sheared
 from ct_vae.io.hounsfield.rescale import Scaling, int16_slabs
 from ct_vae.io.nifti.affine import nifti_grid
 from ct_vae.io.nifti.header import MAX_OFFSET, NiftiHeader, parse_header
@@ -31,25 +31,25 @@ from ct_vae.io.reading import check_regular, reading
 from ct_vae.latent import RECORD_FORMAT
 from ct_vae.volume import DERIVED_MARK, Volume
 
-# A qform holds no shear; this much is rounding, and moves no corner by a hundredth of a voxel.
+# A qform has no shear. Smaller shears are rounding errors and shift corners by under 0.01 voxel.
 _QFORM_SHEAR = 1e-5
 _SCANNER = 1
-# No CT is so narrow.
+# A CT has more voxels along each axis.
 _MOST_CHANNELS = 4
-# A record in a header takes about two thousand bytes.
+# A record in the header has about 2000 bytes.
 _LARGEST_PEEK = 2**16
 _NO_EXTENSIONS = b"\0\0\0\0"
 
 
 @dataclass(frozen=True)
 class NiftiFile:
-    """A file as stored.
+    """Content of a NIfTI file.
 
     Attributes:
         header: The header.
-        extensions: What lies between header and voxels.
+        extensions: The bytes between header and voxels.
         stored: The voxels, unscaled.
-        note: A remark about bytes after the voxels, or ``""``.
+        note: A warning about bytes after the voxels, or ``""``.
     """
 
     header: NiftiHeader
@@ -59,15 +59,15 @@ class NiftiFile:
 
 
 def read_nifti(path: str | Path, options: ReadOptions | None = None) -> Volume:
-    """Read a CT volume from a NIfTI-1 or NIfTI-2 file or pair, compressed or not, by its content.
+    """Read a CT volume from a NIfTI-1 or NIfTI-2 file or pair, compressed or not.
 
     Args:
-        path: The file; of a pair, either of the two.
-        options: Consents and corrections.
+        path: The file; either file of a pair.
+        options: Options of reading.
 
     Raises:
-        NoInputError: If there is no such file.
-        InputError: If it is damaged, or refused because its result would be wrong.
+        NoInputError: If the file does not exist.
+        InputError: If the file is damaged or cannot be read correctly.
     """
     options = options or ReadOptions()
     with reading(path):
@@ -82,17 +82,17 @@ def read_nifti(path: str | Path, options: ReadOptions | None = None) -> Volume:
             facts["frame"] = options.frame
         scaling = Scaling(header.slope, header.inter)
         volume = hounsfield_volume(file.stored, scaling, grid, options, facts, warnings)
-        return rectify_shear(volume) if grid.shear > MAX_SHEAR else volume
+        return resample_sheared(volume) if grid.shear > MAX_SHEAR else volume
 
 
 def write_nifti(volume: Volume, path: str | Path) -> None:
-    """Write a volume as int16 HU, atomically; the same volume always gives the same bytes.
+    """Write a volume as int16 HU, atomically; equal volumes give equal bytes.
 
-    Halves round to even. The affine becomes the sform, and the qform too unless it is sheared.
+    Halves round to even. The affine becomes the sform, and the qform as well unless it is sheared.
 
     Args:
-        volume: What to write.
-        path: Ends with ``.nii``, or with ``.nii.gz`` for compression.
+        volume: The volume.
+        path: Path that ends with ``.nii``, or with ``.nii.gz`` for compression.
 
     Raises:
         InputError: If a voxel is not finite or beyond int16, or the affine beyond float32.
@@ -107,27 +107,27 @@ def write_nifti(volume: Volume, path: str | Path) -> None:
 
 
 def load_nifti(path: Path, frame: int | None = None, *, single: bool = False) -> NiftiFile:
-    """Read a whole file and check every byte of it against header and checksum.
+    """Read a file with checks of its length and checksum.
 
     Args:
         path: The file.
-        frame: Which time point to keep.
-        single: Keep one volume, refusing what has several if ``frame`` is not given; otherwise
-            all declared dimensions are kept.
+        frame: Time point to read.
+        single: Read one volume, and raise an error for several time points without ``frame``;
+            otherwise keep all dimensions.
 
     Raises:
-        InputError: If the file is damaged or not a NIfTI file. The file's name is not in it.
+        InputError: If the file is damaged or not a NIfTI file; without the name of the file.
     """
     with _opened(path) as stream:
         header = parse_header(stream.peek(540))
-        # Before its dimensions are: a latent has more of them than a volume.
+        # Checked before the dimensions, of which a latent has more than a volume.
         if single and RECORD_FORMAT.encode() in stream.peek(min(header.offset, _LARGEST_PEEK)):
             raise InputError("is a latent of this package, not a CT volume", "decode it instead")
         if not header.pair:
             return _whole(stream, header, frame, single)
         stream.drain(MAX_OFFSET)
-    beside = image_path(path)
-    with naming(beside), _opened(beside) as stream:
+    image = image_path(path)
+    with naming(image), _opened(image) as stream:
         return _whole(stream, header, frame, single)
 
 
@@ -142,7 +142,7 @@ def _whole(stream: ByteStream, header: NiftiHeader, frame: int | None, single: b
     flat = stream.array(count, header.dtype)
     stream.skip((frames - wanted - 1) * count * header.dtype.itemsize)
     note = stream.finish(header.shape, header.dtype.itemsize)
-    # What lies before the voxels of an .img file are no extensions.
+    # The bytes before the voxels of an .img file are not extensions.
     extensions = b"" if header.pair else extensions
     return NiftiFile(header, extensions, flat.reshape(shape, order="F"), note)
 
@@ -157,10 +157,10 @@ def _opened(path: Path) -> Iterator[ByteStream]:
 
 
 def load_extensions(path: Path) -> bytes:
-    """What lies between the header of a file and its voxels, without reading these.
+    """Return the bytes between the header of a file and its voxels, without reading the voxels.
 
     Raises:
-        InputError: If the file is damaged or not a NIfTI file. The file's name is not in it.
+        InputError: If the file is damaged or not a NIfTI file; without the name of the file.
     """
     with _opened(path) as stream:
         header = parse_header(stream.peek(540))
@@ -169,10 +169,10 @@ def load_extensions(path: Path) -> bytes:
 
 
 def new_header(grid: Grid, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Nifti1Header:
-    """A header for an array whose first three axes are the grid's; unscaled, in mm.
+    """Return a header without scaling, in mm, for an array with the grid in its first three axes.
 
     Raises:
-        InputError: If a side or a number of the affine is too large for NIfTI-1.
+        InputError: If the shape or the affine is too large for NIfTI-1.
     """
     header = Nifti1Header(endianness="<")
     try:
@@ -182,7 +182,7 @@ def new_header(grid: Grid, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Nift
     header.set_data_dtype(dtype)
     with np.errstate(over="ignore"):
         stored = grid.affine.astype(np.float32)
-    # A number beyond float32 has become infinite, which no grid has.
+    # Raises an error for numbers beyond float32, which have become infinite.
     Grid(grid.shape, stored.astype(np.float64))
     orthogonal = grid.shear <= _QFORM_SHEAR
     header.set_qform(grid.affine, _SCANNER if orthogonal else 0, strip_shears=True)
@@ -196,7 +196,7 @@ def new_header(grid: Grid, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Nift
 def write_parts(
     out: BinaryIO, header: Nifti1Header, extensions: bytes, data: Iterable[bytes]
 ) -> None:
-    """Write header, extensions (with their four-byte announcement) and voxels to an open file."""
+    """Write header, extensions (after their four-byte flag) and voxels to an open file."""
     header["vox_offset"] = len(header.binaryblock) + len(extensions)
     out.write(header.binaryblock)
     out.write(extensions)
@@ -206,7 +206,7 @@ def write_parts(
 
 @contextmanager
 def compressed(file: BinaryIO, path: str | Path) -> Iterator[BinaryIO]:
-    """The file itself, or a gzip layer over it if the name asks for one, without time or name."""
+    """Return the file, or a gzip layer without time and name if the path ends with ``.gz``."""
     if not str(path).lower().endswith(".gz"):
         yield file
         return
@@ -220,22 +220,22 @@ def _sides(header: NiftiHeader) -> Triple:
 
 
 def _choose_frame(header: NiftiHeader, frame: int | None) -> tuple[Triple, int, int]:
-    """Sides of one volume, how many there are, and which one is wanted."""
+    """Return the shape of one volume, the number of time points, and the index of that to read."""
     shape = header.shape
     frames = shape[3] if len(shape) > 3 else 1
     if math.prod(shape[4:]) > 1:
         raise InputError(f"has the shape {shape}; a CT volume has three dimensions")
     if frames > 1 and shape[0] <= _MOST_CHANNELS < min(shape[1:4]):
         raise InputError(
-            f"has the shape {shape}: its first axis is one of {shape[0]} channel(s), as arrays "
-            "with channels first have when they are saved as they are",
-            "save one channel alone, such as array[0], with three axes",
+            f"has the shape {shape}: its first axis seems to be {shape[0]} channel(s), as in an "
+            "array with channels first",
+            "save a single channel, such as array[0], with three axes",
         )
     if frames > 1 and frame is None:
         raise InputError(
-            f"has the shape {shape}, {frames} time points; one volume is wanted",
-            f"--frame K takes one, with K from 0 to {frames - 1}",
+            f"has the shape {shape} with {frames} time points instead of one",
+            f"--frame K selects one, with K from 0 to {frames - 1}",
         )
     if frame is not None and frame >= frames:
-        raise InputError(f"has {frames} time points, and frame {frame} was asked for (from 0)")
+        raise InputError(f"has {frames} time points, but frame {frame} was requested (from 0)")
     return _sides(header), frames, frame or 0

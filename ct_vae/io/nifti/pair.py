@@ -1,4 +1,4 @@
-"""NIfTI pairs: a header in `.hdr` and its voxels in `.img`, each compressed or not."""
+"""NIfTI pairs: a header in `.hdr` and voxels in `.img`, each compressed or not."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ct_vae.errors import InputError
 from ct_vae.io.data_file import data_file_path
 
 PAIR_SUFFIXES = (".hdr", ".hdr.gz")
-# By the ending of a file of voxels.
+# Suffixes of headers by the suffix of the data file.
 _HEADERS = {"img": PAIR_SUFFIXES, "raw": (".mhd", ".nhdr"), "zraw": (".mhd",)}
 
 
@@ -17,7 +17,7 @@ def image_path(header: Path) -> Path:
     """Return the `.img` or `.img.gz` file that belongs to the `.hdr` file of a pair.
 
     Raises:
-        InputError: If there is none, or it lies outside the folder of the header.
+        InputError: If the file does not exist or is outside the folder of the header.
     """
     name, packed = header.name, ""
     if name.lower().endswith(".gz"):
@@ -30,10 +30,10 @@ def image_path(header: Path) -> Path:
 
 
 def header_path(path: Path) -> Path:
-    """Return the header of a pair if its image is named, and otherwise the path itself.
+    """Return the header for the `.img` file of a pair, and any other path unchanged.
 
     Raises:
-        InputError: If the path holds voxels whose header is no NIfTI header and should be named.
+        InputError: If the path is the data file of a MetaImage or NRRD header.
     """
     stem, _, ending = path.name.removesuffix(".gz").rpartition(".")
     endings = _HEADERS.get(ending.lower(), ())
@@ -42,5 +42,5 @@ def header_path(path: Path) -> Path:
         if place.exists():
             if ending.lower() == "img":
                 return place
-            raise InputError("holds voxels without a header", f"give {stem}{header} beside it")
+            raise InputError("has voxels without a header", f"give {stem}{header} instead")
     return path

@@ -1,4 +1,4 @@
-"""One input to work on, and what a search has found."""
+"""Inputs found by a search."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from ct_vae.volume import Volume
 
 @dataclass(frozen=True)
 class Case:
-    """One file to work on.
+    """One input volume or latent.
 
     Attributes:
-        path: Where it is, as it was named or found.
-        key: Its path below the folder that was named, with ``/`` and without its suffix; outputs
-            that carry it mirror the tree of the inputs. That of a DICOM series is its folder's
-            with the number of the series and a hash, such as ``chest/s003_ab12cd34``.
-        series: The DICOM series that it is, if it has been found as one; ``path`` names it too.
+        path: Path as it was given or found.
+        key: Path below the given folder, with ``/`` and without suffix, by which outputs mirror the
+            tree of the inputs. The key of a DICOM series is its folder with the series number and a
+            hash, such as ``chest/s003_ab12cd34``.
+        series: The DICOM series, if the search has found one; ``path`` refers to it too.
     """
 
     path: Path
@@ -30,21 +30,21 @@ class Case:
     series: FoundSeries | None = field(default=None, compare=False, repr=False)
 
     def read(self, options: ReadOptions | None = None) -> Volume:
-        """Read the volume, without looking for a series again.
+        """Read the volume, without another search for a series.
 
         Raises:
-            NoInputError: If it is not there any more.
-            InputError: If it is damaged, or refused because its result would be wrong.
+            NoInputError: If the file no longer exists.
+            InputError: If the file is damaged or cannot be read correctly.
         """
         return self.series.read(options) if self.series else read_volume(self.path, options)
 
 
 class FoundCases(list[Case]):
-    """Cases in a fixed order, and everything that was found with them and is not taken.
+    """Cases in a fixed order, and everything else that the search has found.
 
     Args:
         cases: Cases to process.
-        left_out: Files, series and folders that are not among them.
+        left_out: Files, series and folders that are not processed.
     """
 
     def __init__(self, cases: Iterable[Case] = (), left_out: Iterable[LeftOut] = ()) -> None:
@@ -54,18 +54,18 @@ class FoundCases(list[Case]):
 
 @dataclass(frozen=True)
 class Findings:
-    """Cases of one input, and what is left out."""
+    """Cases of one input path, and everything that is left out."""
 
     cases: list[Case]
     left_out: list[LeftOut]
 
     def add(self, other: Findings) -> None:
-        """Append what was found elsewhere."""
+        """Append other findings."""
         self.cases.extend(other.cases)
         self.left_out.extend(other.left_out)
 
     def below(self, folder: str) -> Findings:
-        """The same with keys below a folder."""
+        """Return the findings with a folder prepended to the keys."""
         if not folder:
             return self
         cases = [Case(case.path, f"{folder}/{case.key}", case.series) for case in self.cases]

@@ -1,4 +1,4 @@
-"""From what a user names on the command line to the list of files to work on."""
+"""Search for the cases that files, folders and patterns on the command line refer to."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ct_vae.io.latent.record import SUFFIXES as LATENT_SUFFIXES
 from ct_vae.io.latent.record import is_record
 from ct_vae.io.nifti.pair import PAIR_SUFFIXES
 from ct_vae.io.search.case import Case, Findings, FoundCases
-from ct_vae.io.search.left_out import LeftOut, left_out_file, told_lines
+from ct_vae.io.search.left_out import LeftOut, left_out_file, reported_lines
 from ct_vae.io.search.patterns import matches_part
 from ct_vae.io.search.series_cases import dicom_cases, series_cases, series_key, series_of_files
 from ct_vae.io.source_files import data_files
@@ -28,7 +28,7 @@ __all__ = ["VOLUME_SUFFIXES", "Case", "FoundCases", "discover"]
 VOLUME_SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr", ".hdr", ".hdr.gz")
 
 _UNKNOWN: tuple[PathKind, bool] = ("unknown", False)
-_NOT_UNPACKED = "an archive, which is searched if it is named or matches a pattern"
+_NOT_UNPACKED = "an archive, which is searched only if it is given or matches a pattern"
 
 
 def discover(
@@ -39,30 +39,29 @@ def discover(
     unique: bool = True,
     report: Callable[[str], None] | None = None,
 ) -> FoundCases:
-    """Find the cases that files, folders and patterns stand for, in a fixed order.
+    """Find the cases for files, folders and patterns, in a fixed order.
 
-    A file is taken as named, but DICOM files of one series that are named together are one case.
-    Folders are searched to any depth, without what is hidden and without
-    running in circles. A pattern (``*``, ``?``, ``[...]``, ``**``) is tried when no file has that
-    very name. Inside folders and patterns, latents are told from volumes by their record, and
-    volumes that a model has decoded are left out. DICOM files become one case per CT series, also
-    if it is refused; so do archives that are named or match a pattern. A series of less than four
-    slices is a case only where its folder or archive is named and holds nothing else.
+    Each given file is a case, except that DICOM files of one series are one case. Folders are
+    searched to any depth, without hidden files. A pattern (``*``, ``?``, ``[...]``, ``**``) applies
+    if no file has that name. In folders and patterns, latents are recognized by their record, and
+    decoded volumes are left out. DICOM files become one case per CT series, even if it is refused,
+    and so do archives that are given or match a pattern. A series with fewer than four slices is a
+    case only if its folder or archive is given and has no other series.
 
     Args:
-        inputs: What the user named.
-        latents: Whether to take latents from folders and patterns, instead of volumes.
-        suffixes: How names of volumes end, in lower case.
-        unique: Whether outputs will be named by keys, so that no two may be the same.
-        report: Takes a line about each DICOM series that is skipped, each file in a format that
-            is not read, and each folder that cannot be searched.
+        inputs: Paths and patterns.
+        latents: Whether to search for latents instead of volumes.
+        suffixes: Suffixes of volumes, in lower case.
+        unique: Whether keys must be unique, since they become names of outputs.
+        report: Called with a line for each skipped DICOM series, each file in an unsupported
+            format, and each folder that cannot be searched.
 
     Returns:
         The cases, with everything else in the folders as ``left_out``.
 
     Raises:
-        NoInputError: If an input does not exist or gives nothing.
-        ConfigError: If two files would get the same key.
+        NoInputError: If an input does not exist or has no case.
+        ConfigError: If two cases have the same key and ``unique`` is True.
     """
     endings = LATENT_SUFFIXES if latents else tuple(suffixes)
     cases: dict[str, Case] = {}
@@ -75,7 +74,7 @@ def discover(
         for each in found.left_out:
             left_out.setdefault((os.path.realpath(each.path), each.reason), each)
         for case in found.cases:
-            # The same file may be named twice; a link to a file is a file of its own.
+            # A file that is given twice is one case; a link to a file is another case.
             place = os.path.realpath(case.path.parent)
             cases.setdefault(f"{place}/{case.path.name}", case)
     cases = {place: case for place, case in cases.items() if not is_record(case.path)}
@@ -84,7 +83,7 @@ def discover(
     if unique:
         _refuse_collisions(cases.values())
     if report:
-        for line in told_lines(left_out.values()):
+        for line in reported_lines(left_out.values()):
             report(line)
     return FoundCases(cases.values(), left_out.values())
 
@@ -109,7 +108,7 @@ def _of_file(given: Path, latents: bool, endings: tuple[str, ...], named: bool =
             return itself
         series = scan_series(given)
     except (CtVaeError, OSError):
-        # The case fails for the same reason when its turn comes, and the others are done.
+        # The case fails later with the same error, and the others are processed.
         return itself
     return series_cases(series, lambda _: (stem,), given if named else None) if series else itself
 
@@ -137,17 +136,17 @@ def _of_tree(given: Path, latents: bool, endings: tuple[str, ...]) -> Findings:
         else:
             found.left_out.append(_not_wanted(path, kind, latents))
     found.left_out.extend(LeftOut(f, "folder", reason) for f, reason in barred.items())
-    # The voxels of a header are a part of it.
+    # Data files belong to their headers.
     apart = {file for path in headers for file in data_files(path)} if others else set()
     others = [path for path in others if path not in apart and real_path(path) not in apart]
     if latents:
-        # The record of a latent is a part of it.
+        # Records belong to their latents.
         rest = [path for path in (*others, *archives) if not is_record(path)]
         found.left_out.extend(map(left_out_file, rest))
         return found
     found.add(dicom_cases(others, root, named=not pattern))
     for path in archives:
-        # Names may end like archives in folders of anything.
+        # Folders may contain archives of anything.
         if pattern or path.name.lower().endswith(endings):
             parent = path.relative_to(root).parts[:-1]
             inside = _of_file(path, latents, endings, named=False)
@@ -158,7 +157,7 @@ def _of_tree(given: Path, latents: bool, endings: tuple[str, ...]) -> Findings:
 
 
 def _not_wanted(path: Path, kind: PathKind, latents: bool) -> LeftOut:
-    """A file with the name of a volume that is of the other kind than those searched for."""
+    """Return the entry for a file that is a latent or volume while the other kind is searched."""
     if latents:
         return LeftOut(path, "other", "not a latent", (path,))
     if kind == "latent":
@@ -167,10 +166,10 @@ def _not_wanted(path: Path, kind: PathKind, latents: bool) -> LeftOut:
 
 
 def _split_pattern(given: Path) -> tuple[Path, tuple[str, ...]]:
-    """The folder before the first wildcard, and the pattern below it, which a folder lacks."""
+    """Split a path into its existing folder and the pattern below it, which may be empty."""
     root = next((folder for folder in (given, *given.parents) if folder.is_dir()), given)
     pattern = given.relative_to(root).parts
-    # What has no wildcard above the first one is a folder that should be there.
+    # Without a wildcard, the first missing part is a folder that does not exist.
     if pattern and not any(sign in pattern[0] for sign in "*?["):
         raise NoInputError(f"{given}: there is no such file or folder")
     return root, pattern
@@ -188,10 +187,10 @@ def _refuse_nothing(
 ) -> NoReturn:
     kind = "latents of this package" if latents else "volumes"
     others = "" if latents else " or DICOM files"
-    lines = list(told_lines(left_out))
-    told = f": {'; '.join(lines[:10])}" if lines else ""
+    lines = list(reported_lines(left_out))
+    reasons = f": {'; '.join(lines[:10])}" if lines else ""
     raise NoInputError(
-        f"{given}: no {kind} found among files named {', '.join(endings)}{others}{told}"
+        f"{given}: no {kind} found among files named {', '.join(endings)}{others}{reasons}"
     )
 
 
@@ -203,6 +202,6 @@ def _refuse_collisions(cases: Iterable[Case]) -> None:
     if clashes:
         more = f" (and {len(clashes) - 10} more)" if len(clashes) > 10 else ""
         raise ConfigError(
-            f"several inputs would give outputs of the same name: {'; '.join(clashes[:10])}{more}",
-            "rename them, or name one folder above them all so that outputs mirror its tree",
+            f"several inputs have the same output name: {'; '.join(clashes[:10])}{more}",
+            "rename them, or give their common folder so that outputs mirror its tree",
         )

@@ -1,4 +1,4 @@
-"""An inventory: what each volume below some paths is, and whether it can be used."""
+"""Inventory of volumes: their properties, and whether they can be read."""
 
 from __future__ import annotations
 
@@ -35,23 +35,23 @@ Reader = Callable[[ReadOptions], Volume]
 
 @dataclass(frozen=True)
 class Row:
-    """One series or file.
+    """One series or file of an inventory.
 
     Attributes:
-        path: What `read_volume` takes, as it was named or found.
+        path: Path for `read_volume`, as it was given or found.
         kind: ``dicom``, ``nifti``, ``metaimage``, ``nrrd``, ``latent``, ``archive``, ``folder``,
             ``unread`` or ``unknown``.
-        verdict: ``ok`` if it is a CT volume that is read under the options; ``refused`` if it
-            would be read wrongly or is damaged; ``skipped`` if it is not meant to be one.
-        reason: Why it is not ok, with what to do; one line.
-        modality: As a DICOM series declares it; files tell none.
-        size: Voxels along the axes of the source, as far as it is known.
-        spacing_mm: Along the same axes.
-        hu: Percentiles `PERCENTS` inside the field of view, in HU; of a refused one they are of
-            its values as they stand, if they can be read at all.
-        warnings: What was odd and how it was settled.
-        content: SHA-256 of voxels and place, of what is ok.
-        patient: A digest of who it is, of what is ok; never to be shown. Empty if it is not known.
+        verdict: ``ok`` for a readable CT volume; ``refused`` if it is damaged or cannot be read
+            correctly; ``skipped`` if it is not a CT volume.
+        reason: Reason and hint if the verdict is not ``ok``; one line.
+        modality: Modality of a DICOM series.
+        size: Voxels along the axes of the source, if known.
+        spacing_mm: Spacing along the same axes.
+        hu: Percentiles `PERCENTS` of HU inside the field of view; of the unchecked values if the
+            volume is refused, and ``None`` if it cannot be read.
+        warnings: Warnings of the reader.
+        content: SHA-256 of voxels and affine if the verdict is ``ok``.
+        patient: Digest of the patient if the verdict is ``ok``, never shown; empty if unknown.
     """
 
     path: str
@@ -67,17 +67,17 @@ class Row:
     patient: str = field(default="", repr=False)
 
 
-def take_stock(
+def inspect(
     item: Item, options: ReadOptions, pattern: re.Pattern[str] | None = None
 ) -> Iterator[Row]:
-    """Look at an item: one row, or one for each series of an archive.
+    """Inspect an item: yield one row, or one for each series of an archive.
 
-    Not more than one volume is in memory. What is wrong with it is in its row.
+    At most one volume is in memory. Errors are reported in the rows.
 
     Args:
-        item: From `find_items`.
-        options: How it is read.
-        pattern: Takes the patient from its path.
+        item: Result of `find_items`.
+        options: Options of reading.
+        pattern: Regular expression that finds the patient in the path.
     """
     if item.series:
         yield _of_series(item.series, item.path, item, options, pattern)
@@ -150,10 +150,10 @@ def _of_series(
 
 
 def _described(row: Row, read: Reader, options: ReadOptions, name: str) -> Row:
-    """The row with what reading tells; ``name`` is what errors call the volume."""
+    """Complete a row by reading the volume; ``name`` is its name in errors."""
     volume, reason = _attempt(read, options, name)
     if volume is None:
-        # Its size and its values help to see what is wrong with it.
+        # Size and values of a refused volume help to find the cause.
         allowed = replace(options, nan="air", force=True, assume_ras=True, assume_hu=True)
         volume, _ = _attempt(read, allowed, name)
         row = replace(row, verdict="refused", reason=reason)
@@ -163,7 +163,7 @@ def _described(row: Row, read: Reader, options: ReadOptions, name: str) -> Row:
 
 
 def _attempt(read: Reader, options: ReadOptions, name: str) -> tuple[Volume | None, str]:
-    """The volume, or why there is none: without the error, which would keep its voxels alive."""
+    """Return the volume or the reason, but no exception, which would keep voxels in memory."""
     try:
         return read(options), ""
     except CtVaeError as error:
@@ -194,6 +194,6 @@ def _kind_by_name(path: Path) -> str:
 
 
 def _reason(error: CtVaeError, name: str) -> str:
-    """One line without the name, which stands beside it."""
+    """Return an error as one line without the name of the volume."""
     cause = error.cause.removeprefix(f"{name}: ")
     return f"{cause}; {error.hint}" if error.hint else cause

@@ -1,4 +1,4 @@
-"""What an inventory looks at: files, DICOM series and archives below the paths that were named."""
+"""Search for the files, DICOM series and archives of an inventory."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from ct_vae.io.search.left_out import left_out_file
 from ct_vae.io.source_files import data_files
 from ct_vae.io.walk import real_path, walk_files
 
-# Stands for the files of a series in its path below what was searched.
+# Replaces the names of files in the relative path of a series.
 _SERIES = "series"
 
 
 @dataclass(frozen=True)
 class Item:
-    """Something to look at.
+    """One item of an inventory.
 
     Attributes:
-        path: Where it is, as it was named or found; that of a series is a name for `read_volume`.
-        below: The same below the path that was searched.
-        kind: What it is; an archive may hold several series, a folder cannot be searched, and an
-            unread file is a volume in a format that is not supported.
-        series: The series that it is.
-        wanted: Of an archive, the id of the only series that is asked for, or ``""``.
-        problem: Why a folder cannot be searched, or a file not be read.
+        path: Path as it was given or found; for a series, a path for `read_volume`.
+        below: Path relative to the searched path.
+        kind: Kind of the item; an archive may contain several series, a folder cannot be searched,
+            and an unread file is a volume in an unsupported format.
+        series: The series, if it is one.
+        wanted: Id of the requested series of an archive, or ``""`` for all.
+        problem: Reason why a folder cannot be searched, or a file cannot be read.
     """
 
     path: Path
@@ -46,7 +46,7 @@ class Item:
 
     @property
     def place(self) -> str:
-        """The same for whatever way leads there; a link to a file is a file of its own."""
+        """Location without links to folders, equal for all paths to it."""
         if self.series:
             return f"{os.path.realpath(self.series.folder)}/#{self.series.id}"
         return f"{os.path.realpath(self.path.parent)}/{self.path.name}#{self.wanted}"
@@ -54,14 +54,14 @@ class Item:
 
 @dataclass(frozen=True)
 class FoundItems:
-    """What there is, in a fixed order, and the other files in the folders."""
+    """Items in a fixed order, and the other files in the folders."""
 
     items: Sequence[Item]
     others: Sequence[Path]
 
     @property
     def other_files(self) -> int:
-        """Number of files that are no item and in none."""
+        """Number of files that belong to no item."""
         return len(self.others)
 
 
@@ -70,15 +70,15 @@ def find_items(
     options: ReadOptions | None = None,
     report: Callable[[int], None] | None = None,
 ) -> FoundItems:
-    """Find what there is in files and, to any depth, in folders, without what is hidden.
+    """Find the items in files and, to any depth, in folders, without hidden files.
 
-    A DICOM file stands for the series in its folder that it is part of. ``PATH/#id`` means one
-    series of a folder or archive.
+    A DICOM file refers to its series in the same folder. ``PATH/#id`` selects one series of a
+    folder or archive.
 
     Args:
-        paths: What the user named.
-        options: By which series are judged.
-        report: Takes the number of files that may be DICOM, and have been looked into, as it grows.
+        paths: Given paths.
+        options: Options of reading.
+        report: Called with the growing number of inspected files that may be DICOM.
 
     Raises:
         NoInputError: If a path does not exist, or cannot be searched.
@@ -99,7 +99,7 @@ def find_items(
 
 @dataclass
 class _Search:
-    """One search, which counts what it meets."""
+    """State of a search: counts of inspected files, and files that belong to no item."""
 
     options: ReadOptions
     report: Callable[[int], None] | None
@@ -107,7 +107,7 @@ class _Search:
     others: list[Path] = field(default_factory=list)
 
     def add(self, path: Path, found: dict[str, Item]) -> None:
-        """Add what a path stands for."""
+        """Add the items of a path."""
         place, wanted = split_series_path(path)
         if place.is_dir():
             inside, others = self._tree(place)
@@ -122,18 +122,18 @@ class _Search:
             found.setdefault(item.place, item)
 
     def add_series_of(self, files: set[Path], found: dict[str, Item]) -> None:
-        """Add the series that DICOM files are part of, and what stands for damaged ones."""
+        """Add the series of DICOM files, and the entries for damaged files in their folders."""
         for folder in sorted({path.parent for path in files}):
             for item in self._tree(folder)[0]:
                 if item.series is None:
                     continue
-                # A damaged file beside those that are named may be one of theirs.
-                beside = item.series.unreadable and item.series.folder == folder
-                if beside or files & set(item.series.files):
+                # A damaged file in the same folder may belong to the series.
+                damaged = item.series.unreadable and item.series.folder == folder
+                if damaged or files & set(item.series.files):
                     found.setdefault(item.place, item)
 
     def _tree(self, root: Path) -> tuple[list[Item], list[Path]]:
-        """What is in a folder, and those of its files that are none of it."""
+        """Return the items in a folder, and its files that belong to no item."""
         files, items = _files_below(root)
         others: list[Path] = []
         for path in files:
@@ -144,7 +144,7 @@ class _Search:
                 others.append(path)
         series = scan_files(map(self._count, others), self.options)
         used = {file for each in series for file in each.files}
-        # The voxels of a header are part of it.
+        # Data files belong to their headers.
         for item in items:
             used.update(data_files(item.path) if item.kind == "file" else ())
         items += _of_series(series, root)
@@ -168,10 +168,10 @@ class _Search:
 
 
 def series_paths(series: Sequence[FoundSeries]) -> list[Path]:
-    """A name for `read_volume` for each series of one search.
+    """Return a path for `read_volume` for each series of one search.
 
-    It is the folder or archive if nothing else in or below it may be a CT volume, and otherwise
-    ``PATH/#id``.
+    The path is the folder or archive if it contains no other possible CT volume, and ``PATH/#id``
+    otherwise.
     """
     holders: Counter[Path] = Counter()
     for each in series:
@@ -188,8 +188,8 @@ def _of_series(series: Sequence[FoundSeries], root: Path) -> Iterable[Item]:
 
 
 def _is_loose(path: Path) -> bool:
-    """Return whether a file that is named is a DICOM file, such as one slice of many."""
-    # Those without preamble are known only once their header is read.
+    """Return True if a given file is a DICOM file, such as one of many slices."""
+    # DICOM files without preamble are recognized only by their header.
     return path_kind(path) in {"dicom", "unknown"} and bool(scan_files([path]))
 
 
@@ -198,7 +198,7 @@ def _file_or_archive(path: Path) -> Literal["archive", "file"]:
 
 
 def _files_below(root: Path) -> tuple[list[Path], list[Item]]:
-    """The files below a folder, and an item for each folder that cannot be listed."""
+    """Return the files below a folder, and an item for each folder that cannot be listed."""
     barred: dict[Path, str] = {}
     try:
         files = list(walk_files(root, barred))

@@ -1,4 +1,4 @@
-"""Files and series that a search finds and does not take, each with the reason."""
+"""Files and series that a search leaves out, with the reasons."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Literal
 
 Kind = Literal["unread", "maybe", "series", "folder", "archive", "latent", "decoded", "other"]
 
-# Volumes in formats of other programs, with a way to convert them. Nobody keeps anything else in
-# such files, so they were meant as inputs.
+# Volumes in formats of other programs, with a way to convert them. Such files are always volumes,
+# so the user expects them to be read.
 _UNREAD = {
     (".nii.bz2", ".nii.xz", ".nii.zst"): "a compression that is not supported; decompress it",
     (".mgz", ".mgh"): "a FreeSurfer volume; convert it to NIfTI, for example with mri_convert",
@@ -22,7 +22,7 @@ _UNREAD = {
     (".par", ".rec"): "a Philips PAR/REC file; convert it to NIfTI, for example with nibabel",
     (".isq", ".aim", ".vff", ".v", ".nia", ".nii.img"): "a scanner format; convert it to NIfTI",
 }
-# Files that hold volumes in some data sets, and other arrays in others.
+# Files that may contain volumes or other arrays.
 _MAYBE = {
     (".npy", ".npz"): "a NumPy array, which has no geometry; save it as NIfTI",
     (".h5", ".hdf5", ".he5", ".mat", ".b2nd", ".zarr"): "an array; save it as NIfTI",
@@ -45,7 +45,7 @@ _NAMES: dict[Kind, tuple[str, str]] = {
 
 @dataclass(frozen=True)
 class LeftOut:
-    """One file, series or folder that is not taken.
+    """A file, series or folder that a search leaves out.
 
     Attributes:
         path: The file or folder; for a series, its folder.
@@ -54,7 +54,7 @@ class LeftOut:
             listed, ``archive`` for archives that are not searched, ``latent``, ``decoded``, or
             ``other``.
         reason: The reason, as one clause.
-        files: The files that it consists of.
+        files: Files of the series, or the file.
     """
 
     path: Path
@@ -64,12 +64,12 @@ class LeftOut:
 
     @property
     def meant(self) -> bool:
-        """True for what must have been meant as an input, and so counts as a failure."""
+        """True if the user must have meant it as an input, so that it counts as a failure."""
         return self.kind == "unread"
 
     @property
     def line(self) -> str:
-        """One line for the user."""
+        """Path and reason as one line."""
         return f"{self.path}{'' if self.kind == 'folder' else ':'} {self.reason}"
 
 
@@ -87,8 +87,8 @@ def left_out_file(path: Path) -> LeftOut:
     return LeftOut(path, "other", "not a volume", (path,))
 
 
-def told_lines(left_out: Iterable[LeftOut]) -> Iterator[str]:
-    """Lines for the items that a user may have expected to be taken, one for each."""
+def reported_lines(left_out: Iterable[LeftOut]) -> Iterator[str]:
+    """Yield a line for each item that the user may have expected to be processed."""
     for each in left_out:
         if each.kind in {"unread", "maybe", "series", "folder", "archive"}:
             yield each.line

@@ -1,13 +1,13 @@
-"""Which volumes are of one patient, told by a digest from which no name comes back to the eye.
+"""Assignment of volumes to patients, identified by digests that do not reveal names.
 
 A DICOM series belongs to its PatientID, or else to its study. A file belongs to the topmost folder
-below the path that was searched, or, if it lies directly there, to its name up to the end of the
-first number in it: ``case_001`` for ``case_001_0000.nii.gz``. That may put several patients
-together, never one apart as long as names begin with the patient.
+below the searched path, or, if it is directly in that path, to its name up to the end of the first
+number: ``case_001`` for ``case_001_0000.nii.gz``. This may merge several patients, but never
+splits one if names begin with the patient.
 
-In lists of cases a patient may be named, a pattern may find it in the path, or BIDS names it
-(``sub-...``). Otherwise the path up to the end of its first number stands for the patient, so that
-``imagesTr/lung_001.nii.gz`` is ``imagesTr/lung_001``, and ``P01/scan2.nii.gz`` is ``P01``.
+In lists of cases, the patient may be given explicitly, by a regular expression for the path, or by
+BIDS (``sub-...``). Otherwise the path up to the end of its first number identifies the patient:
+``imagesTr/lung_001`` for ``imagesTr/lung_001.nii.gz``, and ``P01`` for ``P01/scan2.nii.gz``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ RULE = (
     "else by the name up to its first number (--patient REGEX takes them from the path instead)"
 )
 _NAME = re.compile(r"\D*\d+|[^.]+")
-# BIDS writes this entity in folders and in file names.
+# The BIDS entity of the subject, in names of folders and files.
 _BIDS_SUBJECT = re.compile(r"(?:^|[/_])(sub-[0-9A-Za-z]+)(?=[/_.]|$)")
 _TO_FIRST_NUMBER = re.compile(r"\D*\d+|.+", re.DOTALL)
 
@@ -34,14 +34,14 @@ def patient_digest(
     series: FoundSeries | None = None,
     pattern: re.Pattern[str] | None = None,
 ) -> str:
-    """A digest that is the same for volumes of one patient, wherever they lie.
+    """Return a digest of the patient of a volume.
 
     Args:
-        path: Of the volume, as it was given and found.
-        below: The same below the path that was searched.
-        series: The DICOM series that it is, with its files in place.
-        pattern: Takes the patient from ``path`` instead: its first group if it has one, else all
-            that it matches.
+        path: Path of the volume as given and found.
+        below: Path relative to the searched path.
+        series: The DICOM series, if the volume is one.
+        pattern: Regular expression for the patient in ``path``: its first group, or the match if
+            it has no groups. It takes precedence over headers and names.
 
     Returns:
         SHA-256 in hexadecimal, or ``""`` if the pattern does not match.
@@ -58,7 +58,7 @@ def patient_digest(
 
 
 def key_of_path(below: PurePath) -> str:
-    """What stands for the patient in the path of a file below the path that was searched."""
+    """Return the part of a relative path that identifies the patient."""
     if len(below.parts) > 1:
         return below.parts[0]
     match = _NAME.match(below.name)
@@ -66,12 +66,12 @@ def key_of_path(below: PurePath) -> str:
 
 
 def patient_in_path(path: str, pattern: str | None) -> str | None:
-    """The patient whom a path names, if it names one.
+    """Return the patient that a path names explicitly, or ``None``.
 
     Args:
-        path: With ``/`` between its parts.
-        pattern: Finds the patient: its first group if it has one, else all that it matches;
-            ``None`` takes the BIDS entity ``sub-...``.
+        path: Path with ``/`` between its parts.
+        pattern: Regular expression for the patient: its first group, or the match if it has no
+            groups; ``None`` for the BIDS entity ``sub-...``.
     """
     found = re.search(_BIDS_SUBJECT if pattern is None else pattern, path)
     if found is None:
@@ -80,17 +80,17 @@ def patient_in_path(path: str, pattern: str | None) -> str | None:
 
 
 def listed_key(path: str) -> str:
-    """What stands for the patient in a path of a list."""
+    """Return the part of a path in a list that identifies the patient."""
     found = _TO_FIRST_NUMBER.match(path)
     return found[0] if found else path
 
 
 def digest(patient: str) -> str:
-    """A patient as the split knows them, in hexadecimal."""
+    """Return the SHA-256 of a patient in hexadecimal, by which splits identify patients."""
     return hashlib.sha256(patient.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _from_headers(series: FoundSeries) -> str:
-    """PatientID, or else the UID of the study; never to be shown."""
+    """Return the PatientID, or else the UID of the study; both must not be shown."""
     marks = series.group.images[0].attributes
     return marks.patient or marks.study

@@ -11,7 +11,7 @@ def matches_part(parts: Sequence[str], pattern: Sequence[str]) -> bool:
 
     Args:
         parts: Parts of the path.
-        pattern: Parts of the pattern, in which ``**`` stands for any number of folders. An empty
+        pattern: Parts of the pattern, in which ``**`` matches any number of folders. An empty
             pattern matches everything.
     """
     if not pattern:
@@ -31,7 +31,7 @@ def matches_part(parts: Sequence[str], pattern: Sequence[str]) -> bool:
 
 
 def _with_empty(pattern: Sequence[str], places: Iterable[int]) -> set[int]:
-    """Add the places that are reached where ``**`` stands for no folder."""
+    """Add the indices that are reached if ``**`` matches no folder."""
     found: set[int] = set()
     for place in places:
         here = place

@@ -1,4 +1,4 @@
-"""From DICOM files to the cases that they are."""
+"""Cases of DICOM files."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from ct_vae.io.search.left_out import LeftOut, left_out_file
 
 
 def series_of_files(inputs: Sequence[Path]) -> dict[Path, Findings]:
-    """Return the common case of DICOM files that are named individually, by file."""
+    """Return the common case of DICOM files that are given individually, by file."""
     files = [path for path in dict.fromkeys(inputs) if path_kind(path) == "dicom"]
     found: dict[Path, Findings] = {}
     for each in scan_files(files) if len(files) > 1 else ():
         if len(each.files) > 1:
             case = Case(each.path, series_key((each.folder.name,), each.id), each)
             findings = series_cases([each], lambda s: (s.folder.name,), each.folder)
-            # All slices are named individually, however few they are.
+            # A series of few slices is a case if all of its slices are given.
             findings = Findings([case], []) if each.short else findings
             found.update(dict.fromkeys(each.files, findings))
     return found
 
 
 def dicom_cases(files: Sequence[Path], root: Path, named: bool) -> Findings:
-    """Cases of the DICOM files among some, and all that is left out of them."""
+    """Return the cases of the DICOM files among some files; all other files are left out."""
     series = scan_files(files)
-    # A folder that directly holds a decoded series names it.
+    # A decoded series is a case if its folder is given.
     searched = root if named else None
     found = series_cases(series, lambda each: each.folder.relative_to(root).parts, searched)
     used = {file for each in series for file in each.files}
@@ -42,10 +42,10 @@ def series_cases(
     place: Callable[[FoundSeries], tuple[str, ...]],
     named: Path | None,
 ) -> Findings:
-    """A case for each series that is a CT volume, be it refused, and a line for each other.
+    """Return a case for each series that is a CT volume, even if refused; others are left out.
 
-    Decoded ones are left out, but for those directly in the folder or archive that was named. So
-    is one of few slices, unless it is the only one there.
+    Decoded series are left out, except those directly in the given folder or archive. A series of
+    few slices is left out, unless it is the only one there.
     """
     found, series = Findings([], []), list(series)
     short = [each for each in series if each.short and each.folder == named]
@@ -63,5 +63,5 @@ def series_cases(
 
 
 def series_key(parts: tuple[str, ...], name: str) -> str:
-    """Key of a series: its folders, and its name at the end."""
+    """Return the key of a series: its folders and its id."""
     return "_".join(filter(None, ("/".join(parts), name)))

@@ -15,7 +15,7 @@ import torch
 from torch.utils.data import Dataset, IterableDataset
 
 from ct_vae.errors import InputError
-from ct_vae.io.hounsfield.padding import settle_padding
+from ct_vae.io.hounsfield.padding import replace_padding
 from ct_vae.io.hounsfield.plausibility import implausibility
 from ct_vae.training.data.images import ImageReader
 from ct_vae.volume import Volume
@@ -249,7 +249,7 @@ def volume_problem(volume: Volume, name: str) -> InputError | None:
         name: Name of the data set, such as ``validation``.
     """
     voxels = volume.voxels.copy()
-    problem = implausibility(voxels, settle_padding(voxels))
+    problem = implausibility(voxels, replace_padding(voxels))
     if problem is None:
         return None
     return InputError(f"the first {name} volume {problem.cause}", _HINT)
@@ -258,4 +258,4 @@ def volume_problem(volume: Volume, name: str) -> InputError | None:
 def _implausible(values: Sequence[torch.Tensor], *, excerpt: bool) -> InputError | None:
     # Padding is settled in place, and joining makes a copy.
     joined = torch.cat(list(values)).numpy()
-    return implausibility(joined, settle_padding(joined), excerpt=excerpt) if joined.size else None
+    return implausibility(joined, replace_padding(joined), excerpt=excerpt) if joined.size else None

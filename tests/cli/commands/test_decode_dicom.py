@@ -67,7 +67,7 @@ def test_a_series_comes_back_as_a_series(model_folder, tmp_path, dicom, orientat
     assert [p.name for p in sorted(folder.iterdir())] == [f"{k:04d}.dcm" for k in range(1, N + 1)]
     again = assert_equal_to_nifti(model_folder, tmp_path, folder)
     assert again.grid == read_volume(source).grid
-    assert any("compressed with losses" in line for line in again.warnings)
+    assert any("result of lossy compression" in line for line in again.warnings)
     first = pydicom.dcmread(folder / "0001.dcm")
     assert first.LossyImageCompressionRatio == pytest.approx(
         12 * 10 * N / (4 * 3 * 3 * 2), rel=1e-3
@@ -153,7 +153,7 @@ def test_another_series_is_refused(model_folder, dicom, source, tmp_path):
     other = series.write_series(tmp_path / "other", series.make_series(N, seed=3))
     code, text = decode(model_folder, tmp_path, other)
     assert code == 4
-    assert "holds other voxels" in text
+    assert "different voxels" in text
     moved = series.write_series(tmp_path / "moved", series.make_series(N, origin=(0, 0, 0)))
     code, text = decode(model_folder, tmp_path, moved)
     assert code == 4

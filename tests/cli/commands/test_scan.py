@@ -211,7 +211,7 @@ def test_bad_cases_are_results(here):
         (["missing"], 3, "no such file or folder"),
         (["in", "missing"], 3, "no such file or folder"),
         (["in", "-o", "out.txt"], 2, "takes a .json file"),
-        (["in", "--val-share", "0.6", "--test-share", "0.6"], 2, "do not work"),
+        (["in", "--val-share", "0.6", "--test-share", "0.6"], 2, "are invalid"),
         (["in", "--val-share", "2"], 2, ""),
         (["in", "--seed", "-1"], 2, ""),
         ([], 2, ""),
@@ -286,7 +286,7 @@ def test_real_data_come_out_as_their_readme_says(real_data):
     assert rows["abdomen_512"]["size"] == [512, 512, 41]
     assert rows["abdomen_512"]["spacing_mm"][2] == pytest.approx(5)
     # The nine slices of mixed_compression are slices of this very series.
-    assert "9 slices that repeat others exactly were dropped" in rows["abdomen_512"]["warnings"]
+    assert "9 exact duplicates of slices were ignored" in rows["abdomen_512"]["warnings"]
     assert "28.107 to 38.107" in rows["missing_slice"]["reason"]
     found = by_path(real_data / "nifti")
     verdicts = {Path(path).name: row["verdict"] for path, row in found.items()}

@@ -49,7 +49,7 @@ def test_a_dry_run_tells_everything_that_is_wrong_with_the_data(tmp_path):
         code, output = call("train", path, *options)
         assert code == 2
         # A patch of 8 does not fit into 6 slices.
-        told = ("patch_size", "patient 'p1' stands in training", "'other'", "d.nii.gz is missing")
+        told = ("patch_size", "patient 'p1' is in training", "'other'", "d.nii.gz is missing")
         for word in told:
             assert word in output, word
     assert not (tmp_path / "run" / "model.safetensors").exists()

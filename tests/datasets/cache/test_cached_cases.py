@@ -86,7 +86,7 @@ def test_a_damaged_entry_is_made_anew_and_that_is_told(tmp_path, case):
     np.testing.assert_array_equal(load(folder, case, lines).voxels, expected)
     assert case.loads == 2
     assert len(lines) == 1
-    assert lines[0].startswith("a: its entry in the cache is made anew: it has ")
+    assert lines[0].startswith("a: its entry in the cache is written again: it has ")
     load(folder, case, lines)
     assert len(lines) == 1
 

@@ -63,5 +63,5 @@ def test_a_file_that_is_gone_or_cut_during_a_run_is_told(tmp_path, cut):
         path.write_bytes(path.read_bytes()[:cut])
     else:
         path.unlink()
-    with pytest.raises(InputError, match=r"cannot be read any more.*made anew"):
+    with pytest.raises(InputError, match=r"can no longer be read.*restore it"):
         _ = volume.voxels

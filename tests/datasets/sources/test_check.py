@@ -39,7 +39,7 @@ def test_everything_is_told_at_once_before_a_volume_is_read(tmp_path, monkeypatc
     for words in (
         "4 problems",
         "training[1] gone.nii.gz is missing",
-        "patient '1' stands in training (b.nii.gz) and validation (c.nii.gz)",
+        "patient '1' is in training (b.nii.gz) and validation (c.nii.gz)",
         "thin.nii.gz: training.patch_size [8, 8, 8] does not fit into its 13 x 10 x 5 voxels; "
         "it takes patches of at most [8, 8, 4]",
         "broken.nii.gz: is a web page",

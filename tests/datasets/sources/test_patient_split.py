@@ -149,5 +149,5 @@ def test_the_split_is_the_same_for_good():
     ("val", "test"), [(-0.1, 0), (0, -0.1), (0.5, 0.5), (1, 0), (0, 1), (float("nan"), 0)]
 )
 def test_shares_that_leave_nothing_are_refused(val, test):
-    with pytest.raises(ConfigError, match="do not work"):
+    with pytest.raises(ConfigError, match="are invalid"):
         Shares(val, test)

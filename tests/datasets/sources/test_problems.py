@@ -31,7 +31,7 @@ def test_where_options_of_readers_go_is_told(count):
     problem = InputError("a has no orientation", "--assume-ras takes them as they are")
     with pytest.raises(InputError) as caught:
         refuse([problem] * count)
-    assert "--assume-ras takes them as they are; such options belong to" in str(caught.value)
+    assert "--assume-ras takes them as they are; give such options to" in str(caught.value)
     assert str(caught.value).count("such options") == 1
 
 

@@ -98,7 +98,7 @@ def test_noted_consents_are_followed(tmp_path):
         ({"force": 1}, "'force' cannot be 1"),
         ({"frame": True}, "'frame' cannot be true"),
         ({"hu_offset": "1"}, "'hu_offset' cannot be"),
-        ({"nan": "zero"}, "nan is 'refuse' or 'air'"),
+        ({"nan": "zero"}, "nan must be 'refuse' or 'air'"),
     ],
 )
 def test_wrong_consents_are_told_beside_other_problems(tmp_path, given, words):

@@ -113,7 +113,7 @@ def test_every_bad_row_is_told_with_its_line_and_the_others_kept(tmp_path):
         ("\n\n", "is empty"),
         ("a.nii\nb.nii\n", "has no column 'image': a.nii"),
         ("path,split\na,train\n", "has no column 'image'"),
-        ("image,image\na,b\n", "column 'image' stands twice"),
+        ("image,image\na,b\n", "column 'image' occurs twice"),
         ("image,spilt\na,train\n", "column 'spilt' is not known, did you mean 'split'"),
         ("images,split\na,train\n", "did you mean 'image'"),
         ("image,patient_id\na,1\n", "did you mean 'patient'"),

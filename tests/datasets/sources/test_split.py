@@ -77,9 +77,9 @@ def test_all_problems_of_a_datalist_are_told_at_once(folder):
         "5 problems",
         "training[0] x.nii.gz is missing",
         "training[1] needs a path",
-        "training[3] ./a.nii.gz stands twice",
-        "a volume stands in training (a.nii.gz) and validation (a.nii.gz)",
-        "patient '7' stands in training (b.nii.gz) and validation (c.nii.gz)",
+        "training[3] ./a.nii.gz is listed twice",
+        "a volume is in training (a.nii.gz) and validation (a.nii.gz)",
+        "patient '7' is in training (b.nii.gz) and validation (c.nii.gz)",
     ):
         assert words in text
 
@@ -99,7 +99,7 @@ def test_all_problems_of_a_table_are_told_at_once_with_their_lines(folder):
         "3 problems",
         "line 3 x.nii.gz is missing",
         "line 4 split 'holdout'",
-        "patient 'p1' stands in training (a.nii.gz) and validation (c.nii.gz)",
+        "patient 'p1' is in training (a.nii.gz) and validation (c.nii.gz)",
     ):
         assert words in text
 
@@ -112,7 +112,7 @@ def test_a_patient_of_the_test_list_may_not_train_although_the_test_volume_is_el
             test=[{"image": "elsewhere.nii.gz", "patient": "p"}],
         )
     )
-    assert "patient 'p' stands in training (a.nii.gz) and test (elsewhere.nii.gz)" in text
+    assert "patient 'p' is in training (a.nii.gz) and test (elsewhere.nii.gz)" in text
     found = split(**write_list(folder, training=["a.nii.gz"], test=["elsewhere.nii.gz"]))
     assert (keys(found.train), keys(found.val)) == (["a.nii.gz"], [])
 
@@ -143,7 +143,7 @@ def test_a_volume_for_test_may_not_train_or_validate_whatever_its_list_is_called
     entries = {"training": ["a.nii.gz"], "validation": ["b.nii.gz"]}
     for side, image in (("training", "a.nii.gz"), ("validation", "b.nii.gz")):
         text = told(**write_list(folder, **entries, **{name: [{"image": f"./{image}"}]}))
-        assert f"a volume stands in {side} ({image}) and test ({image})" in text
+        assert f"a volume is in {side} ({image}) and test ({image})" in text
     assert keys(split(**write_list(folder, **entries, **{name: ["c.nii.gz"]})).train) == [
         "a.nii.gz"
     ]
@@ -182,7 +182,7 @@ def test_folds_that_cannot_be_are_refused(folder):
     assert "data.fold 7 is the fold of no training case; they have 0, 1" in told(**named, fold=7)
     patients = [{**entry, "patient": 1} for entry in FOLDS]
     text = told(**write_list(folder, training=patients), fold=0)
-    assert "patient '1' stands in training (b.nii.gz) and validation (a.nii.gz)" in text
+    assert "patient '1' is in training (b.nii.gz) and validation (a.nii.gz)" in text
     both = write_list(folder, training=FOLDS[:2], validation=["c.nii.gz"])
     assert "validation cases are named too" in told(**both, fold=0)
     one = write_list(folder, training=[FOLDS[0]])
@@ -224,7 +224,7 @@ def test_folders_of_several_sites_may_hold_the_same_names(folder):
 def test_a_volume_that_two_patterns_find_is_one_case_and_on_one_side(folder):
     assert keys(split(train=(str(folder), str(folder / "a*"))).train) == ["a", "b", "c"]
     text = told(train=(str(folder),), val=(str(folder / "b.nii.gz"),))
-    assert "a volume stands in training (b) and validation (b)" in text
+    assert "a volume is in training (b) and validation (b)" in text
 
 
 def test_every_pattern_that_finds_nothing_is_told(tmp_path):
@@ -240,7 +240,7 @@ def test_bids_subjects_are_patients(tmp_path):
     write_volumes(tmp_path, "x/sub-01/sub-01_ses-1_ct", "y/sub-01/sub-01_ses-2_ct", "y/sub-2/ct")
     text = told(train=(str(tmp_path / "x"),), val=(str(tmp_path / "y"),))
     assert "1 problem" not in text
-    assert "patient 'sub-01' stands in training (sub-01/sub-01_ses-1_ct) and validation" in text
+    assert "patient 'sub-01' is in training (sub-01/sub-01_ses-1_ct) and validation" in text
 
 
 def test_a_pattern_tells_patients(tmp_path):
@@ -248,7 +248,7 @@ def test_a_pattern_tells_patients(tmp_path):
     data = {"train": (str(tmp_path / "t"),), "val": (str(tmp_path / "v"),)}
     assert len(split(**data).train) == 2
     text = told(**data, patient_pattern=r"x-(\d+)-\d")
-    assert "patient '12' stands in training (x-12-1) and validation (x-12-2)" in text
+    assert "patient '12' is in training (x-12-1) and validation (x-12-2)" in text
     assert "x-13" not in text
     text = told(**data, patient_pattern=r"x-(13)")
     assert "2 problems" in text
@@ -260,14 +260,14 @@ def test_series_of_one_patient_are_kept_together_by_their_headers(tmp_path):
     write_ct_series(tmp_path / "v" / "s", "one", "1.2.9.2", "1.2.9.2.1", number=4)
     write_ct_series(tmp_path / "w" / "s", "two", "1.2.9.3", "1.2.9.3.1", number=5)
     text = told(train=(str(tmp_path / "t"),), val=(str(tmp_path / "v"),))
-    assert "one patient stands in training" in text
+    assert "one patient is in training" in text
     assert "1.2.9" not in text
     found = split(train=(str(tmp_path / "t"),), val=(str(tmp_path / "w"),))
     assert found.train[0].load().grid.shape == (10, 12, 8)
     listed = write_list(
         tmp_path, training=["t/s"], validation=["w/s", f"v/s/{found_id(tmp_path / 'v')}"]
     )
-    assert "one patient stands in training (t/s) and validation (v/s/#" in told(**listed)
+    assert "one patient is in training (t/s) and validation (v/s/#" in told(**listed)
 
 
 def found_id(folder):

@@ -72,49 +72,49 @@ ROWS = {
     ),
     "pixel spacing of the halves differs by 2.5e-4": Row(
         one(per_slice("PixelSpacing", lambda k: [0.75 if k < 6 else 0.75019, 0.5])),
-        told="pixel spacings by 0.00025",
+        told="pixel spacings by a fraction of 0.00025",
     ),
     "no frame of reference in every second slice": Row(one(drop("FrameOfReferenceUID", 2))),
     "two stacks of an Enhanced file, half a spacing apart": Row(
         stacks(1.0), sizes=(), reason="interleave", step_mm=2.0
     ),
     "two stacks of an Enhanced file, far apart": Row(
-        stacks(60.0), sizes=(8, 8), told="told apart by stack", step_mm=2.0
+        stacks(60.0), sizes=(8, 8), told="which differ in stack", step_mm=2.0
     ),
     "two stacks by their dimension index": Row(
-        unnamed_stacks, sizes=(8, 8), told="told apart by stack", step_mm=2.0
+        unnamed_stacks, sizes=(8, 8), told="which differ in stack", step_mm=2.0
     ),
     "two patients of one series UID, one above the other": Row(
-        two(put(PatientID="other"), start=30.0), sizes=(12, 12), told="told apart by patient"
+        two(put(PatientID="other"), start=30.0), sizes=(12, 12), told="which differ in patient"
     ),
     "two patients of one series UID at the same places": Row(
-        two(put(PatientID="other")), sizes=(12, 12), told="told apart by patient"
+        two(put(PatientID="other")), sizes=(12, 12), told="which differ in patient"
     ),
     "two patients whom only their folders tell apart": Row(
-        two(None, start=30.0), sizes=(12, 12), told="told apart by folder"
+        two(None, start=30.0), sizes=(12, 12), told="which differ in folder"
     ),
     "a frame of reference of its own in each slice, as in LIDC-IDRI": Row(
         one(per_slice("FrameOfReferenceUID", UIDS.__getitem__)),
-        told="12 of its 12 images have a frame of reference of their own",
+        told="12 of its 12 images each have a different frame of reference",
     ),
     "a study of its own in each slice": Row(
         one(per_slice("StudyInstanceUID", UIDS.__getitem__)),
-        told="12 of its 12 images have a study of their own",
+        told="12 of its 12 images each have a different study",
     ),
     "jitter of 0.01 mm at 1 mm": Row(
-        one(positions=JITTER), told="lie off a regular grid by up to", step_mm=1.0
+        one(positions=JITTER), told="deviate from a regular grid by up to", step_mm=1.0
     ),
     "positions of one decimal at 1.25 mm": Row(
-        one(positions=ROUNDED), told="off a regular grid", step_mm=1.25
+        one(positions=ROUNDED), told="from a regular grid", step_mm=1.25
     ),
-    "2.4 and 2.6 mm in turn": Row(one(positions=PAIRS), told="off a regular grid by up to 0.05"),
+    "2.4 and 2.6 mm in turn": Row(one(positions=PAIRS), told="from a regular grid by up to 0.05"),
     "phases by acquisition time alone": Row(
-        time_per_slice, sizes=(12, 12, 12, 12), told="apart by acquisition time"
+        time_per_slice, sizes=(12, 12, 12, 12), told="which differ in acquisition time"
     ),
     "a last phase that is cut short": Row(
         together(put(AcquisitionNumber=2), m=9),
-        told="told apart by acquisition number",
-        reason="cut short: it has 9 of the 12 places",
+        told="which differ in acquisition number",
+        reason="incomplete set of slices: it has 9 of the 12 positions",
     ),
     "two kernels": Row(
         lambda folder: [
@@ -126,12 +126,12 @@ ROWS = {
             for seed, kernel in enumerate(("B30f", "B70f"))
         ],
         sizes=(12, 12),
-        told="told apart by convolution kernel",
+        told="which differ in convolution kernel",
     ),
     "two acquisitions that overlap": Row(
         together(put(AcquisitionNumber=2), start=20.0),
         sizes=(12, 12),
-        told="told apart by acquisition number",
+        told="which differ in acquisition number",
     ),
     "two acquisitions half a spacing apart": Row(
         together(put(AcquisitionNumber=2), start=1.25),
@@ -143,13 +143,13 @@ ROWS = {
         one(drop("SeriesInstanceUID")), told="12 of its 12 images lack a SeriesInstanceUID"
     ),
     "zeros behind the pixels": Row(
-        one(behind(bytes(512))), told="up to 512 bytes behind the pixels"
+        one(behind(bytes(512))), told="up to 512 bytes after the pixels"
     ),
-    "a few bytes behind the pixels": Row(one(behind(b"abcdef")), told="up to 6 bytes behind"),
+    "a few bytes behind the pixels": Row(one(behind(b"abcdef")), told="up to 6 bytes after"),
     "rows behind the pixels": Row(
         one(behind(bytes(range(120)))),
         sizes=(),
-        reason="declares 360 bytes of pixel data, its size needs 240",
+        reason="declares 360 bytes of pixel data, but its size requires 240",
     ),
     "RescaleType HOUNSFIELD": Row(one(put(RescaleType="HOUNSFIELD"))),
     "RescaleType Hounsfield Units": Row(one(put(RescaleType="Hounsfield Units"))),
@@ -172,13 +172,15 @@ ROWS = {
     ),
     "SeriesNumber CT-3": Row(number_in_words),
     "explicit data under a meta header that says implicit": Row(
-        wrong_meta_header, told="the transfer syntax of its meta header is not that of its data"
+        wrong_meta_header, told="the transfer syntax in its meta header is wrong"
     ),
     "an identical double of a slice": Row(
-        doubled(same=True), told="1 slices that repeat others exactly were dropped"
+        doubled(same=True), told="1 exact duplicates of slices were ignored"
     ),
     "two slices at one place": Row(
-        doubled(same=False), sizes=(), reason="different pixels lie at the same place: 112.500 mm"
+        doubled(same=False),
+        sizes=(),
+        reason="different pixels are at the same position: 112.500 mm",
     ),
     "a missing slice": Row(
         without(5), sizes=(), reason="a slice is missing", insist="--resample-irregular"
@@ -207,5 +209,5 @@ ROWS = {
         sizes=(),
         reason="1 of 12 slices lack ImagePositionPatient",
     ),
-    "a truncated slice": Row(cut, sizes=(), reason="is truncated: 140 of 240 bytes"),
+    "a truncated slice": Row(cut, sizes=(), reason="is truncated: it has 140 of 240 bytes"),
 }

@@ -130,7 +130,7 @@ def test_a_false_number_of_frames_is_refused(tmp_path, frames):
 def test_a_truncated_file_is_refused(tmp_path):
     path = save(enhanced(), tmp_path / "file")
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(CtVaeError, match="truncated: 1820 of 1920"):
+    with pytest.raises(CtVaeError, match="truncated: it has 1820 of 1920"):
         read_volume(path)
 
 

@@ -61,7 +61,7 @@ def test_other_files_are_passed_over(folder, name, content):
     ("name", "content", "message"),
     [
         ("a.dcm", b"", "is empty"),
-        ("a.DCM", b"junk" * 100, "named like a DICOM file, but has no DICOM header"),
+        ("a.DCM", b"junk" * 100, "the name of a DICOM file, but no DICOM header"),
         ("a.dcm", b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
         ("a", bytes(100), "is truncated"),
         ("a", bytes(128) + b"DI", "no DICOM header"),

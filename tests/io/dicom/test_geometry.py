@@ -235,7 +235,7 @@ def test_one_slice_out_of_line_is_refused_with_its_place(tmp_path):
 
 def test_all_slices_at_one_place_are_refused(tmp_path):
     text = refusal(tmp_path, make_series(positions=np.zeros(8)))
-    assert "all of its 8 slices lie at one place, 100.000 mm" in text
+    assert "all of its 8 slices are at one position, 100.000 mm" in text
     assert "all of its 8" in refusal(tmp_path, make_series(positions=np.zeros(8)), CONSENT)
 
 

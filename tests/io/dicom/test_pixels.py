@@ -67,7 +67,7 @@ def test_overlays_in_high_bits_are_masked_if_declared(tmp_path):
     slices = changed(change)
     write_series(tmp_path, slices)
     text = quiet_refusal(tmp_path)
-    assert "use more than the 12 bits declared" in text
+    assert "use more than the declared 12 bits" in text
     assert "slice 1 of 8, at 100.000 mm" in text
     for dataset in slices:
         dataset.add_new(0x60000102, "US", 12)
@@ -148,7 +148,7 @@ def test_with_consent_stored_numbers_are_hounsfield(tmp_path):
     write_series(tmp_path, changed(change))
     volume = read_volume(tmp_path, ReadOptions(assume_hu=True))
     np.testing.assert_array_equal(volume.voxels, hounsfield())
-    assert "stored numbers were taken as HU" in volume.warnings[0]
+    assert "stored values were read as HU" in volume.warnings[0]
 
 
 @pytest.mark.parametrize(
@@ -156,16 +156,16 @@ def test_with_consent_stored_numbers_are_hounsfield(tmp_path):
     [
         ("RescaleSlope", 0, "RescaleSlope of 0"),
         ("RescaleType", "Z_EFF", "another unit than HU"),
-        ("SamplesPerPixel", 3, "3 numbers per pixel"),
+        ("SamplesPerPixel", 3, "3 values per pixel"),
         ("BitsStored", 17, "17 of 16 bits"),
         ("BitsAllocated", 12, "of 12 bits"),
         ("HighBit", 14, "highest bit at 14"),
-        ("PixelRepresentation", 2, "with sign 2"),
+        ("PixelRepresentation", 2, "with PixelRepresentation 2"),
         ("Rows", 0, "0 rows"),
-        ("Rows", 13, "declares 240 bytes of pixel data, its size needs 260"),
-        ("Rows", 11, "declares 240 bytes of pixel data, its size needs 220"),
+        ("Rows", 13, "declares 240 bytes of pixel data, but its size requires 260"),
+        ("Rows", 11, "declares 240 bytes of pixel data, but its size requires 220"),
         ("Rows", 65535, "declares 240 bytes"),
-        ("NumberOfFrames", 2, "has 2 frames, but is no Enhanced"),
+        ("NumberOfFrames", 2, "has 2 frames, but is not an Enhanced"),
     ],
 )
 def test_pixels_that_cannot_be_right_are_refused(tmp_path, tag, value, message):
@@ -191,7 +191,7 @@ def test_a_truncated_slice_is_named_by_its_place(tmp_path, which, end):
     path.write_bytes(path.read_bytes()[:-end])
     text = quiet_refusal(tmp_path)
     assert f"slice {which + 1} of 8, at {100 + 2.5 * which:.3f} mm" in text
-    assert f"is truncated: {240 - end} of 240 bytes" in text
+    assert f"is truncated: it has {240 - end} of 240 bytes" in text
 
 
 def test_a_table_instead_of_a_rescale_is_refused(tmp_path):
@@ -199,7 +199,7 @@ def test_a_table_instead_of_a_rescale_is_refused(tmp_path):
         dataset.ModalityLUTSequence = [pydicom.Dataset()]
 
     write_series(tmp_path, changed(change))
-    assert "by a table, which is not supported" in quiet_refusal(tmp_path)
+    assert "by a lookup table, which is not supported" in quiet_refusal(tmp_path)
 
 
 def test_lost_rescale_is_recognised(tmp_path):
@@ -237,4 +237,4 @@ def test_a_deflated_slice_that_holds_too_little_is_named(tmp_path):
     path.write_bytes(content[:start] + packer.compress(inner[:-50]) + packer.flush())
     text = quiet_refusal(tmp_path)
     assert "slice 6 of 8, at 112.500 mm" in text
-    assert "is truncated: 190 of 240 bytes" in text
+    assert "is truncated: it has 190 of 240 bytes" in text

@@ -130,7 +130,7 @@ def test_a_few_slices_are_read_when_named_and_skipped_when_searched(tmp_path, co
     folder = write_series(tmp_path / "deep" / "few", make_series(count))
     (found,) = scan_series(tmp_path)
     few = f"only {count} slice{'s' if count > 1 else ''}, a volume has at least 4"
-    assert (found.verdict, found.reason) == ("skipped", f"{few}; named alone it is read")
+    assert (found.verdict, found.reason) == ("skipped", f"{few}; it is read if its path is given")
     with pytest.raises(NoInputError, match=few):
         discover([tmp_path])
     (case,) = discover([folder])
@@ -141,7 +141,7 @@ def test_a_few_slices_are_read_when_named_and_skipped_when_searched(tmp_path, co
         (told,) = volume.warnings
         assert told in {
             f"has only {count} slices",
-            "is one slice, whose thickness of 7 mm is its height",
+            "is one slice; its thickness of 7 mm is the spacing",
         }
 
 
@@ -175,8 +175,8 @@ def test_one_slice_without_thickness_has_no_height(tmp_path):
     (dataset,) = make_series(1)
     del dataset.SliceThickness
     text = refusal(write_series(tmp_path, [dataset]))
-    assert "no SliceThickness" in text
-    assert "give the folder of its whole series" in text
+    assert "without SliceThickness" in text
+    assert "give the folder of its series" in text
 
 
 def test_slices_that_are_named_together_are_one_case(folder, tmp_path):
@@ -315,7 +315,7 @@ def test_rle_by_pydicom_gives_the_same(tmp_path):
 
 
 def test_a_series_has_one_time_point(folder):
-    assert "frame 1 was asked for" in refusal(folder, ReadOptions(frame=1))
+    assert "frame 1 was requested" in refusal(folder, ReadOptions(frame=1))
     np.testing.assert_array_equal(read_volume(folder, ReadOptions(frame=0)).voxels, hounsfield())
 
 

@@ -140,7 +140,7 @@ TREE = {
     "head_phantom_mixed_series/S4010": [
         ("CT", 2, "skipped", "a secondary capture, not a CT image")
     ],
-    "liver_3_slices": [("CT", 3, "skipped", "only 3 slices, a volume has at least 4; named")],
+    "liver_3_slices": [("CT", 3, "skipped", "only 3 slices, a volume has at least 4; it is read")],
     "missing_slice": [("CT", 4, "refused", "a slice is missing")],
     "tilt_4_slices": [("CT", 4, "refused", "its slices are tilted by 14.00 degrees")],
 }
@@ -170,4 +170,4 @@ def test_compressed_copies_of_slices_are_dropped_as_what_they_are(real_data, tmp
     both, alone = read_volume(tmp_path), read_volume(tmp_path / "abdomen_512")
     np.testing.assert_array_equal(both.voxels, alone.voxels)
     assert both.grid == alone.grid
-    assert "9 slices that repeat others exactly were dropped" in both.warnings
+    assert "9 exact duplicates of slices were ignored" in both.warnings

@@ -27,7 +27,7 @@ from tests.io._series import compress, hounsfield, make_series, save, set_stored
 from tests.io.dicom.codecs.test_compressed_frames import HTJ2K, JPEG_LS, by_itk
 
 JPEG = "1.2.840.10008.1.2.4."
-NOTE = "the transfer syntax of its meta header is not that of its data, which counted"
+NOTE = "the transfer syntax in its meta header is wrong; that of its data was used"
 
 
 def stored_as(dataset, syntax):

@@ -7,7 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ct_vae.errors import InputError
-from ct_vae.io.hounsfield.padding import settle_padding
+from ct_vae.io.hounsfield.padding import replace_padding
 from ct_vae.io.hounsfield.plausibility import implausibility, refuse_implausible
 from ct_vae.io.hounsfield.rescale import Scaling, to_hounsfield
 from ct_vae.io.volumes import read_volume
@@ -24,24 +24,24 @@ from tests.io.hounsfield._thorax import SHAPE, circle, noise, thorax, volume
 def test_real_ct_passes(real_data, name, dtype):
     path = next((real_data / "nifti").glob(f"{name}*"))
     voxels = read_volume(path).voxels.astype(dtype)
-    refuse_implausible(voxels, settle_padding(voxels))
+    refuse_implausible(voxels, replace_padding(voxels))
 
 
 @pytest.mark.parametrize(
     ("voxels", "message"),
     [
         (np.full(SHAPE, -1000, np.int16), "is constant: every voxel is -1000"),
-        (np.full(SHAPE, -2000, np.int16), "nothing but padding"),
+        (np.full(SHAPE, -2000, np.int16), "only padding"),
         (np.where(circle(), -3024, -1100), "is constant: every voxel is -1100"),
-        (noise(-1020, -950), "nothing but air: its values run from -1020 to -951"),
-        (np.where(noise(0, 2) > 0, -3024, noise(-1010, -990)), "nothing but air"),
+        (noise(-1020, -950), "only air: its values run from -1020 to -951"),
+        (np.where(noise(0, 2) > 0, -3024, noise(-1010, -990)), "only air"),
         (noise(0, 2), "as if normalized"),
         (noise(-1000, 1001).astype(np.float32) / 1000, "as if normalized"),
         (noise(0, 5), "only 5 distinct values (0, 1, 2, 3, 4)"),
         (noise(-1, 2) * 1000, "only 3 distinct values (-1000, 0, 1000)"),
-        (noise(0, 256), "8-bit picture"),
-        (np.where(circle(), noise(0, 60), -128), "as if an 8-bit picture"),
-        (np.where(circle(), noise(0, 20) * 3, -128), "as if an 8-bit picture"),
+        (noise(0, 256), "8-bit image"),
+        (np.where(circle(), noise(0, 60), -128), "a shifted 8-bit image"),
+        (np.where(circle(), noise(0, 20) * 3, -128), "a shifted 8-bit image"),
         (noise(0, 1500), "MR, PET"),
         (thorax() + 1024, "--hu-offset -1024"),
         (np.maximum(thorax() + 1024, 0), "--hu-offset -1024"),
@@ -112,7 +112,7 @@ def bodies():
 def problem(values):
     """Why a file with these values is refused, as every reader finds it."""
     voxels, _ = to_hounsfield(np.array(values, order="F"), Scaling())
-    padding = settle_padding(voxels)
+    padding = replace_padding(voxels)
     return implausibility(voxels, padding)
 
 

@@ -64,7 +64,7 @@ def test_what_is_not_finite_is_counted_or_becomes_air(kind):
     stored = np.array([np.nan, 1, np.inf, -5, -np.inf, 1e300 if kind == "<f8" else 2], kind)
     stored = stored.reshape(1, 2, 3)
     count = 4 if kind == "<f8" else 3
-    with pytest.raises(InputError, match=rf"{count} of 6 voxels.*--nan air"):
+    with pytest.raises(InputError, match=rf"{count} of its 6 voxels.*--nan air"):
         to_hounsfield(stored.copy(), Scaling())
     result, broken = to_hounsfield(stored.copy(), Scaling(), "air")
     assert broken == count

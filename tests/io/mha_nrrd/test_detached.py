@@ -74,7 +74,7 @@ def test_names_that_lead_out_of_the_folder_are_refused(tmp_path, suffix, name):
     header, data = write_pair(tmp_path / "in", suffix)
     (tmp_path / "a.raw").write_bytes(RAW)
     changed(header, data.name, name)
-    with pytest.raises(InputError, match=r"leads out of the folder|is missing|is a folder"):
+    with pytest.raises(InputError, match=r"is outside the folder|is missing|is a folder"):
         read_volume(header)
 
 
@@ -94,7 +94,7 @@ def test_links_out_of_the_folder_are_refused_and_trees_of_links_read(tmp_path):
     planted.mkdir()
     (planted / "a.mhd").write_bytes(header.read_bytes())
     (planted / "a.raw").symlink_to(tmp_path / "other" / "key")
-    with pytest.raises(InputError, match="leads out of the folder"):
+    with pytest.raises(InputError, match="is outside the folder"):
         read_volume(planted / "a.mhd")
     (planted / "a.raw").unlink()
     (planted / "b.raw").write_bytes(RAW)
@@ -187,5 +187,5 @@ def test_data_that_pretend_to_be_huge_allocate_nothing(tmp_path):
     changed(header, "DimSize = 6 7 8", "DimSize = 1200 1200 1200")
     changed(header, f"CompressedDataSize = {data.stat().st_size}", "CompressedDataSize = 100")
     data.write_bytes(zlib.compress(bytes(100_000))[:100])
-    with pytest.raises(InputError, match="at the very most"):
+    with pytest.raises(InputError, match="decompress to at most"):
         read_volume(header)

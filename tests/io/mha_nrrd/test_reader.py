@@ -193,7 +193,7 @@ def header_of(changes, base):
         (META, {"DimSize": "2 3 3"}, "more than the 36 bytes"),
         (META, {"DimSize": "0 3 4"}, "must be positive"),
         (META, {"DimSize": "2048 2048 513"}, "2^31"),
-        (META, {"DimSize": "2 3 x"}, "as a side"),
+        (META, {"DimSize": "2 3 x"}, "as a size"),
         (META, {"NDims": "2", "DimSize": "6 4"}, "2 dimensions"),
         (META, {"NDims": "4", "DimSize": "2 3 4 1"}, "4 dimensions"),
         (META, {"ElementNumberOfChannels": "3"}, "several components"),
@@ -201,7 +201,7 @@ def header_of(changes, base):
         (META, {"BinaryData": "False"}, "as text"),
         (META, {"BinaryDataByteOrderMSB": "Maybe"}, "Maybe"),
         (META, {"HeaderSize": "17"}, "HeaderSize 17"),
-        (META, {"ElementDataFile": "../secret.raw"}, "leads out of the folder"),
+        (META, {"ElementDataFile": "../secret.raw"}, "is outside the folder"),
         (META, {"ElementDataFile": "LIST"}, "several files"),
         (META, {"CompressedData": "True", "CompressedDataSize": "49"}, "declares 49 bytes"),
         (META, {"TransformMatrix": "1 0 0 0 1 0 0 1 0"}, "singular"),
@@ -344,5 +344,5 @@ def test_a_small_file_that_declares_much_allocates_nothing(tmp_path):
     path = tmp_path / "a.mha"
     header = header_of({"DimSize": "1200 1200 1200", "CompressedData": "True"}, META)
     path.write_bytes(header + struct.pack("<100x"))
-    with pytest.raises(InputError, match="at the very most"):
+    with pytest.raises(InputError, match="decompress to at most"):
         read_volume(path)

@@ -56,7 +56,7 @@ def test_folders_pipes_and_missing_files_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"dim": [3, 0, 7, 8, 1, 1, 1, 1]}, "every side must be positive"),
+        ({"dim": [3, 0, 7, 8, 1, 1, 1, 1]}, "all sizes must be positive"),
         ({"dim": [3, -6, 7, 8, 1, 1, 1, 1]}, "(-6, 7, 8)"),
         ({"dim": [0, 6, 7, 8, 1, 1, 1, 1]}, "0 dimensions"),
         ({"dim": [8, 6, 7, 8, 1, 1, 1, 1]}, "8 dimensions"),
@@ -72,7 +72,7 @@ def test_folders_pipes_and_missing_files_are_refused(tmp_path):
         ({"datatype": 1, "bitpix": 1}, "one bit per voxel"),
         ({"datatype": 5, "bitpix": 16}, "unknown datatype 5"),
         ({"bitpix": 8}, "8 bits per voxel, but int16"),
-        ({"vox_offset": 0}, "puts the voxels at byte 0"),
+        ({"vox_offset": 0}, "declares the voxels at byte 0"),
         ({"vox_offset": 348}, "352 to"),
         ({"vox_offset": 352.5}, "byte 352.5"),
         ({"vox_offset": np.nan}, "byte nan"),
@@ -80,8 +80,8 @@ def test_folders_pipes_and_missing_files_are_refused(tmp_path):
         ({"vox_offset": 1e9}, "byte 1e+09"),
         ({"scl_slope": np.inf}, "slope inf"),
         ({"scl_slope": 1, "scl_inter": np.nan}, "intercept nan"),
-        ({"xyzt_units": 1}, "in metres"),
-        ({"xyzt_units": 3}, "in micrometres"),
+        ({"xyzt_units": 1}, "in meters"),
+        ({"xyzt_units": 3}, "in micrometers"),
         ({"xyzt_units": 5}, "unknown unit"),
         ({"magic": b"ni1"}, "data file 'scan.img"),
         ({"magic": b""}, "ANALYZE"),

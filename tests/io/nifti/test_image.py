@@ -177,7 +177,7 @@ def test_one_time_point_is_read_on_request(tmp_path):
         volume = read_bytes(tmp_path, content, ReadOptions(frame=k, nan=nan))
         np.testing.assert_array_equal(volume.voxels, frames[..., k])
         assert volume.source["frame"] == k
-    with pytest.raises(InputError, match="3 time points, and frame 3"):
+    with pytest.raises(InputError, match="3 time points, but frame 3"):
         read_bytes(tmp_path, content, ReadOptions(frame=3))
 
 

@@ -10,7 +10,7 @@ import pytest
 from ct_vae.grid import Grid
 from ct_vae.io import ReadOptions, read_volume, volume_sha256, write_latent, write_volume
 from ct_vae.io.dicom.reader import DECODED
-from ct_vae.io.search.inventory import take_stock
+from ct_vae.io.search.inventory import inspect
 from ct_vae.io.search.items import find_items
 from ct_vae.volume import DERIVED_MARK, Volume
 from tests.io._samples import ct_volume, latent_of
@@ -26,7 +26,7 @@ from tests.io._series import (
 
 def stock(*paths, options=None):
     options = options or ReadOptions()
-    return [row for item in find_items(paths).items for row in take_stock(item, options)]
+    return [row for item in find_items(paths).items for row in inspect(item, options)]
 
 
 @pytest.fixture(autouse=True)
@@ -107,7 +107,7 @@ def test_options_of_reading_apply(here):
         (refused,) = stock(name)
         assert refused.verdict == "refused"
         items = find_items([name], options).items
-        (row,) = take_stock(items[0], options)
+        (row,) = inspect(items[0], options)
         assert (row.verdict, row.size) == ("ok", size)
 
 
@@ -143,7 +143,7 @@ def test_refused_and_skipped_series_are_told_with_their_reason(here):
     assert "--resample-irregular" in gap.reason
     assert (few.verdict, few.reason) == (
         "skipped",
-        "only 3 slices, a volume has at least 4; named alone it is read",
+        "only 3 slices, a volume has at least 4; it is read if its path is given",
     )
     assert (other.verdict, other.modality) == ("skipped", "MR")
 
@@ -230,7 +230,7 @@ def test_a_locked_folder_is_a_refused_row(here):
     write_volume(ct_volume(), here / "in" / "a.nii")
     (item,) = find_items(["in"]).items
     locked = replace(item, kind="folder", problem="cannot be searched: Permission denied")
-    (row,) = take_stock(locked, ReadOptions())
+    (row,) = inspect(locked, ReadOptions())
     assert (row.kind, row.verdict, row.reason) == ("folder", "refused", locked.problem)
 
 

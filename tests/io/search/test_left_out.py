@@ -7,7 +7,7 @@ import pytest
 
 from ct_vae.io import write_latent, write_volume
 from ct_vae.io.search.cases import discover
-from ct_vae.io.search.left_out import by_suffix, count_line, left_out_file, told_lines
+from ct_vae.io.search.left_out import by_suffix, count_line, left_out_file, reported_lines
 from ct_vae.io.source_files import source_files
 from ct_vae.io.walk import walk_files
 from tests.io._samples import ct_volume, latent_of
@@ -105,5 +105,5 @@ def test_a_name_decides_what_an_unread_file_is():
     assert left_out_file(Path("A.MGZ")).kind == "unread"
     assert left_out_file(Path("a.nii.bz2")).reason.startswith("not read: a compression")
     assert left_out_file(Path("readme")).kind == "other"
-    assert list(told_lines([left_out_file(Path("readme"))])) == []
+    assert list(reported_lines([left_out_file(Path("readme"))])) == []
     assert by_suffix([Path("a"), Path("b.X"), Path("c.x")]) == "2 .x, 1 no suffix"

@@ -115,7 +115,7 @@ def test_a_temporary_folder_that_is_full_or_absent_is_told_with_exit_code_7(tmp_
         read_foreign(path)
     assert "Traceback" not in str(told.value)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
-    with pytest.raises(OutputError, match="no temporary folder can be made"):
+    with pytest.raises(OutputError, match="cannot create a temporary folder"):
         read_foreign(path)
 
 

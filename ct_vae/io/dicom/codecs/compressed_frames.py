@@ -1,8 +1,8 @@
-"""Compressed frames of a DICOM file: cut out, checked against the header, and decoded.
+"""Compressed frames of DICOM files: extraction, checks against the header, and decoding.
 
-pydicom decodes RLE. GDCM, inside SimpleITK, decodes the JPEG families; it meets no header of a
-user's file, only a small one written here with what has been checked, since it would rescale by
-itself and believes any size that a file declares.
+pydicom decodes RLE. GDCM, inside SimpleITK, decodes the JPEG families. GDCM applies the rescale
+elements and trusts declared sizes, so it gets a minimal header with checked values instead of that
+of the file.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def compressed_frames(place: PixelPlace, count: int) -> list[bytes]:
     """Cut the encapsulated pixel data of a file into its frames.
 
     Raises:
-        InputError: If fragments are missing or cut.
+        InputError: If fragments are missing or truncated.
         OSError: If the file cannot be read.
     """
     from pydicom.encaps import generate_frames
@@ -56,28 +56,28 @@ def compressed_frames(place: PixelPlace, count: int) -> list[bytes]:
         return fragments
     try:
         frames = list(generate_frames(data[:end], number_of_frames=count))
-    # pydicom answers a damaged offset table with any exception there is.
+    # pydicom raises arbitrary exceptions for a damaged offset table.
     except Exception as error:
-        raise InputError("its compressed frames cannot be told apart", AGAIN) from error
+        raise InputError("its compressed frames cannot be separated", AGAIN) from error
     if len(frames) != count:
-        raise InputError(f"holds {len(frames)} compressed frames and declares {count}", AGAIN)
+        raise InputError(f"has {len(frames)} compressed frames but declares {count}", AGAIN)
     return frames
 
 
 def decode_frame(frame: bytes, syntax: str, pixels: PixelFormat, gdcm: Gdcm) -> NDArray[Any]:
-    """Decode one compressed frame to the numbers that it stores.
+    """Decode one compressed frame to its stored values.
 
     Args:
         frame: The compressed bytes.
         syntax: UID of the transfer syntax.
-        pixels: What the header declares.
-        gdcm: Decodes what is not RLE.
+        pixels: Format that the header declares.
+        gdcm: Decoder of the JPEG families.
 
     Returns:
-        ``(rows, columns)`` unsigned integers of the allocated width, the bits as stored.
+        ``(rows, columns)`` unsigned integers of the allocated width with the stored bits.
 
     Raises:
-        InputError: If the bytes are no such image, or cannot be decoded.
+        InputError: If the image does not match the header or cannot be decoded.
     """
     if syntax == RLE:
         return _decode_rle(frame, pixels)
@@ -102,20 +102,20 @@ def decode_frame(frame: bytes, syntax: str, pixels: PixelFormat, gdcm: Gdcm) -> 
 
 
 def _declared_size(frame: bytes, syntax: str) -> tuple[int, int, int]:
-    """Rows, columns and components that a compressed image declares."""
+    """Return the declared rows, columns and components of a compressed image."""
     if syntax in JPEG_XL:
         return jpeg_xl_size(frame)
     return _jpeg_2000_size(frame) if syntax in JPEG_2000_ALL else _jpeg_size(frame)
 
 
 def _bits(array: NDArray[Any], word: np.dtype[Any]) -> NDArray[Any]:
-    """The low bits of signed numbers."""
+    """Return the bits of signed numbers as unsigned integers."""
     same = np.dtype(f"i{word.itemsize}")
     return array.astype(same).view(word)
 
 
 def _fragments(data: bytes) -> tuple[list[bytes], int]:
-    """The fragments after the offset table, and where the sequence ends."""
+    """Return the fragments after the offset table, and the offset of the end of the sequence."""
     found, at = [], 0
     while data[at : at + 4] == _ITEM and at + 8 <= len(data):
         size = struct.unpack("<I", data[at + 4 : at + 8])[0]
@@ -129,17 +129,17 @@ def _fragments(data: bytes) -> tuple[list[bytes], int]:
 
 
 def _jpeg_2000_size(frame: bytes) -> tuple[int, int, int]:
-    """Rows, columns and components that a JPEG 2000 codestream declares."""
+    """Return the declared rows, columns and components of a JPEG 2000 codestream."""
     start = frame.find(b"\xff\x4f\xff\x51", 0, 4096)
     if start < 0 or len(frame) < start + 42:
-        raise InputError("its compressed pixel data are no JPEG 2000 image", AGAIN)
+        raise InputError("its compressed pixel data are not a JPEG 2000 image", AGAIN)
     x1, y1, x0, y0 = struct.unpack(">4I", frame[start + 8 : start + 24])
     components = struct.unpack(">H", frame[start + 40 : start + 42])[0]
     return y1 - y0, x1 - x0, components
 
 
 def _jpeg_size(frame: bytes) -> tuple[int, int, int]:
-    """Rows, columns and components that a JPEG or JPEG-LS image declares."""
+    """Return the declared rows, columns and components of a JPEG or JPEG-LS image."""
     at = 2
     while frame[:2] == b"\xff\xd8" and at + 10 <= len(frame) and frame[at] == 0xFF:
         marker = frame[at + 1]
@@ -153,7 +153,7 @@ def _jpeg_size(frame: bytes) -> tuple[int, int, int]:
         if size < 2 or marker == 0xDA:
             break
         at += 2 + size
-    raise InputError("its compressed pixel data are no JPEG image", AGAIN)
+    raise InputError("its compressed pixel data are not a JPEG image", AGAIN)
 
 
 def _decode_rle(frame: bytes, pixels: PixelFormat) -> NDArray[Any]:
@@ -162,7 +162,7 @@ def _decode_rle(frame: bytes, pixels: PixelFormat) -> NDArray[Any]:
     try:
         data = _single_frame(frame, RLE, pixels)
         array, _ = get_decoder(RLE).as_array(data, index=0, raw=True)
-    # pydicom answers damage with any exception there is.
+    # pydicom raises arbitrary exceptions for damaged data.
     except Exception as error:
         raise InputError("its RLE-compressed pixel data are damaged", AGAIN) from error
     found: NDArray[Any] = np.asarray(array)
@@ -173,7 +173,7 @@ def _decode_rle(frame: bytes, pixels: PixelFormat) -> NDArray[Any]:
 
 
 def _decode_with_gdcm(frame: bytes, syntax: str, pixels: PixelFormat, gdcm: Gdcm) -> NDArray[Any]:
-    # The codec of JPEG 2000 reads the high-throughput kind too, whatever GDCM makes of its name.
+    # The JPEG 2000 codec of GDCM reads HTJ2K too, though GDCM does not know these syntaxes.
     known = JPEG_2000 if syntax in HTJ2K else syntax
     content = io.BytesIO()
     _single_frame(frame, known, pixels).save_as(content, enforce_file_format=True)
@@ -191,7 +191,7 @@ def _decode_with_gdcm(frame: bytes, syntax: str, pixels: PixelFormat, gdcm: Gdcm
 
 
 def _single_frame(frame: bytes, syntax: str, pixels: PixelFormat) -> FileDataset:
-    """A DICOM object with nothing but the pixels of one frame and what describes them."""
+    """Return a minimal DICOM object with the pixels of one frame and their description."""
     from pydicom.dataset import FileDataset, FileMetaDataset
     from pydicom.encaps import encapsulate
     from pydicom.uid import UID

@@ -1,4 +1,4 @@
-"""Decoding by GDCM in processes of its own: damaged pixels crash or print there, not here."""
+"""Decoding with GDCM in worker processes, since damaged pixel data can crash GDCM."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from ct_vae.io.temporary import make_temporary_folder
 
 _SCRIPT = Path(__file__).with_name("gdcm_worker.py")
 _MAX_PROCESSES = 4
-# A slice takes some hundredths of a second.
-_PATIENCE_SECONDS = 120.0
+# Decoding a slice takes a few hundredths of a second.
+_TIMEOUT_SECONDS = 120.0
 
 
 class GdcmError(Exception):
-    """A file that GDCM does not decode, or that crashes it."""
+    """GDCM cannot decode a file, or crashed."""
 
 
 class Gdcm:
-    """Decoder processes for as long as they are needed, started when one is."""
+    """Pool of decoder processes, each started on demand; all stop at the end of the block."""
 
     def __init__(self) -> None:
         # Created on first use: uncompressed slices need no temporary folder.
@@ -59,17 +59,17 @@ class Gdcm:
             self._temporary.cleanup()
 
     def decode(self, content: bytes) -> NDArray[Any]:
-        """Decode one file.
+        """Decode one DICOM file.
 
         Args:
-            content: All of it.
+            content: The bytes of the file.
 
         Returns:
-            The numbers as GDCM has them, ``(frames, rows, columns)``.
+            The decoded values, ``(frames, rows, columns)``.
 
         Raises:
-            GdcmError: If it cannot.
-            OutputError: If there is no temporary folder, or no room in it.
+            GdcmError: If GDCM cannot decode the file.
+            OutputError: If there is no temporary folder, or no space in it.
         """
         try:
             descriptor, name = tempfile.mkstemp(dir=self._folder(), suffix=".dcm")
@@ -100,16 +100,16 @@ class Gdcm:
 
 def _no_room(reason: str) -> OutputError:
     return OutputError(
-        f"compressed slices are decoded in the temporary folder, which takes none: {reason}",
-        "set TMPDIR to a folder that exists and has room",
+        f"compressed slices cannot be decoded in the temporary folder: {reason}",
+        "set TMPDIR to an existing folder with free space",
     )
 
 
 class _Worker:
-    """One process."""
+    """One decoder process."""
 
     def __init__(self) -> None:
-        # The program and its only argument are ours; files are named on its standard input.
+        # The command has no user input; file names are sent to its standard input.
         self._process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-P", str(_SCRIPT)],
             stdin=subprocess.PIPE,
@@ -119,16 +119,16 @@ class _Worker:
         )
         assert self._process.stdin
         assert self._process.stdout
-        self._questions: IO[str] = self._process.stdin
+        self._requests: IO[str] = self._process.stdin
         self._answers: IO[str] = self._process.stdout
 
     def decode(self, name: str) -> NDArray[Any]:
-        """Numbers of a file; the process is stopped if it says nothing for long, or dies."""
-        alarm = threading.Timer(_PATIENCE_SECONDS, self._process.kill)
+        """Decode a file; stop the process if it crashes or does not answer in time."""
+        alarm = threading.Timer(_TIMEOUT_SECONDS, self._process.kill)
         alarm.start()
         try:
-            self._questions.write(f"{name}\n")
-            self._questions.flush()
+            self._requests.write(f"{name}\n")
+            self._requests.flush()
             answer = self._answers.readline().split()
         except OSError:
             answer = []
@@ -147,7 +147,7 @@ class _Worker:
         return self._process.poll() is not None
 
     def stop(self) -> None:
-        for stream in (self._questions, self._answers):
+        for stream in (self._requests, self._answers):
             with contextlib.suppress(OSError):
                 stream.close()
         self._process.kill()

@@ -1,8 +1,8 @@
-"""A process of its own that decodes DICOM files with GDCM, since damaged ones can crash it.
+"""Script of a worker process that decodes DICOM files with GDCM, which damaged files can crash.
 
-Run by path, so that nothing of this package is imported. Every line of standard input names a file;
-its numbers go to the same name with ``.raw``, and the answer is their type and shape, ``!`` if it
-cannot be decoded, or `NO_ROOM`.
+It is run by path, so that nothing of this package is imported. Each line of standard input is the
+name of a file; its values are written to the same name with ``.raw``. The answer is their type and
+shape, ``!`` if the file cannot be decoded, or `NO_ROOM`.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-# Damaged headers may ask for any amount of memory.
+# Damaged headers may require any amount of memory.
 _MEMORY_BYTES = 1 << 34
-# The answer if the disk cannot hold the numbers.
+# Answer if the disk is full.
 NO_ROOM = "!room"
 
 
 def serve() -> None:
-    """Answer until standard input ends."""
+    """Answer requests until standard input ends."""
     import SimpleITK
 
     _limit_memory()

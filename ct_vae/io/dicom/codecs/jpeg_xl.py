@@ -17,14 +17,14 @@ _CONTAINER = b"\0\0\0\x0cJXL \r\n\x87\n"
 _RATIOS = {1: (1, 1), 2: (12, 10), 3: (4, 3), 4: (3, 2), 5: (16, 9), 6: (5, 4), 7: (2, 1)}
 # Numbers of bits of a size by selector.
 _WIDTHS = (9, 13, 18, 30)
-_NONE = "its compressed pixel data are no JPEG XL image"
+_NONE = "its compressed pixel data are not a JPEG XL image"
 
 
 def jpeg_xl_size(frame: bytes) -> tuple[int, int, int]:
     """Return the rows and columns of a JPEG XL image, and 1 component (ISO 18181-1, D.3).
 
     Raises:
-        InputError: If there is no such image.
+        InputError: If the bytes are not a JPEG XL image.
     """
     stream = _codestream(frame)
     bits = _Bits(stream[2:16])

@@ -22,7 +22,7 @@ class Group:
         problem: Error if the images are refused regardless of the options.
         notes: Oddities and how they were resolved, one line each.
         separated_by: Names of the attributes that separate this group from others of its series.
-        redundant: Whether a refused group lies only at positions that a complete volume covers.
+        redundant: Whether a complete volume covers all positions of a refused group.
         duplicates: Images that are identical to some of ``images`` and are not used.
     """
 
@@ -40,11 +40,11 @@ class Group:
         if not self.separated_by:
             return self.notes
         names = " and ".join(dict.fromkeys(self.separated_by))
-        return *self.notes, f"one of several volumes of its series, told apart by {names}"
+        return *self.notes, f"one of several volumes of its series, which differ in {names}"
 
     @property
     def short(self) -> bool:
-        """True if there are too few slices to be read unless the user names them."""
+        """True if there are too few slices to be read, unless the user names the series."""
         return not self.skip and not self.problem and len(self.images) < MIN_SLICES
 
     @property

@@ -75,8 +75,8 @@ def split(subset: Subset, name: str) -> list[Subset]:
     count = sum(len(sets[value]) for value in named)
     if name in _PER_FILE and len(named) == count:
         note = (
-            f"{count} of its {len(subset.images)} images have a {ATTRIBUTE_NAMES[name]} of their "
-            "own, and were taken as one volume"
+            f"{count} of its {len(subset.images)} images each have a different "
+            f"{ATTRIBUTE_NAMES[name]}, and were read as one volume"
         )
         notes = tuple(dict.fromkeys((*subset.notes, note)))
         return [Subset(subset.images, notes, subset.separated_by)]

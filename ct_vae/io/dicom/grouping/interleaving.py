@@ -100,13 +100,13 @@ def interleaved_error(count: int, attribute: str = "") -> InputError:
         else f"its {count} slices interleave along their normal with others of their series"
     )
     return InputError(
-        f"{cause}: whether they are one volume is not certain",
-        "move those that belong together into a folder of their own",
+        f"{cause}: they may be one volume or several",
+        "move the slices of each volume into a separate folder",
     )
 
 
 def _between(a: FloatArray, b: FloatArray) -> bool:
-    """Return whether a position of ``b`` lies strictly between two positions of ``a``."""
+    """Return True if a position of ``b`` is strictly between two positions of ``a``."""
     if len(a) < 2:
         return False
     near = min(position_tolerance_mm(a.tolist()), position_tolerance_mm(b.tolist()))

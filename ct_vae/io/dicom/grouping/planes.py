@@ -42,9 +42,9 @@ def plane_problem(images: Sequence[ImageHeader]) -> InputError | None:
     off = np.abs(values - np.median(values, axis=0)).max(axis=0)
     if off[2:8].max() > COSINE_TOLERANCE + _DUST or off[8:].max() > _LOG_SPACING + _DUST:
         return InputError(
-            f"its slices turn against each other: their directions differ by up to "
-            f"{np.ptp(values[:, 2:8], axis=0).max():.3g}, their pixel spacing by "
-            f"{np.expm1(np.ptp(values[:, 8:], axis=0).max()):.3g} of itself"
+            f"its slices are not parallel or differ in scale: their directions differ by up to "
+            f"{np.ptp(values[:, 2:8], axis=0).max():.3g}, their pixel spacings by a fraction of "
+            f"{np.expm1(np.ptp(values[:, 8:], axis=0).max()):.3g}"
         )
     return None
 
@@ -55,11 +55,11 @@ def plane_note(images: Sequence[ImageHeader]) -> str:
     turn, scale = np.ptp(values[:, 2:8], axis=0).max(), np.ptp(values[:, 8:], axis=0).max()
     if max(turn, scale) <= _REPORTED:
         return ""
-    told = [
+    ranges = [
         f"directions by up to {turn:.2g} in a cosine" if turn > _REPORTED else "",
-        f"pixel spacings by {np.expm1(scale):.2g} of themselves" if scale > _REPORTED else "",
+        f"pixel spacings by a fraction of {np.expm1(scale):.2g}" if scale > _REPORTED else "",
     ]
-    return f"its slices differ in {' and '.join(filter(None, told))}, and the median was taken"
+    return f"its slices differ in {' and '.join(filter(None, ranges))}, and the median was used"
 
 
 def differences(a: ImageHeader, b: ImageHeader) -> list[str]:
@@ -85,7 +85,7 @@ def stack_of(images: Sequence[ImageHeader]) -> Stack:
     """Sort the slices of one plane and fit a grid to them, with their common geometry.
 
     Raises:
-        InputError: If orientation or spacing are invalid, or all slices lie at one position.
+        InputError: If orientation or spacing are invalid, or all slices are at one position.
     """
     first = images[0]
     assert first.pixels

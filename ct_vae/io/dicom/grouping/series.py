@@ -74,8 +74,8 @@ def _split_series(images: Images) -> list[Group]:
     notes: tuple[str, ...] = ()
     if nameless:
         notes = (
-            f"{nameless} of its {len(images)} images lack a SeriesInstanceUID: what has one study "
-            "(or lies in one folder) and one series number was taken together",
+            f"{nameless} of its {len(images)} images lack a SeriesInstanceUID: images with the "
+            "same study (or folder) and series number were read as one series",
         )
     groups = []
     for patient in by_patient(images):
@@ -112,8 +112,8 @@ def _missing(images: Sequence[ImageHeader]) -> InputError | None:
         lacking = sum(getattr(image, attribute) is None for image in images)
         if lacking:
             return InputError(
-                f"{lacking} of {len(images)} slices lack {keyword}, without which their place is "
-                "not known",
+                f"{lacking} of {len(images)} slices lack {keyword}, so that their position is "
+                "unknown",
                 AGAIN,
             )
     faults = {image.pixels.fault for image in images if image.pixels is not None} - {""}

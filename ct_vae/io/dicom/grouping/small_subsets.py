@@ -27,7 +27,7 @@ from ct_vae.io.dicom.grouping.planes import (
 from ct_vae.io.dicom.image_header import ImageHeader
 
 _SHOWN = 8
-_SCOUT = "a scout view or single image across or beside the slices of its series"
+_SCOUT = "a scout view or a single image that is not part of the slices of its series"
 _ATTRIBUTES = ("patient", "name", "study", "frame_of_reference", "kernel", "stack")
 # A slice within this multiple of the spacing from the end of a volume may be its next slice.
 _NEXT = 1.5
@@ -52,12 +52,12 @@ def separate_small_subsets(subsets: Sequence[Subset]) -> tuple[list[Group], list
     strays: list[Subset] = []
     alone: list[Subset] = []
     for subset in small:
-        beside = [each for each in large if parallel(subset.images, each.images)]
-        host = next((each for each in beside if _is_covered_by(subset, each)), None)
+        aligned = [each for each in large if parallel(subset.images, each.images)]
+        host = next((each for each in aligned if _is_covered_by(subset, each)), None)
         if host:
             error = _covered_error(subset, host)
             groups.append(Group(subset.images, problem=error, notes=subset.notes, redundant=True))
-        elif large and _is_scout(subset, beside or large, crossing=not beside):
+        elif large and _is_scout(subset, aligned or large, crossing=not aligned):
             groups.append(Group(subset.images, skip=_SCOUT, notes=subset.notes))
         elif large or _has_parallel_subset(subset, small):
             strays.append(subset)
@@ -90,7 +90,7 @@ def _may_lack(subset: Subset, stray: Subset, large: Sequence[Subset]) -> bool:
 
 
 def _is_covered_by(subset: Subset, other: Subset) -> bool:
-    """Return whether all images lie at positions of the other subset."""
+    """Return True if all images are at positions of the other subset."""
     normal = common_normal(other.images)
     positions, own = distances_of(other.images, normal), distances_of(subset.images, normal)
     near = position_tolerance_mm(positions.tolist())
@@ -118,7 +118,7 @@ def _is_complete(subset: Subset) -> bool:
 
 
 def _is_next_to(subset: Subset, other: Subset) -> bool:
-    """Return whether an image lies beside an end of the other subset along its normal."""
+    """Return True if an image may be the next slice at an end of the other subset."""
     normal = common_normal(other.images)
     positions = np.sort(distances_of(other.images, normal))
     own = distances_of(subset.images, normal)
@@ -128,7 +128,7 @@ def _is_next_to(subset: Subset, other: Subset) -> bool:
 
 
 def _continues(subset: Subset, other: Subset) -> bool:
-    """Return whether the first pixel of an image lies where that of the next slice would."""
+    """Return True if the first pixel of an image is where that of the next slice would be."""
     positions = group_by_position(other.images)
     if len(positions) < 2:
         return False
@@ -143,8 +143,8 @@ def _covered_error(subset: Subset, host: Subset) -> InputError:
     count = len(subset.images)
     differ = " and ".join(dict.fromkeys(_differences(subset.images[0], host.images[0])))
     return InputError(
-        f"only {count} slice{'s' if count > 1 else ''} at places that others of the series take, "
-        f"from which they differ in {differ}"
+        f"only {count} slice{'s' if count > 1 else ''} at positions of other slices of the series, "
+        f"from which {'they differ' if count > 1 else 'it differs'} in {differ}"
     )
 
 
@@ -154,7 +154,7 @@ def _mixed_group(subsets: Sequence[Subset]) -> Group:
     counts = ", ".join(str(len(subset.images)) for subset in subsets[:_SHOWN])
     error = InputError(
         f"its slices do not belong together: groups of {counts} differ in {', '.join(names)}",
-        "move away those that are not meant",
+        "move the unwanted ones to another folder",
     )
     return Group([image for subset in subsets for image in subset.images], problem=error)
 

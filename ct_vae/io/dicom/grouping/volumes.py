@@ -68,7 +68,7 @@ def _split_blocks(subset: Subset) -> list[Group]:
 
 
 def _split_overlapping(subset: Subset) -> list[Group]:
-    """Separate slices of which several lie at the same position.
+    """Separate slices of which several are at the same position.
 
     Raises:
         InputError: If no attribute separates them.
@@ -130,7 +130,7 @@ def _with_duplicates(groups: list[Group], duplicates: Images) -> list[Group]:
     if not duplicates:
         return groups
     first, *others = groups
-    note = f"{len(duplicates)} slices that repeat others exactly were dropped"
+    note = f"{len(duplicates)} exact duplicates of slices were ignored"
     return [replace(first, notes=(*first.notes, note), duplicates=duplicates), *others]
 
 
@@ -146,8 +146,8 @@ def _incomplete_error(images: Images, positions: Sequence[Images]) -> InputError
     if inner and len(images) >= MIN_SLICES:
         return None
     return InputError(
-        f"a set of slices that was cut short: it has {len(images)} of the {len(positions)} places "
-        "of the others"
+        f"an incomplete set of slices: it has {len(images)} of the {len(positions)} positions of "
+        "the others"
     )
 
 
@@ -155,12 +155,12 @@ def _conflict(images: Images) -> InputError:
     positions = group_by_position(images)
     if len(positions) == 1:
         at = float(distances_of(images)[0])
-        cause = f"all of its {len(images)} slices lie at one place, {at:.3f} mm along their normal"
+        cause = f"all of its {len(images)} slices are at one position, {at:.3f} mm along the normal"
         return InputError(cause, AGAIN)
     twice = [float(distances_of(each)[0]) for each in positions if len(each) > 1]
     shown = ", ".join(f"{at:.3f}" for at in twice[:_SHOWN])
-    more = f" and {len(twice) - _SHOWN} more places" if len(twice) > _SHOWN else ""
+    more = f" and {len(twice) - _SHOWN} more positions" if len(twice) > _SHOWN else ""
     return InputError(
-        f"slices with different pixels lie at the same place: {shown} mm{more}",
-        "move away those that are not meant",
+        f"slices with different pixels are at the same position: {shown} mm{more}",
+        "move the unwanted ones to another folder",
     )

@@ -11,7 +11,7 @@ def test_an_identifier_of_every_image_its_own_is_one_volume_with_a_note(attribut
     (group,) = group_images(stack(attributes={attribute: lambda k: f"1.2.{k}"}))
     assert outcome(group) == ("ok", 12)
     (note,) = group.remarks
-    assert note.startswith("12 of its 12 images have a ")
+    assert note.startswith("12 of its 12 images each have a different ")
     assert "1.2." not in note
 
 
@@ -26,7 +26,7 @@ def test_what_is_absent_from_some_images_divides_nothing(attribute):
 def test_halves_one_above_the_other_are_two_volumes(attribute):
     groups = group_images(stack(attributes={attribute: lambda k: "ab"[k // 6]}))
     assert outcomes(groups) == [("ok", 6), ("ok", 6)]
-    assert all("told apart by" in group.remarks[-1] for group in groups)
+    assert all("which differ in" in group.remarks[-1] for group in groups)
 
 
 @pytest.mark.parametrize("attribute", ["study", "frame_of_reference", "kernel"])
@@ -46,7 +46,7 @@ def test_patients_of_one_series_uid_are_never_one_body(attribute, start):
     assert outcomes(groups) == [("ok", 12), ("ok", 12)]
     for group in groups:
         assert len({getattr(image.attributes, attribute) for image in group.images}) == 1
-        assert "told apart by patient" in group.remarks[-1]
+        assert "which differ in patient" in group.remarks[-1]
 
 
 @pytest.mark.parametrize("start", [1.0, 24.0, 100.0, 7.0])

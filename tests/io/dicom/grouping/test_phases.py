@@ -57,7 +57,7 @@ def clock(seconds):
 @pytest.mark.parametrize("attribute", ATTRIBUTES)
 def test_each_attribute_tells_phases_apart(attribute):
     for group in assert_told_apart(phases({attribute: lambda p, k: str(p + 1)})):
-        assert "told apart by" in group.remarks[-1]
+        assert "which differ in" in group.remarks[-1]
 
 
 @pytest.mark.parametrize("attribute", ["trigger_time", "acquisition_time", "content_time"])
@@ -120,7 +120,7 @@ def test_instance_numbers_that_go_on_tell_passes_apart(back):
 def test_instance_numbers_that_do_not_go_through_all_places_tell_nothing(number):
     (group,) = group_images(phases({}, instance=number))
     assert outcomes([group]) == [("refused", 36)]
-    assert "different pixels lie at the same place" in str(group.problem)
+    assert "different pixels are at the same position" in str(group.problem)
 
 
 @pytest.mark.parametrize("cut", [1, 3, 11])
@@ -140,7 +140,7 @@ def test_a_last_phase_that_is_cut_short_is_refused_and_the_others_are_read(
     groups = group_images(phases(attributes, instance=instance, cut=cut))
     assert outcomes(groups) == [("ok", 12), ("ok", 12), ("refused", 12 - cut)]
     (bad,) = [group for group in groups if group.problem]
-    assert f"it has {12 - cut} of the 12 places of the others" in str(bad.problem)
+    assert f"it has {12 - cut} of the 12 positions of the others" in str(bad.problem)
     assert bad.redundant
 
 
@@ -184,12 +184,12 @@ def test_copies_in_another_folder_are_left_out():
     (group,) = group_images(images)
     assert outcomes([group]) == [("ok", 12)]
     assert len(group.duplicates) == 12
-    assert "12 slices that repeat others exactly were dropped" in group.remarks
+    assert "12 exact duplicates of slices were ignored" in group.remarks
 
 
 def test_all_images_at_one_place_are_no_volume():
     (group,) = group_images([header(k, 5.0, name=f"{k}") for k in range(20)])
-    assert "all of its 20 slices lie at one place" in str(group.problem)
+    assert "all of its 20 slices are at one position" in str(group.problem)
 
 
 @given(

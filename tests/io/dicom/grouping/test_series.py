@@ -32,7 +32,7 @@ def test_identical_duplicates_are_dropped_and_told(tmp_path, copies):
         save(slices[k], tmp_path / f"again{i}")
     volume = read_volume(tmp_path)
     np.testing.assert_array_equal(volume.voxels, hounsfield())
-    assert f"{len(list(copies))} slices that repeat others exactly were dropped" in volume.warnings
+    assert f"{len(list(copies))} exact duplicates of slices were ignored" in volume.warnings
     assert_nothing_identifying(told_by(volume))
 
 
@@ -56,7 +56,7 @@ def test_a_duplicate_of_another_phase_is_dropped(tmp_path, keyword, value):
     save(slices[3], tmp_path / "again")
     volume = read_volume(tmp_path)
     np.testing.assert_array_equal(volume.voxels, hounsfield())
-    assert "1 slices that repeat others exactly were dropped" in volume.warnings
+    assert "1 exact duplicates of slices were ignored" in volume.warnings
 
 
 @pytest.mark.parametrize("which", [0, 3, 7])
@@ -68,7 +68,7 @@ def test_conflicting_duplicates_are_refused_with_their_place(tmp_path, which):
     set_stored(other, changed)
     save(other, tmp_path / "other")
     text = quiet_refusal(tmp_path, CONSENT)
-    assert f"different pixels lie at the same place: {100 + which * STEP_MM:.3f} mm" in text
+    assert f"different pixels are at the same position: {100 + which * STEP_MM:.3f} mm" in text
 
 
 def test_a_duplicate_with_other_padding_is_the_same(tmp_path):
@@ -92,7 +92,7 @@ def test_slices_nearer_than_rounding_lie_at_one_place(tmp_path):
     other = make_series(seed=1)[3]
     other.ImagePositionPatient[2] += 0.02
     save(other, tmp_path / "other")
-    assert "same place" in quiet_refusal(tmp_path, CONSENT)
+    assert "same position" in quiet_refusal(tmp_path, CONSENT)
 
 
 def test_a_duplicate_displaced_in_its_plane_conflicts(tmp_path):
@@ -100,7 +100,7 @@ def test_a_duplicate_displaced_in_its_plane_conflicts(tmp_path):
     write_series(tmp_path, slices)
     slices[3].ImagePositionPatient[0] += 0.2
     save(slices[3], tmp_path / "other")
-    assert "same place" in quiet_refusal(tmp_path, CONSENT)
+    assert "same position" in quiet_refusal(tmp_path, CONSENT)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_a_phase_with_a_gap_is_refused_and_the_whole_one_is_read(tmp_path):
         write_series(tmp_path, slices, lambda k, s=seed: f"{k}.{s}")
     volume = read_volume(tmp_path)
     np.testing.assert_array_equal(volume.voxels, hounsfield())
-    told = "was refused: a set of slices that was cut short: it has 7 of the 8 places of the others"
+    told = "was refused: an incomplete set of slices: it has 7 of the 8 positions of the others"
     assert volume.warnings[-1].endswith(told)
     assert sorted((e.slices, e.verdict) for e in scan_series(tmp_path)) == [
         (7, "refused"),
@@ -178,7 +178,7 @@ def test_slices_of_another_kind_are_split_off_only_as_whole_volumes(
     else:
         assert [each.slices for each in scan_series(tmp_path)] == [4, 4]
         text = quiet_refusal(tmp_path, CONSENT)
-        assert ("lie at one place" if reason == "orientation" else "2 CT series") in text
+        assert ("are at one position" if reason == "orientation" else "2 CT series") in text
 
 
 def test_two_orientations_in_one_series_are_two_volumes(tmp_path):
@@ -235,7 +235,7 @@ def test_what_is_no_ct_volume_is_skipped_with_its_reason(
     (found,) = scan_series(tmp_path)
     assert found.verdict == "skipped"
     assert reason in found.reason
-    with pytest.raises(CtVaeError, match="is no CT volume"):
+    with pytest.raises(CtVaeError, match="is not a CT volume"):
         found.read()
 
 
@@ -271,7 +271,7 @@ def test_another_sop_class_with_the_geometry_of_a_volume_has_its_own_consent(
         assert "--any-sop-class" in text
     volume = read_volume(tmp_path, ReadOptions(any_sop_class=True))
     np.testing.assert_array_equal(volume.voxels, hounsfield())
-    assert volume.warnings == (f"its images are {reason}, and were taken for CT images",)
+    assert volume.warnings == (f"its images are {reason}, and were read as CT images",)
 
 
 @pytest.mark.parametrize(

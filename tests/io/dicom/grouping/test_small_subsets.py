@@ -72,7 +72,7 @@ def test_a_few_slices_again_are_refused_alone(change):
     groups = group_images(images)
     assert outcomes(groups) == [("ok", 12), ("refused", 2)]
     (bad,) = [group for group in groups if group.problem]
-    assert "only 2 slices at places that others of the series take" in str(bad.problem)
+    assert "only 2 slices at positions of other slices of the series" in str(bad.problem)
     assert bad.redundant
 
 
@@ -80,7 +80,7 @@ def test_two_fields_of_view_at_the_same_places_are_two_volumes():
     images = stack(prefix="a") + stack(prefix="b", spacing=(0.3, 0.2))
     groups = group_images(images)
     assert outcomes(groups) == [("ok", 12), ("ok", 12)]
-    assert all("told apart by pixel spacing" in group.remarks[-1] for group in groups)
+    assert all("which differ in pixel spacing" in group.remarks[-1] for group in groups)
 
 
 @pytest.mark.parametrize("count", [1, 3])
