@@ -7,7 +7,7 @@ import torch
 import ct_vae.cli.commands.train
 import ct_vae.cli.main
 import ct_vae.training.trainer
-import ct_vae.training.validation
+import ct_vae.training.validation.validate
 
 torch.set_num_threads(1)
 __all__ = ["ct_vae", "matplotlib", "pytest"]

@@ -35,8 +35,8 @@ from ct_vae.training.reporting.run_summary import summarize_run, summary_lines
 from ct_vae.training.reporting.trackers import NoTracker, Tracker, build_tracker, check_tracker
 from ct_vae.training.step import TrainStep
 from ct_vae.training.step_metrics import StepMetrics
-from ct_vae.training.validation import validate
-from ct_vae.training.validation_result import summarise
+from ct_vae.training.validation.result import summarise
+from ct_vae.training.validation.validate import validate
 
 _STATISTICS_BATCHES = 32
 

@@ -28,7 +28,7 @@ from ct_vae.training.reporting.run_log import METRICS
 from ct_vae.training.reporting.run_summary import RunSummary, summarize_run
 from ct_vae.training.reporting.trial import try_steps
 from ct_vae.training.run import Run
-from ct_vae.training.validation import validation_codec
+from ct_vae.training.validation.validate import validation_codec
 
 
 def train(  # noqa: PLR0913, PLR0917 - what a user may say about a run

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from ct_vae.config.run import RunConfig
-from ct_vae.training.patch_validation import PatchValidator
+from ct_vae.training.validation.patches import PatchValidator
 from tests._small import SMALL_CODES, SMALL_MODEL, small_model
 
 
@@ -40,12 +40,12 @@ def test_errors_are_those_of_the_reconstruction_without_noise_in_whole_hu(kind, 
     assert result.values["rmse_hu_full"] == pytest.approx(error, rel=1e-5)
     assert result.values["psnr_db_full"] == pytest.approx(20 * np.log10(4024 / error), rel=1e-5)
     assert {"ssim_full", "ssim_soft_tissue", "rmse_hu_soft_tissue"} <= result.values.keys()
-    assert [s.plane for s in result.picture] == ["axial", "coronal"][: max(1, len(sides) - 1)]
+    assert [s.original.plane for s in result.picture] == ["axial", "coronal"][: max(1, len(sides) - 1)]
 
 
 def test_sides_need_not_be_multiples_of_the_factor():
     _, result = validated(patch(9, 13))
-    assert result.picture[0].original.shape == (13, 9)
+    assert result.picture[0].original.pixels.shape == (13, 9)
     assert result.moments.count == 3 * 4
 
 

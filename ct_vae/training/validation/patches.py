@@ -19,7 +19,7 @@ from ct_vae.models.quantized_autoencoder import QuantizedAutoencoder
 from ct_vae.preprocess.build import build_preprocessor
 from ct_vae.training.data.model_units import ToModelUnits
 from ct_vae.training.reporting.validation_picture import CasePicture, case_picture
-from ct_vae.training.validation_result import ValidationResult, errors_in_hu
+from ct_vae.training.validation.result import ValidationResult, errors_in_hu
 from ct_vae.volume import Volume
 
 # Height of the strip that shows a 1-D patch, in terms of its length.

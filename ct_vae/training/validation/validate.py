@@ -22,9 +22,9 @@ from ct_vae.preprocess.build import build_preprocessor
 from ct_vae.preprocess.pipeline import Preprocessor
 from ct_vae.training.data.given import ValidationCase
 from ct_vae.training.distributed import World
-from ct_vae.training.patch_validation import PatchValidator
 from ct_vae.training.reporting.validation_picture import PICTURED_CASES, case_picture
-from ct_vae.training.validation_result import ValidationResult, errors_in_hu
+from ct_vae.training.validation.patches import PatchValidator
+from ct_vae.training.validation.result import ValidationResult, errors_in_hu
 from ct_vae.volume import Volume
 
 # The weights have no digest before they are saved, and these latents never leave memory.

@@ -12,8 +12,8 @@ from ct_vae.inference.latent_moments import LatentMoments
 from ct_vae.inference.tiling import Tiling
 from ct_vae.phantoms.make_phantom import make_phantom
 from ct_vae.preprocess.pipeline import Preprocessor
-from ct_vae.training.validation import make_codec, validate_case
-from ct_vae.training.validation_result import ValidationResult, summarise
+from ct_vae.training.validation.result import ValidationResult, summarise
+from ct_vae.training.validation.validate import make_codec, validate_case
 from ct_vae.volume import Volume
 from tests._small import SMALL_CODES, ct_volume, small_model
 
@@ -50,7 +50,7 @@ def test_a_result_can_be_sent_and_is_small():
     sent = pickle.loads(pickle.dumps(case))
     assert sent.values == case.values
     assert sent.moments == case.moments
-    assert [s.plane for s in sent.picture] == ["axial", "coronal"]
+    assert [s.original.plane for s in sent.picture] == ["axial", "coronal"]
     assert len(pickle.dumps(case)) < volume().voxels.nbytes * 2
     assert validate_case(codec(), volume(), pictured=False).picture is None
 
@@ -108,7 +108,7 @@ def test_resampled_volumes_are_validated_on_their_own_grid():
     resampling = Preprocessor(spacing_mm=(3.0, 3.0, 3.0))
     case = validate_case(codec(preprocessor=resampling), volume())
     assert case.moments.count > 0
-    assert case.picture[0].original.shape == (18, 22)
+    assert case.picture[0].original.pixels.shape == (18, 22)
 
 
 def test_a_codec_is_made_in_evaluation_mode_and_tiles_as_told():

@@ -1,0 +1,1 @@
+"""Validation of a model during training, on whole volumes or patches."""
