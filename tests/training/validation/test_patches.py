@@ -40,7 +40,9 @@ def test_errors_are_those_of_the_reconstruction_without_noise_in_whole_hu(kind, 
     assert result.values["rmse_hu_full"] == pytest.approx(error, rel=1e-5)
     assert result.values["psnr_db_full"] == pytest.approx(20 * np.log10(4024 / error), rel=1e-5)
     assert {"ssim_full", "ssim_soft_tissue", "rmse_hu_soft_tissue"} <= result.values.keys()
-    assert [s.original.plane for s in result.picture] == ["axial", "coronal"][: max(1, len(sides) - 1)]
+    assert [s.original.plane for s in result.picture] == ["axial", "coronal"][
+        : max(1, len(sides) - 1)
+    ]
 
 
 def test_sides_need_not_be_multiples_of_the_factor():
