@@ -83,6 +83,15 @@ def evaluate_case(
 
     Raises:
         InputError: If the model returns values that are not finite or exceed int16.
+
+    Example:
+        >>> from ct_vae import load_codec
+        >>> from ct_vae.evaluation.case import evaluate_case
+        >>> from ct_vae.phantoms.make_phantom import make_phantom
+        >>> volume = make_phantom("head", seed=0, spacing_mm=8.0)
+        >>> result = evaluate_case(load_codec("ct-f4", device="cpu"), volume, "head")
+        >>> sorted({row.mask for row in result.rows})
+        ['body', 'field_of_view', 'in_window']
     """
     plan = plan or Plan()
     masks = masks or (body_mask(volume), field_of_view(volume))

@@ -59,6 +59,18 @@ class Codec:
         fallback: ``"cpu"`` repeats on the CPU what does not fit into the memory of the device;
             ``None`` (the default) raises an error instead.
         warn: Callback that receives one line for each deviation from the plan.
+
+    Example:
+        >>> from ct_vae import load_codec
+        >>> from ct_vae.phantoms.make_phantom import make_phantom
+        >>> volume = make_phantom("head", seed=0, spacing_mm=8.0)
+        >>> codec = load_codec("ct-f4", device="cpu")
+        >>> latent = codec.encode(volume)
+        >>> latent.array.shape, latent.grid.spacing_mm
+        ((4, 7, 8, 7), (32.0, 32.0, 32.0))
+        >>> reconstruction = codec.decode(latent)
+        >>> reconstruction.grid == volume.grid
+        True
     """
 
     def __init__(
@@ -298,6 +310,12 @@ def load_codec(
     Raises:
         WeightsError: If the folder is incomplete, damaged or of a newer format.
         ConfigError: If the device does not exist.
+
+    Example:
+        >>> from ct_vae import load_codec
+        >>> codec = load_codec("ct-f4", device="cpu")
+        >>> codec.network.factor, codec.preprocessor.scale.window_hu
+        ((4, 4, 4), (-1024.0, 3071.0))
     """
     where = pick_device(device)
     loaded = load_model_folder(find_model(model_folder))

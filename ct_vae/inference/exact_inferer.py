@@ -48,6 +48,16 @@ class ExactInferer(Inferer):  # type: ignore[misc]
             0.25.
         max_memory_gb: Memory limit in GiB of the process, or of the GPU; ``None`` (the default)
             allows three fifths of the free memory.
+
+    Example:
+        >>> import torch
+        >>> from ct_vae.bundle import EncoderNet
+        >>> from ct_vae.inference.exact_inferer import ExactInferer
+        >>> from ct_vae.models import AutoencoderKL
+        >>> model = AutoencoderKL(base_ch=8, ch_mult=(1, 2), num_res_blocks=1, mid_attn=False)
+        >>> latent = ExactInferer()(torch.zeros(1, 1, 16, 16, 16), EncoderNet(model))
+        >>> latent.shape
+        torch.Size([1, 4, 8, 8, 8])
     """
 
     def __init__(

@@ -37,6 +37,18 @@ def read_volume(path: str | Path, options: ReadOptions | None = None) -> Volume:
     Raises:
         NoInputError: If the file does not exist.
         InputError: If the file is damaged or cannot be read correctly.
+
+    Example:
+        >>> import numpy as np
+        >>> from ct_vae.io import read_volume, write_volume
+        >>> from ct_vae.phantoms.make_phantom import make_phantom
+        >>> phantom = make_phantom("head", seed=0, spacing_mm=8.0)
+        >>> write_volume(phantom, "head.nii.gz")
+        >>> volume = read_volume("head.nii.gz")
+        >>> volume.grid.shape, volume.grid.spacing_mm
+        ((26, 31, 28), (8.0, 8.0, 8.0))
+        >>> np.array_equal(volume.voxels, phantom.voxels)
+        True
     """
     path = Path(path)
     kind = path_kind(path)

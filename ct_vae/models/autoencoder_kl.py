@@ -52,6 +52,18 @@ class AutoencoderKL(Autoencoder):
     Raises:
         ConfigError: If arguments are invalid or contradict each other.
         WeightsError: If the weights do not match the model.
+
+    Example:
+        >>> import torch
+        >>> from ct_vae.models import AutoencoderKL
+        >>> model = AutoencoderKL(base_ch=8, ch_mult=(1, 2, 2), num_res_blocks=1, mid_attn=False)
+        >>> image = torch.zeros(1, 1, 16, 16, 16)
+        >>> posterior = model.encode(image)
+        >>> posterior.mean.shape
+        torch.Size([1, 4, 4, 4, 4])
+        >>> model.decode(posterior.mode()).shape
+        torch.Size([1, 1, 16, 16, 16])
+        >>> reconstruction, posterior = model(image, sample_posterior=False)
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - the names are the interface that people have code against

@@ -50,5 +50,11 @@ def build_from_json(path: str | Path) -> Autoencoder:
     Raises:
         ConfigError: If the configuration is invalid.
         WeightsError: If its weights do not match the model.
+
+    Example:
+        >>> from ct_vae.models import build_from_json
+        >>> model = build_from_json("quickstart")
+        >>> model.spatial_dims, model.factor
+        (3, (4, 4, 4))
     """
     return build_model(load_config(path).model)

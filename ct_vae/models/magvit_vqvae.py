@@ -43,6 +43,18 @@ class MagvitVQVAE(QuantizedAutoencoder):
     Raises:
         ConfigError: If arguments are invalid or contradict each other.
         WeightsError: If the weights do not match the model.
+
+    Example:
+        >>> import torch
+        >>> from ct_vae.models import MagvitVQVAE
+        >>> model = MagvitVQVAE(
+        ...     base_ch=8, ch_mult=(1, 2, 2), num_res_blocks=1, mid_attn=False
+        ... ).eval()
+        >>> quantized = model.encode(torch.zeros(1, 1, 16, 16, 16))
+        >>> quantized.latent.shape, quantized.indices.shape
+        (torch.Size([1, 6, 4, 4, 4]), torch.Size([1, 4, 4, 4]))
+        >>> model.decode_indices(quantized.indices).shape
+        torch.Size([1, 1, 16, 16, 16])
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - the names are the interface that people have code against

@@ -23,6 +23,16 @@ class ScaleHUd(MapTransform, InvertibleTransform):  # type: ignore[misc]
 
     Raises:
         ConfigError: If the lower end of an interval is not below its upper end.
+
+    Example:
+        >>> import torch
+        >>> from ct_vae.preprocess.hounsfield_transforms import ScaleHUd
+        >>> scale = ScaleHUd("image")
+        >>> scaled = scale({"image": torch.tensor([-1500.0, -1000.0, 0.0, 500.0])})
+        >>> scaled["image"]
+        tensor([-1.0000, -1.0000,  0.0000,  0.5000])
+        >>> scale.inverse(scaled)["image"]
+        tensor([-1000., -1000.,     0.,   500.])
     """
 
     def __init__(

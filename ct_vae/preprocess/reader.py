@@ -48,6 +48,16 @@ class CTReader(ImageReader):  # type: ignore[misc]
 
     Raises:
         ConfigError: If an option is unknown or its value is out of range.
+
+    Example:
+        >>> from monai.transforms import LoadImaged
+        >>> from ct_vae.io import write_volume
+        >>> from ct_vae.phantoms.make_phantom import make_phantom
+        >>> from ct_vae.preprocess.reader import CTReader
+        >>> write_volume(make_phantom("head", seed=0, spacing_mm=8.0), "head.nii.gz")
+        >>> load = LoadImaged("image", reader=CTReader, ensure_channel_first=True)
+        >>> load({"image": "head.nii.gz"})["image"].shape
+        torch.Size([1, 26, 31, 28])
     """
 
     def __init__(self, **options: Any) -> None:

@@ -72,6 +72,21 @@ def train(  # noqa: PLR0913, PLR0917 - what a user may say about a run
         InputError: If a volume or the data set is refused, or if no state of the run is whole.
         OutputError: If the run folder cannot be written.
         StoppedError: If a signal asked the run to stop; its state has been saved.
+
+    Example:
+        >>> import json
+        >>> import torch
+        >>> from pathlib import Path
+        >>> from ct_vae.training import train
+        >>> settings = {
+        ...     "model": {"down_channels": [4, 4], "num_res_blocks": 1, "mid_attn": False},
+        ...     "training": {"samples": 4, "batch_size": 2, "patch_size": [8, 8, 8]},
+        ... }
+        >>> _ = Path("example.json").write_text(json.dumps(settings))
+        >>> patches = [torch.randn(1, 8, 8, 8) * 20 + 40 for _ in range(4)]
+        >>> folder = train(patches, "example.json", device="cpu")
+        >>> sorted(path.name for path in folder.glob("*.safetensors"))
+        ['model.safetensors']
     """
     settings, title, folder = _settled(config, name, overwrite, resume)
     with joined_world(device) as world:

@@ -141,9 +141,9 @@ def test_targets_are_checked_before_any_work(tmp_path):
     for name, overwrite, reason in (
         ("old.json", False, "--overwrite"),
         ("nowhere.json", False, "--overwrite"),
-        ("folder.json", True, "takes a .json file"),
-        ("list.txt", True, "takes a .json file"),
-        ("a.nii.gz", True, "takes a .json file"),
+        ("folder.json", True, "give a .json file"),
+        ("list.txt", True, "give a .json file"),
+        ("a.nii.gz", True, "give a .json file"),
     ):
         with pytest.raises(ConfigError, match=reason):
             check_target(tmp_path / name, overwrite)
