@@ -44,8 +44,10 @@ Metrics = Annotated[
     ),
 ]
 Protocol = Annotated[
-    Literal["synthrad", "maisi"] | None,
-    typer.Option(help="Use the metrics of SynthRAD or MAISI instead of --window and --metrics."),
+    Literal["synthrad", "maisi", "openvae"] | None,
+    typer.Option(
+        help="Use the metrics of SynthRAD, MAISI or OpenVAE instead of --window and --metrics."
+    ),
 ]
 MaskFiles = Annotated[
     list[str],
@@ -60,6 +62,13 @@ Labels = Annotated[
     Path | None,
     typer.Option(
         help="Label map, or folder of label maps named like the cases; one result per label."
+    ),
+]
+ReconstructionLabels = Annotated[
+    Path | None,
+    typer.Option(
+        help="Label map of the reconstruction, or folder of label maps: Dice, HD95, volume and "
+        "mean HU of each label of --labels."
     ),
 ]
 LabelNames = Annotated[Path | None, typer.Option(help="JSON or CSV file with label names.")]
@@ -96,6 +105,7 @@ GROUP = OptionGroup(
         "masks": (MaskFiles, []),
         "labels": (Labels, None),
         "label_names": (LabelNames, None),
+        "reconstruction_labels": (ReconstructionLabels, None),
         "write_masks": (WriteMasks, False),
         "datalist": (Datalist, None),
         "rate_distortion": (RateDistortion, False),
@@ -113,6 +123,7 @@ NAMES = (
     "masks",
     "labels",
     "label_names",
+    "reconstruction_labels",
     "write_masks",
     "datalist",
     "rate_distortion",

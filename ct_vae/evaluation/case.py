@@ -25,9 +25,41 @@ from ct_vae.evaluation.rate_distortion.measure import BodyErrors, codec_curves, 
 from ct_vae.evaluation.rate_distortion.summary import CaseCurves
 from ct_vae.evaluation.rounding import stored
 from ct_vae.inference.codec import Codec
+from ct_vae.inference.device import peak_memory_mb
 from ct_vae.latent import Latent
 from ct_vae.progress import report_stage
 from ct_vae.volume import Volume
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Time and memory of one reconstruction.
+
+    Attributes:
+        encode_seconds: Time for encoding, preprocessing included.
+        decode_seconds: Time for decoding to the source grid.
+        peak_memory_mb: Peak memory so far in MiB: of the device, or of the process on a CPU.
+    """
+
+    encode_seconds: float
+    decode_seconds: float
+    peak_memory_mb: float
+
+    @property
+    def seconds(self) -> float:
+        """Time for encoding and decoding."""
+        return self.encode_seconds + self.decode_seconds
+
+    def line(self, voxels: int) -> dict[str, float]:
+        """Return times, throughput in millions of voxels per second, and memory by name."""
+        return {
+            "seconds": self.seconds,
+            "encode_seconds": self.encode_seconds,
+            "decode_seconds": self.decode_seconds,
+            "encode_mvoxels_per_second": voxels / 1e6 / self.encode_seconds,
+            "decode_mvoxels_per_second": voxels / 1e6 / self.decode_seconds,
+            "peak_memory_mb": self.peak_memory_mb,
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,8 +70,9 @@ class CaseResult:
         original: Original volume.
         reconstruction: Reconstruction, rounded to whole HU as in int16 files.
         rows: Errors of the reconstruction and of the baselines.
+        latent: Latent of the original.
         compression: Size of the latent on disk.
-        seconds: Time for encoding and decoding.
+        cost: Time and memory.
         seams: Errors near tile borders; ``None`` if not measured.
         notes: Baselines that could not be computed, with the reason.
         curves: Rate-distortion curves; ``None`` if not requested.
@@ -48,8 +81,9 @@ class CaseResult:
     original: Volume
     reconstruction: Volume
     rows: list[MetricRow]
+    latent: Latent
     compression: Compression
-    seconds: float
+    cost: Cost
     seams: Seams | None = None
     notes: tuple[str, ...] = ()
     curves: CaseCurves | None = None
@@ -62,7 +96,7 @@ class CaseResult:
             "rmse_elsewhere": seams.elsewhere if seams else None,
             "seam_ratio": seams.ratio if seams else None,
         }
-        return self.compression.line() | {"seconds": self.seconds} | apart
+        return self.compression.line() | self.cost.line(self.original.voxels.size) | apart
 
 
 def evaluate_case(
@@ -95,10 +129,7 @@ def evaluate_case(
     """
     plan = plan or Plan()
     masks = masks or (body_mask(volume), field_of_view(volume))
-    started = time.perf_counter()
-    latent = codec.encode(volume)
-    reconstruction = stored(codec.decode(latent))
-    seconds = time.perf_counter() - started
+    latent, reconstruction, cost = _reconstruct(codec, volume)
     report_stage("measuring")
     compression = measure_compression(volume, latent)
     rows = measure_pair(Pair(volume, reconstruction), plan, masks, (case, "reconstruction"))
@@ -116,8 +147,18 @@ def evaluate_case(
         found = (*model_curves(codec, latent, errors), *codec_curves(errors, notes))
         curves = CaseCurves(case, found, errors.of(reconstruction), compression.bits_per_voxel)
     return CaseResult(
-        volume, reconstruction, rows, compression, seconds, seams, tuple(notes), curves
+        volume, reconstruction, rows, latent, compression, cost, seams, tuple(notes), curves
     )
+
+
+def _reconstruct(codec: Codec, volume: Volume) -> tuple[Latent, Volume, Cost]:
+    started = time.perf_counter()
+    latent = codec.encode(volume)
+    encoded = time.perf_counter()
+    reconstruction = stored(codec.decode(latent))
+    decoded = time.perf_counter()
+    memory = peak_memory_mb(codec.network.device)
+    return latent, reconstruction, Cost(encoded - started, decoded - encoded, memory)
 
 
 def _baselines(

@@ -9,6 +9,9 @@ from typing import Any
 
 from ct_vae.evaluation.case import evaluate_case
 from ct_vae.evaluation.latent_quality.measure import measure_latent
+from ct_vae.evaluation.metrics.codebook import CodebookUse
+from ct_vae.evaluation.metrics.pair import Pair
+from ct_vae.evaluation.organ_results import OrganResults
 from ct_vae.evaluation.patients import unit_of
 from ct_vae.evaluation.probe.run import run_probe
 from ct_vae.evaluation.results import Results, number_cases
@@ -16,6 +19,7 @@ from ct_vae.evaluation.settings import Settings
 from ct_vae.inference.codec import Codec
 from ct_vae.io import ReadOptions
 from ct_vae.io.search.cases import Case
+from ct_vae.models.quantized_autoencoder import QuantizedAutoencoder
 from ct_vae.progress import report_stage
 from ct_vae.terminal import say
 
@@ -52,6 +56,13 @@ class Evaluation:
         self.codec, self.settings, self.reading = codec, settings, reading
         self.results = Results(folder, settings, _facts(codec, reading))
         self._names = number_cases(cases)
+        self._organs = OrganResults(folder, settings.given, reading)
+        self.results.summaries["organs"] = self._organs.summary
+        model = codec.network.model
+        self._codebook = None
+        if isinstance(model, QuantizedAutoencoder):
+            self._codebook = CodebookUse(model.codebook_size)
+            self.results.summaries["codebook"] = self._codebook.as_dict
 
     def work(self, case: Case) -> str:
         """Evaluate a case and return a line that summarizes the result.
@@ -72,6 +83,9 @@ class Evaluation:
             quality = measure_latent(self.codec, original)
             self.results.add_latent(name, quality)
             line = f"; {quality.line()}"
+        if self._codebook:
+            self._codebook.add(found.latent)
+        self._organs.add(name, case.key, Pair(original, found.reconstruction))
         if found.curves:
             self.results.add_curves(found.curves)
         report_stage("writing")
@@ -85,7 +99,9 @@ class Evaluation:
             notes=found.notes,
         )
         bits = found.compression.bits_per_voxel
-        return f"{case.path} is {name}: {bits:.3g} bits per voxel in {found.seconds:.1f} s{line}"
+        return (
+            f"{case.path} is {name}: {bits:.3g} bits per voxel in {found.cost.seconds:.1f} s{line}"
+        )
 
     def finish(self) -> None:
         """Write the report and, if enabled, the results of the phantom probe.

@@ -11,6 +11,7 @@ from ct_vae.evaluation.metrics.linearity import linearities
 from ct_vae.evaluation.metrics.masks import Mask
 from ct_vae.evaluation.metrics.metric_rows import MetricRow, error_rows
 from ct_vae.evaluation.metrics.ms_ssim import multi_scale_ssim, scales_of
+from ct_vae.evaluation.metrics.openvae import openvae_scores
 from ct_vae.evaluation.metrics.pair import SLAB_VOXELS, Pair
 from ct_vae.evaluation.metrics.ssim import similarities
 from ct_vae.evaluation.metrics.texture import measure_texture
@@ -52,7 +53,8 @@ class Plan:
     Attributes:
         windows: CT windows for errors, gradients and linearity.
         similar_in: Windows, of those above, for SSIM and MS-SSIM.
-        metrics: Names from `METRICS`; ``errors`` are always computed.
+        metrics: Names from `METRICS`, or ``openvae`` for the scores of that protocol, which are
+            over all voxels; ``errors`` are always computed.
         unclipped: True to add rows for the mask ``in_window``.
         luminance_everywhere: True to use the luminance term of MS-SSIM at each scale.
         rate_distortion: True to measure rate-distortion curves of the model and of image codecs.
@@ -114,6 +116,8 @@ def _more(pair: Pair, plan: Plan, masks: Sequence[Mask], slab_voxels: int) -> Fo
             put(window, _multi_scale(pair, plan, window, masks, slab_voxels))
         if "gradient" in plan.metrics:
             put(window, _gradients(pair, window, masks, slab_voxels))
+        if "openvae" in plan.metrics:
+            put(window, [openvae_scores(pair, window, slab_voxels=slab_voxels)])
         if "linearity" in plan.metrics:
             put(window, _lines(pair, window, masks, slab_voxels))
     if "regions" in plan.metrics:

@@ -30,6 +30,7 @@ class Protocol:
 _SYNTHRAD = Window("synthrad", 4024, 988)
 # [-1000, 1000] HU is [0, 1]; PSNR and SSIM are the same in either unit.
 _MAISI = Window("maisi", 2000, 0)
+_OPENVAE = Window("openvae", 2000, 0)
 
 PROTOCOLS = {
     "synthrad": Protocol(
@@ -43,5 +44,12 @@ PROTOCOLS = {
         "all",
         "MAISI: [-1000, 1000] HU to [0, 1], all voxels; errors are in HU, and PSNR and SSIM "
         "have a data range of 2000 HU (1 in model units)",
+    ),
+    "openvae": Protocol(
+        Plan((_OPENVAE,), (_OPENVAE,), ("errors", "openvae"), False),
+        "all",
+        "OpenVAE: [-1000, 1000] HU to [0, 1], all voxels; PSNR with a data range of 2000 HU, SSIM "
+        "over uniform cubes of 7 voxels, MAE_100 = 100 (1 - MAE), Detail_100 = 100 times the "
+        "correlation of gradient magnitudes; errors are in HU",
     ),
 }

@@ -67,6 +67,8 @@ class Results:
         self._lines: list[dict[str, Any]] = []
         self._latents: dict[str, LatentQuality] = {}
         self.curves: list[CaseCurves] = []
+        # Further entries of the summary, by name; empty ones are left out.
+        self.summaries: dict[str, Callable[[], Any]] = {}
         self._missing: list[str] = []
         self._next_summary = 0.0
         self._summary: dict[str, Any] = {}
@@ -251,6 +253,9 @@ class Results:
             self._summary["bits_per_voxel"] = median(sizes)
         if self.curves:
             self._summary["rate_distortion"] = summarize_curves(self.curves)
+        for name, summarize in self.summaries.items():
+            if found := summarize():
+                self._summary[name] = found
         if self.warnings:
             self._summary["warnings"] = dict(self.warnings)
         write_json(self.folder / "summary.json", self._summary)

@@ -83,6 +83,7 @@ def build_settings(  # noqa: PLR0913 - one parameter per option
     masks: str | Sequence[str] = (),
     labels: str | Path | None = None,
     label_names: str | Path | None = None,
+    reconstruction_labels: str | Path | None = None,
     datalist: str | Path | None = None,
     panels: bool = True,
     report: bool = True,
@@ -99,10 +100,11 @@ def build_settings(  # noqa: PLR0913 - one parameter per option
             `COMPARED_WINDOWS`.
         metrics: Names from `ct_vae.evaluation.measure.METRICS`, or ``all``, as a sequence or
             comma-separated string; defaults to `DEFAULT_METRICS`.
-        protocol: ``synthrad`` or ``maisi``, instead of windows and metrics.
+        protocol: ``synthrad``, ``maisi`` or ``openvae``, instead of windows and metrics.
         masks: Files or folders, as ``path`` or ``name=path``.
         labels: Label map, or folder of label maps.
         label_names: JSON or CSV file with label names.
+        reconstruction_labels: Label map of the reconstruction, or folder of label maps.
         datalist: CSV file or datalist with the patient of each volume.
         panels: Write an image of each case.
         report: Write ``report.html``.
@@ -114,12 +116,18 @@ def build_settings(  # noqa: PLR0913 - one parameter per option
 
     Raises:
         ConfigError: If a name is unknown, a protocol is combined with windows or metrics, label
-            names are given without labels, ``full`` without a report, or a list is invalid.
+            names or labels of reconstructions are given without labels, ``full`` without a report,
+            or a list is invalid.
     """
     if full and not report:
         raise ConfigError("full needs a report, but report is off", "leave out one of them")
     if label_names is not None and labels is None:
         raise ConfigError("names of labels need labels", "give labels as well")
+    if reconstruction_labels is not None and labels is None:
+        raise ConfigError(
+            "labels of reconstructions are compared with labels of the originals",
+            "give labels as well",
+        )
     names = read_label_names(Path(label_names)) if label_names else ()
     plan, masking, about = _plan(_listed(windows), _listed(metrics), protocol)
     return Settings(
@@ -129,6 +137,7 @@ def build_settings(  # noqa: PLR0913 - one parameter per option
             name_masks([masks] if isinstance(masks, str) else masks),
             Path(labels) if labels else None,
             names,
+            Path(reconstruction_labels) if reconstruction_labels else None,
         ),
         about,
         read_patients(Path(datalist)) if datalist else {},

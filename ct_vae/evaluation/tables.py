@@ -26,6 +26,7 @@ RESULT_FILES = (
     "report.html",
     "probe.json",
     "latent.json",
+    "organs.csv",
     "rate_distortion.csv",
     "rate_distortion.png",
     "rate_distortion.svg",

@@ -37,7 +37,11 @@ def test_rows_are_of_what_is_returned_and_of_each_baseline(found):
 def test_a_line_tells_sizes_time_and_seams(found):
     line = found.line()
     assert line["bits_per_voxel"] == found.compression.bits_per_voxel
-    assert line["seconds"] > 0
+    assert line["seconds"] == line["encode_seconds"] + line["decode_seconds"] > 0
+    voxels = found.original.voxels.size
+    assert line["encode_mvoxels_per_second"] * line["encode_seconds"] == pytest.approx(voxels / 1e6)
+    # A process with PyTorch takes at least this, and no test this much.
+    assert 50 < line["peak_memory_mb"] < 100_000
     assert (found.seams, line["seam_ratio"]) == (None, None)
     assert not found.notes
 

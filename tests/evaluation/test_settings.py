@@ -41,7 +41,7 @@ def test_unknown_names_are_told_with_those_that_there_are():
         build_settings(metrics=["ssim", "lpips", "fid"])
     with pytest.raises(ConfigError, match="nonsense"):
         build_settings(windows=["nonsense"])
-    with pytest.raises(ConfigError, match="a protocol is synthrad, maisi, got 'dicom'"):
+    with pytest.raises(ConfigError, match="a protocol is synthrad, maisi, openvae, got 'dicom'"):
         build_settings(protocol="dicom")
 
 

@@ -33,11 +33,14 @@ class GivenMasks:
             the case. Nonzero voxels are inside.
         labels: Label map, file or folder; each value is a mask.
         names: Names of the labels by value.
+        reconstruction_labels: Label map of the reconstruction, file or folder, to compare with
+            ``labels``.
     """
 
     masks: tuple[tuple[str, Path], ...] = ()
     labels: Path | None = None
     names: tuple[tuple[int, str], ...] = ()
+    reconstruction_labels: Path | None = None
 
     def check(self, cases: int) -> None:
         """Check the paths and names before any work.
@@ -47,7 +50,8 @@ class GivenMasks:
             NoInputError: If a path does not exist.
         """
         _check_names([*(name for name, _ in self.masks), *(name for _, name in self.names)])
-        for path in (*(path for _, path in self.masks), *filter(None, [self.labels])):
+        maps = filter(None, [self.labels, self.reconstruction_labels])
+        for path in (*(path for _, path in self.masks), *maps):
             if not path.exists():
                 raise NoInputError(f"{path}: there is no such file or folder")
             if cases > 1 and not path.is_dir():
@@ -76,19 +80,42 @@ class GivenMasks:
             found += self._labelled(_read(self.labels, key, reference, options))
         return found
 
+    def read_label_maps(
+        self, reference: Volume, key: str, options: ReadOptions
+    ) -> tuple[Volume, Volume] | None:
+        """Read the label maps of the original and of the reconstruction, if both are given.
+
+        Arguments and errors are those of `read`.
+        """
+        if self.labels is None or self.reconstruction_labels is None:
+            return None
+        first, second = (
+            _read(path, key, reference, options)
+            for path in (self.labels, self.reconstruction_labels)
+        )
+        _check_labels(first)
+        _check_labels(second)
+        return first, second
+
     def _labelled(self, volume: Volume) -> list[Mask]:
         names = dict(self.names)
-        values = np.unique(volume.voxels)
-        if values.size > _MOST_LABELS or not np.array_equal(values, np.rint(values)):
-            raise InputError(
-                f"the label map has {values.size} values, not at most {_MOST_LABELS} whole ones",
-                "give a segmentation",
-            )
         return [
             Mask(names.get(value, f"label_{value}"), volume.voxels == value)
-            for value in values.astype(np.int64).tolist()
+            for value in _check_labels(volume)
             if value
         ]
+
+
+def _check_labels(volume: Volume) -> list[int]:
+    """Return the labels of a label map, and refuse other volumes."""
+    values = np.unique(volume.voxels)
+    if values.size > _MOST_LABELS or not np.array_equal(values, np.rint(values)):
+        raise InputError(
+            f"the label map has {values.size} values, not at most {_MOST_LABELS} whole ones",
+            "give a segmentation",
+        )
+    labels: list[int] = values.astype(np.int64).tolist()
+    return labels
 
 
 def name_masks(texts: Sequence[str]) -> tuple[tuple[str, Path], ...]:

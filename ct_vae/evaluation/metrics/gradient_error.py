@@ -43,7 +43,7 @@ def gradient_errors(
     views = [pair.slices(mask.voxels) for mask in masks]
     sums = np.zeros((len(masks), 4))
     for part in pair.slabs(slab_voxels // 2):
-        steep = [_magnitude(image, part, window, pair.spacing_mm) for image in images]
+        steep = [gradient_magnitude(image, part, window, pair.spacing_mm) for image in images]
         apart = np.abs(steep[1] - steep[0])
         for row, view in zip(sums, views, strict=True):
             inside = view[part]
@@ -58,9 +58,17 @@ def _error(row: list[float]) -> GradientError | None:
     return GradientError(apart / n, after / before if before else None)
 
 
-def _magnitude(
+def gradient_magnitude(
     image: NDArray[Any], part: slice, window: Window, spacing_mm: Sequence[float]
 ) -> NDArray[np.float64]:
+    """Return gradient magnitudes of a slab, clipped to a window, in HU per mm.
+
+    Args:
+        image: Volume with the slice axis first.
+        part: Range of slices.
+        window: CT window.
+        spacing_mm: Spacing along the axes of the image.
+    """
     first = max(0, part.start - 1)
     slab = image[first : part.stop + 1].astype(np.float64).clip(window.low, window.high)
     square = np.zeros(slab.shape)

@@ -110,6 +110,8 @@ def page(shown: Sequence[Shown], found: Findings, *, model: str, full: bool) -> 
                 folded("Summary of all metrics", summary_table(found.summary)),
                 folded("Errors of the cases, worst first", _case_table(shown)),
                 folded("Every case, window and mask", _row_table(found.rows)),
+                folded("Organs", _facts("Organs", _part(found.summary, "organs"))),
+                folded("Codebook", _facts("Codebook", found.summary.get("codebook"))),
                 folded("Phantom probe", _facts("Phantom probe", found.probe)),
                 folded("Protocol", _facts("Protocol", found.protocol)),
             )
@@ -201,6 +203,10 @@ def _row_table(rows: Sequence[MetricRow]) -> str:
 
 def _facts(title: str, facts: Mapping[str, Any] | None) -> str:
     return facts_tables(title, facts) if facts else ""
+
+
+def _part(summary: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
+    return {name: summary[name]} if summary.get(name) else None
 
 
 def _rates(summary: Mapping[str, Any]) -> dict[str, float | None]:

@@ -188,3 +188,28 @@ def test_the_rate_of_codecs_at_the_error_of_a_reconstruction(tmp_path):
     assert found["body"]["methods"][0]["bits_at_equal_error"] > 0
     code, text = call(*args, "--bits-per-voxel", "0.5")
     assert (code, "--rate-distortion" in text) == (2, True)
+
+
+def test_segmentations_of_both_are_compared_organ_by_organ(tmp_path):
+    original = ct_volume((16, 14, 12))
+    inside = (original.voxels > -300).astype(np.int16)
+    eroded = inside.copy()
+    eroded[: np.flatnonzero(inside.any((1, 2)))[0] + 1] = 0
+    write_volume(original, tmp_path / "a.nii.gz")
+    write_volume(noisy(original, hu=4), tmp_path / "b.nii.gz")
+    write_volume(Volume(3 * inside, original.grid), tmp_path / "la.nii.gz")
+    write_volume(Volume(3 * eroded, original.grid), tmp_path / "lb.nii.gz")
+    (tmp_path / "names.json").write_text('{"3": "phantom"}')
+    args = ["compare", tmp_path / "a.nii.gz", tmp_path / "b.nii.gz", "-o", tmp_path / "out"]
+    labels = ["--labels", tmp_path / "la.nii.gz", "--label-names", tmp_path / "names.json"]
+    labels += ["--reconstruction-labels", tmp_path / "lb.nii.gz"]
+    code, text = call(*args, *labels, "--no-panels")
+    assert code == 0, text
+    (row,) = table(tmp_path / "out" / "organs.csv")
+    assert (row["case"], row["organ"]) == ("case_0001", "phantom")
+    assert float(row["dice"]) == pytest.approx(2 * eroded.sum() / (inside.sum() + eroded.sum()))
+    assert float(row["hd95_mm"]) == original.grid.spacing_mm[0]
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["organs"][0]["mean_hu"] == pytest.approx(float(row["mean_hu"]))
+    assert "hd95 mm" in (tmp_path / "out" / "report.html").read_text()
+    assert call(*args, *labels[:-1], tmp_path / "absent.nii.gz")[0] == 3
