@@ -63,9 +63,9 @@ def configuration_page() -> str:
     schema = json.loads(schema_text())
     parts = [
         "# Configuration\n",
-        "One JSON file configures a run. `ct-vae config new NAME -o my.json` copies one of the "
-        "shipped configurations, `ct-vae config check FILE` lists every mistake, and `ct-vae config "
-        "show FILE` prints all keys with their values. `--set section.key=value` overrides a key.\n",
+        "One JSON file configures a run. `ct-vae config new NAME -o my.json` copies one of the\n"
+        "shipped configurations, `ct-vae config check FILE` lists every mistake, and\n"
+        "`ct-vae config show FILE` prints all keys with their values. `--set` overrides a key.\n",
         *_keys({"properties": schema["properties"]}, ""),
     ]
     for name, value in schema["properties"].items():
@@ -107,7 +107,7 @@ def _parameters(parameters: Any) -> Iterator[str]:
         if not getattr(parameter, "hidden", False) and parameter.name != "help":
             groups.setdefault(_group(parameter), []).append(_parameter(parameter))
     for title, rows in groups.items():
-        yield f"| {title} | default | meaning |\n|---|---|---|"
+        yield f"| {title} | meaning |\n|---|---|"
         yield from rows
         yield ""
 
@@ -127,7 +127,8 @@ def _parameter(parameter: Any) -> str:
     choices = get_args(parameter.type_descriptor.annotation)
     if choices and all(isinstance(choice, str) for choice in choices):
         label += f": {', '.join(choices)}"
-    return f"| {_cell(label)} | {_cell(shown)} | {_cell(parameter.help or '')} |"
+    meaning = f"{parameter.help or ''}{f' Default: {shown}.' if shown else ''}"
+    return f"| {_cell(label)} | {_cell(meaning)} |"
 
 
 def _is_option(parameter: Any) -> bool:
@@ -142,7 +143,7 @@ def _section(schema: dict[str, Any], reference: str, name: str) -> Iterator[str]
     """Yield the keys of a section and of the sections within it."""
     section = _resolved(schema, reference)
     yield f"## `{name}`\n"
-    yield f"{_joined(section.get('description', ''))}\n"
+    yield f"{_joined(section.get('description', '').split('Raises:')[0])}\n"
     yield from _keys(section, f"{name}.")
     for key, value in section.get("properties", {}).items():
         inner = next((option["$ref"] for option in _options(value) if "$ref" in option), None)
@@ -151,14 +152,14 @@ def _section(schema: dict[str, Any], reference: str, name: str) -> Iterator[str]
 
 
 def _keys(section: dict[str, Any], prefix: str) -> Iterator[str]:
-    yield "| key | type | default | meaning |\n|---|---|---|---|"
+    yield "| key | meaning |\n|---|---|"
     for key, value in section["properties"].items():
-        default = json.dumps(value["default"]) if "default" in value else ""
         is_section = any("$ref" in option for option in _options(value))
-        shown = "" if is_section or not default else f"`{default}`"
+        kind = _type(value)
+        if not is_section and "default" in value:
+            kind += f"; default `{json.dumps(value['default'])}`"
         meaning = value.get("description", f"See section `{prefix}{key}`." if is_section else "")
-        name = _cell(f"`{prefix}{key}`")
-        yield f"| {name} | {_cell(_type(value))} | {_cell(shown)} | {_cell(meaning)} |"
+        yield f"| `{prefix}{key}` | {_cell(meaning)}<br>{_cell(kind)} |"
     yield ""
 
 

@@ -48,10 +48,10 @@ def blocks_of(page: Path) -> list[Block]:
 
 def make_folder(folder: Path) -> None:
     """Make the inputs that the documents name."""
-    volume = ct_volume((32, 28, 24))
+    volume = ct_volume((32, 32, 32))
     write_volume(volume, folder / "scan.nii.gz")
     for name in "abcd":
-        other = ct_volume((32, 28, 24), seed=ord(name))
+        other = ct_volume((32, 32, 32), seed=ord(name))
         write_volume(other, folder / "ct" / f"patient_{name}" / "ct.nii.gz")
     write_series(folder / "export" / "series", make_series(n=8, sides=(24, 20)))
 
@@ -59,7 +59,7 @@ def make_folder(folder: Path) -> None:
 def make_results(folder: Path) -> None:
     """Make the latent and the decoded volume that pages about results begin with."""
     codec = ct_vae.load_codec("ct-f4", device="cpu")
-    latent = codec.encode(ct_volume((32, 28, 24)))
+    latent = codec.encode(ct_volume((32, 32, 32)))
     write_latent(latent, folder / "latents" / "scan_latent.nii.gz")
     write_volume(codec.decode(latent), folder / "decoded" / "scan_decoded.nii.gz")
 
@@ -75,7 +75,9 @@ def run(line: str) -> str:
     if words[0] != "ct-vae":
         return _run_in_shell(line)
     if words[1] == "train":
-        words += [word for key, value in _SHORT.items() for word in ("--set", f"{key}={value}")]
+        coarse = {"data.phantoms.spacing_mm": "[12,12,12]"} if words[2] == "quickstart" else {}
+        changes = (_SHORT | coarse).items()
+        words += [word for key, value in changes for word in ("--set", f"{key}={value}")]
     code, text = call(*words[1:])
     assert code == 0, f"{line}\n{text}"
     return text

@@ -13,7 +13,7 @@ def test_a_notebook_runs(repository, name, tmp_path, monkeypatch):
     notebook = json.loads((repository / "docs" / "notebooks" / f"{name}.ipynb").read_text("utf-8"))
     assert notebook["nbformat"] == 4
     cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
-    assert len(cells) >= 5
+    assert len(cells) >= 4
     names = {"__name__": "notebook"}
     for cell in cells:
         assert cell["outputs"] == []
