@@ -96,8 +96,8 @@ def _constants(plan: Plan) -> dict[str, Any]:
         constants["tissue_bands"] = [_window(band) for band in TISSUE_BANDS]
     if plan.rate_distortion:
         constants["rate_distortion"] = {
-            "latent_steps": "multiples of the standard deviation of the posterior",
-            "latent_and_klt_size": "ideal adaptive arithmetic coder; transform not counted",
+            "latent_steps": "standard deviation of the rounding error over that of the posterior",
+            "latent_and_klt_size": "range coder and record; the transform of the KLT not counted",
             "jpeg2000": "slice by slice, 9/7 wavelet, equal quality, one header per volume",
             "sperr": "three-dimensional, at a given rate",
             "hevc": "x265 medium, Main 12, constant quantizer, HU clipped to [-1024, 3071]",

@@ -63,12 +63,11 @@ def model_curves(codec: Codec, latent: Latent, errors: BodyErrors) -> Iterator[C
         latent: Latent of the original.
         errors: Errors of the original.
     """
-    spread = posterior_spread(codec, errors.original, latent)
-    yield errors.curve(MODEL, sweep_latent(latent, spread, lambda z: stored(codec.decode(z))))
+    yield errors.curve(MODEL, sweep_latent(latent, lambda z: stored(codec.decode(z))))
     channels = latent.array.shape[0] if latent.array.ndim == 4 else 1
     low, high = latent.record.preprocess.model_range
     code = fit_klt(errors.original, codec.preprocessor, codec.network.factor, channels)
-    yield errors.curve("klt", sweep_klt(code, high - low))
+    yield errors.curve("klt", sweep_klt(code, high - low, latent.record))
 
 
 def codec_curves(errors: BodyErrors, notes: list[str]) -> Iterator[Curve]:
@@ -104,13 +103,3 @@ def curves_of_pair(
     if bits_per_voxel is not None:
         curves.insert(0, Curve(MODEL, (RatePoint(0.0, bits_per_voxel, **found),)))
     return CaseCurves(case, tuple(curves), found, bits_per_voxel)
-
-
-def posterior_spread(codec: Codec, volume: Volume, latent: Latent) -> NDArray[np.float32]:
-    """Return the standard deviation of the posterior, one per channel (root mean square)."""
-    if latent.record.kind == "codes":
-        return np.zeros(0, np.float32)
-    sample = codec.encode(volume, sample=True, seed=0)
-    square = np.square(sample.array - latent.array).reshape(len(latent.array), -1)
-    spread: NDArray[np.float32] = np.sqrt(square.mean(1)).clip(min=np.finfo(np.float32).tiny)
-    return spread

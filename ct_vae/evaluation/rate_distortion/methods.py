@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ct_vae.evaluation.baselines.hevc import hevc_baseline
 from ct_vae.evaluation.baselines.jpeg2000 import jpeg2000_at_rmse
 from ct_vae.evaluation.baselines.klt import BlockCode
 from ct_vae.evaluation.baselines.resample import Baseline
 from ct_vae.evaluation.baselines.sperr import sperr_baseline
-from ct_vae.evaluation.rate_distortion.entropy import coded_bits
-from ct_vae.latent import Latent
+from ct_vae.evaluation.rate_distortion.entropy import index_bits
+from ct_vae.io.latent.entropy.coder import encode_integers
+from ct_vae.io.latent.quantized import quantize_latent
+from ct_vae.latent import Latent, LatentRecord
 from ct_vae.volume import Volume
 
-# Quantizer steps of the latent, in standard deviations of the posterior.
-LATENT_STEPS = (1.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
+# Standard deviations of the rounding error of the latent, in those of the posterior.
+LATENT_STEPS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 # Fractions of the HU range of the model; blocks of 4^3 voxels average the error of a coefficient.
 KLT_STEPS = (0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28)
 # In HU over all voxels, air included; the error in the body is larger.
@@ -43,40 +45,47 @@ class Coded:
     volume: Volume
 
 
-def sweep_latent(
-    latent: Latent, spread: NDArray[np.float32], decode: Callable[[Latent], Volume]
-) -> Iterator[Coded]:
+def sweep_latent(latent: Latent, decode: Callable[[Latent], Volume]) -> Iterator[Coded]:
     """Yield the model with its latent quantized at increasing steps.
+
+    The size is that of the range-coded integers and of the compressed record.
 
     Args:
         latent: Posterior means, or codes, which have one rate only.
-        spread: Standard deviation of the posterior per channel; unused for codes.
         decode: Decoder of the model.
     """
     if latent.record.kind == "codes":
-        yield Coded(0.0, coded_bits(latent.array[None].astype(np.int64)), decode(latent))
+        bits = index_bits(latent.array.astype(np.int64)) + record_bits(latent.record)
+        yield Coded(0.0, bits, decode(latent))
         return
     for step in LATENT_STEPS:
-        steps = (step * spread).reshape(-1, 1, 1, 1)
-        whole = np.rint(latent.array / steps).astype(np.int64)
-        values = (whole * steps).astype(np.float32)
-        yield Coded(step, coded_bits(whole), decode(replace(latent, array=values)))
+        quantized = quantize_latent(latent, step)
+        bits = 8 * quantized.coded_bytes() + record_bits(latent.record)
+        yield Coded(step, bits, decode(quantized.latent()))
 
 
-def sweep_klt(code: BlockCode, model_range: float) -> Iterator[Coded]:
+def record_bits(record: LatentRecord) -> int:
+    """Return the size of the compressed record of a latent in bits."""
+    text = record.model_dump_json(exclude_none=True)
+    return 8 * len(zlib.compress(text.encode(), 9))
+
+
+def sweep_klt(code: BlockCode, model_range: float, record: LatentRecord) -> Iterator[Coded]:
     """Yield the KLT with its coefficients quantized at increasing steps.
 
-    All coefficients have the same step, which minimizes the squared error at high rates.
+    All coefficients have the same step, which minimizes the squared error at high rates, and are
+    coded like the latent of a model. The transform, which is fitted on the volume, is not counted.
 
     Args:
         code: Blocks of the volume.
         model_range: Length of the range of model units.
+        record: Record of the latent of the model, whose size is counted here, too.
     """
     for fraction in KLT_STEPS:
         step = fraction * model_range
-        whole = np.rint(code.coefficients / step).astype(np.int64)
+        whole = np.rint(code.coefficients / step).astype(np.int32)
         volume = code.decode((whole * step).astype(np.float32))
-        yield Coded(fraction, coded_bits(whole), volume)
+        yield Coded(fraction, 8 * len(encode_integers(whole)) + record_bits(record), volume)
 
 
 def sweep_jpeg2000(volume: Volume) -> Iterator[Coded]:

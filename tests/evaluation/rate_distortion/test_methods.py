@@ -3,13 +3,14 @@ import pytest
 from scipy import ndimage
 
 from ct_vae.evaluation.baselines.klt import fit_klt
-from ct_vae.evaluation.rate_distortion.entropy import coded_bits
 from ct_vae.evaluation.rate_distortion.methods import (
     KLT_STEPS,
     LATENT_STEPS,
+    record_bits,
     sweep_klt,
     sweep_latent,
 )
+from ct_vae.io.latent.quantized import quantize_latent
 from ct_vae.preprocess.pipeline import Preprocessor
 from tests._small import ct_volume, small_codec
 from tests.evaluation._cases import volume_of
@@ -21,35 +22,26 @@ def small():
     return codec, volume, codec.encode(volume)
 
 
-def test_latents_are_quantized_per_channel_at_multiples_of_the_spread(small):
-    _codec, volume, latent = small
-    spread = np.geomspace(0.01, 0.3, len(latent.array)).astype(np.float32)
+def test_each_step_is_that_of_a_quantized_latent(small):
+    _, volume, latent = small
     decoded = []
-    found = list(sweep_latent(latent, spread, lambda z: decoded.append(z) or volume))
+    found = list(sweep_latent(latent, lambda z: decoded.append(z) or volume))
     assert [each.level for each in found] == list(LATENT_STEPS)
-    for each, quantized in zip(found, decoded, strict=True):
-        steps = each.level * spread[:, None, None, None]
-        whole = quantized.array / steps
-        np.testing.assert_allclose(whole, np.rint(whole), atol=1e-3)
-        assert (np.abs(quantized.array - latent.array) <= 0.5001 * steps).all()
-        assert each.bits == coded_bits(np.rint(whole).astype(np.int64))
+    for each, given in zip(found, decoded, strict=True):
+        quantized = quantize_latent(latent, each.level)
+        np.testing.assert_array_equal(given.array, quantized.latent().array)
+        assert each.bits == 8 * quantized.coded_bytes() + record_bits(latent.record)
 
 
-def test_a_small_step_changes_nothing(small):
-    codec, _, latent = small
-    spread = np.full(len(latent.array), 1e-5, np.float32)
-    first = next(sweep_latent(latent, spread, codec.decode))
-    assert np.abs(first.volume.voxels - codec.decode(latent).voxels).max() < 0.5
-
-
-def test_errors_of_klt_coefficients_are_those_of_voxels():
+def test_errors_of_klt_coefficients_are_those_of_voxels(small):
     """As an orthonormal transform has them; air would be clipped."""
+    record = small[2].record
     rng = np.random.default_rng(0)
     rough = ndimage.gaussian_filter(rng.normal(0, 900, (16, 16, 12)), 1)
     volume = volume_of(rough.astype(np.float32))
     code = fit_klt(volume, Preprocessor(), (4, 4, 4), 3)
     exact = code.decode(code.coefficients).voxels.astype(float)
-    for each in sweep_klt(code, 2.0):
+    for each in sweep_klt(code, 2.0, record):
         step = 2 * each.level
         rounded = np.rint(code.coefficients / step) * step
         expected = 1000 * np.sqrt(np.square(rounded - code.coefficients).sum() / volume.voxels.size)
