@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from importlib.metadata import version
 from math import prod
 from pathlib import Path
 from typing import Literal
@@ -16,27 +14,18 @@ import torch
 
 from ct_vae.config.default_models import find_model
 from ct_vae.errors import ConfigError, InputError
-from ct_vae.inference.device import HOST, memory_budget, memory_errors, peak_memory_mb, pick_device
+from ct_vae.inference.device import HOST, memory_budget, memory_errors, pick_device
 from ct_vae.inference.execution_plan import ExecutionPlan, Half, plan_execution
-from ct_vae.inference.latent_moments import LatentMoments
+from ct_vae.inference.latent_record import latent_statistics, run_record, source_record
 from ct_vae.inference.tiling import Method, Tiling
 from ct_vae.inference.volume_adapter import VolumeAdapter
-from ct_vae.io import volume_sha256
-from ct_vae.latent import (
-    GridRecord,
-    Latent,
-    LatentRecord,
-    LatentStatistics,
-    ModelRecord,
-    RunRecord,
-    SourceRecord,
-)
+from ct_vae.latent import Latent, LatentRecord, ModelRecord
 from ct_vae.models.autoencoder import Autoencoder
 from ct_vae.models.model_folder import load_model_folder
 from ct_vae.models.posterior import DiagonalGaussian
 from ct_vae.models.quantized_autoencoder import QuantizedAutoencoder
 from ct_vae.preprocess.build import build_preprocessor
-from ct_vae.preprocess.pipeline import ModelInput, Preprocessor, restore
+from ct_vae.preprocess.pipeline import Preprocessor, restore
 from ct_vae.progress import report_stage
 from ct_vae.volume import Volume
 
@@ -134,10 +123,22 @@ class Codec:
         # Sampling and quantization act on the features of the whole volume.
         features, plan = self._pass("encode", tiling, (x, y, z), prepared.tensor)
         array = self._latent_of(features, seed)
-        statistics = None if array.ndim == 3 else _statistics(array, features)
-        record = self._record(volume, prepared, plan, statistics, seed)
-        run = self._run(time.perf_counter() - started)
-        return Latent(array, record.latent_grid(), record.model_copy(update={"run": run}))
+        record = LatentRecord(
+            model=self.identity,
+            source=source_record(volume),
+            preprocess=prepared.record,
+            factor=self.network.factor,
+            kind="codes" if array.ndim == 3 else "mean" if seed is None else "sample",
+            seed=seed,
+            spatial_dims=2 if self.network.model.spatial_dims == 2 else 3,
+            image_channels=self.network.model.in_channels,
+            tiling=plan.record,
+            scaling_factor=self.network.model.scaling_factor,
+            statistics=None if array.ndim == 3 else latent_statistics(array, features),
+            warnings=(*volume.warnings, *plan.warnings),
+            run=run_record(self.network.device, time.perf_counter() - started),
+        )
+        return Latent(array, record.latent_grid(), record)
 
     @memory_errors()
     @torch.inference_mode()
@@ -256,45 +257,6 @@ class Codec:
             self.tell(plan.describe())
         return plan
 
-    def _record(
-        self,
-        volume: Volume,
-        prepared: ModelInput,
-        plan: ExecutionPlan,
-        statistics: LatentStatistics | None,
-        seed: int | None,
-    ) -> LatentRecord:
-        model = self.network.model
-        return LatentRecord(
-            model=self.identity,
-            source=SourceRecord(
-                sha256=volume_sha256(volume),
-                grid=GridRecord.of(volume.grid),
-                dtype=str(volume.source.get("dtype", volume.voxels.dtype)),
-                format=str(volume.source.get("format", "memory")),
-            ),
-            preprocess=prepared.record,
-            factor=self.network.factor,
-            kind=_kind(statistics, seed),
-            seed=seed,
-            spatial_dims=2 if model.spatial_dims == 2 else 3,
-            image_channels=model.in_channels,
-            tiling=plan.record,
-            scaling_factor=model.scaling_factor,
-            statistics=statistics,
-            warnings=(*volume.warnings, *plan.warnings),
-        )
-
-    def _run(self, seconds: float) -> RunRecord:
-        packages = ("ct_vae", "torch", "monai", "nibabel")
-        return RunRecord(
-            versions={name: version(name) for name in packages}
-            | {"python": platform.python_version()},
-            device=self.network.device.type,
-            seconds=round(seconds, 3),
-            peak_memory_mb=round(peak_memory_mb(self.network.device), 1),
-        )
-
 
 def load_codec(
     model_folder: str | Path, device: str | None = None, tiling: Tiling | None = None
@@ -329,20 +291,3 @@ def load_codec(
         encoder_sha256=loaded.encoder_sha256,
     )
     return Codec(loaded.model.to(where), build_preprocessor(steps), identity, tiling)
-
-
-def _kind(
-    statistics: LatentStatistics | None, seed: int | None
-) -> Literal["mean", "sample", "codes"]:
-    # Statistics of code indices are meaningless.
-    if statistics is None:
-        return "codes"
-    return "mean" if seed is None else "sample"
-
-
-def _statistics(array: np.ndarray, features: torch.Tensor) -> LatentStatistics:
-    moments = LatentMoments.of(array.reshape(len(array), -1))
-    variance = DiagonalGaussian(features).logvar[0].double().exp_().flatten(1).mean(dim=1)
-    return LatentStatistics(
-        mean=moments.mean, std=moments.std, posterior_std=tuple(variance.sqrt().tolist())
-    )

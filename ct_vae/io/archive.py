@@ -33,6 +33,7 @@ MAX_BYTES = 1 << 34
 MAX_RATIO = 200
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2")
 
+_ZIP = (b"PK\3\4", b"PK\5\6")
 _FREE_OF_RATIO = 1 << 26
 _CHUNK_BYTES = 1 << 20
 # Compressed archives up to this size are read once more, only to count their members.
@@ -41,6 +42,7 @@ _TAR_BLOCK = 512
 _TAR_CHECKSUM = slice(148, 156)
 _HIDDEN = {"__MACOSX"}
 _AGAIN = "copy or download it again"
+_LINK = "has a member that is a link or a device"
 _UNSAFE = "unpack it yourself if you trust it, and give the folder"
 
 
@@ -62,7 +64,7 @@ def holds_archive(file: IO[bytes]) -> bool:
     """
     file.seek(0)
     head = file.read(_TAR_BLOCK)
-    if _is_zip(head):
+    if head.startswith(_ZIP):
         return True
     file.seek(0)
     opened = _decompressed(file, head)
@@ -88,17 +90,16 @@ def extracted(path: Path) -> Iterator[Path]:
         folder = Path(name)
         unpacking = _Unpacking(folder, path.stat().st_size)
         with path.open("rb") as file:
-            zipped = _is_zip(file.read(4))
+            zipped = file.read(4).startswith(_ZIP)
         damaged = InputError(f"is a damaged {'zip' if zipped else 'tar'} archive", _AGAIN)
         try:
             (_unzip if zipped else _untar)(path, unpacking)
-        except CtVaeError:
-            raise
-        except OSError as error:
-            # gzip and bzip2 report damage without errno, zipfile seeks to invalid offsets.
-            raise damaged if error.errno in {None, errno.EINVAL} else error from error
         # Archive libraries raise arbitrary exceptions for damaged archives.
         except Exception as error:
+            # gzip and bzip2 report damage without errno, zipfile seeks to invalid offsets.
+            known = isinstance(error, OSError) and error.errno not in {None, errno.EINVAL}
+            if known or isinstance(error, CtVaeError):
+                raise
             raise damaged from error
         yield folder
 
@@ -113,10 +114,11 @@ class _Unpacking:
     written: int = 0
     folders: dict[str, Path] = field(default_factory=dict)
 
-    @property
-    def allowance(self) -> int:
-        """Bytes that an archive of this size may unpack to before it is rejected."""
-        return max(_FREE_OF_RATIO, MAX_RATIO * self.size)
+    def check_size(self, count: int) -> None:
+        """Raise an error for more bytes than an archive of this size may unpack to."""
+        limit = min(MAX_BYTES, max(_FREE_OF_RATIO, MAX_RATIO * self.size))
+        if count > limit:
+            raise InputError(f"unpacks to more than {limit} bytes from {self.size}", _UNSAFE)
 
     def count(self, more: int = 1) -> None:
         self.members += more
@@ -129,17 +131,10 @@ class _Unpacking:
             return
         with target.open("xb") as file:
             while chunk := source.read(_CHUNK_BYTES):
-                self._grow(len(chunk))
-                _write(file, chunk)
-
-    def _grow(self, count: int) -> None:
-        self.written += count
-        if self.written > MAX_BYTES:
-            raise InputError(f"unpacks to more than {MAX_BYTES >> 30} GiB", _UNSAFE)
-        if self.written > self.allowance:
-            raise InputError(
-                f"unpacks to more than {MAX_RATIO} times its {self.size} bytes", _UNSAFE
-            )
+                self.written += len(chunk)
+                self.check_size(self.written)
+                with _space():
+                    file.write(chunk)
 
     def _target(self, name: str) -> Path | None:
         """Return a numbered file name, in a numbered folder for each folder of the archive."""
@@ -149,7 +144,8 @@ class _Unpacking:
         parent = "/".join(parts[:-1])
         if parent not in self.folders:
             self.folders[parent] = self.folder / f"{len(self.folders):06d}"
-            _make(self.folders[parent])
+            with _space():
+                self.folders[parent].mkdir()
         ending = re.search(r"\.[A-Za-z0-9]{1,5}$", parts[-1])
         return self.folders[parent] / f"{self.members:06d}{ending[0] if ending else ''}"
 
@@ -162,7 +158,7 @@ def _unzip(path: Path, unpacking: _Unpacking) -> None:
             _safe_parts(member.filename)
             mode = member.external_attr >> 16
             if mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
-                raise InputError("has a member that is a link or a device", _UNSAFE)
+                raise InputError(_LINK, _UNSAFE)
             if member.flag_bits & 1:
                 raise InputError("is encrypted", "unpack it and give the folder")
             if not member.is_dir():
@@ -188,7 +184,7 @@ def _untar(path: Path, unpacking: _Unpacking) -> None:
                 unpacking.count()
                 _safe_parts(member.name)
                 if not (member.isreg() or member.isdir()):
-                    raise InputError("has a member that is a link or a device", _UNSAFE)
+                    raise InputError(_LINK, _UNSAFE)
                 file = archive.extractfile(member) if member.isreg() else None
                 if file is not None:
                     unpacking.write(member.name, file)
@@ -240,14 +236,13 @@ class _Counted:
 
     def __init__(self, source: IO[bytes], unpacking: _Unpacking) -> None:
         self._source = source
-        self._limit = min(MAX_BYTES, unpacking.allowance)
+        self._check_size = unpacking.check_size
         self._read = 0
 
     def read(self, size: int) -> bytes:
         data = self._source.read(size)
         self._read += len(data)
-        if self._read > self._limit:
-            raise InputError(f"unpacks to more than {self._limit} bytes", _UNSAFE)
+        self._check_size(self._read)
         return data
 
 
@@ -264,10 +259,6 @@ def _safe_parts(name: str) -> tuple[str, ...]:
     if not parts and name.strip("./"):
         raise InputError("has a member without a name", _UNSAFE)
     return parts
-
-
-def _is_zip(head: bytes) -> bool:
-    return head.startswith((b"PK\3\4", b"PK\5\6"))
 
 
 def _decompressed(file: IO[bytes], head: bytes) -> IO[bytes] | None:
@@ -292,24 +283,15 @@ def _is_tar(block: bytes) -> bool:
     return True
 
 
-def _write(file: IO[bytes], chunk: bytes) -> None:
+@contextmanager
+def _space() -> Iterator[None]:
+    """Report errors of writing as a lack of space in the temporary folder."""
     try:
-        file.write(chunk)
+        yield
     except OSError as error:
-        raise _full(error) from error
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir()
-    except OSError as error:
-        raise _full(error) from error
-
-
-def _full(error: OSError) -> OutputError:
-    free = shutil.disk_usage(tempfile.gettempdir()).free
-    return OutputError(
-        f"the temporary folder cannot hold the unpacked archive: {error.strerror} "
-        f"({free} bytes free)",
-        "set TMPDIR to a folder with more space",
-    )
+        free = shutil.disk_usage(tempfile.gettempdir()).free
+        raise OutputError(
+            f"the temporary folder cannot hold the unpacked archive: {error.strerror} "
+            f"({free} bytes free)",
+            "set TMPDIR to a folder with more space",
+        ) from error

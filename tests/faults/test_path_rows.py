@@ -69,7 +69,7 @@ def test_28_links_in_archives_are_refused(model_folder, tmp_path, scratch):
 def test_28_bombs_of_size_and_number_are_stopped(model_folder, tmp_path, scratch, monkeypatch):
     bomb = archive_of(tmp_path / "a.zip", {"a": b"\0" * 2**27})
     assert bomb.stat().st_size < 2**18
-    refuse(model_folder, bomb, 4, "unpacks to more than 200 times")
+    refuse(model_folder, bomb, 4, "unpacks to more than")
     monkeypatch.setattr("ct_vae.io.archive.MAX_MEMBERS", 100)
     many = archive_of(tmp_path / "b.zip", {str(k): b"x" for k in range(101)})
     refuse(model_folder, many, 4, "more than 100 members")

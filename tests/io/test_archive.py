@@ -1,8 +1,8 @@
 import gzip
 import io
-import os
 import tarfile
 import zipfile
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -284,11 +284,16 @@ def test_the_folder_is_removed_when_its_user_fails(tmp_path, temp):
         use()
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
 def test_a_full_disk_is_an_output_error(tmp_path, monkeypatch):
-    def full(file, chunk):
-        raise archive._full(OSError(28, os.strerror(28)))
+    opened = Path.open
 
-    monkeypatch.setattr(archive, "_write", full)
+    def on_a_full_disk(path, mode="r", *args):
+        if mode == "xb":
+            return opened(Path("/dev/full"), "wb", 0)
+        return opened(path, mode, *args)
+
+    monkeypatch.setattr(Path, "open", on_a_full_disk)
     for path in forms(tmp_path):
         with pytest.raises(OutputError, match="No space left"), extracted(path):
             pass

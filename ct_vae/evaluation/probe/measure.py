@@ -18,9 +18,9 @@ from ct_vae.evaluation.probe.edge import (
 from ct_vae.evaluation.probe.result import (
     ContrastToNoise,
     EdgeTransfer,
-    Linearity,
     LinePairs,
     Nodule,
+    ProbeLinearity,
 )
 from ct_vae.volume import Volume
 
@@ -53,7 +53,7 @@ def measure_edges(drawn: Volume, result: Volume) -> tuple[EdgeTransfer, ...]:
     return tuple(found)
 
 
-def measure_steps(result: Volume) -> Linearity:
+def measure_steps(result: Volume) -> ProbeLinearity:
     """Measure mean HU in the core of each rod, and fit a line."""
     drawn = np.array(phantoms.STEPS_HU)
     measured = np.array(
@@ -63,7 +63,7 @@ def measure_steps(result: Volume) -> Linearity:
         ]
     )
     slope, intercept = np.polyfit(drawn, measured, 1).tolist()
-    return Linearity(
+    return ProbeLinearity(
         tuple(drawn.tolist()),
         tuple(measured.tolist()),
         slope,

@@ -33,7 +33,7 @@ class EdgeTransfer:
 
 
 @dataclass(frozen=True)
-class Linearity:
+class ProbeLinearity:
     """HU in the center of inserts, and the line ``measured = slope * drawn + intercept``."""
 
     drawn_hu: tuple[float, ...]
@@ -88,7 +88,7 @@ class ProbeResult:
     spacing_mm: float
     noise_hu: float
     edges: tuple[EdgeTransfer, ...]
-    linearity: Linearity
+    linearity: ProbeLinearity
     line_pairs: tuple[LinePairs, ...]
     nodules: tuple[Nodule, ...]
     contrasts: tuple[ContrastToNoise, ...]

@@ -53,20 +53,20 @@ class FoundCases(list[Case]):
 
 
 @dataclass(frozen=True)
-class Findings:
+class SearchResult:
     """Cases of one input path, and everything that is left out."""
 
     cases: list[Case]
     left_out: list[LeftOut]
 
-    def add(self, other: Findings) -> None:
+    def add(self, other: SearchResult) -> None:
         """Append other findings."""
         self.cases.extend(other.cases)
         self.left_out.extend(other.left_out)
 
-    def below(self, folder: str) -> Findings:
+    def below(self, folder: str) -> SearchResult:
         """Return the findings with a folder prepended to the keys."""
         if not folder:
             return self
         cases = [Case(case.path, f"{folder}/{case.key}", case.series) for case in self.cases]
-        return Findings(cases, self.left_out)
+        return SearchResult(cases, self.left_out)

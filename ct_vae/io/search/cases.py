@@ -16,7 +16,7 @@ from ct_vae.io.formats import PathKind, kind_and_origin, path_kind
 from ct_vae.io.latent.record import SUFFIXES as LATENT_SUFFIXES
 from ct_vae.io.latent.record import is_record
 from ct_vae.io.nifti.pair import PAIR_SUFFIXES
-from ct_vae.io.search.case import Case, Findings, FoundCases
+from ct_vae.io.search.case import Case, FoundCases, SearchResult
 from ct_vae.io.search.left_out import LeftOut, left_out_file, reported_lines
 from ct_vae.io.search.patterns import matches_part
 from ct_vae.io.search.series_cases import dicom_cases, series_cases, series_key, series_of_files
@@ -88,21 +88,23 @@ def discover(
     return FoundCases(cases.values(), left_out.values())
 
 
-def _found(given: Path, latents: bool, endings: tuple[str, ...]) -> Findings:
+def _found(given: Path, latents: bool, endings: tuple[str, ...]) -> SearchResult:
     try:
         if os.path.lexists(given) and not given.is_dir():
             return _of_file(given, latents, endings)
         if not latents and (wanted := split_series_path(given)[1]):
-            return Findings([Case(given, series_key((given.parent.name,), wanted))], [])
+            return SearchResult([Case(given, series_key((given.parent.name,), wanted))], [])
         return _of_tree(given, latents, endings)
     except OSError as error:
         place = error.filename or given
         raise NoInputError(f"{place}: cannot be searched: {error.strerror}") from error
 
 
-def _of_file(given: Path, latents: bool, endings: tuple[str, ...], named: bool = True) -> Findings:
+def _of_file(
+    given: Path, latents: bool, endings: tuple[str, ...], named: bool = True
+) -> SearchResult:
     stem = _stem(given.name, (*endings, *ARCHIVE_SUFFIXES))
-    itself = Findings([Case(given, stem)], [])
+    itself = SearchResult([Case(given, stem)], [])
     try:
         if latents or path_kind(given) != "archive":
             return itself
@@ -113,9 +115,9 @@ def _of_file(given: Path, latents: bool, endings: tuple[str, ...], named: bool =
     return series_cases(series, lambda _: (stem,), given if named else None) if series else itself
 
 
-def _of_tree(given: Path, latents: bool, endings: tuple[str, ...]) -> Findings:
+def _of_tree(given: Path, latents: bool, endings: tuple[str, ...]) -> SearchResult:
     root, pattern = _split_pattern(given)
-    found, others, archives = Findings([], []), [], []
+    found, others, archives = SearchResult([], []), [], []
     headers: list[Path] = []
     barred: dict[Path, str] = {}
     for path in walk_files(root, barred):

@@ -1,0 +1,54 @@
+"""Parts of a latent's record that encoding measures."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+
+import numpy as np
+import torch
+
+from ct_vae.inference.device import peak_memory_mb
+from ct_vae.inference.latent_moments import LatentMoments
+from ct_vae.io import volume_sha256
+from ct_vae.latent import GridRecord, LatentStatistics, RunRecord, SourceRecord
+from ct_vae.models.posterior import DiagonalGaussian
+from ct_vae.volume import Volume
+
+_PACKAGES = ("ct_vae", "torch", "monai", "nibabel")
+
+
+def source_record(volume: Volume) -> SourceRecord:
+    """Describe the source volume of a latent."""
+    return SourceRecord(
+        sha256=volume_sha256(volume),
+        grid=GridRecord.of(volume.grid),
+        dtype=str(volume.source.get("dtype", volume.voxels.dtype)),
+        format=str(volume.source.get("format", "memory")),
+    )
+
+
+def latent_statistics(array: np.ndarray, features: torch.Tensor) -> LatentStatistics:
+    """Compute the mean and standard deviation of each channel of a latent.
+
+    Args:
+        array: Latent ``(C, x, y, z)``.
+        features: Output of the encoder ``(1, features, x, y, z)``, for the standard deviation of
+            the posterior.
+    """
+    moments = LatentMoments.of(array.reshape(len(array), -1))
+    variance = DiagonalGaussian(features).logvar[0].double().exp_().flatten(1).mean(dim=1)
+    return LatentStatistics(
+        mean=moments.mean, std=moments.std, posterior_std=tuple(variance.sqrt().tolist())
+    )
+
+
+def run_record(device: torch.device, seconds: float) -> RunRecord:
+    """Describe the run: versions of packages, device, time in seconds and peak memory."""
+    return RunRecord(
+        versions={name: version(name) for name in _PACKAGES}
+        | {"python": platform.python_version()},
+        device=device.type,
+        seconds=round(seconds, 3),
+        peak_memory_mb=round(peak_memory_mb(device), 1),
+    )
