@@ -37,8 +37,8 @@ class TrainingConfig(ObjectiveConfig):
 
     micro_batch_size: PositiveInt | None = None
     """Maximum number of patches per forward pass; gradients are accumulated over the batch. null
-    means the whole batch of a rank. It changes memory and time; results change only through losses
-    that use batch statistics."""
+    means the whole batch of a rank. It changes memory and time, but no result apart from rounding
+    and dropout."""
 
     workers: Annotated[int, Field(ge=0)] = 0
     """Number of data loading processes per rank; 0 loads data in the main process. Results do not

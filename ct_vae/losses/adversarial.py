@@ -141,11 +141,12 @@ class Adversary(nn.Module):
             return 1.0
         if last_layer is None:
             raise ConfigError("an adaptive adversarial weight requires the last layer")
-        norms = [
-            reduce(torch.autograd.grad(term, last_layer, retain_graph=True)[0]).norm()
-            for term in (reconstruction, adversarial)
-        ]
-        ratio = norms[0] / (norms[1] + _BALANCE_EPS)
+        return self.ratio(reduce(layer_gradients(reconstruction, adversarial, last_layer)))
+
+    def ratio(self, gradients: torch.Tensor) -> float:
+        """Compute the adaptive weight from `layer_gradients` of a whole batch."""
+        reconstruction, adversarial = (gradient.norm() for gradient in gradients)
+        ratio = reconstruction / (adversarial + _BALANCE_EPS)
         return float(ratio.clamp(max=self.adaptive_limit))
 
     def discriminator_terms(
@@ -185,6 +186,14 @@ class Adversary(nn.Module):
             values["r1"] = r1_penalty(self.discriminator, target)
         self.averages.gather(real, fake, reduce)
         return weighted_sum(values, {"d_real": 0.5, "d_fake": 0.5, **self._penalties.weights})
+
+
+def layer_gradients(
+    reconstruction: torch.Tensor, adversarial: torch.Tensor, layer: torch.Tensor
+) -> torch.Tensor:
+    """Return the gradients of two scalars at the weights of a layer, ``(2, *layer.shape)``."""
+    terms = reconstruction, adversarial
+    return torch.stack([torch.autograd.grad(term, layer, retain_graph=True)[0] for term in terms])
 
 
 @contextmanager

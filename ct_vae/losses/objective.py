@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 
 from ct_vae.errors import ConfigError
-from ct_vae.losses.adversarial import Adversary
+from ct_vae.losses.adversarial import Adversary, layer_gradients
 from ct_vae.losses.discriminator_regularizers import Reduce, identity_reduce
 from ct_vae.losses.kl import KLLoss
 from ct_vae.losses.perceptual import PerceptualDistance
@@ -83,6 +83,7 @@ class Objective:
         samples_seen: int,
         last_layer: torch.Tensor | None = None,
         reduce: Reduce = identity_reduce,
+        adaptive_weight: float | None = None,
     ) -> LossTerms:
         """Compute the objective in float32, also under autocast.
 
@@ -96,6 +97,8 @@ class Objective:
             last_layer: Weights of the decoder's last layer, for an adaptive adversarial weight;
                 optional.
             reduce: Function that averages a tensor over ranks; optional.
+            adaptive_weight: Adaptive adversarial weight of the whole batch, if this is a part of
+                it; by default it is computed from these images.
 
         Returns:
             Total loss and its terms.
@@ -103,14 +106,8 @@ class Objective:
         Raises:
             ConfigError: If a term has no weight, or if the last layer is required and missing.
         """
+        image, expected, image_terms = self._image_terms(reconstruction, target, samples_seen)
         with autocast_disabled(reconstruction):
-            raw, expected = to_float32_or_higher(reconstruction), to_float32_or_higher(target)
-            image = self._reconstruction.image(raw)
-            image_terms = {"reconstruction": self._reconstruction(raw, image, expected)}
-            for name, loss in self._image_losses.items():
-                image_terms[name] = loss(image, expected)
-            if self._perceptual is not None:
-                image_terms["perceptual"] = self._perceptual(image, expected, samples_seen)
             latent = {name: to_float32_or_higher(v) for name, v in regularizers.items()}
             if "kl" in latent:
                 latent["kl"] = self._kl_loss(latent["kl"])
@@ -119,14 +116,67 @@ class Objective:
         if self.adversary is not None and self.adversary.active(samples_seen):
             adversarial = self.adversary.generator_terms(image, expected)
             self._check_weighted(adversarial)
-            weights["adversarial"] *= self.adversary.adaptive_weight(
-                weighted_sum(image_terms, weights).total,
-                adversarial["adversarial"],
-                last_layer,
-                reduce,
-            )
+            if adaptive_weight is None:
+                adaptive_weight = self.adversary.adaptive_weight(
+                    weighted_sum(image_terms, weights).total,
+                    adversarial["adversarial"],
+                    last_layer,
+                    reduce,
+                )
+            weights["adversarial"] *= adaptive_weight
             values |= adversarial
         return weighted_sum(values, weights)
+
+    def uses(self, name: str) -> bool:
+        """Return true if the term has a weight above 0."""
+        return self._weights.get(name, 0.0) > 0
+
+    def is_adaptive(self, samples_seen: int) -> bool:
+        """Return true if the adversarial loss has an adaptive weight at ``samples_seen``."""
+        adversary = self.adversary
+        return (
+            adversary is not None
+            and adversary.active(samples_seen)
+            and adversary.adaptive_limit is not None
+        )
+
+    def layer_gradients(
+        self,
+        reconstruction: torch.Tensor,
+        target: torch.Tensor,
+        samples_seen: int,
+        last_layer: torch.Tensor,
+    ) -> torch.Tensor:
+        """Compute the gradients on which an adaptive adversarial weight depends.
+
+        Args:
+            reconstruction: Raw decoder output ``(B, C, *spatial)``.
+            target: Target of the same shape, in model units.
+            samples_seen: Samples seen before this step.
+            last_layer: Weights of the decoder's last layer.
+
+        Returns:
+            Gradients of the image losses and of the adversarial loss, ``(2, *last_layer.shape)``.
+        """
+        assert self.adversary is not None
+        image, expected, terms = self._image_terms(reconstruction, target, samples_seen)
+        total = weighted_sum(terms, self._weights_at(samples_seen)).total
+        adversarial = self.adversary.generator_terms(image, expected)["adversarial"]
+        return layer_gradients(total, adversarial, last_layer)
+
+    def _image_terms(
+        self, reconstruction: torch.Tensor, target: torch.Tensor, samples_seen: int
+    ) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
+        """Return image, target and the losses between them, in float32 also under autocast."""
+        with autocast_disabled(reconstruction):
+            raw, expected = to_float32_or_higher(reconstruction), to_float32_or_higher(target)
+            image = self._reconstruction.image(raw)
+            terms = {"reconstruction": self._reconstruction(raw, image, expected)}
+            for name, loss in self._image_losses.items():
+                terms[name] = loss(image, expected)
+            if self._perceptual is not None:
+                terms["perceptual"] = self._perceptual(image, expected, samples_seen)
+        return image, expected, terms
 
     def _weights_at(self, samples_seen: int) -> dict[str, float]:
         factors = {"kl": self._kl_loss.annealing_factor(samples_seen)}

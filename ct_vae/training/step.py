@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -13,14 +13,14 @@ from ct_vae.errors import CtVaeError
 from ct_vae.losses.adversarial import Adversary
 from ct_vae.losses.objective import Objective
 from ct_vae.models.autoencoder import Autoencoder
-from ct_vae.models.posterior import DiagonalGaussian
-from ct_vae.models.quantized_autoencoder import QuantizedAutoencoder
 from ct_vae.training.distributed import World
 from ct_vae.training.latent_changes import LatentChanges, transform_pair
 from ct_vae.training.learner import Learner
 from ct_vae.training.precision import Precision
-from ct_vae.training.seeding import posterior_noise, seeded_layers
+from ct_vae.training.seeding import seeded_layers
 from ct_vae.training.step_metrics import MetricAccumulator, StepMetrics
+from ct_vae.training.training_pass import training_pass
+from ct_vae.training.whole_batch import WholeBatch
 
 ToModelUnits = Callable[[torch.Tensor], torch.Tensor]
 
@@ -84,6 +84,9 @@ class TrainStep:
         self.precision = precision
         self.world = world
         self.to_model_units = to_model_units or (lambda batch: batch)
+        self._whole_batch = WholeBatch(
+            self._model, objective, precision, world, settings.seed, settings.changes
+        )
         self.micro_batch = settings.micro_batch
         self.skipped = 0
         self.skipped_in_a_row = 0
@@ -124,9 +127,10 @@ class TrainStep:
         self.generator.begin(lr)
         index = samples_seen + self.world.rank * len(images)
         fakes = []
-        for part in parts:
-            fakes.append(self._generator_backward(part, index, samples_seen, metrics))
-            index += len(part)
+        with self._whole_batch(parts, index, samples_seen) as weight:
+            for part in parts:
+                fakes.append(self._generator_backward(part, index, samples_seen, weight, metrics))
+                index += len(part)
         networks = [self.generator]
         if self.discriminator is not None and self._adversary.active(samples_seen):
             self.discriminator.begin(lr)
@@ -142,16 +146,19 @@ class TrainStep:
         return StepMetrics.of(means, norms[0].item()) if finite else None
 
     def _generator_backward(
-        self, images: torch.Tensor, index: int, samples_seen: int, metrics: MetricAccumulator
+        self,
+        images: torch.Tensor,
+        index: int,
+        samples_seen: int,
+        adaptive_weight: float | None,
+        metrics: MetricAccumulator,
     ) -> torch.Tensor:
         """Forward and backward of a micro-batch; returns the detached reconstruction."""
         seed = self._settings.seed
         with seeded_layers(seed, index, images.device):
             with self.precision.autocast():
-                latent = sample_latent(
-                    self._model, images, lambda mean: posterior_noise(mean, seed, index)
-                )
-                raw = self._model.decode_raw(self._settings.changes(latent.sample, seed, index))
+                changes = self._settings.changes
+                latent, raw = training_pass(self._model, images, seed, index, changes)
                 losses = self._objective(
                     raw,
                     images,
@@ -159,6 +166,7 @@ class TrainStep:
                     samples_seen,
                     self._model.last_layer,
                     self.world.mean,
+                    adaptive_weight,
                 )
             self.generator.add(losses.total * (len(images) / metrics.samples))
         reconstruction = self._objective.image(raw.detach())
@@ -254,43 +262,3 @@ class TrainStep:
                 f"{samples_seen} samples",
                 "lower training.lr",
             )
-
-
-@dataclass(frozen=True, eq=False)
-class LatentSample:
-    """The latent of a batch in training, of any kind of model.
-
-    Attributes:
-        sample: ``(B, C, *spatial)`` that goes to the decoder.
-        center: ``(B, C, *spatial)`` without noise: the mean, or the codes.
-        regularizers: Unweighted losses by name, scalars in float32; ``kl`` is one number per
-            latent element.
-        codes: Use of the codebook, scalars by name; empty without codes.
-    """
-
-    sample: torch.Tensor
-    center: torch.Tensor
-    regularizers: Mapping[str, torch.Tensor]
-    codes: Mapping[str, torch.Tensor]
-
-
-def sample_latent(
-    model: Autoencoder,
-    images: torch.Tensor,
-    noise: Callable[[torch.Tensor], torch.Tensor],
-) -> LatentSample:
-    """Encode images ``(B, C, *spatial)`` and sample from the posterior, or quantize.
-
-    Args:
-        model: Autoencoder of any kind.
-        images: In model units.
-        noise: Returns standard normal values of the shape of the mean that it is given.
-    """
-    features = model.features(images)
-    if isinstance(model, QuantizedAutoencoder):
-        quantized = model.quantize(features)
-        codes = {"perplexity": quantized.perplexity, "code_usage": quantized.usage}
-        return LatentSample(quantized.latent, quantized.latent, quantized.losses, codes)
-    posterior = DiagonalGaussian(features)
-    sample = posterior.mean + posterior.std * noise(posterior.mean)
-    return LatentSample(sample, posterior.mean, {"kl": posterior.kl_elements()}, {})

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import distributed
 from torch.nn import functional
 
 from ct_vae.errors import ConfigError
+from ct_vae.models.quantizers.nearest_code import nearest_code
 from ct_vae.models.quantizers.quantized import (
     Quantized,
     Quantizer,
     channels_second,
     code_counts,
     straight_through,
+    world_size,
 )
 
-# Codes, and pairs of latent and code, compared at once, in float64. On a CPU, 8 MB fit into the
-# cache and are a third faster on one idle core than 32 MB, but threads then synchronize four times
-# as often, which costs more on shared cores. A GPU needs 128 MB to be busy.
-_CODES_AT_ONCE = 8192
-_PAIRS_ON_CPU, _PAIRS_ELSEWHERE = 2**22, 2**24
 _SMALLEST_NORM = 1e-6
 _JITTER = 0.01
 
@@ -35,7 +33,7 @@ class EMACodebook(Quantizer):
     initializes the codes from its latents. Codes without latents do not move; after
     ``revive_after`` such updates they are reset to latents of the batch, together with their
     averages. The choice of latents depends only on the number of updates, so a resumed training
-    continues exactly.
+    continues exactly. Within `whole_batch`, all forward passes together are one update.
 
     Under ``torch.distributed``, all ranks have the same codebook: counts and sums are added over
     ranks, and latents are drawn from all ranks. A batch with a value that is not finite, on any
@@ -91,6 +89,35 @@ class EMACodebook(Quantizer):
         self.register_buffer("idle", torch.zeros(codebook_size, dtype=torch.long))
         self.register_buffer("updates", torch.tensor(0))
         self.register_buffer("initialised", torch.tensor(False))
+        # Latents and codes of the forward passes of a batch that is split.
+        self._parts: list[tuple[torch.Tensor, torch.Tensor]] | None = None
+
+    @property
+    def looks_ahead(self) -> bool:
+        """True until the codes have been initialized."""
+        return not bool(self.initialised)
+
+    @contextmanager
+    def whole_batch(self, latents: Sequence[torch.Tensor] = ()) -> Iterator[None]:
+        """Initialize from all latents of a batch, and update once when its parts are done.
+
+        Nothing is updated if an error ends the context.
+
+        Args:
+            latents: Inputs ``(B, width, *spatial)`` of all forward passes, if `looks_ahead` is
+                true.
+        """
+        if latents:
+            rows = [self._on_sphere(self._vectors(z)).detach().flatten(0, -2) for z in latents]
+            self._initialize(torch.cat(rows))
+        self._parts = []
+        try:
+            yield
+            if self._parts:
+                rows, indices = zip(*self._parts, strict=True)
+                self._update(torch.cat(rows), torch.cat(indices))
+        finally:
+            self._parts = None
 
     def forward(self, z: torch.Tensor) -> Quantized:
         """Quantize ``(B, width, *spatial)``; in training mode, update the codebook as well.
@@ -107,7 +134,7 @@ class EMACodebook(Quantizer):
         indices = nearest_code(rows, self.codes)
         chosen = self.codes[indices].to(vectors.dtype).view_as(vectors)
         if self.training:
-            self._update(rows, indices)
+            self._learn(rows, indices)
         losses = {"commitment": (vectors - chosen).square().mean()}
         shaped = indices.view(vectors.shape[:-1])
         return self._quantized(straight_through(vectors, chosen), shaped, z.dtype, losses)
@@ -147,13 +174,21 @@ class EMACodebook(Quantizer):
             self.initialised.fill_(True)
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _learn(self, rows: torch.Tensor, indices: torch.Tensor) -> None:
+        """Update the codebook, or remember the latents until the batch is complete."""
+        if self._parts is None:
+            self._update(rows, indices)
+        else:
+            self._parts.append((rows, indices))
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     @torch.no_grad()
     def _update(self, rows: torch.Tensor, indices: torch.Tensor) -> None:
         """Move the codes towards the latents ``(N, width)`` assigned to them."""
         batch = self.sums.new_zeros(self.codebook_size, 1 + self.width)
         batch[:, 0] = code_counts(indices, self.codebook_size)
         batch[:, 1:].index_add_(0, indices, rows.to(batch.dtype))
-        if _world() > 1:
+        if world_size() > 1:
             distributed.all_reduce(batch)
         # The sums include the latents of all ranks, so all ranks make the same decision.
         if not batch.isfinite().all():
@@ -218,58 +253,11 @@ class EMACodebook(Quantizer):
         return drawn
 
 
-@torch.no_grad()
-def nearest_code(rows: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
-    """Return the indices ``(N,)`` of the nearest codes ``(K, width)`` to rows ``(N, width)``.
-
-    Ties are resolved to the first code. Computed in chunks, so that memory does not grow with N
-    times K, and in float64: in float32, the expanded square would not distinguish codes that are
-    close together and far from zero, and GPUs may use TF32 for products.
-    """
-    at_once = min(len(codes), _CODES_AT_ONCE)
-    pairs = _PAIRS_ON_CPU if rows.device.type == "cpu" else _PAIRS_ELSEWHERE
-    step = min(len(rows), max(1, pairs // at_once))
-    pieces = [
-        (-2 * part.T, part.square().sum(dim=1)) for part in torch.split(codes.double(), at_once)
-    ]
-    found = torch.empty(len(rows), dtype=torch.long, device=rows.device)
-    # One buffer for all chunks: repeated allocations would fragment the heap of a CPU to gigabytes.
-    buffer = torch.empty(step * at_once, dtype=torch.float64, device=rows.device)
-    for start in range(0, len(rows), step):
-        some = rows[start : start + step].double()
-        found[start : start + step] = _nearest_in(some, pieces, buffer)
-    return found
-
-
-def _nearest_in(
-    rows: torch.Tensor, pieces: list[tuple[torch.Tensor, torch.Tensor]], buffer: torch.Tensor
-) -> torch.Tensor:
-    found = torch.zeros(len(rows), dtype=torch.long, device=rows.device)
-    smallest = torch.full_like(rows[:, 0], torch.inf)
-    first = 0
-    for directions, squares in pieces:
-        # |z - c|^2 without |z|^2, which is the same for all codes.
-        table = buffer[: len(rows) * len(squares)].view(len(rows), len(squares))
-        torch.addmm(squares, rows, directions, out=table)
-        distance, index = table.min(dim=1)
-        closer = distance < smallest
-        found = torch.where(closer, index + first, found)
-        smallest = torch.where(closer, distance, smallest)
-        first += len(squares)
-    return found
-
-
-def _world() -> int:
-    if distributed.is_available() and distributed.is_initialized():
-        return distributed.get_world_size()
-    return 1
-
-
 def _shares(rows: torch.Tensor) -> list[int]:
     """Return the number of latents of each rank; the last batches of ranks may differ in size."""
-    if _world() == 1:
+    if world_size() == 1:
         return [len(rows)]
-    shares = torch.zeros(_world(), dtype=torch.long, device=rows.device)
+    shares = torch.zeros(world_size(), dtype=torch.long, device=rows.device)
     shares[distributed.get_rank()] = len(rows)
     distributed.all_reduce(shares)
     return [int(share) for share in shares]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
 import torch
+from torch import distributed
 from torch.nn import functional
 
 from ct_vae.config.codes import MOST_BITS
@@ -12,6 +16,7 @@ from ct_vae.models.quantizers.quantized import (
     Quantizer,
     channels_second,
     straight_through,
+    world_size,
 )
 
 MOST_GROUP_BITS = 10
@@ -24,7 +29,8 @@ class LookupFree(Quantizer):
     of the index.
 
     The entropy loss is the mean entropy of each latent's assignment (low if assignments are
-    certain) minus the entropy of the mean assignment (high if all codes are used), in nats.
+    certain) minus the entropy of the mean assignment (high if all codes are used), in nats. In
+    training, the mean is that of all ranks, and within `whole_batch` that of all forward passes.
     Assignment probabilities are ``softmax(-|z - c|^2 / temperature)`` over the codes c. Groups of
     channels are treated as independent and their terms are added.
 
@@ -48,6 +54,36 @@ class LookupFree(Quantizer):
             raise ConfigError(f"the temperature of the entropy loss is above 0, got {temperature}")
         super().__init__(codebook_size=2**bits, width=bits)
         self.group_bits, self.temperature = group_bits, temperature
+        # Mean assignments of a batch that is split, for each group.
+        self._means: list[torch.Tensor] | None = None
+
+    @property
+    def looks_ahead(self) -> bool:
+        """True: the mean assignment is that of the whole batch."""
+        return True
+
+    @contextmanager
+    def whole_batch(self, latents: Sequence[torch.Tensor] = ()) -> Iterator[None]:
+        """Use the mean assignment of all latents of a batch in the entropy loss of its parts.
+
+        Args:
+            latents: Inputs ``(B, width, *spatial)`` of all forward passes; without any, every part
+                is treated as a batch of its own.
+        """
+        if latents:
+            with torch.no_grad():
+                parts = [self._vectors(z).flatten(0, -2) for z in latents]
+                total = sum(map(len, parts))
+                weighted = [
+                    [mean * (len(rows) / total) for mean in self._mean_assignments(rows)]
+                    for rows in parts
+                ]
+                means = [torch.stack(group).sum(0) for group in zip(*weighted, strict=True)]
+                self._means = _mean_over_ranks(means) if world_size() > 1 else means
+        try:
+            yield
+        finally:
+            self._means = None
 
     def forward(self, z: torch.Tensor) -> Quantized:
         """Quantize ``(B, width, *spatial)`` to its signs.
@@ -85,14 +121,52 @@ class LookupFree(Quantizer):
 
     def _entropy(self, rows: torch.Tensor) -> torch.Tensor:
         """Compute the mean entropy minus the entropy of the mean for latents ``(N, width)``."""
-        # |z + 1|^2 - |z - 1|^2 = 4 z: given its latent, bits are independent Bernoulli variables.
         with torch.autocast(rows.device.type, enabled=False):
-            logits = 4.0 * rows / self.temperature
-            each = _bernoulli_entropy(logits).sum(dim=1).mean()
-            groups = logits.tensor_split(-(-self.width // self.group_bits), dim=1)
-            together = torch.stack([_entropy_of_mean(group) for group in groups]).sum()
-            result: torch.Tensor = each - together
+            each = _bernoulli_entropy(self._logits(rows)).sum(dim=1).mean()
+            means = self._mean_assignments(rows)
+            if self._means is not None:
+                means = list(map(_with_gradient_of, self._means, means))
+            elif self.training and world_size() > 1:
+                means = list(map(_with_gradient_of, _mean_over_ranks(means), means))
+            # The derivative of p log p at 0 is infinite, and its product with 0 is NaN.
+            sums = [torch.special.entr(m.clamp_min(torch.finfo(m.dtype).tiny)).sum() for m in means]
+            result: torch.Tensor = each - torch.stack(sums).sum()
         return result
+
+    def _logits(self, rows: torch.Tensor) -> torch.Tensor:
+        # |z + 1|^2 - |z - 1|^2 = 4 z: given its latent, bits are independent Bernoulli variables.
+        return 4.0 * rows / self.temperature
+
+    def _mean_assignments(self, rows: torch.Tensor) -> list[torch.Tensor]:
+        """Return the joint distribution of the bits of each group, averaged over ``(N, width)``.
+
+        The joint distribution is the outer product of those of two halves of the bits, and the mean
+        of outer products is one matrix product. This needs N times 2^(g/2) numbers for g bits
+        instead of N times 2^g.
+        """
+        means = []
+        with torch.autocast(rows.device.type, enabled=False):
+            groups = -(-self.width // self.group_bits)
+            for group in self._logits(rows).tensor_split(groups, dim=1):
+                first, second = (_joint(half) for half in group.tensor_split(2, dim=1))
+                means.append(first.T @ second / len(rows))
+        return means
+
+
+def _with_gradient_of(whole: torch.Tensor, part: torch.Tensor) -> torch.Tensor:
+    """Return the mean of the whole batch with the gradient of that of a part.
+
+    Averaged over the parts, the gradient is that of the whole.
+    """
+    return whole + (part - part.detach())
+
+
+@torch.no_grad()
+def _mean_over_ranks(means: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    flat = torch.cat([mean.flatten() for mean in means])
+    distributed.all_reduce(flat)
+    pieces = torch.split(flat / world_size(), [mean.numel() for mean in means])
+    return [piece.view(mean.shape) for piece, mean in zip(pieces, means, strict=True)]
 
 
 def _signs(vectors: torch.Tensor) -> torch.Tensor:
@@ -103,19 +177,6 @@ def _bernoulli_entropy(logits: torch.Tensor) -> torch.Tensor:
     """Return the entropy -p log p - q log q in nats, with p the sigmoid of the logit."""
     heads, tails = torch.sigmoid(logits), torch.sigmoid(-logits)
     return -(heads * functional.logsigmoid(logits) + tails * functional.logsigmoid(-logits))
-
-
-def _entropy_of_mean(logits: torch.Tensor) -> torch.Tensor:
-    """Return the entropy of the joint distribution of bits ``(N, g)``, averaged over latents.
-
-    The joint distribution is the outer product of those of two halves of the bits, and the mean of
-    outer products is one matrix product. This needs N times 2^(g/2) numbers instead of N times 2^g.
-    """
-    first, second = (_joint(half) for half in logits.tensor_split(2, dim=1))
-    mean = first.T @ second / len(logits)
-    # The derivative of p log p at 0 is infinite, and its product with 0 is NaN.
-    result: torch.Tensor = torch.special.entr(mean.clamp_min(torch.finfo(mean.dtype).tiny)).sum()
-    return result
 
 
 def _joint(logits: torch.Tensor) -> torch.Tensor:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import distributed, nn
 
 from ct_vae.config.codes import MOST_CODES
 from ct_vae.errors import ConfigError, InputError
@@ -54,6 +55,23 @@ class Quantizer(nn.Module, ABC):
             raise ConfigError(f"a code has at least 1 channel, got {width}")
         self.codebook_size = codebook_size
         self.width = width
+
+    @property
+    def looks_ahead(self) -> bool:
+        """True if `whole_batch` needs the latents of a batch before they are quantized."""
+        return False
+
+    @contextmanager
+    def whole_batch(self, latents: Sequence[torch.Tensor] = ()) -> Iterator[None]:  # noqa: ARG002
+        """Treat all forward passes inside the context as parts of one batch.
+
+        Quantizers that depend on a batch as a whole then give the same result however it is split.
+
+        Args:
+            latents: Inputs ``(B, width, *spatial)`` of all forward passes, if `looks_ahead` is
+                true.
+        """
+        yield
 
     @abstractmethod
     def forward(self, z: torch.Tensor) -> Quantized:
@@ -120,6 +138,13 @@ class Quantizer(nn.Module, ABC):
             perplexity=perplexity,
             usage=usage,
         )
+
+
+def world_size() -> int:
+    """Return the number of ranks that train together, 1 without ``torch.distributed``."""
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_world_size()
+    return 1
 
 
 def channels_second(vectors: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

@@ -116,7 +116,7 @@ def test_what_ranks_count_is_what_one_process_counts(monkeypatch):
         batch[:, 1:].index_add_(0, chosen, z[1])
 
     joined(torch.cat(z))
-    monkeypatch.setattr("ct_vae.models.quantizers.ema_codebook._world", lambda: 2)
+    monkeypatch.setattr("ct_vae.models.quantizers.ema_codebook.world_size", lambda: 2)
     monkeypatch.setattr(torch.distributed, "all_reduce", add_the_other)
     apart(z[0])
     torch.testing.assert_close(apart.codes, joined.codes)

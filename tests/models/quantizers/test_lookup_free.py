@@ -132,3 +132,41 @@ def test_there_is_nothing_to_store():
     usual = LookupFree()
     assert not usual.state_dict()
     assert (usual.width, usual.group_bits, usual.temperature) == (16, 10, 0.01)
+
+
+def test_ranks_and_parts_have_the_entropy_gradient_of_the_whole_batch(monkeypatch):
+    """The mean assignment is that of all latents, wherever they are."""
+    quantizer = LookupFree(6, group_bits=4).train()
+    z = 0.01 * noise(4, 6, 3).double()
+
+    def gradient(part, **context):
+        own = part.clone().requires_grad_()
+        with quantizer.whole_batch(**context):
+            loss = quantizer(own).losses["entropy"]
+        loss.backward()
+        return loss.item(), own.grad
+
+    loss, whole = gradient(z)
+    parts = z.split((1, 3))
+    found = [gradient(part, latents=parts) for part in parts]
+    assert sum(n * each / 4 for (each, _), n in zip(found, (1, 3), strict=True)) == pytest.approx(
+        loss, rel=1e-6
+    )
+    joined = torch.cat([n / 4 * g for (_, g), n in zip(found, (1, 3), strict=True)])
+    torch.testing.assert_close(joined, whole)
+    # Two ranks: each adds what the other one would send.
+    halves = z.split(2)
+    means = [
+        torch.cat(
+            [m.flatten() for m in quantizer._mean_assignments(h.movedim(1, -1).flatten(0, -2))]
+        )
+        for h in halves
+    ]
+    monkeypatch.setattr("ct_vae.models.quantizers.lookup_free.world_size", lambda: 2)
+    gradients = []
+    for own, other in zip(halves, means[::-1], strict=True):
+        monkeypatch.setattr(
+            "torch.distributed.all_reduce", lambda flat, other=other: flat.add_(other)
+        )
+        gradients.append(gradient(own)[1] / 2)
+    torch.testing.assert_close(torch.cat(gradients), whole)
