@@ -114,8 +114,8 @@ class EMACodebook(Quantizer):
         try:
             yield
             if self._parts:
-                rows, indices = zip(*self._parts, strict=True)
-                self._update(torch.cat(rows), torch.cat(indices))
+                parts, indices = zip(*self._parts, strict=True)
+                self._update(torch.cat(parts), torch.cat(indices))
         finally:
             self._parts = None
 
