@@ -25,7 +25,7 @@ from ct_vae.evaluation.metrics.texture import measure_texture
 from ct_vae.inference.codec import Codec
 from ct_vae.io import read_volume
 from ct_vae.models.linear_code import BlockKLT, LinearCode
-from ct_vae.preprocess.pipeline import restore
+from ct_vae.preprocess.restoration import restore
 from ct_vae.volume import BODY_ABOVE_HU, Volume
 
 BoolArray = NDArray[np.bool_]

@@ -201,7 +201,7 @@ def decoding(
     def make(_: Case, latent: Latent, reserved_bytes: int) -> Decoded:
         codec.reserved_bytes = reserved_bytes
         write = writer(latent)
-        return codec.decode(latent), write
+        return codec.decode(latent, whole_hu=True), write
 
     def write(case: Case, decoded: Decoded) -> str:
         volume, write = decoded
@@ -215,7 +215,7 @@ def decoding(
         write=write,
         read_bytes=latent_read_bytes,
         # A DICOM series is completed in memory before it is written.
-        write_bytes=lambda decoded: decoded[0].voxels.nbytes,
+        write_bytes=lambda decoded: 2 * decoded[0].voxels.nbytes,
         room=codec.available_host_bytes,
     )
 
@@ -231,7 +231,7 @@ def reconstruction(codec: Codec, targets: Targets, reading: ReadOptions) -> Work
 
     def make(_: Case, volume: Volume, reserved_bytes: int) -> Volume:
         codec.reserved_bytes = reserved_bytes
-        return codec.reconstruct(volume)
+        return codec.reconstruct(volume, whole_hu=True)
 
     def write(case: Case, volume: Volume) -> str:
         write_volume(volume, targets[case])
@@ -244,7 +244,7 @@ def reconstruction(codec: Codec, targets: Targets, reading: ReadOptions) -> Work
         write=write,
         read_bytes=lambda case: volume_read_bytes(case, reading),
         # Volumes are written in slabs.
-        write_bytes=lambda volume: volume.voxels.nbytes // 2,
+        write_bytes=lambda volume: volume.voxels.nbytes,
         room=codec.available_host_bytes,
     )
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ct_vae.blocks.receptive_field import PerSlice
+from ct_vae.blocks.receptive_field import PerSlice, PerVoxel
 from ct_vae.errors import ConfigError
 
 NormKind = Literal["group", "rms", "layer"]
@@ -53,7 +53,7 @@ class GroupNormND(nn.GroupNorm):
         return super().forward(x.contiguous() if exact else x)
 
 
-class RMSNormND(PerSlice):
+class RMSNormND(PerVoxel):
     """Root-mean-square normalization of each voxel over its channels (Zhang and Sennrich 2019).
 
     The output at a voxel depends on no other voxel, so tiles give the same result as the whole
@@ -74,7 +74,7 @@ class RMSNormND(PerSlice):
         return functional.rms_norm(rows, self.weight.shape, self.weight, EPS).movedim(-1, 1)
 
 
-class LayerNormND(PerSlice):
+class LayerNormND(PerVoxel):
     """Layer normalization of each voxel over its channels (Ba et al. 2016).
 
     Args:

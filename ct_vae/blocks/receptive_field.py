@@ -80,3 +80,7 @@ class PerSlice(LocalModule):
     def unpadded_operator(self) -> Operator:
         """Return the module itself."""
         return self
+
+
+class PerVoxel(PerSlice):
+    """Module that processes every voxel independently."""

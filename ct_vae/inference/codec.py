@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from math import prod
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -25,10 +25,12 @@ from ct_vae.models.model_folder import load_model_folder
 from ct_vae.models.posterior import DiagonalGaussian
 from ct_vae.models.quantized_autoencoder import QuantizedAutoencoder
 from ct_vae.preprocess.build import build_preprocessor
-from ct_vae.preprocess.pipeline import Preprocessor, restore
+from ct_vae.preprocess.pipeline import Preprocessor
+from ct_vae.preprocess.restoration import Restoration
 from ct_vae.progress import report_stage
 from ct_vae.volume import Volume
 
+Result = TypeVar("Result")
 # Largest codebook whose codes are stored as uint16.
 _UINT16_CODES = 2**16
 
@@ -121,7 +123,10 @@ class Codec:
         prepared = self.preprocessor(volume, self.network.factor)
         x, y, z = prepared.tensor.shape[2:]
         # Sampling and quantization act on the features of the whole volume.
-        features, plan = self._pass("encode", tiling, (x, y, z), prepared.tensor)
+        report_stage("encoding", prod(prepared.tensor.shape))
+        features, plan = self._run_plan(
+            lambda: self._plan("encode", tiling, (x, y, z)), lambda plan: plan(prepared.tensor)
+        )
         array = self._latent_of(features, seed)
         record = LatentRecord(
             model=self.identity,
@@ -142,15 +147,19 @@ class Codec:
 
     @memory_errors()
     @torch.inference_mode()
-    def decode(self, latent: Latent, tiling: Method | None = None) -> Volume:
+    def decode(
+        self, latent: Latent, tiling: Method | None = None, whole_hu: bool = False
+    ) -> Volume:
         """Decode a latent to HU on the grid of its source volume.
 
         Args:
             latent: Latent of the same model.
             tiling: Tiling method; defaults to that of the codec.
+            whole_hu: If true, round to whole HU as in files, which takes half the memory; defaults
+                to false.
 
         Returns:
-            Volume in float32.
+            Volume in float32, or in int16 for whole HU.
 
         Raises:
             InputError: If another model made the latent, or if its record is inconsistent.
@@ -170,12 +179,20 @@ class Codec:
                 f"the latent has {values.shape[1]} channels, "
                 f"the model {self.network.model.latent_channels}"
             )
-        units, _ = self._pass("decode", tiling, record.padded_grid().shape, values)
-        return restore(units[0, 0].float(), record.preprocess, record.source.grid.grid())
+        sides = record.padded_grid().shape
+        restoration = Restoration(record.preprocess, record.source.grid.grid(), whole_hu)
+        report_stage("decoding", prod(sides))
+        self._run_plan(
+            lambda: self._plan("decode", tiling, sides, restoration.unallocated_bytes),
+            lambda plan: plan.run(values, lambda at, slab: restoration.write(at, slab[0, 0])),
+        )
+        return restoration.volume()
 
-    def reconstruct(self, volume: Volume, tiling: Method | None = None) -> Volume:
+    def reconstruct(
+        self, volume: Volume, tiling: Method | None = None, whole_hu: bool = False
+    ) -> Volume:
         """Encode and decode a volume."""
-        return self.decode(self.encode(volume, tiling), tiling)
+        return self.decode(self.encode(volume, tiling), tiling, whole_hu)
 
     def repeats(self, record: LatentRecord, seed: int | None) -> bool:
         """Return true if encoding the source of ``record`` again would give the same latent."""
@@ -225,34 +242,39 @@ class Codec:
         on_cpu = self.network.device.type == "cpu"
         return memory_budget(HOST, self.tiling.max_memory_gb if on_cpu else None)
 
-    def _pass(
-        self, half: Half, method: Method | None, sides: tuple[int, int, int], x: torch.Tensor
-    ) -> tuple[torch.Tensor, ExecutionPlan]:
-        """Run one half of the network; return its result and the executed plan."""
-        plan = self._plan(half, method, sides)
-        report_stage(f"{half.removesuffix('e')}ing", prod(sides))
-        result = None
+    def _run_plan(
+        self, make: Callable[[], ExecutionPlan], run: Callable[[ExecutionPlan], Result]
+    ) -> tuple[Result, ExecutionPlan]:
+        """Make and run a plan, on the CPU if allowed and needed; return its result and the plan."""
+        plan, failed = make(), False
         try:
-            result = plan(x)
+            result = run(plan)
         except torch.OutOfMemoryError:
             if self.fallback is None:
                 raise
+            failed = True
         # Not inside the handler, which keeps references to the tensors of the failed attempt.
-        if result is None:
+        if failed:
             with self.network.moved_to(HOST):
-                plan = self._plan(half, method, sides)
-                what = f"{half}: the volume did not fit into the device's memory and ran on the CPU"
-                plan.warnings.append(what)
-                result = plan(x)
+                plan = make()
+                plan.warnings.append(
+                    f"{plan.half}: the volume did not fit into the device's memory and ran on the "
+                    "CPU"
+                )
+                result = run(plan)
         for warning in plan.warnings:
             self.warn(f"warning: {warning}")
         return result, plan
 
     def _plan(
-        self, half: Half, method: Method | None, sides: tuple[int, int, int]
+        self,
+        half: Half,
+        method: Method | None,
+        sides: tuple[int, int, int],
+        result_bytes: int | None = None,
     ) -> ExecutionPlan:
         tiling = self.tiling if method is None else replace(self.tiling, method=method)
-        plan = plan_execution(self.network, half, tiling, sides, self.reserved_bytes)
+        plan = plan_execution(self.network, half, tiling, sides, self.reserved_bytes, result_bytes)
         if self.tell is not None:
             self.tell(plan.describe())
         return plan

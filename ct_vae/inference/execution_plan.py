@@ -10,9 +10,9 @@ import torch
 
 from ct_vae.errors import ConfigError, InputError
 from ct_vae.inference.device import HOST, memory_budget
-from ct_vae.inference.streaming.executor import run_exact
+from ct_vae.inference.streaming.executor import Sink, run_exact
 from ct_vae.inference.streaming.graph import Step, trace_operators
-from ct_vae.inference.streaming.slab_plan import StreamPlan, plan_streams, thinner
+from ct_vae.inference.streaming.slab_plan import LARGEST_SLAB, StreamPlan, plan_streams, thinner
 from ct_vae.inference.tiling import Tiling, run_tiled
 from ct_vae.inference.volume_adapter import SLICES_AT_ONCE, VolumeAdapter
 from ct_vae.latent import TilingRecord
@@ -61,12 +61,33 @@ class ExecutionPlan:
 
     def __call__(self, volume: torch.Tensor) -> torch.Tensor:
         """Compute features of an image ``(1, 1, X, Y, Z)`` or the image of a latent, on the CPU."""
+        results: list[torch.Tensor] = []
+        if self.stream_plan is None:
+            self.run(volume, lambda _, slab: results.append(slab))
+            return results[0]
+        result = torch.empty(1, *self._result_shape(), dtype=self.steps[-1].dtype)
+
+        def sink(start: int, slab: torch.Tensor) -> None:
+            result[:, :, start : start + slab.shape[2]].copy_(slab)
+
+        self.run(volume, sink)
+        return result
+
+    def run(self, volume: torch.Tensor, sink: Sink) -> None:
+        """Compute the result and pass it on slab by slab, or at once if it is not streamed.
+
+        Args:
+            volume: Image ``(1, 1, X, Y, Z)`` or latent ``(1, C, x, y, z)`` on the CPU.
+            sink: Function that receives the slabs of the result in order. After an attempt that
+                exceeded the device's memory, they start from the beginning again.
+        """
         self._note_autocast()
         if self.stream_plan is not None:
-            return self._stream(volume)
+            self._stream(volume, sink)
+            return
         operator = self.network.features if self.half == "encode" else self.network.decode
         shrink = (1, 1, 1) if self.half == "encode" else self.network.factor
-        return run_tiled(self._on_device(operator), volume, self.record, shrink)
+        sink(0, run_tiled(self._on_device(operator), volume, self.record, shrink))
 
     def _note_autocast(self) -> None:
         """Warn that autocast lowers the precision, which changes values by percents."""
@@ -77,22 +98,24 @@ class ExecutionPlan:
                 f"{self.half}: computed under autocast in {dtype}; results differ from float32"
             )
 
-    def _stream(self, volume: torch.Tensor) -> torch.Tensor:
+    def _result_shape(self) -> tuple[int, ...]:
+        """Return the shape of the result: features, or an image of one channel."""
+        width, *sides = self.steps[-1].shape
+        return (width if self.half == "encode" else 1, *sides)
+
+    def _stream(self, volume: torch.Tensor, sink: Sink) -> None:
         encodes = self.half == "encode"
         channels = self.network.model.in_channels if encodes else -1
         image = volume.expand(-1, channels, -1, -1, -1)
-        width, *sides = self.steps[-1].shape
-        result = torch.empty(1, width if encodes else 1, *sides, dtype=self.steps[-1].dtype)
 
-        def sink(start: int, slab: torch.Tensor) -> None:
-            mean = slab if encodes or width == 1 else slab.mean(1, keepdim=True)
-            result[:, :, start : start + slab.shape[2]].copy_(mean)
+        def pass_on(start: int, slab: torch.Tensor) -> None:
+            sink(start, slab if encodes or slab.shape[1] == 1 else slab.mean(1, keepdim=True))
 
         while True:
             assert self.stream_plan is not None
             try:
-                run_exact(self.steps, image, self.stream_plan, self.network.device, sink)
-                return result
+                run_exact(self.steps, image, self.stream_plan, self.network.device, pass_on)
+                return
             except torch.OutOfMemoryError:
                 if self.stream_plan.slab_bytes <= self.steps[-1].slice_bytes:
                     raise
@@ -119,6 +142,7 @@ def plan_execution(
     tiling: Tiling,
     sides: tuple[int, int, int],
     reserved_bytes: int = 0,
+    result_bytes: int | None = None,
 ) -> ExecutionPlan:
     """Plan how one half of a network runs on a volume.
 
@@ -128,6 +152,8 @@ def plan_execution(
         tiling: Requested tiling.
         sides: Shape of the padded volume, multiples of the factor.
         reserved_bytes: Host memory in bytes that other work may allocate meanwhile; defaults to 0.
+        result_bytes: Host memory in bytes that the result takes; defaults to that of the result as
+            one tensor.
 
     Raises:
         ConfigError: If one tile, or slabs of one slice, do not fit into memory.
@@ -149,15 +175,19 @@ def plan_execution(
             _check_whole(network, sides, per_voxel, budget)
         return ExecutionPlan(network, half, TilingRecord(method=tiling.method))
     steps = _steps(network, half, sides)
-    # Results are complete on the host; those of a decoder thrice: raw, in HU, on the source's grid.
-    results = steps[-1].bytes * (1 if half == "encode" else 3)
+    results = steps[-1].bytes if result_bytes is None else result_bytes
     available_bytes = 0 if on_cpu else max(0, memory_budget(HOST, None) - reserved_bytes - results)
-    plan = plan_streams(steps, budget - results if on_cpu else budget, available_bytes)
+    plan = plan_streams(
+        steps,
+        budget - results if on_cpu else budget,
+        available_bytes,
+        LARGEST_SLAB.get(network.device.type, LARGEST_SLAB["cpu"]),
+    )
     record = TilingRecord(
         method="exact",
-        slab=plan.thinnest(steps),
+        slab=plan.thinnest,
         spools=tuple(dict.fromkeys(plan.kinds.values())),
-        estimate_mb=round(plan.bytes / 2**20, 1),
+        estimate_mb=round((plan.bytes + results * on_cpu) / 2**20, 1),
     )
     return ExecutionPlan(network, half, record, steps, plan, available_bytes)
 

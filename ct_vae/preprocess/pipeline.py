@@ -1,24 +1,19 @@
-"""Preprocessing of volumes to model input, and restoration of model output."""
+"""Preprocessing of volumes to model input."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 import torch
 from monai.data import MetaTensor
-from monai.transforms import DivisiblePad, Orientation, Spacing, SpatialResample
+from monai.transforms import DivisiblePad, Orientation, Spacing
 
-from ct_vae.errors import InputError
 from ct_vae.grid import Grid
 from ct_vae.latent import GridRecord, PreprocessRecord
 from ct_vae.preprocess.hu_scale import HounsfieldScale, Interval
 from ct_vae.volume import Volume
-
-# MONAI computes the same affine with other rounding errors.
-_TOLERANCE_MM = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +23,7 @@ class ModelInput:
     Attributes:
         tensor: Model input ``(1, 1, X, Y, Z)`` in float32 and model units; sizes are multiples of
             the factor.
-        record: Preprocessing steps, which `restore` inverts.
+        record: Preprocessing steps, which `Restoration` inverts.
     """
 
     tensor: torch.Tensor
@@ -98,46 +93,6 @@ class Preprocessor:
             pad_high=_difference(padded.shape[1:], oriented.grid.shape),
         )
         return ModelInput(_plain(padded)[None], record)
-
-
-def restore(units: torch.Tensor, record: PreprocessRecord, source: Grid) -> Volume:
-    """Convert model output back to HU on the source grid.
-
-    Args:
-        units: Model output ``(X, Y, Z)`` in model units on the padded grid of ``record``.
-        record: Preprocessing steps from the source to the model input.
-        source: Grid of the source.
-
-    Returns:
-        Volume in float32 HU on ``source``; positions are exact if nothing was resampled.
-
-    Raises:
-        InputError: If shapes or positions are inconsistent.
-    """
-    oriented = record.oriented.grid()
-    window = tuple(
-        slice(low, low + n) for low, n in zip(record.pad_low, oriented.shape, strict=True)
-    )
-    expected = oriented.pad(record.pad_low, record.pad_high).shape
-    if tuple(units.shape) != expected:
-        raise InputError(f"the decoded volume has shape {tuple(units.shape)}, not {expected}")
-    hu = HounsfieldScale(record.window_hu, record.model_range).to_hu(units[window])
-    aligned = source.reorient(record.axcodes)
-    if record.resampled:
-        hu = _resample(hu, oriented, aligned)
-    elif aligned.distance_mm(oriented) > _TOLERANCE_MM:
-        raise InputError(
-            f"the record's grids are {aligned.distance_mm(oriented):.3g} mm apart",
-            "the record is damaged; encode the source again",
-        )
-    voxels = source.restore_array(_plain(hu).numpy(), record.axcodes)
-    return Volume(np.ascontiguousarray(voxels, dtype=np.float32), source, derived=True)
-
-
-def _resample(hu: torch.Tensor, here: Grid, there: Grid) -> torch.Tensor:
-    move = SpatialResample(mode="bilinear", padding_mode="border")
-    moved = move(_meta_tensor(hu.numpy(), here), dst_affine=there.affine, spatial_size=there.shape)
-    return cast(torch.Tensor, moved[0])
 
 
 def _meta_tensor(voxels: np.ndarray, grid: Grid) -> MetaTensor:

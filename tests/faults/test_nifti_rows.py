@@ -9,7 +9,7 @@ import pytest
 
 import ct_vae
 from ct_vae.io import ReadOptions, read_latent, read_volume, volume_sha256, write_volume
-from ct_vae.preprocess.pipeline import restore
+from ct_vae.preprocess.restoration import restore
 from tests._small import ct_volume
 from tests._strategies import ALL_AXCODES
 from tests.cli._run import call

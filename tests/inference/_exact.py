@@ -8,6 +8,7 @@ from torch import nn
 
 from ct_vae.inference.streaming.executor import run_exact
 from ct_vae.inference.streaming.graph import trace_operators
+from ct_vae.inference.streaming.schedule import schedule
 from ct_vae.inference.streaming.slab_plan import plan_streams
 from ct_vae.models import VQVAE, AutoencoderKL, MagvitVQVAE
 
@@ -110,12 +111,14 @@ def given(model, sides, decodes, dtype=torch.float64):
     return torch.randn(1, model.in_channels, *sides, generator=generator).to(dtype) + 3
 
 
-def run(module, x, slab_bytes, kind="device"):
-    """The exact result, in slabs and buffers of choice."""
+def run(module, x, slab_bytes, kind="device", cuts=frozenset()):
+    """The exact result, in slabs, buffers and cuts of choice."""
     steps = trace_operators(module, tuple(x.shape[1:]), x.dtype)
     plan = plan_streams(steps, 2**40, slab_bytes=slab_bytes)
+    cuts = frozenset(i for i in cuts if 0 < i < len(steps) - 1)
     size = sum(step.bytes for step in steps) if kind == "disk" else 0
-    plan = replace(plan, kinds=dict.fromkeys(plan.kinds, kind), disk_bytes=size)
+    kinds = dict.fromkeys(schedule(steps, cuts).buffered[:-1], kind)
+    plan = replace(plan, kinds=kinds, cuts=cuts, disk_bytes=size)
     result = torch.full((1, *steps[-1].shape), torch.nan, dtype=x.dtype)
     starts = []
 

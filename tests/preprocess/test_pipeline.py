@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from ct_vae.errors import InputError
 from ct_vae.grid import Grid
-from ct_vae.preprocess.pipeline import Preprocessor, restore
+from ct_vae.preprocess.pipeline import Preprocessor
+from ct_vae.preprocess.restoration import restore
 from ct_vae.volume import Volume
 from tests._asserts import assert_same_place
 from tests._strategies import ALL_AXCODES, affines, axcodes, factors

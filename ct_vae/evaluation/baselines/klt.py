@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from ct_vae.blocks.patch import space_to_depth
 from ct_vae.evaluation.baselines.resample import Baseline
 from ct_vae.models.linear_code import BlockKLT, LinearCode
-from ct_vae.preprocess.pipeline import ModelInput, Preprocessor, restore
+from ct_vae.preprocess.pipeline import ModelInput, Preprocessor
+from ct_vae.preprocess.restoration import restore
 from ct_vae.volume import BODY_ABOVE_HU, Volume
 
 _INT16 = np.iinfo(np.int16)

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from ct_vae.errors import ConfigError
 from ct_vae.evaluation.metrics.masks import Mask, body_mask
 from ct_vae.grid import Triple
-from ct_vae.preprocess.pipeline import Preprocessor, restore
+from ct_vae.preprocess.pipeline import Preprocessor
+from ct_vae.preprocess.restoration import restore
 from ct_vae.volume import AIR_HU, Volume
 
 FloatArray = NDArray[np.float64]

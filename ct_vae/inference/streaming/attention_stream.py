@@ -35,7 +35,7 @@ class AttentionStream(Stream):
         source: Stream,
         slab: int,
     ) -> None:
-        super().__init__(source.shape, source.dtype, source.device)
+        super().__init__(source.shape, source.dtype, source.device, slab)
         self._block, self._source, self._queries = block, source, normalized()
         self._keys, self._values = self._gather(normalized(), slab)
 

@@ -10,27 +10,33 @@ from torch import nn
 from torch.nn import functional
 
 from ct_vae.blocks.attention import SpatialSelfAttention
-from ct_vae.blocks.receptive_field import LocalModule
+from ct_vae.blocks.receptive_field import LocalModule, PerVoxel
 from ct_vae.inference.streaming.attention_stream import AttentionStream
 from ct_vae.inference.streaming.fan_out_stream import FanOutStream
 from ct_vae.inference.streaming.feature_buffer import FeatureBuffer, FeatureBufferPool
 from ct_vae.inference.streaming.graph import Step
+from ct_vae.inference.streaming.group_norm import GroupAffine
 from ct_vae.inference.streaming.schedule import Schedule, schedule
 from ct_vae.inference.streaming.slab_plan import StreamPlan
 from ct_vae.inference.streaming.streams import (
     BufferStream,
     InputStream,
-    NormalizedStream,
     PerSliceStream,
-    SiluStream,
     Stream,
     SumStream,
+    VoxelFunction,
+    VoxelStream,
 )
 from ct_vae.inference.streaming.window_stream import Fetch, WindowStream
 from ct_vae.progress import report_fraction
 
 # Receives a position along the first axis and the slices (1, C, n, Y, Z) that begin there.
 Sink = Callable[[int, torch.Tensor], None]
+_IN_PLACE: dict[object, VoxelFunction] = {
+    functional.silu: lambda x: functional.silu(x, inplace=True),
+    torch.tanh: torch.tanh_,
+    torch.sigmoid: torch.sigmoid_,
+}
 
 
 def run_exact(
@@ -54,7 +60,7 @@ def run_exact(
         OutputError: If there is not enough disk space for the planned files.
     """
     with closing(FeatureBufferPool(device, plan.disk_bytes)) as stores:
-        _Run(steps, schedule(steps), plan, stores, device).run(volume, sink)
+        _Run(steps, schedule(steps, plan.cuts), plan, stores, device).run(volume, sink)
 
 
 class _Run:
@@ -88,11 +94,7 @@ class _Run:
         self._release(last)
 
     def _pump(self, i: int, sink: Sink) -> None:
-        stream, length, slab = (
-            self._compute(i),
-            self._steps[i].shape[1],
-            self._plan.slab(self._steps[i]),
-        )
+        stream, length, slab = self._compute(i), self._steps[i].shape[1], self._plan.slabs[i]
         for start in range(0, length, slab):
             sink(start, stream.read(min(slab, length - start)))
             self._report(i, min(1.0, (start + slab) / length))
@@ -134,15 +136,15 @@ class _Run:
         if len(self._order.users[i]) == 1:
             return self._compute(i)
         if i not in self._fan_out:
-            self._fan_out[i] = FanOutStream(self._compute(i))
+            self._fan_out[i] = FanOutStream(self._compute(i), self._plan.fan_out[i])
         return self._fan_out[i].reader()
 
     def _compute(self, i: int) -> Stream:
         """Return a stream that computes the result of a step from its sources."""
         step = self._steps[i]
-        module, slab = step.module, self._plan.slab(step)
+        module, slab = step.module, self._plan.slabs[i]
         if isinstance(module, nn.GroupNorm):
-            return NormalizedStream(self._buffers[step.sources[0]], module, self._device)
+            return self._normalized(self._buffers[step.sources[0]], module)
         if isinstance(module, SpatialSelfAttention):
             return self._attention(module, step.sources[0], slab)
         assert isinstance(module, LocalModule)
@@ -155,13 +157,18 @@ class _Run:
             return lambda start, out: out.copy_(self._volume[:, :, start : start + out.shape[2]])
         return self._buffers[i].read_into if i in self._buffers else None
 
+    def _normalized(self, buffer: FeatureBuffer, norm: nn.GroupNorm) -> Stream:
+        assert buffer.moments is not None
+        affine = GroupAffine(buffer.moments, norm, buffer.dtype, buffer.shape[3])
+        return VoxelStream(BufferStream(buffer, self._device), affine)
+
     def _attention(self, block: SpatialSelfAttention, source: int, slab: int) -> Stream:
         buffer, norm = self._buffers[source], block.norm
 
         def normalized() -> Stream:
             if isinstance(norm, nn.GroupNorm):
-                return NormalizedStream(buffer, norm, self._device)
-            return PerSliceStream([BufferStream(buffer, self._device)], norm, buffer.shape)
+                return self._normalized(buffer, norm)
+            return VoxelStream(BufferStream(buffer, self._device), norm)
 
         return AttentionStream(block, normalized, BufferStream(buffer, self._device), slab)
 
@@ -174,11 +181,12 @@ def _local(
     module: LocalModule, sources: Sequence[Stream], step: Step, slab: int, fetch: Fetch | None
 ) -> Stream:
     function = getattr(module, "function", None)
-    if function is functional.silu:
-        return SiluStream(sources[0])
     if function is torch.add:
-        return SumStream(*sources)
+        first, second = sources
+        return SumStream(first, second, slab)
+    if isinstance(module, PerVoxel):
+        return VoxelStream(sources[0], _IN_PLACE.get(function, module))
     field = module.receptive_field()
     if field.steps(1) == 1 and field.kernel == field.repeats == 1:
-        return PerSliceStream(sources, module.unpadded_operator(), step.shape)
+        return PerSliceStream(sources, module.unpadded_operator(), step.shape, slab)
     return WindowStream(sources[0], field, module.unpadded_operator(), step.shape, slab, fetch)

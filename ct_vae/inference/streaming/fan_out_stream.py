@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections import deque
-from itertools import pairwise
-
 import torch
 
+from ct_vae.inference.streaming.slice_window import SliceWindow
 from ct_vae.inference.streaming.streams import FilledStream, Stream
 
 
 class FanOutStream:
-    """Stream with several readers; slabs are kept until the slowest reader has read them."""
+    """Stream with several readers; slices are kept until the slowest reader has read them.
 
-    def __init__(self, source: Stream) -> None:
+    Args:
+        source: Stream to read.
+        capacity: Slices that are kept at most.
+    """
+
+    def __init__(self, source: Stream, capacity: int) -> None:
         self.source = source
-        self._slabs: deque[torch.Tensor] = deque()
-        self._first = self._stop = 0
+        self._window = SliceWindow(source.empty, capacity)
         self._positions: list[int] = []
 
     def reader(self) -> Stream:
@@ -24,27 +26,15 @@ class FanOutStream:
         self._positions.append(0)
         return _FanOutReader(self, len(self._positions) - 1)
 
-    def fill(self, reader: int, out: torch.Tensor) -> None:
-        """Copy the next slices of a reader into ``out``."""
+    def view(self, reader: int, count: int) -> torch.Tensor:
+        """Return the next slices of a reader, valid until the next read of any reader."""
         start = self._positions[reader]
-        stop = start + out.shape[2]
-        if stop > self._stop:
-            self._slabs.append(self.source.read(stop - self._stop))
-            self._stop = stop
-        edges = [self._first]
-        for slab in self._slabs:
-            edges.append(edges[-1] + slab.shape[2])
-        for slab, (a, b) in zip(self._slabs, pairwise(edges), strict=True):
-            here, there = max(a, start), min(b, stop)
-            if here < there:
-                out[:, :, here - start : there - start] = slab[:, :, here - a : there - a]
+        stop = start + count
+        self._window.drop(min(self._positions))
+        if stop > self._window.stop:
+            self.source.read_into(self._window.append(stop - self._window.stop))
         self._positions[reader] = stop
-        self._drop()
-
-    def _drop(self) -> None:
-        slowest = min(self._positions)
-        while self._slabs and self._first + self._slabs[0].shape[2] <= slowest:
-            self._first += self._slabs.popleft().shape[2]
+        return self._window.at(start, stop)
 
 
 class _FanOutReader(FilledStream):
@@ -54,4 +44,7 @@ class _FanOutReader(FilledStream):
         self._fan_out, self._number = stream, number
 
     def read_into(self, out: torch.Tensor) -> None:
-        self._fan_out.fill(self._number, out)
+        out.copy_(self._fan_out.view(self._number, out.shape[2]))
+
+    def view(self, count: int) -> torch.Tensor:
+        return self._fan_out.view(self._number, count)

@@ -12,6 +12,7 @@ from ct_vae.inference.streaming.graph import MapShape
 from ct_vae.inference.streaming.group_norm import RunningMoments
 
 BufferKind = Literal["device", "host", "disk"]
+KINDS: tuple[BufferKind, ...] = ("device", "host", "disk")
 
 
 class FeatureBuffer:
@@ -83,6 +84,33 @@ class FeatureBuffer:
         return start * channels * y * z * self.dtype.itemsize
 
 
+class StoreSizes:
+    """Sizes of the stores of a pool, by which a plan knows what the pool will hold.
+
+    Attributes:
+        total: Bytes of all stores, in use or free.
+    """
+
+    def __init__(self) -> None:
+        self._free: list[int] = []
+        self.total = 0
+
+    def take(self, size: int) -> int:
+        """Return the size of the smallest free store that fits, or ``size`` for a new one."""
+        fitting = [free for free in self._free if free >= size]
+        if fitting:
+            self._free.remove(min(fitting))
+            return min(fitting)
+        # Free stores that are too small would only waste memory.
+        self.total += size - sum(self._free)
+        self._free.clear()
+        return size
+
+    def give_back(self, size: int) -> None:
+        """Mark a store as free."""
+        self._free.append(size)
+
+
 class FeatureBufferPool:
     """Pool of memory and files for feature buffers, which are reused.
 
@@ -99,11 +127,8 @@ class FeatureBufferPool:
     def __init__(self, device: torch.device, disk_bytes: int = 0) -> None:
         self._device = device
         self._folder: Path | None = feature_folder(disk_bytes) if disk_bytes else None
-        self._free: dict[BufferKind, list[torch.Tensor | FeatureFile]] = {
-            "device": [],
-            "host": [],
-            "disk": [],
-        }
+        self._sizes = {kind: StoreSizes() for kind in KINDS}
+        self._free: dict[BufferKind, list[torch.Tensor | FeatureFile]] = {k: [] for k in KINDS}
         self._files: list[FeatureFile] = []
 
     def take(self, kind: BufferKind, size: int) -> torch.Tensor | FeatureFile:
@@ -112,17 +137,17 @@ class FeatureBufferPool:
         Raises:
             OutputError: If there is not enough disk space.
         """
-        fitting = [store for store in self._free[kind] if _size(store) >= size]
-        if fitting:
-            chosen = min(fitting, key=_size)
-            self._free[kind] = [store for store in self._free[kind] if store is not chosen]
-            return chosen
-        # Free storage that is too small would only waste memory.
+        chosen = self._sizes[kind].take(size)
+        for store in self._free[kind]:
+            if _size(store) == chosen:
+                self._free[kind] = [each for each in self._free[kind] if each is not store]
+                return store
         self._release(kind)
         return self._new(kind, size)
 
     def give_back(self, kind: BufferKind, store: torch.Tensor | FeatureFile) -> None:
         """Return storage to the pool."""
+        self._sizes[kind].give_back(_size(store))
         self._free[kind].append(store)
 
     def close(self) -> None:

@@ -18,7 +18,7 @@ from ct_vae.blocks.receptive_field import (
     ChainModule,
     LocalModule,
     Operator,
-    PerSlice,
+    PerVoxel,
     ReceptiveField,
 )
 
@@ -26,8 +26,8 @@ Map = torch.Tensor
 MapShape = tuple[int, int, int, int]
 
 
-class _Function(PerSlice):
-    """Function of slices as a module."""
+class _Function(PerVoxel):
+    """Function of single voxels as a module."""
 
     def __init__(self, function: Callable[..., Map]) -> None:
         super().__init__()
@@ -59,8 +59,7 @@ class _Convolution(LocalModule):
         return padded_convolution(self.conv, around, around, mode)
 
 
-_PER_SLICE: dict[Any, Callable[..., Map]] = {
-    # `SiluStream` computes SiLU in place.
+_PER_VOXEL: dict[Any, Callable[..., Map]] = {
     nn.SiLU: functional.silu,
     nn.Tanh: torch.tanh,
     nn.Sigmoid: torch.sigmoid,
@@ -161,7 +160,7 @@ def _step(part: nn.Module, sources: tuple[int, ...], steps: Sequence[Step]) -> S
 
 
 def _function(node: fx.Node) -> nn.Module:
-    known = _PER_SLICE.get(node.target)
+    known = _PER_VOXEL.get(node.target)
     if known is None:
         raise TypeError(f"{node.target} has no known receptive field along the first axis")
     return _Function(known)
@@ -198,8 +197,8 @@ class _Tracer(fx.Tracer):
 def _known(module: nn.Module) -> nn.Module | None:
     if isinstance(module, nn.Conv3d):
         return _Convolution(module)
-    if type(module) in _PER_SLICE:
-        return _Function(_PER_SLICE[type(module)])
+    if type(module) in _PER_VOXEL:
+        return _Function(_PER_VOXEL[type(module)])
     if isinstance(module, (LocalModule, *_BARRIERS, *_NOTHING)):
         return module
     return None

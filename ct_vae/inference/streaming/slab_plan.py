@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ct_vae.blocks.attention import SpatialSelfAttention
-from ct_vae.blocks.receptive_field import LocalModule
 from ct_vae.errors import ConfigError
+from ct_vae.inference.streaming.cuts import cheapest_cuts, segment_bytes
 from ct_vae.inference.streaming.feature_buffer import BufferKind
+from ct_vae.inference.streaming.footprint import Footprints
 from ct_vae.inference.streaming.graph import Step
+from ct_vae.inference.streaming.placement import Placement, place_buffers
 from ct_vae.inference.streaming.schedule import Schedule, schedule
 
-# Largest slab of a step's result in bytes. Thicker ones exceed a CPU's cache and were not faster.
-_LARGEST_SLAB = 8 * 2**20
-_THINNEST = 1
+# Largest slab of a step in bytes. Thicker ones exceed a CPU's cache and were not faster; a GPU
+# needs much work at once.
+LARGEST_SLAB = {"cpu": 8 * 2**20, "cuda": 256 * 2**20}
 # Memory of libraries and allocators in addition to the counted tensors.
-_UNSEEN = 64 * 2**20
+_UNSEEN = 32 * 2**20
+# Shares of the budget that the streams between two buffers may take, tried in turn: what they
+# leave is for buffers in memory.
+_STREAM_SHARES = (1.0, 0.75, 0.5, 0.35, 0.25, 0.15)
+# Time to move a byte, relative to memory.
+_COST: dict[BufferKind, float] = {"device": 1.0, "host": 3.0, "disk": 20.0}
 
 
 @dataclass(frozen=True)
@@ -25,32 +31,41 @@ class StreamPlan:
 
     Attributes:
         slab_bytes: Size of a slab of a step's result in bytes; a slab has at least one slice.
+        slabs: Slices of each step's result that are computed at once.
+        fan_out: Slices that are kept of each result with several consumers.
+        cuts: Steps whose results are buffered only to save memory.
         kinds: Location of the buffer of each buffered step.
         bytes: Estimated peak memory in bytes, without input and output.
+        host_bytes: Peak memory of buffers on the host in bytes, if the device is another.
         disk_bytes: Peak size of all files in bytes.
     """
 
     slab_bytes: int
+    slabs: tuple[int, ...]
+    fan_out: dict[int, int]
+    cuts: frozenset[int]
     kinds: dict[int, BufferKind]
     bytes: int
+    host_bytes: int
     disk_bytes: int
 
-    def slab(self, step: Step) -> int:
-        """Return the number of slices of a step's result that are computed at once."""
-        return _thickness(step, self.slab_bytes)
-
-    def thinnest(self, steps: Sequence[Step]) -> int:
-        """Return the smallest number of slices that any step computes at once."""
-        return min(self.slab(step) for step in steps[1:])
+    @property
+    def thinnest(self) -> int:
+        """Smallest number of slices that any step computes at once."""
+        return min(self.slabs[1:])
 
 
 def plan_streams(
     steps: Sequence[Step],
     budget: int,
     host_budget: int | None = None,
-    slab_bytes: int = _LARGEST_SLAB,
+    slab_bytes: int = LARGEST_SLAB["cpu"],
 ) -> StreamPlan:
-    """Choose the thickest slabs that fit, then place feature buffers in the remaining memory.
+    """Choose slabs, further buffers and the locations of buffers that cost the least time.
+
+    The thickest slabs are taken with which everything fits into memory without further buffers.
+    Otherwise the bytes that buffers and thin slabs move are estimated for thinner slabs and for
+    chains of operators that are cut into shorter ones.
 
     Args:
         steps: Traced operators of the module.
@@ -61,17 +76,21 @@ def plan_streams(
     Raises:
         ConfigError: If not even slabs of one slice fit.
     """
-    order = schedule(steps)
-    sizes = [slab_bytes]
-    while sizes[-1] > _thinnest(steps):
-        sizes.append(sizes[-1] // 2)
-    for size in sizes:
-        buffers = _buffers(steps, order, size)
-        if buffers <= budget:
-            kinds, device, disk = _place(steps, order, budget - buffers, host_budget or 0)
-            return StreamPlan(size, kinds, buffers + device, disk)
+    least, lowest, best = 0, float("inf"), None
+    for needed, order, footprints, cuts in _candidates(steps, budget, slab_bytes):
+        least = min(least or needed, needed)
+        if needed > budget:
+            continue
+        plan = _finish(steps, order, footprints, cuts, budget, host_budget or 0)
+        cost = _cost(steps, order, footprints, plan)
+        if cost < lowest:
+            lowest, best = cost, plan
+        if not cuts and set(plan.kinds.values()) <= {"device"}:
+            break
+    if best is not None:
+        return best
     raise ConfigError(
-        f"the thinnest slabs need about {buffers / 2**30:.2g} GiB of additional memory, "
+        f"the thinnest slabs need about {least / 2**30:.2g} GiB of additional memory, "
         f"more than the {max(0, budget) / 2**30:.2g} GiB that are available",
         "raise --max-memory-gb, or use --tiling blend and a small --tile",
     )
@@ -80,71 +99,84 @@ def plan_streams(
 def thinner(plan: StreamPlan, steps: Sequence[Step], host_budget: int) -> StreamPlan:
     """Return a plan with slabs half as thick, for a device whose memory was exceeded.
 
-    All buffers leave the device, since they are the most likely cause.
-
     Args:
         plan: Plan for these operators.
         steps: Traced operators of the module.
-        host_budget: Host memory for buffers in bytes; the others are stored in files.
+        host_budget: Host memory for buffers in bytes.
     """
-    order, slab_bytes = schedule(steps), plan.slab_bytes // 2
-    kinds, _, disk = _place(steps, order, 0, host_budget)
-    return StreamPlan(slab_bytes, kinds, _buffers(steps, order, slab_bytes), disk)
+    base = schedule(steps)
+    footprints = Footprints(steps, base.users, plan.slab_bytes // 2)
+    order = schedule(steps, plan.cuts)
+    return _finish(steps, order, footprints, plan.cuts, 0, host_budget)
 
 
-def _thickness(step: Step, slab_bytes: int) -> int:
-    return max(_THINNEST, min(step.shape[1], slab_bytes // step.slice_bytes))
+def _candidates(
+    steps: Sequence[Step], budget: int, slab_bytes: int
+) -> Iterator[tuple[int, Schedule, Footprints, frozenset[int]]]:
+    """Yield schedules and the least memory that they need, without cuts and thick slabs first."""
+    base, available = schedule(steps), budget - _UNSEEN
+    seen: set[tuple[int, ...]] = set()
+    for size in _sizes(steps, slab_bytes):
+        footprints = Footprints(steps, base.users, size)
+        if footprints.slabs in seen:
+            continue
+        seen.add(footprints.slabs)
+        tried: set[frozenset[int]] = set()
+        for cuts in _cut_sets(steps, base, footprints, available):
+            if cuts in tried:
+                continue
+            tried.add(cuts)
+            order = schedule(steps, cuts) if cuts else base
+            yield max(segment_bytes(order, footprints).values()) + _UNSEEN, order, footprints, cuts
 
 
-def _thinnest(steps: Sequence[Step]) -> int:
-    return min(step.slice_bytes for step in steps)
+def _cut_sets(
+    steps: Sequence[Step], base: Schedule, footprints: Footprints, available: int
+) -> Iterator[frozenset[int]]:
+    yield frozenset()
+    for share in _STREAM_SHARES:
+        yield cheapest_cuts(steps, base, footprints, int(share * available))
 
 
-def _buffers(steps: Sequence[Step], order: Schedule, slab_bytes: int) -> int:
-    """Return the peak memory of all steps between two feature buffers."""
-    inside: dict[int, int] = {}
-    for i in range(len(steps)):
-        for sink in _sinks(i, order):
-            inside[sink] = inside.get(sink, 0) + _held(steps, i, slab_bytes)
-    return max(inside.values()) + _UNSEEN
+def _sizes(steps: Sequence[Step], slab_bytes: int) -> list[int]:
+    thinnest = min(step.slice_bytes for step in steps)
+    sizes = [slab_bytes]
+    while sizes[-1] > thinnest:
+        sizes.append(sizes[-1] // 2)
+    return sizes
 
 
-def _sinks(i: int, order: Schedule) -> set[int]:
-    if i in order.buffered:
-        return {i}
-    return set().union(*(_sinks(j, order) for j in order.users[i])) if i else set()
+def _finish(
+    steps: Sequence[Step],
+    order: Schedule,
+    footprints: Footprints,
+    cuts: frozenset[int],
+    budget: int,
+    host_budget: int,
+) -> StreamPlan:
+    streams = segment_bytes(order, footprints)
+    limits: dict[BufferKind, int] = {"device": budget - _UNSEEN, "host": host_budget}
+    placed: Placement = place_buffers(steps, order, streams, limits)
+    fan_out = {i: n for i, n in footprints.fan_out.items() if i not in order.last_use}
+    return StreamPlan(
+        slab_bytes=footprints.slab_bytes,
+        slabs=footprints.slabs,
+        fan_out=fan_out,
+        cuts=cuts,
+        kinds=placed.kinds,
+        bytes=placed.device_bytes + _UNSEEN,
+        host_bytes=placed.host_bytes,
+        disk_bytes=placed.disk_bytes,
+    )
 
 
-def _held(steps: Sequence[Step], i: int, slab_bytes: int) -> int:
-    """Return the memory of a step: its result, the slices it keeps, and temporary copies."""
-    step = steps[i]
-    slab = _thickness(step, slab_bytes)
-    held = 2 * slab * step.slice_bytes
-    source = steps[step.sources[0]] if step.sources else step
-    if isinstance(step.module, LocalModule):
-        field = step.module.receptive_field()
-        runs = -(-slab // field.repeats)
-        lines = field.stride * (runs - 1) + field.kernel
-        # Once as read, once padded.
-        held += 2 * lines * source.slice_bytes if field.kernel > 1 else slab * source.slice_bytes
-    if isinstance(step.module, SpatialSelfAttention):
-        held += 2 * step.bytes + 6 * slab * step.slice_bytes
-    return held
-
-
-def _place(
-    steps: Sequence[Step], order: Schedule, available: int, host_available: int
-) -> tuple[dict[int, BufferKind], int, int]:
-    """Place each buffer where it fits during its lifetime: device first, then host, then a file."""
-    kinds: dict[int, BufferKind] = {}
-    limits: dict[BufferKind, int] = {"device": available, "host": host_available}
-    peaks: dict[BufferKind, int] = {"device": 0, "host": 0, "disk": 0}
-    for i in order.buffered[:-1]:
-        alive = [j for j in kinds if order.last_use[j] >= i]
-        for kind in ("device", "host", "disk"):
-            held = sum(steps[j].bytes for j in alive if kinds[j] == kind) + steps[i].bytes
-            if kind == "disk" or held <= limits[kind]:
-                kinds[i] = kind
-                peaks[kind] = max(peaks[kind], held)
-                break
-    return kinds, peaks["device"], peaks["disk"]
+def _cost(
+    steps: Sequence[Step], order: Schedule, footprints: Footprints, plan: StreamPlan
+) -> float:
+    """Return the bytes that buffers and moving lines cost, disks counted by their lower speed."""
+    buffers = sum(
+        steps[i].bytes * (1 + len(order.users[i])) * _COST[kind] for i, kind in plan.kinds.items()
+    )
+    slabs = (step.shape[1] / n for step, n in zip(steps, plan.slabs, strict=True))
+    lines = sum(count * each.kept for count, each in zip(slabs, footprints.of_steps, strict=True))
+    return buffers + lines

@@ -6,12 +6,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import nn
-from torch.nn import functional
 
 from ct_vae.inference.streaming.feature_buffer import FeatureBuffer
 from ct_vae.inference.streaming.graph import MapShape
-from ct_vae.inference.streaming.group_norm import rows_of
+
+# Values that element-wise functions process at once on a CPU, so that the next one finds them in
+# its cache.
+_CACHED_VALUES = 2**17
+# Function of slices (1, C, n, Z) that may work in place; it must not depend on other voxels.
+VoxelFunction = Callable[[torch.Tensor], torch.Tensor]
 
 
 class Stream(ABC):
@@ -19,21 +22,31 @@ class Stream(ABC):
 
     Slabs have the dtype of the stream, independent of the precision of its operator: under autocast
     a convolution returns bfloat16, while the buffers have the dtype of the plan.
+
+    Args:
+        shape: Shape of the map.
+        dtype: Data type of the map.
+        device: Device of the slabs.
+        slab: Largest number of slices that are computed at once; the default is all of them.
     """
 
-    def __init__(self, shape: MapShape, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(
+        self, shape: MapShape, dtype: torch.dtype, device: torch.device, slab: int | None = None
+    ) -> None:
         self.shape, self.dtype, self.device = shape, dtype, device
+        self.slab = shape[1] if slab is None else slab
 
     @abstractmethod
     def read(self, count: int) -> torch.Tensor:
         """Return the next slices ``(1, C, count, Y, Z)``, which the caller may overwrite."""
 
     def read_into(self, out: torch.Tensor) -> None:
-        """Fill ``out`` with the next slices."""
-        out.copy_(self.read(out.shape[2]))
+        """Fill ``out`` with the next slices, at most a slab at a time."""
+        for part in torch.split(out, self.slab, dim=2):
+            part.copy_(self.read(part.shape[2]))
 
     def view(self, count: int) -> torch.Tensor:
-        """Return the next slices, which the caller must not overwrite."""
+        """Return the next slices, valid until the next read, which the caller must not change."""
         return self.read(count)
 
     def empty(self, count: int) -> torch.Tensor:
@@ -89,56 +102,58 @@ class BufferStream(FilledStream):
         return self._buffer.view(self._position - count, count)
 
 
-class NormalizedStream(FilledStream):
-    """Feature buffer after group normalization with the moments of the complete map."""
+class VoxelStream(Stream):
+    """Functions of single voxels, applied in place to the slabs of a source.
 
-    def __init__(self, buffer: FeatureBuffer, norm: nn.GroupNorm, device: torch.device) -> None:
-        super().__init__(buffer.shape, buffer.dtype, device)
-        assert buffer.moments is not None
-        wide = torch.promote_types(buffer.dtype, torch.float32)
-        along = buffer.shape[3]
-        scale, shift = (v.to(device, wide).repeat(along) for v in buffer.moments.affine(norm))
-        self._buffer, self._scale, self._shift, self._position = buffer, scale, shift, 0
+    Consecutive functions are applied together, to a part of a slab that fits into a CPU's cache.
+    """
 
-    def read_into(self, out: torch.Tensor) -> None:
-        """Read and normalize the next slices, in one pass if the buffer is on the same device."""
-        store, rows = self._buffer.store, rows_of(out)
-        if isinstance(store, torch.Tensor) and store.device == out.device:
-            source = rows_of(self._buffer.view(self._position, out.shape[2]))
-        else:
-            self._buffer.read_into(self._position, out)
-            source = rows
-        torch.addcmul(self._shift, source, self._scale, out=rows)
-        self._position += out.shape[2]
-
-
-class SiluStream(Stream):
-    """SiLU of a stream, computed in place."""
-
-    def __init__(self, source: Stream) -> None:
-        super().__init__(source.shape, source.dtype, source.device)
-        self._source = source
+    def __init__(self, source: Stream, function: VoxelFunction) -> None:
+        super().__init__(source.shape, source.dtype, source.device, source.slab)
+        merges = isinstance(source, VoxelStream)
+        self._source: Stream = source._source if isinstance(source, VoxelStream) else source
+        self._functions = (*(source._functions if merges else ()), function)  # type: ignore[attr-defined]
 
     def read(self, count: int) -> torch.Tensor:
-        """Read the next slices and apply SiLU."""
-        return functional.silu(self._source.read(count), inplace=True)
+        """Read the next slices and apply the functions."""
+        return self._apply(self._source.read(count))
 
     def read_into(self, out: torch.Tensor) -> None:
-        """Read the next slices and apply SiLU in place."""
+        """Read the next slices and apply the functions."""
         self._source.read_into(out)
-        functional.silu(out, inplace=True)
+        self._apply(out)
+
+    def _apply(self, slab: torch.Tensor) -> torch.Tensor:
+        for part in torch.split(lines_of(slab), self._lines(slab), dim=2):
+            result = part
+            for function in self._functions:
+                result = function(result)
+            if result is not part:
+                part.copy_(result)
+        return slab
+
+    def _lines(self, slab: torch.Tensor) -> int:
+        """Return the number of lines (1, C, 1, Z) that are processed at once."""
+        _, channels, n, y, z = slab.shape
+        return max(1, _CACHED_VALUES // (channels * z)) if slab.device.type == "cpu" else n * y
 
 
 class SumStream(Stream):
     """Sum of two streams."""
 
-    def __init__(self, first: Stream, second: Stream) -> None:
-        super().__init__(first.shape, first.dtype, first.device)
+    def __init__(self, first: Stream, second: Stream, slab: int) -> None:
+        super().__init__(first.shape, first.dtype, first.device, slab)
         self._first, self._second = first, second
 
     def read(self, count: int) -> torch.Tensor:
         """Read the next slices of both streams and add them."""
         return self._second.read(count).add_(self._first.view(count))
+
+    def read_into(self, out: torch.Tensor) -> None:
+        """Add the next slices of both streams into ``out``, at most a slab at a time."""
+        for part in torch.split(out, self.slab, dim=2):
+            second = self._second.read(part.shape[2])
+            torch.add(self._first.view(part.shape[2]), second, out=part)
 
 
 class PerSliceStream(Stream):
@@ -148,9 +163,13 @@ class PerSliceStream(Stream):
     """
 
     def __init__(
-        self, sources: Sequence[Stream], run: Callable[..., torch.Tensor], shape: MapShape
+        self,
+        sources: Sequence[Stream],
+        run: Callable[..., torch.Tensor],
+        shape: MapShape,
+        slab: int | None = None,
     ) -> None:
-        super().__init__(shape, sources[0].dtype, sources[0].device)
+        super().__init__(shape, sources[0].dtype, sources[0].device, slab)
         length = sources[0].shape[1]
         self._sources = [
             each if each.shape[1] == length else RepeatedStream(each, length // each.shape[1])
@@ -160,7 +179,13 @@ class PerSliceStream(Stream):
 
     def read(self, count: int) -> torch.Tensor:
         """Read the next slices of all sources and apply the operator."""
-        return self._run(*(each.read(count) for each in self._sources)).to(self.dtype)
+        if len(self._sources) > 1:
+            # Reading another source may invalidate a view.
+            return self._run(*(each.read(count) for each in self._sources)).to(self.dtype)
+        slab = self._sources[0].view(count)
+        result = self._run(slab).to(self.dtype)
+        shared = result.untyped_storage().data_ptr() == slab.untyped_storage().data_ptr()
+        return result.clone() if shared else result
 
 
 class RepeatedStream(Stream):
@@ -181,3 +206,10 @@ class RepeatedStream(Stream):
         self._read, self._position = self._read + fresh, stop
         ahead = start % self._times
         return self._last.repeat_interleave(self._times, dim=2)[:, :, ahead : ahead + count]
+
+
+def lines_of(slab: torch.Tensor) -> torch.Tensor:
+    """View ``(1, C, n, Y, Z)`` with channels last as ``(1, C, n * Y, Z)``."""
+    _, channels, n, y, z = slab.shape
+    lines = slab.permute(0, 2, 3, 4, 1).view(1, n * y, z, channels)
+    return lines.permute(0, 3, 1, 2)

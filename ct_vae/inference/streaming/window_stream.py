@@ -8,6 +8,7 @@ import torch
 
 from ct_vae.blocks.receptive_field import Operator, ReceptiveField
 from ct_vae.inference.streaming.graph import MapShape
+from ct_vae.inference.streaming.slice_window import SliceWindow
 from ct_vae.inference.streaming.streams import Stream
 
 # Reads slices from any position on, given as a start and the tensor to fill.
@@ -35,8 +36,8 @@ class WindowStream(Stream):
         slab: int,
         fetch: Fetch | None = None,
     ) -> None:
-        super().__init__(shape, source.dtype, source.device)
-        self._field, self._run, self._steps = field, run, max(1, slab // field.repeats)
+        super().__init__(shape, source.dtype, source.device, slab)
+        self._field, self._run, self._steps = field, run, window_steps(field, slab)
         self._window = _LineBuffer(source, field, self._steps, fetch)
         self._rest: torch.Tensor | None = None
 
@@ -44,12 +45,17 @@ class WindowStream(Stream):
         """Compute the next slices, in several parts if they exceed a slab."""
         if self._rest is None and count <= self._steps * self._field.repeats:
             return self._next(count)
-        out, done = self.empty(count), 0
+        out = self.empty(count)
+        self.read_into(out)
+        return out
+
+    def read_into(self, out: torch.Tensor) -> None:
+        """Compute the next slices, in several parts if they exceed a slab."""
+        done, count = 0, out.shape[2]
         while done < count:
             part = self._next(min(count - done, self._steps * self._field.repeats))
             out[:, :, done : done + part.shape[2]] = part
             done += part.shape[2]
-        return out
 
     def _next(self, count: int) -> torch.Tensor:
         if self._rest is not None:
@@ -62,6 +68,20 @@ class WindowStream(Stream):
         return part[:, :, :count]
 
 
+def window_steps(field: ReceptiveField, slab: int) -> int:
+    """Return the number of steps of an operator that give a slab of slices."""
+    return max(1, slab // field.repeats)
+
+
+def kept_lines(field: ReceptiveField, slab: int) -> int:
+    """Return the number of slices that a stream of an operator stores of its source."""
+    if field.kernel == field.stride == 1:
+        return 0
+    steps = window_steps(field, slab)
+    # With one step at a time, spare slices halve how often the kept ones must move.
+    return field.stride * (steps - 1 + (steps == 1)) + field.kernel
+
+
 class _LineBuffer:
     """Slices under a window that moves along the first axis, including padding."""
 
@@ -69,38 +89,35 @@ class _LineBuffer:
         self, source: Stream, field: ReceptiveField, steps: int, fetch: Fetch | None
     ) -> None:
         self._source, self._field, self._fetch = source, field, fetch
-        self._lines = source.empty(field.stride * (steps - 1) + field.kernel)
-        self._gap = 0
         # Positions count from the first slice of the padded map.
-        self._start = self._stop = 0
+        self._lines = SliceWindow(source.empty, kept_lines(field, steps * field.repeats))
 
     def advance(self, steps: int) -> torch.Tensor:
         """Return the slices for the next steps."""
-        if self._field.kernel == self._field.stride == 1:
+        field, lines = self._field, self._lines
+        if field.kernel == field.stride == 1:
             return self._source.view(steps)
-        size = self._field.stride * (steps - 1) + self._field.kernel
-        kept = self._stop - self._start
-        if kept:
-            self._lines[:, :, :kept] = self._lines[:, :, self._gap : self._gap + kept].clone()
-        self._stop = self._start + size
-        self._fill(self._start + kept)
-        window = self._lines[:, :, :size]
-        self._gap = self._field.stride * steps
-        self._start += self._gap
+        start = lines.start
+        stop = start + field.stride * (steps - 1) + field.kernel
+        first = lines.stop
+        lines.append(stop - first)
+        self._fill(first, stop)
+        window = lines.at(start, stop)
+        lines.drop(start + field.stride * steps)
         return window
 
-    def _fill(self, first: int) -> None:
+    def _fill(self, first: int, stop: int) -> None:
         """Fill the positions from ``first`` on: slices of the source, then padding."""
         low, length = self._field.low, self._source.shape[1]
-        begin, end = max(first, low), min(self._stop, low + length)
+        begin, end = max(first, low), min(stop, low + length)
         if begin < end:
-            self._source.read_into(self._at(begin, end))
-        outside = [p for p in range(first, self._stop) if not low <= p < low + length]
+            self._source.read_into(self._lines.at(begin, end))
+        outside = [p for p in range(first, stop) if not low <= p < low + length]
         for position in outside:
             self._extend(position, low, length)
 
     def _extend(self, position: int, low: int, length: int) -> None:
-        out, mode = self._at(position, position + 1), self._field.mode
+        out, mode = self._lines.at(position, position + 1), self._field.mode
         if mode == "zeros":
             out.zero_()
         elif mode == "circular":
@@ -109,7 +126,4 @@ class _LineBuffer:
         else:
             border = low if position < low else low + length - 1
             inside = border if mode == "replicate" else 2 * border - position
-            out.copy_(self._at(inside, inside + 1))
-
-    def _at(self, start: int, stop: int) -> torch.Tensor:
-        return self._lines[:, :, start - self._start : stop - self._start]
+            out.copy_(self._lines.at(inside, inside + 1))

@@ -20,13 +20,14 @@ NAME = pytest.mark.parametrize("name", MODELS)
 # One slice at a time, a few, and all.
 slab_sizes = st.sampled_from([1, 2_000, 10_000, 10**8])
 kinds = st.sampled_from(["device", "disk"])
+cut_sets = st.one_of(st.just(frozenset()), st.frozensets(st.integers(1, 120), max_size=40))
 
 
 @NAME
 @settings(max_examples=6)
-@drawn(st.integers(2, 6), st.sampled_from([1, 2]), slab_sizes, kinds, st.booleans())
-def test_slabs_of_any_thickness_give_what_the_whole_gives(
-    name, blocks, across, slab_bytes, kind, decodes
+@drawn(st.integers(2, 6), st.sampled_from([1, 2]), slab_sizes, kinds, cut_sets, st.booleans())
+def test_slabs_of_any_thickness_and_cuts_anywhere_give_what_the_whole_gives(
+    name, blocks, across, slab_bytes, kind, cuts, decodes
 ):
     model = tiny(name)
     f = model.factor
@@ -36,7 +37,7 @@ def test_slabs_of_any_thickness_give_what_the_whole_gives(
     module = halves(model)[decodes]
     with torch.inference_mode():
         whole = module(x)
-    assert_close(run(module, x, slab_bytes, kind), whole, 1e-10)
+    assert_close(run(module, x, slab_bytes, kind, cuts), whole, 1e-10)
 
 
 @NAME
