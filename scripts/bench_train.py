@@ -36,7 +36,7 @@ from ct_vae.datasets.patches import PatchDataset
 from ct_vae.losses.build import build_objective
 from ct_vae.models.convert import import_weights
 from ct_vae.phantoms.make_phantom import make_phantom
-from ct_vae.preprocess.build import build_preprocessor
+from ct_vae.preprocess.pipeline import build_preprocessor
 from ct_vae.training.build import memory_format
 from ct_vae.training.data.loader import Batches
 from ct_vae.training.distributed import World

@@ -14,7 +14,7 @@ from ct_vae.datasets.sources.case import TrainingCase
 from ct_vae.datasets.sources.check import case_problems, holds_patch, patch_problems
 from ct_vae.datasets.sources.problems import refuse
 from ct_vae.errors import CtVaeError, InputError, NoInputError
-from ct_vae.preprocess.build import build_preprocessor
+from ct_vae.preprocess.pipeline import build_preprocessor
 
 Report = Callable[[str], None]
 # Cases named in one line.

@@ -24,8 +24,7 @@ from ct_vae.models.autoencoder import Autoencoder
 from ct_vae.models.model_folder import load_model_folder
 from ct_vae.models.posterior import DiagonalGaussian
 from ct_vae.models.quantized_autoencoder import QuantizedAutoencoder
-from ct_vae.preprocess.build import build_preprocessor
-from ct_vae.preprocess.pipeline import Preprocessor
+from ct_vae.preprocess.pipeline import Preprocessor, build_preprocessor
 from ct_vae.preprocess.restoration import Restoration
 from ct_vae.progress import report_stage
 from ct_vae.volume import Volume

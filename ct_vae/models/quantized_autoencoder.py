@@ -6,8 +6,10 @@ import torch
 
 from ct_vae.config.model import ModelConfig
 from ct_vae.models.autoencoder import Autoencoder
-from ct_vae.models.quantizers.make import make_quantizer
-from ct_vae.models.quantizers.quantized import Quantized
+from ct_vae.models.quantizers.ema_codebook import EMACodebook
+from ct_vae.models.quantizers.finite_scalar import FiniteScalar
+from ct_vae.models.quantizers.lookup_free import LookupFree
+from ct_vae.models.quantizers.quantized import Quantized, Quantizer
 
 
 class QuantizedAutoencoder(Autoencoder):
@@ -99,3 +101,16 @@ class QuantizedAutoencoder(Autoencoder):
     def decode_stage_2_outputs(self, z: torch.Tensor) -> torch.Tensor:
         """Decode unscaled latents after replacing each voxel by its nearest code."""
         return self.decode(self.quantizer.nearest(z))
+
+
+def make_quantizer(config: ModelConfig) -> Quantizer:
+    """Create the quantizer of a model with codes."""
+    if config.quantizer == "ema":
+        return EMACodebook(
+            config.codebook_size,
+            config.embed_dim,
+            decay=config.codebook_decay,
+            normalize=config.normalize_codes,
+        )
+    assert config.quantizer is not None
+    return LookupFree(config.embed_dim) if config.levels is None else FiniteScalar(config.levels)

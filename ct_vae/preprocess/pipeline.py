@@ -10,6 +10,7 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import DivisiblePad, Orientation, Spacing
 
+from ct_vae.config.preprocess import PreprocessConfig
 from ct_vae.grid import Grid
 from ct_vae.latent import GridRecord, PreprocessRecord
 from ct_vae.preprocess.hu_scale import HounsfieldScale, Interval
@@ -111,3 +112,8 @@ def _fraction(mask: np.ndarray | None) -> float:
 
 def _difference(a: Sequence[int], b: Sequence[int]) -> tuple[int, int, int]:
     return int(a[0]) - int(b[0]), int(a[1]) - int(b[1]), int(a[2]) - int(b[2])
+
+
+def build_preprocessor(config: PreprocessConfig) -> Preprocessor:
+    """Build the preprocessor of a configuration."""
+    return Preprocessor(config.axcodes, config.spacing_mm, config.window_hu, config.model_range)

@@ -14,7 +14,7 @@ from ct_vae.batch.signals import StopRequest
 from ct_vae.config.run import RunConfig
 from ct_vae.errors import ConfigError, CtVaeError, StoppedError
 from ct_vae.models.autoencoder import Autoencoder
-from ct_vae.preprocess.build import build_preprocessor
+from ct_vae.preprocess.pipeline import build_preprocessor
 from ct_vae.terminal import say
 from ct_vae.training.checkpoints.best import Best
 from ct_vae.training.checkpoints.checkpoint import Checkpoint, clear_checkpoints, save_checkpoint

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from ct_vae.blocks.attention import SpatialSelfAttention
 from ct_vae.config.model import ModelConfig
 from ct_vae.config.model_folder import LatentConfig, ModelFolderConfig
 from ct_vae.config.preprocess import PreprocessConfig
@@ -141,3 +142,131 @@ def test_the_summary_tells_size_factor_and_channels(kind):
     assert f"{model.latent_channels} latent channels, 1 image channel, {count:,} " in text
     assert ("codes" in text) == (kind != "kl")
     assert "\n" not in text
+
+
+# resolution 16, base_ch 8, ch_mult (1, 2, 4), attn_resolutions (2,):
+# name, channels, factor, side, attention after every block
+ROWS = [
+    ("encoder.down.0", 8, 1, 16, False),
+    ("encoder.down.1", 16, 2, 8, True),
+    ("encoder.down.2", 32, 4, 4, False),
+    ("encoder.mid", 32, 4, 4, True),
+    ("latent", 5, 4, 4, False),
+    ("decoder.mid", 32, 4, 4, True),
+    ("decoder.up.2", 32, 4, 4, False),
+    ("decoder.up.1", 16, 2, 8, True),
+    ("decoder.up.0", 8, 1, 16, False),
+]
+NUMBERS = {"ch_mult": (1, 2, 4), "attn_resolutions": (2,), "num_res_blocks": 2, "embed_dim": 5}
+
+
+def seen_shapes(model: AutoencoderKL, image: torch.Tensor) -> dict[str, tuple[int, ...]]:
+    """Shape of what leaves every module, by its name."""
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def watch(name: str, module: nn.Module) -> None:
+        module.register_forward_hook(
+            lambda _module, _inputs, output: shapes.update({name: tuple(output.shape)})
+        )
+
+    for name, module in model.named_modules():
+        if name:
+            watch(name, module)
+    with torch.no_grad():
+        model.decode(model.encode(image).mode())
+    return shapes
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_every_stage_has_the_shape_that_the_rules_give(dims):
+    shapes = seen_shapes(small_model(spatial_dims=dims, **NUMBERS), noise(1, 1, *[16] * dims))
+
+    def expect(name: str, channels: int, side: int) -> None:
+        assert shapes[name] == (1, channels, *[side] * dims), name
+
+    expect("encoder.conv_in", 8, 16)
+    for level, channels, side in [(0, 8, 16), (1, 16, 8), (2, 32, 4)]:
+        for block in (0, 1):
+            expect(f"encoder.down.{level}.block.{block}", channels, side)
+        for block in (0, 1, 2):
+            expect(f"decoder.up.{level}.block.{block}", channels, side)
+    expect("encoder.down.0.downsample", 8, 8)
+    expect("encoder.down.1.downsample", 16, 4)
+    expect("encoder.mid", 32, 4)
+    expect("encoder.conv_out", 8, 4)
+    expect("quant_conv", 10, 4)
+    expect("post_quant_conv", 4, 4)
+    expect("decoder.conv_in", 32, 4)
+    expect("decoder.mid", 32, 4)
+    expect("decoder.up.2.upsample", 32, 8)
+    expect("decoder.up.1.upsample", 16, 16)
+    expect("decoder.norm_out", 8, 16)
+    expect("decoder.conv_out", 1, 16)
+    assert "encoder.down.0.block.2" not in shapes
+    assert "decoder.up.0.block.3" not in shapes
+
+
+@pytest.mark.parametrize("mid_attn", [False, True])
+def test_attention_sits_where_the_factor_says_and_in_the_middle(mid_attn):
+    model = small_model(**NUMBERS, mid_attn=mid_attn)
+    places = {n for n, m in model.named_modules() if isinstance(m, SpatialSelfAttention)}
+    levels = {f"encoder.down.1.attn.{i}" for i in range(2)}
+    levels |= {f"decoder.up.1.attn.{i}" for i in range(3)}
+    middle = {"encoder.mid.attn_1", "decoder.mid.attn_1"} if mid_attn else set()
+    assert places == levels | middle
+
+
+def test_nothing_is_resampled_beyond_the_coarsest_level():
+    names = {name for name, _ in small_model(**NUMBERS).named_parameters()}
+    resampled = {n.rsplit(".", 2)[0] for n in names if ".upsample." in n or ".downsample." in n}
+    assert resampled == {
+        "encoder.down.0.downsample",
+        "encoder.down.1.downsample",
+        "decoder.up.1.upsample",
+        "decoder.up.2.upsample",
+    }
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_the_description_is_that_of_the_rules(dims):
+    stages = small_model(spatial_dims=dims, **NUMBERS).describe()
+    expected = [(n, c, (f,) * dims, (side,) * dims, attn) for n, c, f, side, attn in ROWS]
+    assert [(s.name, s.channels, s.factor, s.sides, s.attention) for s in stages] == expected
+
+
+def test_sides_are_those_at_the_resolution():
+    stages = small_model(resolution=256, mid_attn=False).describe()
+    assert {s.name: s.sides for s in stages}["latent"] == (128,) * 3
+    assert not any(s.attention for s in stages)
+
+
+@pytest.mark.parametrize(("ch_mult", "width"), [((1, 3, 9), 24), ((4, 1), 32), ((2,), 16)])
+def test_the_widest_map_of_full_size_is_of_the_two_finest_levels(ch_mult, width):
+    model = small_model(ch_mult=ch_mult)
+    assert model.full_resolution_width == width
+    shapes = seen_shapes(model, noise(1, 1, 16, 16, 16))
+    assert max(shape[1] for shape in shapes.values() if shape[2:] == (16, 16, 16)) == width
+
+
+def test_strides_of_their_own_show_for_each_axis():
+    stages = small_model(**NUMBERS, strides=((2, 2, 1), 2)).describe()
+    told = {s.name: (s.factor, s.sides) for s in stages}
+    assert told["encoder.down.1"] == ((2, 2, 1), (8, 8, 16))
+    assert told["latent"] == ((4, 4, 2), (4, 4, 8))
+    assert [s.name for s in stages if s.attention and "mid" not in s.name] == [
+        "encoder.down.1",
+        "decoder.up.1",
+    ]
+
+
+def test_the_decoder_takes_the_strides_of_the_encoder_back_in_turn():
+    model = small_model(**NUMBERS, strides=((2, 2, 1), (1, 2, 2)))
+    shapes = seen_shapes(model, noise(1, 1, 16, 16, 16))
+    assert shapes["decoder.up.2.upsample"][2:] == shapes["encoder.down.1.block.0"][2:] == (8, 8, 16)
+    assert shapes["decoder.up.1.upsample"][2:] == (16, 16, 16)
+
+
+def test_a_side_without_a_middle_shows_none():
+    names = [s.name for s in small_model(**NUMBERS, encoder_mid=False).describe()]
+    assert "encoder.mid" not in names
+    assert "decoder.mid" in names

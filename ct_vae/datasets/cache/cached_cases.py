@@ -10,7 +10,7 @@ from ct_vae.datasets.cache.fingerprint import CONTENTS, Fingerprints
 from ct_vae.datasets.cache.stored_volume import StoredVolume
 from ct_vae.datasets.cache.volume_cache import DamagedEntryError, VolumeCache, entry_key
 from ct_vae.datasets.sources.case import TrainingCase
-from ct_vae.preprocess.build import build_preprocessor
+from ct_vae.preprocess.pipeline import build_preprocessor
 
 
 class CachedCases:

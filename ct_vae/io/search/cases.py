@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
 from typing import NoReturn
 
@@ -18,7 +19,6 @@ from ct_vae.io.latent.record import is_record
 from ct_vae.io.nifti.pair import PAIR_SUFFIXES
 from ct_vae.io.search.case import Case, FoundCases, SearchResult
 from ct_vae.io.search.left_out import LeftOut, left_out_file, reported_lines
-from ct_vae.io.search.patterns import matches_part
 from ct_vae.io.search.series_cases import dicom_cases, series_cases, series_key, series_of_files
 from ct_vae.io.source_files import data_files
 from ct_vae.io.walk import real_path, walk_files
@@ -207,3 +207,39 @@ def _refuse_collisions(cases: Iterable[Case]) -> None:
             f"several inputs have the same output name: {'; '.join(clashes[:10])}{more}",
             "rename them, or give their common folder so that outputs mirror its tree",
         )
+
+
+def matches_part(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Return whether a pattern matches a path or one of the folders above it.
+
+    Args:
+        parts: Parts of the path.
+        pattern: Parts of the pattern, in which ``**`` matches any number of folders. An empty
+            pattern matches everything.
+    """
+    if not pattern:
+        return True
+    places = _with_empty(pattern, {0})
+    for part in parts:
+        after = set()
+        for place in places:
+            if place < len(pattern) and pattern[place] == "**":
+                after.add(place)
+            elif place < len(pattern) and fnmatchcase(part, pattern[place]):
+                after.add(place + 1)
+        places = _with_empty(pattern, after)
+        if len(pattern) in places:
+            return True
+    return False
+
+
+def _with_empty(pattern: Sequence[str], places: Iterable[int]) -> set[int]:
+    """Add the indices that are reached if ``**`` matches no folder."""
+    found: set[int] = set()
+    for place in places:
+        here = place
+        found.add(here)
+        while here < len(pattern) and pattern[here] == "**":
+            here += 1
+            found.add(here)
+    return found

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
+
+import numpy as np
 
 from ct_vae.errors import CtVaeError, NoInputError
 from ct_vae.io.archive import extracted
 from ct_vae.io.dicom.reader import DECODED
 from ct_vae.io.dicom.scan import FoundSeries, scan_files
 from ct_vae.io.formats import kind_and_origin
-from ct_vae.io.hounsfield.percentiles import hu_percentiles
 from ct_vae.io.read_options import ReadOptions
 from ct_vae.io.reading import reading
 from ct_vae.io.search.items import Item, series_paths
@@ -21,6 +22,9 @@ from ct_vae.io.search.patients import patient_digest
 from ct_vae.io.volumes import read_volume
 from ct_vae.io.walk import walk_files
 from ct_vae.volume import Volume, volume_sha256
+
+_LOWEST, _HIGHEST = -(1 << 15), (1 << 15) - 1
+_SLAB_VOXELS = 1 << 20
 
 PERCENTS = (1, 50, 99)
 _KINDS = {
@@ -197,3 +201,31 @@ def _reason(error: CtVaeError, name: str) -> str:
     """Return an error as one line without the name of the volume."""
     cause = error.cause.removeprefix(f"{name}: ")
     return f"{cause}; {error.hint}" if error.hint else cause
+
+
+def hu_percentiles(volume: Volume, percents: Sequence[float]) -> tuple[int, ...] | None:
+    """Return percentiles of the voxels inside the field of view, in whole HU.
+
+    Values beyond int16 are clipped to its range.
+
+    Args:
+        volume: The volume.
+        percents: Percentages from 0 to 100.
+
+    Returns:
+        One value per percentage, or ``None`` if no voxel is inside the field of view.
+    """
+    counts = np.zeros(_HIGHEST - _LOWEST + 1, np.int64)
+    plane = max(1, volume.voxels[:, :, 0].size)
+    step = max(1, _SLAB_VOXELS // plane)
+    for start in range(0, volume.voxels.shape[2], step):
+        slab = volume.voxels[:, :, start : start + step]
+        if volume.outside_fov is not None:
+            slab = slab[~volume.outside_fov[:, :, start : start + step]]
+        whole = np.clip(np.rint(slab), _LOWEST, _HIGHEST).astype(np.int64) - _LOWEST
+        counts += np.bincount(whole.ravel(order="K"), minlength=len(counts))
+    below = np.cumsum(counts)
+    if not below[-1]:
+        return None
+    ranks = np.maximum(1, np.ceil(below[-1] * np.asarray(percents) / 100))
+    return tuple((np.searchsorted(below, ranks) + _LOWEST).tolist())

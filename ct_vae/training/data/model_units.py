@@ -7,7 +7,7 @@ import torch
 from ct_vae.blocks.memory_format import memory_format
 from ct_vae.config.run import RunConfig
 from ct_vae.errors import InputError
-from ct_vae.preprocess.build import build_preprocessor
+from ct_vae.preprocess.pipeline import build_preprocessor
 
 
 class ToModelUnits:

@@ -19,7 +19,7 @@ from ct_vae.datasets.sources.case import TrainingCase
 from ct_vae.datasets.sources.check import checked_split
 from ct_vae.datasets.sources.problems import refuse
 from ct_vae.errors import CtVaeError, InputError, NoInputError
-from ct_vae.preprocess.build import build_preprocessor
+from ct_vae.preprocess.pipeline import build_preprocessor
 from ct_vae.training.data.given import (
     FirstImages,
     ImageDataset,

@@ -16,7 +16,7 @@ from ct_vae.inference.latent_moments import LatentMoments
 from ct_vae.models.autoencoder import Autoencoder
 from ct_vae.models.autoencoder_kl import AutoencoderKL
 from ct_vae.models.quantized_autoencoder import QuantizedAutoencoder
-from ct_vae.preprocess.build import build_preprocessor
+from ct_vae.preprocess.pipeline import build_preprocessor
 from ct_vae.training.data.model_units import ToModelUnits
 from ct_vae.training.reporting.validation_picture import CasePicture, case_picture
 from ct_vae.training.validation.result import ValidationResult, errors_in_hu

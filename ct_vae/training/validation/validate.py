@@ -18,8 +18,7 @@ from ct_vae.inference.tiling import Tiling
 from ct_vae.latent import Latent, ModelRecord
 from ct_vae.models.autoencoder import Autoencoder
 from ct_vae.models.quantized_autoencoder import QuantizedAutoencoder
-from ct_vae.preprocess.build import build_preprocessor
-from ct_vae.preprocess.pipeline import Preprocessor
+from ct_vae.preprocess.pipeline import Preprocessor, build_preprocessor
 from ct_vae.training.data.given import ValidationCase
 from ct_vae.training.distributed import World
 from ct_vae.training.reporting.validation_picture import PICTURED_CASES, case_picture

@@ -10,7 +10,7 @@ from ct_vae.datasets.cache.stored_volume import StoredVolume
 from ct_vae.datasets.sources.case import FileCase, PhantomCase
 from ct_vae.datasets.sources.split import build_split
 from ct_vae.io import read_volume
-from ct_vae.preprocess.build import build_preprocessor
+from ct_vae.preprocess.pipeline import build_preprocessor
 from tests.datasets._files import write_ct_series, write_volumes
 from tests.io._series import MARK
 

@@ -5,7 +5,7 @@ from ct_vae.datasets.sources import check
 from ct_vae.datasets.sources.check import checked_split
 from ct_vae.errors import ConfigError, InputError
 from ct_vae.io import read_volume, write_volume
-from ct_vae.preprocess.build import build_preprocessor
+from ct_vae.preprocess.pipeline import build_preprocessor
 from tests._small import ct_volume
 from tests.datasets._files import run_config, write_list, write_volumes
 
