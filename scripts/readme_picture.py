@@ -13,16 +13,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 
 import ct_vae
+from ct_vae.evaluation.error_colors import ERROR_HU, error_colormap
 from ct_vae.evaluation.metrics.masks import body_mask
 from ct_vae.io import read_volume
 from ct_vae.slice_images import SliceImage, draw_slice, slice_images
 from ct_vae.volume import Volume
 
 WINDOW_HU = (-160.0, 240.0)
-ERROR_HU = 100.0
 # In voxels.
 MARGIN = 10
 INCHES, TITLE_INCHES, DPI = 3.0, 0.3, 100
@@ -54,7 +55,7 @@ def draw(path: Path, output: Path, model: str, channel: int = 0) -> None:
     )
     error = replace(original, pixels=result.pixels - original.pixels)
     low, high = np.quantile(shown.pixels, (0.01, 0.99))
-    panels: list[tuple[str, SliceImage, str, tuple[float, float]]] = [
+    panels: list[tuple[str, SliceImage, str | Colormap, tuple[float, float]]] = [
         ("original CT", original, "gray", WINDOW_HU),
         (f"latent, 1 of {len(latent.array)} channels", shown, "viridis", (float(low), float(high))),
         (
@@ -63,7 +64,7 @@ def draw(path: Path, output: Path, model: str, channel: int = 0) -> None:
             "gray",
             WINDOW_HU,
         ),
-        (f"error, ±{ERROR_HU:g} HU", error, "RdBu_r", (-ERROR_HU, ERROR_HU)),
+        (f"error, ±{ERROR_HU:g} HU", error, error_colormap(), (-ERROR_HU, ERROR_HU)),
     ]
     rows, columns = original.pixels.shape
     tall = INCHES * original.aspect * rows / columns + TITLE_INCHES
@@ -73,7 +74,7 @@ def draw(path: Path, output: Path, model: str, channel: int = 0) -> None:
         draw_slice(axis, image, colors, limits)
         axis.set_title(title, fontsize=10)
     output.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(output, dpi=DPI)
+    figure.savefig(output, dpi=DPI, bbox_inches="tight", pad_inches=0.03)
 
 
 def around_body(volume: Volume) -> Volume:

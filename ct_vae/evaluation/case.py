@@ -118,7 +118,7 @@ def evaluate_case(
     Raises:
         InputError: If the model returns values that are not finite or exceed int16.
 
-    Example:
+    Examples:
         >>> from ct_vae import load_codec
         >>> from ct_vae.evaluation.case import evaluate_case
         >>> from ct_vae.phantoms.make_phantom import make_phantom

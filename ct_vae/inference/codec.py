@@ -50,7 +50,7 @@ class Codec:
             ``None`` (the default) raises an error instead.
         warn: Callback that receives one line for each deviation from the plan.
 
-    Example:
+    Examples:
         >>> from ct_vae import load_codec
         >>> from ct_vae.phantoms.make_phantom import make_phantom
         >>> volume = make_phantom("head", seed=0, spacing_mm=8.0)
@@ -294,7 +294,7 @@ def load_codec(
         WeightsError: If the folder is incomplete, damaged or of a newer format.
         ConfigError: If the device does not exist.
 
-    Example:
+    Examples:
         >>> from ct_vae import load_codec
         >>> codec = load_codec("ct-f4", device="cpu")
         >>> codec.network.factor, codec.preprocessor.scale.window_hu

@@ -49,7 +49,7 @@ class ExactInferer(Inferer):  # type: ignore[misc]
         max_memory_gb: Memory limit in GiB of the process, or of the GPU; ``None`` (the default)
             allows three fifths of the free memory.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from ct_vae.bundle import EncoderNet
         >>> from ct_vae.inference.exact_inferer import ExactInferer

@@ -38,7 +38,7 @@ def read_volume(path: str | Path, options: ReadOptions | None = None) -> Volume:
         NoInputError: If the file does not exist.
         InputError: If the file is damaged or cannot be read correctly.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from ct_vae.io import read_volume, write_volume
         >>> from ct_vae.phantoms.make_phantom import make_phantom

@@ -53,7 +53,7 @@ class AutoencoderKL(Autoencoder):
         ConfigError: If arguments are invalid or contradict each other.
         WeightsError: If the weights do not match the model.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from ct_vae.models import AutoencoderKL
         >>> model = AutoencoderKL(base_ch=8, ch_mult=(1, 2, 2), num_res_blocks=1, mid_attn=False)

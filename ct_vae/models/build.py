@@ -51,7 +51,7 @@ def build_from_json(path: str | Path) -> Autoencoder:
         ConfigError: If the configuration is invalid.
         WeightsError: If its weights do not match the model.
 
-    Example:
+    Examples:
         >>> from ct_vae.models import build_from_json
         >>> model = build_from_json("quickstart")
         >>> model.spatial_dims, model.factor

@@ -44,7 +44,7 @@ class MagvitVQVAE(QuantizedAutoencoder):
         ConfigError: If arguments are invalid or contradict each other.
         WeightsError: If the weights do not match the model.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from ct_vae.models import MagvitVQVAE
         >>> model = MagvitVQVAE(

@@ -42,7 +42,7 @@ class VQVAE(QuantizedAutoencoder):
         ConfigError: If arguments are invalid or contradict each other.
         WeightsError: If the weights do not match the model.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from ct_vae.models import VQVAE
         >>> model = VQVAE(

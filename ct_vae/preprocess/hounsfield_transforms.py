@@ -24,7 +24,7 @@ class ScaleHUd(MapTransform, InvertibleTransform):  # type: ignore[misc]
     Raises:
         ConfigError: If the lower end of an interval is not below its upper end.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from ct_vae.preprocess.hounsfield_transforms import ScaleHUd
         >>> scale = ScaleHUd("image")

@@ -49,7 +49,7 @@ class CTReader(ImageReader):  # type: ignore[misc]
     Raises:
         ConfigError: If an option is unknown or its value is out of range.
 
-    Example:
+    Examples:
         >>> from monai.transforms import LoadImaged
         >>> from ct_vae.io import write_volume
         >>> from ct_vae.phantoms.make_phantom import make_phantom

@@ -73,7 +73,7 @@ def train(  # noqa: PLR0913, PLR0917 - what a user may say about a run
         OutputError: If the run folder cannot be written.
         StoppedError: If a signal asked the run to stop; its state has been saved.
 
-    Example:
+    Examples:
         >>> import json
         >>> import torch
         >>> from pathlib import Path

@@ -37,18 +37,27 @@ def test_its_figures_are_those_of_the_pages_that_measured_them(repository):
 
 
 def test_its_picture_can_be_made_again(repository, tmp_path, monkeypatch):
-    write_volume(ct_volume((32, 28, 24)), tmp_path / "scan.nii.gz")
-    arguments = [str(tmp_path / "scan.nii.gz"), "-o", str(tmp_path / "picture.png")]
-    monkeypatch.setattr(sys, "argv", ["readme_picture.py", *arguments])
-    runpy.run_path(str(repository / "scripts" / "readme_picture.py"), run_name="__main__")
-    made, kept = (
-        imread(path) for path in (tmp_path / "picture.png", repository / "docs/images/overview.png")
-    )
-    assert made.shape[1] == kept.shape[1]
-    # Four panels: gray, colored, gray, and blue to red.
-    panels = [abs(part[..., 0] - part[..., 2]).max() for part in _quarters(made)]
-    assert panels[0] < 0.01 < panels[1]
-    assert panels[2] < 0.01 < panels[3]
+    made = picture_of(repository / "scripts" / "readme_picture.py", tmp_path, monkeypatch)
+    # Four panels: gray, colored, gray, and blue to orange.
+    colored = [abs(part[..., 0] - part[..., 2]).max() for part in _quarters(made)]
+    assert colored[0] < 0.01 < colored[1]
+    assert colored[2] < 0.01 < colored[3]
+
+
+def test_the_picture_of_streaming_can_be_made_again(repository, tmp_path, monkeypatch, capsys):
+    script = repository / "scripts" / "streaming_picture.py"
+    picture_of(script, tmp_path, monkeypatch, "--tile", "16")
+    found = re.findall(r"at most (\S+) HU", capsys.readouterr().out)
+    tiles, slabs = map(float, found)
+    assert slabs < 0.01 < tiles
+
+
+def picture_of(script, folder, monkeypatch, *options):
+    write_volume(ct_volume((32, 32, 32)), folder / "scan.nii.gz")
+    paths = [str(folder / "scan.nii.gz"), "-o", str(folder / "picture.png")]
+    monkeypatch.setattr(sys, "argv", [script.name, *paths, *options])
+    runpy.run_path(str(script), run_name="__main__")
+    return imread(folder / "picture.png")
 
 
 def _quarters(image):
