@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import torch
-from monai.networks.layers.factories import Conv
 from torch import nn
 from torch.nn import functional
 
@@ -14,7 +13,11 @@ from ct_vae.blocks.fast_conv import convolution
 from ct_vae.blocks.receptive_field import LocalModule, Operator, PaddingMode, ReceptiveField
 from ct_vae.errors import ConfigError
 
+# MONAI's layer factories choose the same classes, but importing MONAI takes seconds.
+CONVOLUTIONS: dict[int, Callable[..., nn.Module]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+
 __all__ = [
+    "CONVOLUTIONS",
     "ConvND",
     "PaddedConv",
     "PaddingMode",
@@ -47,13 +50,12 @@ def ConvND(  # noqa: N802 - it stands for the class that MONAI's factory picks b
         causal_axis: Axis along which an output depends on no later voxel, which puts all padding
             before the first voxel; ``None`` (the default) pads both ends equally.
     """
-    kind = Conv[Conv.CONV, spatial_dims]
+    kind = CONVOLUTIONS[spatial_dims]
     if causal_axis is None or kernel == 1:
         padding = kernel // 2
-        plain = kind(
+        return kind(
             in_channels, out_channels, kernel, padding=padding, bias=bias, padding_mode=padding_mode
         )
-        return cast(nn.Module, plain)
     low, high = [kernel // 2] * spatial_dims, [kernel // 2] * spatial_dims
     low[causal_axis], high[causal_axis] = kernel - 1, 0
     inner = kind(in_channels, out_channels, kernel, bias=bias)

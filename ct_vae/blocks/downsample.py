@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from monai.networks.layers.factories import Conv
 from torch import nn
 
 from ct_vae.blocks.conv import (
+    CONVOLUTIONS,
     ConvND,
     PaddedConv,
     PaddingMode,
@@ -47,7 +47,7 @@ class DownsampleND(PaddedConv):
         causal_axis: int | None = None,
     ) -> None:
         steps = step_strides(spatial_dims, strides, padding_mode, causal_axis)
-        conv = Conv[Conv.CONV, spatial_dims](channels, channels, 3, stride=steps)
+        conv = CONVOLUTIONS[spatial_dims](channels, channels, 3, stride=steps)
         low, high = [2 - step for step in steps], [1] * spatial_dims
         if causal_axis is not None:
             low[causal_axis], high[causal_axis] = low[causal_axis] + 1, 0

@@ -55,7 +55,7 @@ def space_to_depth(x: torch.Tensor, sides: Sequence[int]) -> torch.Tensor:
     inside = [3 + 2 * axis for axis in range(dims)]
     outside = [2 + 2 * axis for axis in range(dims)]
     # The convolutions that follow are fastest with channels last in memory.
-    rows = apart.permute(0, *outside, 1, *inside).reshape(len(x), *counts, -1)
+    rows = apart.permute(0, *outside, 1, *inside).reshape(len(x), *counts, x.shape[1] * prod(sides))
     return rows.movedim(-1, 1)
 
 
@@ -110,11 +110,12 @@ def depth_to_space(x: torch.Tensor, strides: Sequence[int]) -> torch.Tensor:
     channels, the last axis varying fastest.
     """
     dims, sides = len(strides), x.shape[2:]
-    apart = x.reshape(len(x), -1, *strides, *sides)
+    channels = x.shape[1] // prod(strides)
+    apart = x.reshape(len(x), channels, *strides, *sides)
     # Each axis of voxels is followed by its axis of sub-voxels.
     order = [2 + axis + part for axis in range(dims) for part in (dims, 0)]
     finer = [step * side for step, side in zip(strides, sides, strict=True)]
-    return apart.permute(0, 1, *order).reshape(len(x), -1, *finer)
+    return apart.permute(0, 1, *order).reshape(len(x), channels, *finer)
 
 
 class PatchEmbedND(ChainModule):

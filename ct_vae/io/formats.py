@@ -6,7 +6,6 @@ import zlib
 from pathlib import Path
 from typing import Literal
 
-from ct_vae.config.model_folder import MODEL_FORMAT
 from ct_vae.errors import ConfigError
 from ct_vae.io.archive import holds_archive
 from ct_vae.io.byte_stream import GZIP_MAGIC
@@ -38,7 +37,6 @@ _WEIGHTS = "model.safetensors"
 _SUMS = "SHA256SUMS"
 _MODEL_FILES = (_WEIGHTS, _SUMS, "config.json", "MODEL_CARD.md")
 _RECORD_MARK = f'"{RECORD_FORMAT}"'.encode()
-_MODEL_MARK = f'"{MODEL_FORMAT}"'.encode()
 _HEAD_BYTES = 4096
 # Window size plus 16: gzip header.
 _GZIP = 31
@@ -126,8 +124,11 @@ def _image_kind(path: Path) -> tuple[PathKind, bool]:
 def _json_kind(path: Path) -> PathKind:
     if is_record(path) or path.name.lower().endswith(f"{MAISI_ENDING}.json"):
         return "record"
+    # Only model folders need the classes of configurations, which take long to import.
+    from ct_vae.config.model_folder import MODEL_FORMAT
+
     with path.open("rb") as file:
-        return "model" if _MODEL_MARK in file.read(_HEAD_BYTES) else "json"
+        return "model" if f'"{MODEL_FORMAT}"'.encode() in file.read(_HEAD_BYTES) else "json"
 
 
 def _has_record(path: Path) -> bool:

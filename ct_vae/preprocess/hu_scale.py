@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
-from monai.data.meta_tensor import MetaTensor
-from monai.transforms import ScaleIntensityRange
 
 from ct_vae.errors import ConfigError
 
@@ -30,8 +26,6 @@ class HounsfieldScale:
                 raise ConfigError(f"{name} runs from low to high, got {low}, {high}")
         self.window_hu = window_hu
         self.model_range = model_range
-        self._forward = ScaleIntensityRange(*window_hu, *model_range, clip=True)
-        self._backward = ScaleIntensityRange(*model_range, *window_hu, clip=True)
 
     @property
     def hu_per_unit(self) -> float:
@@ -41,11 +35,11 @@ class HounsfieldScale:
 
     def to_model(self, hu: torch.Tensor) -> torch.Tensor:
         """Convert HU of any shape to model units in float32; the type of tensor is kept."""
-        return _mapped(self._forward, hu)
+        return _mapped(hu, self.window_hu, self.model_range)
 
     def to_hu(self, units: torch.Tensor) -> torch.Tensor:
         """Convert model units of any shape to HU in float32; the type of tensor is kept."""
-        return _mapped(self._backward, units)
+        return _mapped(units, self.model_range, self.window_hu)
 
     def outside(self, hu: torch.Tensor) -> tuple[float, float]:
         """Return the fractions of values below and above the window."""
@@ -55,9 +49,8 @@ class HounsfieldScale:
         return below / hu.numel(), above / hu.numel()
 
 
-def _mapped(scale: ScaleIntensityRange, values: torch.Tensor) -> torch.Tensor:
-    result = cast(torch.Tensor, scale(values))
-    if isinstance(values, MetaTensor) or not isinstance(result, MetaTensor):
-        return result
-    # The transform always returns a MetaTensor, which would slow down every later operation.
-    return cast(torch.Tensor, result.as_tensor())
+def _mapped(values: torch.Tensor, source: Interval, target: Interval) -> torch.Tensor:
+    """Map an interval to another, with the operations and the order of MONAI's transform."""
+    fractions = (values - source[0]) / (source[1] - source[0])
+    scaled = fractions * (target[1] - target[0]) + target[0]
+    return scaled.clamp(*target).to(torch.float32)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from monai.data import MetaTensor
-from monai.transforms import DivisiblePad, Orientation, Spacing
+from torch.nn import functional
 
 from ct_vae.config.preprocess import PreprocessConfig
 from ct_vae.grid import Grid
 from ct_vae.latent import GridRecord, PreprocessRecord
 from ct_vae.preprocess.hu_scale import HounsfieldScale, Interval
 from ct_vae.volume import Volume
+
+if TYPE_CHECKING:
+    from monai.data import MetaTensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,20 +55,13 @@ class Preprocessor:
         self.axcodes = axcodes
         self.spacing_mm = spacing_mm
         self.scale = HounsfieldScale(window_hu, model_range)
-        # MONAI reorders voxels by the same nibabel orientations as Grid.reorient.
-        self._orient = Orientation(
-            axcodes=axcodes, labels=(("L", "R"), ("P", "A"), ("I", "S")), lazy=False
-        )
 
     def orient(self, volume: Volume) -> Volume:
         """Reorient a volume and, if a spacing is set, resample it; values stay in HU."""
-        moved = self._orient(_meta_tensor(volume.voxels, volume.grid))
         grid = volume.grid.reorient(self.axcodes)
+        voxels = _contiguous(volume.grid.reorient_array(volume.voxels, self.axcodes))
         if self.spacing_mm is not None:
-            resample = Spacing(self.spacing_mm, mode="bilinear", padding_mode="border")
-            moved = resample(moved.to(torch.float32))
-            grid = Grid(tuple(moved.shape[1:]), np.asarray(moved.affine, dtype=np.float64))
-        voxels = moved.as_tensor()[0].numpy()
+            voxels, grid = _respaced(voxels, grid, self.spacing_mm)
         return Volume(voxels, grid, source=volume.source, warnings=volume.warnings)
 
     def __call__(self, volume: Volume, factor: Sequence[int]) -> ModelInput:
@@ -76,11 +72,13 @@ class Preprocessor:
             factor: Voxels per latent voxel along each axis.
         """
         oriented = self.orient(volume)
-        hu = torch.from_numpy(np.ascontiguousarray(oriented.voxels))[None]
+        hu = torch.from_numpy(oriented.voxels)[None]
         below, above = self.scale.outside(hu)
         units = self.scale.to_model(hu)
         # Repeat the border: air would add an artificial edge to a body that is cut off.
-        padded = DivisiblePad(tuple(factor), mode="edge", method="end")(units)
+        pad_high = [-side % f for side, f in zip(oriented.grid.shape, factor, strict=True)]
+        widths = [width for high in reversed(pad_high) for width in (0, high)]
+        padded = functional.pad(units[None], widths, mode="replicate")
         record = PreprocessRecord(
             axcodes=self.axcodes,
             resampled=self.spacing_mm is not None,
@@ -91,27 +89,38 @@ class Preprocessor:
             clipped_above=above,
             outside_fov=_fraction(volume.outside_fov),
             pad_low=(0, 0, 0),
-            pad_high=_difference(padded.shape[1:], oriented.grid.shape),
+            pad_high=(pad_high[0], pad_high[1], pad_high[2]),
         )
-        return ModelInput(_plain(padded)[None], record)
+        return ModelInput(padded, record)
+
+
+def _contiguous(array: np.ndarray) -> np.ndarray:
+    """Return an array in C order with positive strides, the only ones that torch supports."""
+    # Flipping an axis of one voxel leaves a negative stride, but the array counts as contiguous.
+    return array.copy() if min(array.strides) < 0 else np.ascontiguousarray(array)
+
+
+def _respaced(
+    voxels: np.ndarray, grid: Grid, spacing_mm: tuple[float, float, float]
+) -> tuple[np.ndarray, Grid]:
+    """Resample voxels to a spacing; returns them in float32 with their grid."""
+    # Importing MONAI takes seconds, and most models keep the spacing of the source.
+    from monai.transforms import Spacing
+
+    resample = Spacing(spacing_mm, mode="bilinear", padding_mode="border")
+    moved = resample(_meta_tensor(voxels.astype(np.float32, copy=False), grid))
+    there = Grid(tuple(moved.shape[1:]), np.asarray(moved.affine, dtype=np.float64))
+    return moved.as_tensor()[0].numpy(), there
 
 
 def _meta_tensor(voxels: np.ndarray, grid: Grid) -> MetaTensor:
-    # torch does not support arrays with negative strides, such as flipped volumes.
-    plain = torch.from_numpy(np.ascontiguousarray(voxels))
-    return MetaTensor(plain[None], affine=torch.tensor(grid.affine))
+    from monai.data import MetaTensor
 
-
-def _plain(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.as_tensor() if isinstance(tensor, MetaTensor) else tensor
+    return MetaTensor(torch.from_numpy(voxels)[None], affine=torch.tensor(grid.affine))
 
 
 def _fraction(mask: np.ndarray | None) -> float:
     return 0.0 if mask is None else float(np.count_nonzero(mask) / mask.size)
-
-
-def _difference(a: Sequence[int], b: Sequence[int]) -> tuple[int, int, int]:
-    return int(a[0]) - int(b[0]), int(a[1]) - int(b[1]), int(a[2]) - int(b[2])
 
 
 def build_preprocessor(config: PreprocessConfig) -> Preprocessor:

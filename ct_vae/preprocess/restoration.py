@@ -6,8 +6,6 @@ from typing import cast
 
 import numpy as np
 import torch
-from monai.data import MetaTensor
-from monai.transforms import SpatialResample
 
 from ct_vae.errors import InputError
 from ct_vae.grid import Grid
@@ -146,6 +144,10 @@ def restore(units: torch.Tensor, record: PreprocessRecord, source: Grid) -> Volu
 
 
 def _resample(hu: torch.Tensor, here: Grid, there: Grid) -> torch.Tensor:
+    # Importing MONAI takes seconds, and most models keep the spacing of the source.
+    from monai.data import MetaTensor
+    from monai.transforms import SpatialResample
+
     move = SpatialResample(mode="bilinear", padding_mode="border")
     image = MetaTensor(hu[None], affine=torch.tensor(here.affine))
     moved = move(image, dst_affine=there.affine, spatial_size=there.shape)

@@ -4,6 +4,8 @@ import sys
 import pytest
 
 from ct_vae import __version__
+from ct_vae.io import write_volume
+from ct_vae.phantoms.make_phantom import make_phantom
 from tests.cli._run import call, process
 
 HEAVY = ("torch", "monai", "SimpleITK", "nibabel", "scipy", "matplotlib")
@@ -29,18 +31,35 @@ def test_help_names_every_command():
         assert name in text
 
 
-@pytest.mark.parametrize("args", [["--help"], ["config", "check", "configs/quickstart.json"]])
-def test_light_commands_import_no_heavy_package(repository, args):
+def loaded(packages, args, folder):
+    """Which of these packages a command imports."""
     script = (
         "import sys\nfrom ct_vae.cli.main import run\n"
         f"sys.argv = ['ct-vae', *{args!r}]\n"
         "try:\n    run()\nexcept SystemExit as done:\n    assert not done.code, done.code\n"
-        f"print([n for n in {HEAVY!r} if n in sys.modules])"
+        f"print('loaded', *(n for n in {packages!r} if n in sys.modules))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, cwd=repository, check=True
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=folder, check=True
     )
-    assert done.stdout.splitlines()[-1] == "[]"
+    return done.stdout.splitlines()[-1].split()[1:]
+
+
+@pytest.mark.parametrize(
+    "args", [["--help"], ["--version"], ["config", "check", "quickstart"], ["config", "list"]]
+)
+def test_light_commands_import_no_heavy_package(args, tmp_path):
+    assert loaded(HEAVY, args, tmp_path) == []
+
+
+def test_the_version_needs_neither_help_nor_numbers(tmp_path):
+    assert loaded(("rich", "numpy", "ct_vae.config"), ["--version"], tmp_path) == []
+
+
+def test_a_volume_is_described_without_the_packages_of_models(tmp_path):
+    write_volume(make_phantom("head", 1, 16.0), tmp_path / "scan.nii.gz")
+    packages = ("torch", "monai", "SimpleITK", "matplotlib", "rich", "ct_vae.config.run")
+    assert loaded(packages, ["info", "scan.nii.gz"], tmp_path) == []
 
 
 def test_the_version_is_printed():

@@ -3,6 +3,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from monai.data import MetaTensor
+from monai.transforms import DivisiblePad, Orientation, ScaleIntensityRange
 
 from ct_vae.errors import InputError
 from ct_vae.grid import Grid
@@ -100,3 +102,19 @@ def test_a_record_that_contradicts_its_source_is_refused():
     moved = Grid((4, 4, 4), volume.grid.affine + np.diag([0.5, 0, 0, 0]))
     with pytest.raises(InputError, match="mm apart"):
         restore(prepared.tensor[0, 0], prepared.record, moved)
+
+
+@given(SIDES, affines(), axcodes, factors)
+def test_without_resampling_the_input_is_that_of_monai_bit_by_bit(sides, affine, target, factor):
+    volume = ct(Grid(sides, affine))
+    labels = (("L", "R"), ("P", "A"), ("I", "S"))
+    image = torch.from_numpy(volume.voxels)[None]
+    expected = MetaTensor(image, affine=torch.tensor(volume.grid.affine))
+    for step in (
+        Orientation(target, labels=labels),
+        ScaleIntensityRange(-900, 800, 0, 1, clip=True),
+        DivisiblePad(factor, mode="edge", method="end"),
+    ):
+        expected = step(expected)
+    made = Preprocessor(target, window_hu=(-900, 800), model_range=(0, 1))(volume, factor)
+    assert torch.equal(made.tensor[0], expected.as_tensor())

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import fx, nn
-from torch.func import functional_call
 from torch.nn import functional
 
 from ct_vae.blocks.attention import SpatialSelfAttention
@@ -147,14 +146,12 @@ def _step(part: nn.Module, sources: tuple[int, ...], steps: Sequence[Step]) -> S
     first = steps[sources[0]]
     if isinstance(part, _BARRIERS):
         return Step(part, sources, first.shape, first.dtype)
-    # Meta tensors check shapes and infer the result's shape without computing anything.
-    state = {
-        name: torch.empty_like(value, device="meta") for name, value in part.state_dict().items()
-    }
-    inputs = tuple(
-        torch.empty(1, *steps[i].shape, dtype=steps[i].dtype, device="meta") for i in sources
-    )
-    result: Map = functional_call(part, state, inputs)
+    # An empty batch checks shapes and infers the result's shape without computing anything. So do
+    # meta tensors, but torch imports its compiler for them, which takes a second.
+    device = next((value.device for value in part.state_dict().values()), torch.device("cpu"))
+    inputs = (torch.empty(0, *steps[i].shape, dtype=steps[i].dtype, device=device) for i in sources)
+    with torch.no_grad(), torch.autocast(device.type, enabled=False):
+        result: Map = part(*inputs)
     channels, x, y, z = result.shape[1:]
     return Step(part, sources, (channels, x, y, z), result.dtype)
 
