@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ct_vae.evaluation.method_styles import METHODS
-from ct_vae.evaluation.rate_distortion.curve import REGIONS, Region
+from ct_vae.evaluation.method_styles import METHODS, MethodStyle
+from ct_vae.evaluation.rate_distortion.curve import REGIONS, Curve, Region
 from ct_vae.evaluation.rate_distortion.summary import MODEL, CaseCurves, mean_curves
 from ct_vae.io.atomic.file import atomic_write
 
@@ -44,11 +44,20 @@ def write_plot(cases: Sequence[CaseCurves], path: str | Path, *, title: str = ""
             figure.savefig(file, format=kind, dpi=_DPI, metadata=metadata)
 
 
-def _draw(axes: Axes, cases: Sequence[CaseCurves], region: Region) -> None:
+def draw_curves(
+    axes: Axes, curves: Sequence[tuple[Curve, MethodStyle]], region: Region, title: str
+) -> None:
+    """Draw curves on logarithmic scales, with a legend.
+
+    Args:
+        axes: Where to draw them.
+        curves: Curves with the style of their methods; those of models are thicker.
+        region: Region of the errors.
+        title: Title of the panel.
+    """
     from matplotlib.ticker import LogLocator, NullFormatter
 
-    for curve in mean_curves(cases, region):
-        style = METHODS[curve.name]
+    for curve, style in curves:
         rates, errors = curve.front(region)
         axes.plot(
             rates,
@@ -60,10 +69,7 @@ def _draw(axes: Axes, cases: Sequence[CaseCurves], region: Region) -> None:
             markersize=3.5,
             label=style.label,
         )
-    if not any(case.curve(MODEL) for case in cases):
-        for case in cases:
-            axes.axhline(case.errors[region], color=METHODS[MODEL].color, linewidth=1)
-    axes.set(xscale="log", yscale="log", title=TITLES[region])
+    axes.set(xscale="log", yscale="log", title=title)
     axes.set_xlabel("bits per voxel")
     axes.set_ylabel("RMSE, HU")
     for axis in (axes.xaxis, axes.yaxis):
@@ -71,5 +77,13 @@ def _draw(axes: Axes, cases: Sequence[CaseCurves], region: Region) -> None:
         axis.set_major_formatter("{x:g}")
         axis.set_minor_formatter(NullFormatter())
     axes.grid(visible=True, linewidth=0.4, alpha=0.5)
-    if axes.get_legend_handles_labels()[0]:
+    if curves:
         axes.legend(frameon=False)
+
+
+def _draw(axes: Axes, cases: Sequence[CaseCurves], region: Region) -> None:
+    curves = [(curve, METHODS[curve.name]) for curve in mean_curves(cases, region)]
+    draw_curves(axes, curves, region, TITLES[region])
+    if not any(case.curve(MODEL) for case in cases):
+        for case in cases:
+            axes.axhline(case.errors[region], color=METHODS[MODEL].color, linewidth=1)
