@@ -15,6 +15,8 @@ from ct_vae.grid import MAX_VOXELS, Grid
 
 RECORD_FORMAT: Literal["ct_vae.latent"] = "ct_vae.latent"
 RECORD_VERSION: Literal[2] = 2
+# First bytes of coded latents.
+CODED_MAGIC = b"\x93CTLATZ"
 
 Layout = Literal["plain", "vector", "maisi"]
 Sides = tuple[int, int, int]
@@ -145,14 +147,74 @@ class LatentStatistics(_Part):
     posterior_std: tuple[float, ...] | None = None
 
 
-class QuantizationRecord(_Part):
-    """Storage type of the values and the error of the stored values."""
+class StepResponse(_Part):
+    """Response of the decoder to rounding of the latent, measured on a crop of the volume.
 
-    dtype: Literal["int16", "float32", "uint16", "int32"]
+    Attributes:
+        crop: Sides of the crop in latent voxels.
+        rmse_hu: RMSE in HU of the reconstruction from the latent as encoded, inside the window of
+            the model.
+        change_hu: Root mean square change in HU of the reconstruction when the error of rounding
+            has the standard deviation of the posterior in each channel.
+    """
+
+    crop: Sides
+    rmse_hu: float = Field(ge=0)
+    change_hu: float = Field(ge=0)
+
+    def rmse_rise(self, variance_ratio: float) -> float | None:
+        """Predict the relative rise of the RMSE by rounding; .01 is a rise by 1 %.
+
+        The error of rounding is independent of that of the reconstruction, so that their squares
+        add up.
+
+        Args:
+            variance_ratio: Variance of the rounding error over that of the posterior, on average
+                over the channels.
+        """
+        if not self.rmse_hu:
+            return None
+        return math.sqrt(1.0 + variance_ratio * (self.change_hu / self.rmse_hu) ** 2) - 1.0
+
+
+class QuantizationRecord(_Part):
+    """Storage type of the values and the error of the stored values.
+
+    Attributes:
+        dtype: Type in the file; ``coded`` for range-coded integers.
+        slope: Factor of all stored numbers of an int16 file.
+        inter: Summand of an int16 file.
+        max_abs_error: Largest error in latent units, against the latent as encoded.
+        rmse: Root mean square error in latent units.
+        step: Standard deviation of the rounding error that was asked for, in those of the
+            posterior; int8 and coded only.
+        steps: Step of each channel in latent units: a value is its step times the sum of stored
+            integer and origin. int8 and coded only.
+        origins: Integer that a stored 0 stands for, for each channel.
+        integers_sha256: Digest of the stored integers ``(C, X, Y, Z)`` in little-endian int32.
+        rmse_rise: Predicted rise of the RMSE in HU, as a fraction; null if it was not measured how
+            the decoder responds.
+    """
+
+    dtype: Literal["int8", "int16", "float32", "coded", "uint16", "int32"]
     slope: float = 1.0
     inter: float = 0.0
     max_abs_error: float = 0.0
     rmse: float = 0.0
+    step: float | None = None
+    steps: tuple[Annotated[float, Field(gt=0)], ...] | None = None
+    origins: tuple[int, ...] | None = None
+    integers_sha256: Sha256 | None = None
+    rmse_rise: float | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> QuantizationRecord:
+        steps, origins = self.steps, self.origins
+        if (self.dtype in {"int8", "coded"}) != (steps is not None and origins is not None):
+            raise ValueError("int8 and coded have steps and origins, other types have none")
+        if steps is not None and origins is not None and len(steps) != len(origins):
+            raise ValueError("steps and origins are of different length")
+        return self
 
 
 class RunRecord(_Part):
@@ -192,6 +254,10 @@ class LatentRecord(_Part):
     tiling: TilingRecord
     scaling_factor: float
     statistics: LatentStatistics | None
+    posterior: Annotated[
+        bool, Field(description="the standard deviations of the posterior follow the means")
+    ] = False
+    step_response: StepResponse | None = None
     layout: Layout = "plain"
     quantisation: QuantizationRecord | None = None
     run: RunRecord | None = None
@@ -217,6 +283,8 @@ class Latent:
             Z)`` as integers.
         grid: Positions of the latent voxels, each at the center of its block of CT voxels.
         record: Origin of the latent and the steps needed to decode it.
+        std: Standard deviations of the posterior ``(C, X, Y, Z)`` in float32, if the record says
+            that the latent has them.
 
     Raises:
         InputError: If array, grid and record are inconsistent.
@@ -225,8 +293,15 @@ class Latent:
     array: NDArray[np.float32] | NDArray[np.integer]
     grid: Grid
     record: LatentRecord
+    std: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
+        shape = self.array.shape if self.record.posterior else None
+        if shape != (None if self.std is None else self.std.shape):
+            raise InputError(
+                "the standard deviations of a latent do not fit its record or its means",
+                "the files do not belong together; encode the source again",
+            )
         codes = self.record.kind == "codes"
         if self.array.ndim != (3 if codes else 4) or self.array.shape[-3:] != self.grid.shape:
             raise InputError(
@@ -255,3 +330,8 @@ class Latent:
             f"factor {' x '.join(map(str, record.factor))}, model {record.model.name} "
             f"{record.model.sha256[:8]})"
         )
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the arrays in bytes."""
+        return self.array.nbytes + (0 if self.std is None else self.std.nbytes)

@@ -17,18 +17,20 @@ from ct_vae.batch.signals import StopRequest
 from ct_vae.batch.summary import add_unread, summary_lines
 from ct_vae.errors import ConfigError
 from ct_vae.inference.codec import Codec
+from ct_vae.inference.device import HOST, memory_budget
 from ct_vae.io import ReadOptions, read_latent, write_latent, write_volume
 from ct_vae.io.header_grid import header_grid
-from ct_vae.io.latent.file import LatentDtype, default_dtype
-from ct_vae.io.latent.layout import check_layout, latent_ending
-from ct_vae.io.latent.record import load_record, record_path
+from ct_vae.io.latent.layout import latent_ending
+from ct_vae.io.latent.record import is_coded_name, load_record, record_path
+from ct_vae.io.latent.storage import STEPPED, LatentForm
 from ct_vae.io.search.cases import Case, FoundCases
 from ct_vae.io.walk import real_path
-from ct_vae.latent import Latent, LatentRecord, Layout
+from ct_vae.latent import Latent
 from ct_vae.volume import Volume
 
 # Measured: 4 for int16 in NIfTI, up to 10 for float32.
 _BYTES_PER_VOXEL = 10
+_BYTES_PER_CODED_VALUE = 32
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")
@@ -66,9 +68,15 @@ def name_targets(
     return targets
 
 
-def latent_name(key: str, layout: Layout = "plain") -> str:
+def latent_name(key: str, form: LatentForm | None = None) -> str:
     """Return the name of the latent of a case."""
-    return key + latent_ending(layout)
+    form = form or LatentForm()
+    return key + latent_ending(form.layout, form.dtype)
+
+
+def converted_name(key: str, form: LatentForm) -> str:
+    """Return the name of a latent that is converted."""
+    return latent_name(key.removesuffix("_latent").removesuffix("_emb"), form)
 
 
 def decoded_name(key: str, ending: str = ".nii.gz") -> str:
@@ -128,8 +136,7 @@ def encoding(
     targets: Targets,
     reading: ReadOptions,
     *,
-    dtype: LatentDtype | None = None,
-    layout: Layout = "plain",
+    form: LatentForm | None = None,
     seed: int | None = None,
     keep: Keep = "untouched",
 ) -> Work[Volume, Latent]:
@@ -139,8 +146,7 @@ def encoding(
         codec: The model.
         targets: Paths of the latents.
         reading: Options of reading.
-        dtype: Stored type of the latents; ``None`` for the default of the layout.
-        layout: Layout of the files.
+        form: Form in which latents are stored; defaults to that of `LatentForm`.
         seed: Seed of a sample of the posterior; ``None`` for the mean.
         keep: Existing latents of the same volume and model to keep: ``untouched`` if size and time
             of the source files or their voxels are the same, ``verified`` if the voxels are the
@@ -149,34 +155,36 @@ def encoding(
     Raises:
         ConfigError: If the layout or the dtype does not support such latents.
     """
-    stored_as = dtype or default_dtype(layout)
+    form = form or LatentForm()
     codes = codec.identity.latent_type != "kl"
-    if codes and dtype is not None:
-        raise ConfigError(
-            f"dtype {dtype} is for continuous latents, but this model has codes, which are stored "
-            "as integers of the required size",
-            "leave it out",
-        )
-    check_layout(layout, stored_as, codes, codec.preprocessor.axcodes)
+    form.check(codes, codec.preprocessor.axcodes)
+    if codes and form.posterior:
+        raise ConfigError("a model with codes has no posterior to store", "leave posterior out")
 
     kept = KeptLatents(
         targets,
         reading,
-        lambda record: _repeats(codec, record, seed, (stored_as, layout)),
+        lambda record: form.is_that_of(record) and codec.repeats(record, seed),
         by_content=keep == "verified",
     )
 
     def make(case: Case, volume: Volume, reserved_bytes: int) -> Latent | Kept:
         codec.reserved_bytes = reserved_bytes
         found = None if keep == "none" else kept.after_reading(case, volume)
-        return found or codec.encode(volume, sample=seed is not None, seed=seed)
+        return found or codec.encode(
+            volume,
+            sample=seed is not None,
+            seed=seed,
+            posterior=form.posterior,
+            response=form.storage in STEPPED,
+        )
 
     def write(case: Case, latent: Latent) -> str:
         run = latent.record.run
         assert run is not None
         run = run.model_copy(update={"source_files": kept.stamp_of(case)})
         stamped = replace(latent, record=latent.record.model_copy(update={"run": run}))
-        write_latent(stamped, targets[case], stored_as, layout)
+        write_latent(stamped, targets[case], form.storage, form.layout, form.step)
         return f"{targets[case]} ({run.seconds:.1f} s)"
 
     return Work(
@@ -186,9 +194,36 @@ def encoding(
         write=write,
         read_bytes=lambda case: volume_read_bytes(case, reading),
         # Stored values, and two copies of the file.
-        write_bytes=lambda latent: 3 * latent.array.nbytes,
+        write_bytes=lambda latent: 3 * latent.nbytes,
         room=codec.available_host_bytes,
         kept=None if keep == "none" else kept.before_reading,
+    )
+
+
+def converting(targets: Targets, form: LatentForm) -> Work[Latent, Latent]:
+    """Convert latents to another form.
+
+    Args:
+        targets: Names of the results.
+        form: Form of the results; standard deviations are kept where there are any.
+    """
+
+    def write(case: Case, latent: Latent) -> str:
+        # Codes have one form only.
+        dtype = None if latent.record.kind == "codes" else form.storage
+        written = write_latent(latent, targets[case], dtype, form.layout, form.step)
+        how = written.record.quantisation
+        assert how is not None
+        return f"{targets[case]} ({how.dtype}, RMSE of the means {how.rmse:.2g})"
+
+    return Work(
+        target=targets.__getitem__,
+        read=lambda case: read_latent(case.path),
+        make=lambda _, latent, __: latent,
+        write=write,
+        read_bytes=latent_read_bytes,
+        write_bytes=lambda latent: 3 * latent.nbytes,
+        room=lambda: memory_budget(HOST, None),
     )
 
 
@@ -254,16 +289,6 @@ def reconstruction(codec: Codec, targets: Targets, reading: ReadOptions) -> Work
     )
 
 
-def _repeats(
-    codec: Codec, record: LatentRecord, seed: int | None, stored: tuple[LatentDtype, Layout]
-) -> bool:
-    """Return True if encoding the same source again would give a latent with this record."""
-    # The type of codes depends only on their range.
-    dtype = record.quantisation.dtype if record.quantisation else None
-    same = record.kind == "codes" or dtype == stored[0]
-    return same and record.layout == stored[1] and codec.repeats(record, seed)
-
-
 def volume_read_bytes(case: Case, options: ReadOptions) -> int | None:
     """Return the peak memory of reading a volume in bytes; ``None`` if it is unknown.
 
@@ -285,5 +310,7 @@ def latent_read_bytes(case: Case) -> int | None:
     if record is None:
         return None
     channels = len(record.statistics.mean) if record.statistics else 1
-    # Stored values, float32 values, and a temporary array.
-    return 12 * channels * math.prod(record.latent_grid().shape)
+    channels *= 2 if record.posterior else 1
+    # Stored values, float32 values, and a temporary array; the decoder of coded ones has more.
+    each = _BYTES_PER_CODED_VALUE if is_coded_name(case.path) else 12
+    return each * channels * math.prod(record.latent_grid().shape)

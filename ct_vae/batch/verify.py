@@ -16,7 +16,7 @@ from ct_vae.io import ReadOptions
 from ct_vae.io.dicom.scan import FoundSeries, scan_files, scan_series, split_series_path
 from ct_vae.io.formats import path_kind
 from ct_vae.io.latent.file import verify_latent
-from ct_vae.io.latent.record import latent_of_record
+from ct_vae.io.latent.record import CODED_SUFFIX, is_coded_name, latent_of_record
 from ct_vae.io.mha_nrrd.reader import read_itk
 from ct_vae.io.nifti.image import load_nifti
 from ct_vae.io.reading import check_regular, reading
@@ -125,7 +125,7 @@ def _in_folder(folder: Path) -> Iterator[VerifyItem]:
         elif kind == "record":
             # A latent and its record are one item.
             yield VerifyItem(latent_of_record(path), "latent")
-        elif path.name.lower().endswith(VOLUME_SUFFIXES) and kind != "dicom":
+        elif path.name.lower().endswith((*VOLUME_SUFFIXES, CODED_SUFFIX)) and kind != "dicom":
             yield from _of_file(path)
         elif kind != "json":
             others.append(path)
@@ -145,7 +145,7 @@ def _of_file(path: Path) -> list[VerifyItem]:
         return [each for each in _of_series(scan_series(place, _LENIENT)) if each.path == path]
     with reading(path):
         check_regular(path)
-    match path_kind(path):
+    match "latent" if is_coded_name(path) else path_kind(path):
         case "archive":
             return _of_series(scan_series(path, _LENIENT))
         case "record":

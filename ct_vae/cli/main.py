@@ -15,6 +15,7 @@ from ct_vae.cli.commands.encode import encode
 from ct_vae.cli.commands.evaluate import evaluate
 from ct_vae.cli.commands.export import export
 from ct_vae.cli.commands.info import info
+from ct_vae.cli.commands.latent import app as latent_app
 from ct_vae.cli.commands.models import models
 from ct_vae.cli.commands.phantom import phantom
 from ct_vae.cli.commands.reconstruct import reconstruct
@@ -47,6 +48,7 @@ app.command()(bundle)
 app.command()(export)
 app.command()(compare)
 app.add_typer(config_app, name="config")
+app.add_typer(latent_app, name="latent")
 
 
 @app.callback(invoke_without_command=True)

@@ -42,6 +42,17 @@ Latents = Annotated[
     list[str],
     typer.Argument(help="Latents: files, folders, or quoted glob patterns.", metavar="LATENT..."),
 ]
+LatentLayout = Annotated[
+    Literal["plain", "vector", "maisi"],
+    typer.Option(help="Plain 4-D, 5-D with vector intent, or MAISI (*_emb.nii.gz)."),
+]
+Step = Annotated[
+    float | None,
+    typer.Option(
+        help="Rounding error of int8 and coded latents, in standard deviations of the posterior; "
+        "defaults to 1. Larger steps give smaller files."
+    ),
+]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Output folder.")]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda:N; defaults to a GPU if available.")]
 TilingMethod = Annotated[

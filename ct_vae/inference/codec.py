@@ -17,9 +17,10 @@ from ct_vae.errors import ConfigError, InputError
 from ct_vae.inference.device import HOST, memory_budget, memory_errors, pick_device
 from ct_vae.inference.execution_plan import ExecutionPlan, Half, plan_execution
 from ct_vae.inference.latent_record import latent_statistics, run_record, source_record
+from ct_vae.inference.step_response import measure_step_response
 from ct_vae.inference.tiling import Method, Tiling
 from ct_vae.inference.volume_adapter import VolumeAdapter
-from ct_vae.latent import Latent, LatentRecord, ModelRecord
+from ct_vae.latent import Latent, LatentRecord, LatentStatistics, ModelRecord, StepResponse
 from ct_vae.models.autoencoder import Autoencoder
 from ct_vae.models.model_folder import load_model_folder
 from ct_vae.models.posterior import DiagonalGaussian
@@ -95,6 +96,9 @@ class Codec:
         tiling: Method | None = None,
         sample: bool = False,
         seed: int | None = None,
+        *,
+        posterior: bool = False,
+        response: bool = False,
     ) -> Latent:
         """Encode a volume to posterior means, to a sample, or to codes.
 
@@ -103,22 +107,32 @@ class Codec:
             tiling: Tiling method; defaults to that of the codec.
             sample: If true, sample the posterior instead of returning its mean.
             seed: Seed of the sample; required with ``sample``.
+            posterior: If true, also return the standard deviations of the posterior.
+            response: If true, measure on a crop how the reconstruction responds to rounding of the
+                latent, so that storage can predict the rise of the RMSE. Ignored by models with
+                codes.
 
         Returns:
             Latent with its grid and record: ``(C, X, Y, Z)`` float32, unscaled, or ``(X, Y, Z)``
             integers for a model with codes.
 
         Raises:
-            ConfigError: If ``sample`` is set without a seed or the reverse, if a sample of a model
-                with codes is requested, or if not even one tile or the thinnest slabs fit into
-                memory.
+            ConfigError: If ``sample`` is set without a seed or the reverse, if ``sample`` and
+                ``posterior`` are both set or either is requested of a model with codes, or if not
+                even one tile or the thinnest slabs fit into memory.
             InputError: If the volume does not fit into memory.
         """
         started = time.perf_counter()
         if sample != (seed is not None):
             raise ConfigError("sample and seed must be given together", "give both or neither")
-        if sample and isinstance(self.network.model, QuantizedAutoencoder):
-            raise ConfigError("a model with codes has no posterior to sample", "leave sample out")
+        if sample and posterior:
+            raise ConfigError("a sample is stored without its posterior", "leave one of them out")
+        if (sample or posterior) and isinstance(self.network.model, QuantizedAutoencoder):
+            asked = "posterior" if posterior else "sample"
+            raise ConfigError(
+                f"a model with codes has no posterior to {'store' if posterior else 'sample'}",
+                f"leave {asked} out",
+            )
         prepared = self.preprocessor(volume, self.network.factor)
         x, y, z = prepared.tensor.shape[2:]
         # Sampling and quantization act on the features of the whole volume.
@@ -127,6 +141,10 @@ class Codec:
             lambda: self._plan("encode", tiling, (x, y, z)), lambda plan: plan(prepared.tensor)
         )
         array = self._latent_of(features, seed)
+        statistics = None if array.ndim == 3 else latent_statistics(array, features)
+        std = DiagonalGaussian(features).std[0].float().numpy() if posterior else None
+        del features
+        found = self._step_response(prepared.tensor[0, 0], array, statistics) if response else None
         record = LatentRecord(
             model=self.identity,
             source=source_record(volume),
@@ -138,11 +156,13 @@ class Codec:
             image_channels=self.network.model.in_channels,
             tiling=plan.record,
             scaling_factor=self.network.model.scaling_factor,
-            statistics=None if array.ndim == 3 else latent_statistics(array, features),
+            statistics=statistics,
+            posterior=posterior,
+            step_response=found,
             warnings=(*volume.warnings, *plan.warnings),
             run=run_record(self.network.device, time.perf_counter() - started),
         )
-        return Latent(array, record.latent_grid(), record)
+        return Latent(array, record.latent_grid(), record, std)
 
     @memory_errors()
     @torch.inference_mode()
@@ -264,6 +284,21 @@ class Codec:
         for warning in plan.warnings:
             self.warn(f"warning: {warning}")
         return result, plan
+
+    def _step_response(
+        self, image: torch.Tensor, array: np.ndarray, statistics: LatentStatistics | None
+    ) -> StepResponse | None:
+        """Measure the response to rounding; latents of codes have none."""
+        if statistics is None:
+            return None
+        scale = self.preprocessor.scale.hu_per_unit
+        return measure_step_response(self._decode_crop, image, array, statistics, scale)
+
+    def _decode_crop(self, crop: np.ndarray) -> torch.Tensor:
+        """Decode a small latent ``(C, x, y, z)`` to an image ``(X, Y, Z)`` in model units."""
+        x, y, z = (n * f for n, f in zip(crop.shape[1:], self.network.factor, strict=True))
+        plan = plan_execution(self.network, "decode", self.tiling, (x, y, z), self.reserved_bytes)
+        return plan(torch.from_numpy(crop)[None])[0, 0].float()
 
     def _plan(
         self,

@@ -15,7 +15,7 @@ from ct_vae.io.latent.layout import MAISI_ENDING
 from ct_vae.io.latent.record import is_record, record_path
 from ct_vae.io.mha_nrrd.header import is_metaimage, is_nrrd
 from ct_vae.io.nifti.header import is_nifti
-from ct_vae.latent import RECORD_FORMAT
+from ct_vae.latent import CODED_MAGIC, RECORD_FORMAT
 from ct_vae.volume import DERIVED_MARK
 
 PathKind = Literal[
@@ -57,7 +57,8 @@ def path_kind(path: str | Path) -> PathKind:
         - ``archive``: zip or tar, compressed or not;
         - ``dicom``: begins with the DICOM preamble;
         - ``nifti``, ``metaimage``, ``nrrd``: volumes;
-        - ``latent``: a NIfTI file with the record of a latent in its header or next to it;
+        - ``latent``: a coded latent, or a NIfTI file with the record of a latent in its header or
+          next to it;
         - ``record``: the JSON record of a latent;
         - ``model``: a file of a model folder;
         - ``json``: another JSON file;
@@ -114,7 +115,7 @@ def _image_kind(path: Path) -> tuple[PathKind, bool]:
         "dicom": is_dicom(head),
         "metaimage": is_metaimage(head),
         "nrrd": is_nrrd(head),
-        "latent": is_nifti(plain) and _RECORD_MARK in plain,
+        "latent": head.startswith(CODED_MAGIC) or (is_nifti(plain) and _RECORD_MARK in plain),
         "nifti": is_nifti(plain),
     }
     kind: PathKind = next((kind for kind, fits in found.items() if fits), "unknown")

@@ -9,6 +9,7 @@ from ct_vae.io.byte_stream import GZIP_MAGIC, ByteStream, Encoding
 from ct_vae.io.dicom.scan import FoundSeries
 from ct_vae.io.dicom.volume import check_group
 from ct_vae.io.formats import path_kind
+from ct_vae.io.latent.record import is_coded_name
 from ct_vae.io.nifti.affine import nifti_grid
 from ct_vae.io.nifti.header import parse_header
 from ct_vae.io.read_options import ReadOptions
@@ -37,7 +38,11 @@ def header_grid(path: Path, options: ReadOptions, series: FoundSeries | None = N
         if series is not None:
             stack = check_group(series.group, options)
             return None if stack.fault else stack.grid
-        if path.is_dir() or path_kind(path) not in {"nifti", "latent", "unknown"}:
+        if (
+            path.is_dir()
+            or path_kind(path) not in {"nifti", "latent", "unknown"}
+            or is_coded_name(path)
+        ):
             return None
         return _nifti_file_grid(path, options)
 

@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ct_vae.errors import CtVaeError, InputError, NoInputError
+from ct_vae.latent import CODED_MAGIC
 
 _FOREIGN = (
+    (CODED_MAGIC, "is a latent of this package, not a CT volume", "decode it instead"),
     (b"version https://git-lfs", "is a Git LFS pointer instead of the file", "run git lfs pull"),
     (b"PK\x03\x04", "is a zip archive", "unpack it and give its content"),
     (b"\x28\xb5\x2f\xfd", "is compressed with zstandard", "unpack it with zstd -d"),

@@ -10,6 +10,7 @@ from ct_vae.batch import kept_latents
 from ct_vae.batch.jobs import do_cases, encoding, latent_name, name_targets
 from ct_vae.io import ReadOptions, file_stamp, read_latent, write_volume
 from ct_vae.io.latent.record import load_record
+from ct_vae.io.latent.storage import LatentForm
 from ct_vae.io.search.cases import discover
 from ct_vae.volume import Volume
 from tests._small import ct_volume, small_codec
@@ -115,7 +116,7 @@ def test_a_latent_that_is_damaged_or_of_other_wishes_is_made_again(folder, settl
     latent = folder / "out" / "a_latent.nii.gz"
     latent.write_bytes(latent.read_bytes()[:-3])
     assert made(run(folder)) == 1
-    assert made(run(folder, dtype="float32")) == 3
+    assert made(run(folder, form=LatentForm("float32"))) == 3
     assert made(run(folder, seed=3)) == 3
 
 

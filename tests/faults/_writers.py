@@ -110,6 +110,9 @@ class Writer:
 
 
 WRITERS = {
+    "coded latent": Writer(
+        lambda place, k: write_latent(latent_of(seed=k), place / "b_latent.latz")
+    ),
     "latent": Writer(lambda place, k: write_latent(latent_of(seed=k), place / "a_latent.nii.gz")),
     "volume": Writer(lambda place, k: write_volume(ct_volume(seed=k), place / "a.nii.gz")),
     "metaimage": Writer(lambda place, k: write_volume(ct_volume(seed=k), place / "a.mha")),

@@ -18,7 +18,7 @@ from ct_vae.io import write_latent
 from ct_vae.models import build_untrained
 from ct_vae.models.weights import CONFIG_KEY, weights_bytes
 from tests.fuzz.parsers import BOUNDARY
-from tests.io._samples import latent_of, nifti_bytes
+from tests.io._samples import latent_of, nifti_bytes, with_posterior
 from tests.io._series import enhanced, make_series
 
 TINY = ModelConfig(
@@ -66,6 +66,16 @@ def _latent() -> list[bytes]:
     return seeds
 
 
+def _coded() -> list[bytes]:
+    with TemporaryDirectory() as name:
+        path = Path(name) / "a_latent.latz"
+        seeds = []
+        for latent in (latent_of(shape=(2, 3, 2)), with_posterior(latent_of(shape=(2, 2, 2)))):
+            write_latent(latent, path)
+            seeds.append(path.read_bytes())
+    return seeds
+
+
 def _dicom() -> list[bytes]:
     return [_joined(make_series(3, sides=(4, 3))), _joined([enhanced(3, sides=(4, 3))])]
 
@@ -107,6 +117,7 @@ SEEDS = {
     "metaimage": lambda: _itk("a.mha", "a.mhd"),
     "nrrd": lambda: _itk("a.nrrd", "a.nhdr"),
     "latent": _latent,
+    "coded": _coded,
     "dicom": _dicom,
     "datalist": _datalist,
     "configuration": _configuration,

@@ -114,6 +114,13 @@ def latent_of(
     return Latent(array, record.latent_grid(), record)
 
 
+def with_posterior(latent, seed=1):
+    """The same latent with standard deviations of the posterior."""
+    std = np.random.default_rng(seed).uniform(0.02, 0.08, latent.array.shape).astype(np.float32)
+    record = latent.record.model_copy(update={"posterior": True})
+    return Latent(latent.array, latent.grid, record, std)
+
+
 class Disk:
     """Counts the operations that reach the disk, and lets the n-th of one kind fail.
 

@@ -25,13 +25,14 @@ def encode(  # noqa: PLR0913 - one parameter per option
     *,
     codec_options: options.CodecOptions,
     dtype: Annotated[
-        Literal["int16", "float32"] | None,
-        typer.Option(help="Data type of latent files; defaults to int16. float32 is lossless."),
+        Literal["int8", "int16", "float32", "coded"] | None,
+        typer.Option(
+            help="Storage of latents; defaults to int16. float32 is lossless; coded gives .latz "
+            "files of about a third of the size."
+        ),
     ] = None,
-    layout: Annotated[
-        Literal["plain", "vector", "maisi"],
-        typer.Option(help="Plain 4-D, 5-D with vector intent, or MAISI (*_emb.nii.gz)."),
-    ] = "plain",
+    step: options.Step = None,
+    layout: options.LatentLayout = "plain",
     sample: Annotated[
         bool,
         typer.Option(
@@ -39,6 +40,13 @@ def encode(  # noqa: PLR0913 - one parameter per option
         ),
     ] = False,
     seed: Annotated[int | None, typer.Option(min=0, help="Random seed for --sample.")] = None,
+    posterior: Annotated[
+        bool,
+        typer.Option(
+            "--posterior",
+            help="Store the standard deviations of the posterior after the means.",
+        ),
+    ] = False,
     reading: ReadOptions,
     overwrite: options.Overwrite = False,
     verify: Annotated[
@@ -61,22 +69,26 @@ def encode(  # noqa: PLR0913 - one parameter per option
     """
     from ct_vae.batch.jobs import do_cases, encoding, latent_name, name_targets
     from ct_vae.errors import ConfigError
+    from ct_vae.io.latent.storage import LatentForm, check_dtype
 
     if sample != (seed is not None):
         raise ConfigError("--sample and --seed go together", "give both or neither")
+    if sample and posterior:
+        raise ConfigError("--sample and --posterior exclude each other", "give one of them")
     if overwrite and verify:
         raise ConfigError("--overwrite and --verify exclude each other", "give one of them")
     options.refuse_idle_fallback(codec_options.device, fallback)
     folder = output_folder(output)
+    form = LatentForm(dtype, layout, step, posterior)
+    check_dtype(form.storage, step)
     cases = find_cases(inputs)
-    targets = name_targets(cases, folder, lambda key: latent_name(key, layout))
+    targets = name_targets(cases, folder, lambda key: latent_name(key, form))
     codec = codec_options.load(model, fallback)
     work = encoding(
         codec,
         targets,
         reading,
-        dtype=dtype,
-        layout=layout,
+        form=form,
         seed=seed,
         keep="none" if overwrite else "verified" if verify else "untouched",
     )

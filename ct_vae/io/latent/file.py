@@ -1,23 +1,24 @@
-"""Latents in NIfTI files, 4-D with channels last unless told, or 3-D codes, and their records."""
+"""Latents in NIfTI files, 4-D with channels last unless told, or coded, and their records."""
 
 from __future__ import annotations
 
 import hashlib
 import io
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ct_vae.errors import ConfigError, CtVaeError, InputError
+from ct_vae.errors import CtVaeError, InputError
 from ct_vae.grid import Grid
 from ct_vae.io.atomic.file import sha256_file, write_together
-from ct_vae.io.latent.int16 import check_finite, dequantise, quantise
+from ct_vae.io.latent.coded import coded_bytes, is_coded, load_coded
 from ct_vae.io.latent.layout import (
-    MAISI_ENDING,
     VECTOR_INTENT,
     check_layout,
+    check_name,
     check_sidecar,
     file_shape,
     from_file_axes,
@@ -25,11 +26,21 @@ from ct_vae.io.latent.layout import (
     sidecar_path,
 )
 from ct_vae.io.latent.record import (
+    is_coded_name,
     load_record,
     record_bytes,
     record_extension,
     record_in_extensions,
     record_path,
+)
+from ct_vae.io.latent.storage import (
+    LatentDtype,
+    Stored,
+    check_dtype,
+    default_dtype,
+    split_posterior,
+    store,
+    values_of,
 )
 from ct_vae.io.nifti.affine import nifti_grid
 from ct_vae.io.nifti.image import (
@@ -41,9 +52,7 @@ from ct_vae.io.nifti.image import (
     write_parts,
 )
 from ct_vae.io.reading import reading
-from ct_vae.latent import Latent, LatentRecord, Layout, QuantizationRecord
-
-LatentDtype = Literal["int16", "float32"]
+from ct_vae.latent import Latent, LatentRecord, Layout
 
 _INTENT_LABEL = 1002
 _ENCODE_AGAIN = "one of the two was edited, or a write was cut off: encode the source again"
@@ -54,48 +63,51 @@ def write_latent(
     path: str | Path,
     dtype: LatentDtype | None = None,
     layout: Layout = "plain",
+    step: float | None = None,
 ) -> Latent:
     """Write a latent and its record, both atomically and the record last.
 
     Args:
-        latent: What to write.
-        path: Ends with ``.nii.gz`` or ``.nii``, or with ``_emb.nii.gz`` in layout ``maisi``; the
-            record gets the same stem and ``.json``.
-        dtype: ``"int16"`` with slope and intercept, or ``"float32"`` bit for bit; ``None`` takes
-            int16 for layout ``plain`` and float32 otherwise. Codes are stored as uint16, or int32
-            if one is above 65 535, whatever is asked for.
+        latent: Latent to write. Standard deviations of the posterior follow the means.
+        path: Ends with ``.nii.gz`` or ``.nii``, with ``_emb.nii.gz`` in layout ``maisi``, or with
+            ``.latz`` for ``coded``. The record of a NIfTI file has the same stem and ``.json``;
+            that of ``x.latz`` is ``x.latz.json``.
+        dtype: ``"float32"`` bit for bit, ``"int16"`` with slope and intercept, ``"int8"`` with a
+            step per channel, or ``"coded"``: range-coded integers with steps that follow the
+            posterior. ``None`` takes ``coded`` for ``.latz``, float32 for layouts other than
+            ``plain``, and int16 otherwise. Codes are stored as uint16, or int32 if one is above
+            65 535, whatever is asked for.
         layout: How the file is laid out (see `ct_vae.io.latent.layout`).
+        step: For int8 and coded, standard deviation of the rounding error in standard deviations
+            of the posterior; defaults to 1. int8 takes larger steps where its range demands them.
 
     Returns:
         The latent as `read_latent` will give it.
 
     Raises:
-        ConfigError: If path, dtype or layout is none of those, or the layout does not hold such
-            a latent.
-        InputError: If values are not finite, or codes negative or above int32.
+        ConfigError: If path, dtype, step or layout is none of those, or the layout does not hold
+            such a latent.
+        InputError: If values are not finite, codes negative or above int32, or the posterior is
+            not known and int8 or coded needs it.
         OutputError: If the files cannot be written in full.
     """
-    dtype = dtype or default_dtype(layout)
-    if dtype not in ("int16", "float32"):
-        raise ConfigError(f"latents are stored as int16 or float32, not {dtype!r}")
-    steps = latent.record.preprocess
-    check_layout(layout, dtype, latent.record.kind == "codes", steps.axcodes)
-    if layout == "maisi" and not Path(path).name.endswith(MAISI_ENDING):
-        raise ConfigError(f"{path}: a latent of layout maisi is named *{MAISI_ENDING}")
-    beside = record_path(path)
-    stored, values, how = _store(latent, dtype)
-    record = latent.record.model_copy(update={"quantisation": how, "layout": layout})
-    content = _nifti_bytes(stored, how, record, latent.grid, path)
-    digest = hashlib.sha256(content).hexdigest()
-    record = record.model_copy(update={"file_sha256": digest})
+    dtype = dtype or ("coded" if is_coded_name(path) else default_dtype(layout))
+    check_dtype(dtype, step)
+    codes = latent.record.kind == "codes"
+    check_layout(layout, dtype, codes, latent.record.preprocess.axcodes, latent.record.posterior)
+    check_name(path, dtype, layout, codes)
+    stored = store(latent, dtype, step)
+    record = latent.record.model_copy(update={"quantisation": stored.how, "layout": layout})
+    if dtype == "coded":
+        content = coded_bytes(record, stored.numbers)
+    else:
+        content = _nifti_bytes(stored, record, latent.grid, path)
+    record = record.model_copy(update={"file_sha256": hashlib.sha256(content).hexdigest()})
     further = [(sidecar_path(path), sidecar_bytes(record))] if layout == "maisi" else []
-    write_together([(Path(path), content), *further, (beside, record_bytes(record))])
-    return Latent(values, record.latent_grid(), record)
-
-
-def default_dtype(layout: Layout) -> LatentDtype:
-    """How values are stored where nothing else is asked for."""
-    return "int16" if layout == "plain" else "float32"
+    files = [(Path(path), content), *further, (record_path(path), record_bytes(record))]
+    write_together(files)
+    means, std = split_posterior(stored.values, record)
+    return Latent(means, record.latent_grid(), record, std)
 
 
 def read_latent(path: str | Path) -> Latent:
@@ -111,13 +123,12 @@ def read_latent(path: str | Path) -> Latent:
         record = load_record(beside)
         if record is not None and Path(path).is_file():
             _check_digest(Path(path), record)
+        if Path(path).is_file() and is_coded(path):
+            return _read_coded(Path(path), record)
         file = load_nifti(Path(path))
         if file.note:
             raise InputError(f"is damaged: {file.note}", "encode its source again")
-        if record is None:
-            record = _copied_record(file)
-        else:
-            _check_copy(file.extensions, record)
+        record = _own_record(record_in_extensions(file.extensions), record)
         return _assemble(file, record)
 
 
@@ -143,7 +154,7 @@ def whole_record(path: str | Path) -> LatentRecord | None:
         record = load_record(record_path(path))
         if record is None or record.file_sha256 != sha256_file(path):
             return None
-        _check_copy(load_extensions(Path(path)), record)
+        _own_record(_copy_in(Path(path)), record)
         if record.layout == "maisi":
             check_sidecar(path, record)
     except CtVaeError:
@@ -185,49 +196,12 @@ def verify_latent(path: str | Path) -> Latent:
     return latent
 
 
-def _store(
-    latent: Latent, dtype: LatentDtype
-) -> tuple[NDArray[Any], NDArray[Any], QuantizationRecord]:
-    """The array to store, the array that a reader gets, and how they differ."""
-    if latent.record.kind == "codes":
-        codes = _smallest_codes(latent.array)
-        name: Literal["uint16", "int32"] = "uint16" if codes.dtype == np.uint16 else "int32"
-        return codes, codes, QuantizationRecord(dtype=name)
-    array = latent.array.astype(np.float32, copy=False)
-    if dtype == "float32":
-        check_finite(array)
-        return array, array, QuantizationRecord(dtype="float32")
-    quantised = quantise(array)
-    values = quantised.values()
-    error = values.astype(np.float64) - array
-    how = QuantizationRecord(
-        dtype="int16",
-        slope=quantised.slope,
-        inter=quantised.inter,
-        max_abs_error=float(np.abs(error).max()),
-        rmse=float(np.sqrt(np.mean(error**2))),
-    )
-    return quantised.stored, values, how
-
-
-def _smallest_codes(codes: NDArray[Any]) -> NDArray[Any]:
-    low, high = int(codes.min()), int(codes.max())
-    if low < 0 or high > np.iinfo(np.int32).max:
-        raise InputError(f"codes run from {low} to {high}; they must be 0 to 2147483647")
-    return codes.astype(np.uint16 if high <= np.iinfo(np.uint16).max else np.int32)
-
-
-def _nifti_bytes(
-    stored: NDArray[Any],
-    how: QuantizationRecord,
-    record: LatentRecord,
-    grid: Grid,
-    path: str | Path,
-) -> bytes:
-    channels = stored if stored.ndim == 4 else stored[np.newaxis]
-    little = stored.dtype.newbyteorder("<")
-    header = new_header(grid, file_shape(stored, record.layout), little)
-    header.set_slope_inter(how.slope, how.inter)
+def _nifti_bytes(stored: Stored, record: LatentRecord, grid: Grid, path: str | Path) -> bytes:
+    numbers = stored.numbers
+    channels = numbers if numbers.ndim == 4 else numbers[np.newaxis]
+    little = numbers.dtype.newbyteorder("<")
+    header = new_header(grid, file_shape(numbers, record.layout), little)
+    header.set_slope_inter(stored.how.slope, stored.how.inter)
     if record.kind == "codes":
         header["intent_code"] = _INTENT_LABEL
     elif record.layout == "vector":
@@ -250,23 +224,38 @@ def _check_digest(path: Path, record: LatentRecord) -> None:
         )
 
 
-def _check_copy(extensions: bytes, record: LatentRecord) -> None:
-    """The header's copy is under the file's checksum and so guards what nothing else does."""
-    copy = record_in_extensions(extensions)
-    own = record.model_copy(update={"run": None, "file_sha256": None})
-    if copy is None or copy != own:
-        raise InputError("does not agree with the record beside it", _ENCODE_AGAIN)
+def _copy_in(path: Path) -> LatentRecord | None:
+    """Return the short record that a file holds, without decoding its values."""
+    if is_coded(path):
+        return load_coded(path).record
+    return record_in_extensions(load_extensions(path))
 
 
-def _copied_record(file: NiftiFile) -> LatentRecord:
-    record = record_in_extensions(file.extensions)
-    if record is None:
+def _own_record(copy: LatentRecord | None, beside: LatentRecord | None) -> LatentRecord:
+    """Return the record beside a file, or the file's copy if there is none.
+
+    The copy is under the file's checksum and so guards what nothing else does.
+
+    Raises:
+        InputError: If there is no copy, or the two disagree.
+    """
+    if beside is not None:
+        if copy != beside.model_copy(update={"run": None, "file_sha256": None}):
+            raise InputError("does not agree with the record beside it", _ENCODE_AGAIN)
+        return beside
+    if copy is None:
         raise InputError(
             "is not a latent of this package: no record beside it and none in its header"
         )
     # A file's name may be a patient's and has no place in a record.
     note = "the record beside the file was missing; the copy in the header was used"
-    return record.model_copy(update={"warnings": (*record.warnings, note)})
+    return copy.model_copy(update={"warnings": (*copy.warnings, note)})
+
+
+def _read_coded(path: Path, beside: LatentRecord | None) -> Latent:
+    file = load_coded(path)
+    record = _own_record(file.record, beside)
+    return _latent(file.integers(), record, record.latent_grid())
 
 
 def _assemble(file: NiftiFile, record: LatentRecord) -> Latent:
@@ -278,12 +267,17 @@ def _assemble(file: NiftiFile, record: LatentRecord) -> Latent:
     if how is None or header.dtype.name != how.dtype or scaling != (how.slope, how.inter):
         raise InputError("is not stored as its record says", _ENCODE_AGAIN)
     array = from_file_axes(stored, record.layout)
-    values = array.astype(header.dtype.newbyteorder("="), order="C")
-    if how.dtype == "int16":
-        values = dequantise(values, *scaling)
+    numbers = array.astype(header.dtype.newbyteorder("="), order="C")
+    # The header's float32 affine is checked against the record, which has it in full.
+    return _latent(numbers, record, placed)
+
+
+def _latent(numbers: NDArray[Any], record: LatentRecord, placed: Grid) -> Latent:
+    assert record.quantisation is not None
+    values = values_of(numbers, record.quantisation)
     if values.dtype == np.float32 and not np.isfinite(values).all():
         # None was written so.
         raise InputError("holds values that are not finite: it is damaged", _ENCODE_AGAIN)
-    # The header's float32 affine is checked against the record, which has it in full.
-    checked = Latent(values, placed, record)
-    return Latent(checked.array, record.latent_grid(), record)
+    means, std = split_posterior(values, record)
+    checked = Latent(means, placed, record, std)
+    return replace(checked, grid=record.latent_grid())

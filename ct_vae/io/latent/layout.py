@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ct_vae.errors import ConfigError, InputError
+from ct_vae.io.latent.record import CODED_SUFFIX, is_coded_name, record_path
 from ct_vae.latent import LatentRecord, Layout
 
 VECTOR_INTENT = 1007
@@ -27,12 +28,16 @@ _AXCODES = "RAS"
 _SAME_SPACING = 1e-6
 
 
-def latent_ending(layout: Layout) -> str:
-    """What is appended to the stem of a source to name its latent."""
+def latent_ending(layout: Layout, dtype: str | None = None) -> str:
+    """Return what is appended to the stem of a source to name its latent."""
+    if dtype == "coded":
+        return f"_latent{CODED_SUFFIX}"
     return MAISI_ENDING if layout == "maisi" else "_latent.nii.gz"
 
 
-def check_layout(layout: Layout, dtype: str, codes: bool, axcodes: str) -> None:
+def check_layout(
+    layout: Layout, dtype: str, codes: bool, axcodes: str, posterior: bool = False
+) -> None:
     """Refuse what a layout cannot hold.
 
     Args:
@@ -40,6 +45,7 @@ def check_layout(layout: Layout, dtype: str, codes: bool, axcodes: str) -> None:
         dtype: How the values are to be stored.
         codes: Whether the latent consists of codes.
         axcodes: Directions of the latent's axes.
+        posterior: Whether standard deviations follow the means.
 
     Raises:
         ConfigError: If it cannot.
@@ -51,6 +57,12 @@ def check_layout(layout: Layout, dtype: str, codes: bool, axcodes: str) -> None:
             f"layout {layout} holds channels of real values, and this latent is one of codes",
             "leave --layout out",
         )
+    if posterior and layout != "plain":
+        # Their readers would take the standard deviations for further channels.
+        raise ConfigError(
+            f"layout {layout} holds means only, and this latent has standard deviations too",
+            "leave --layout or --posterior out",
+        )
     # ITK writes past its memory when it scales vectors of integers (seen in SimpleITK 2.5), and
     # MAISI's own files are float32.
     if layout != "plain" and dtype != "float32":
@@ -59,6 +71,25 @@ def check_layout(layout: Layout, dtype: str, codes: bool, axcodes: str) -> None:
         raise ConfigError(
             f"layout maisi has axes that run to R, A and S, and this model's are {axcodes}",
             "take another layout",
+        )
+
+
+def check_name(path: str | Path, dtype: str, layout: Layout, codes: bool) -> None:
+    """Refuse names that say something else about the content than what is asked for.
+
+    Raises:
+        ConfigError: If they do.
+    """
+    if layout == "maisi" and not Path(path).name.endswith(MAISI_ENDING):
+        raise ConfigError(f"{path}: a latent of layout maisi is named *{MAISI_ENDING}")
+    # A name that is none of a latent is refused with all that are.
+    record_path(path)
+    if dtype == "coded" and codes:
+        raise ConfigError("codes are not stored as coded", "leave dtype out")
+    if is_coded_name(path) != (dtype == "coded"):
+        raise ConfigError(
+            f"{path}: coded latents, and no others, are named *{CODED_SUFFIX}",
+            "change the name or the dtype",
         )
 
 

@@ -14,7 +14,7 @@ from ct_vae.io.latent.int16 import check_finite
 from ct_vae.latent import Latent
 
 # Rounding to multiples of a step has an error with the standard deviation step / sqrt(12).
-_STEP_OF_UNIT_ERROR = math.sqrt(12.0)
+STEP_OF_UNIT_ERROR = math.sqrt(12.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,8 +64,7 @@ def posterior_steps(latent: Latent, step: float) -> tuple[float, ...]:
 
     Arguments and errors are those of `quantize_latent`.
     """
-    if not (math.isfinite(step) and step > 0):
-        raise ConfigError(f"the step of quantization must be a positive number, got {step}")
+    check_step(step)
     statistics = latent.record.statistics
     if statistics is None:
         raise InputError(
@@ -76,7 +75,17 @@ def posterior_steps(latent: Latent, step: float) -> tuple[float, ...]:
             "its record lacks the standard deviation of the posterior, which the steps follow",
             "encode the source again, or store the latent as int16 or float32",
         )
-    return tuple(step * _STEP_OF_UNIT_ERROR * std for std in statistics.posterior_std)
+    return tuple(step * STEP_OF_UNIT_ERROR * std for std in statistics.posterior_std)
+
+
+def check_step(step: float) -> None:
+    """Check the step that a user asks for.
+
+    Raises:
+        ConfigError: If it is not a positive number.
+    """
+    if not (math.isfinite(step) and step > 0):
+        raise ConfigError(f"the step of quantization must be a positive number, got {step}")
 
 
 def quantize(latent: Latent, steps: tuple[float, ...]) -> QuantizedLatent:
@@ -85,18 +94,28 @@ def quantize(latent: Latent, steps: tuple[float, ...]) -> QuantizedLatent:
     Raises:
         InputError: If values are not finite, or the steps are too small for int32.
     """
-    check_finite(latent.array.astype(np.float32, copy=False))
-    integers = np.empty(latent.array.shape, dtype=np.int32)
-    for channel, values, step in zip(integers, latent.array, steps, strict=True):
-        largest = float(np.abs(values).max())
+    values = latent.array.astype(np.float32, copy=False)
+    check_finite(values)
+    return QuantizedLatent(quantize_values(values, steps), steps, latent)
+
+
+def quantize_values(values: np.ndarray, steps: tuple[float, ...]) -> Integers:
+    """Round finite values ``(C, X, Y, Z)`` to whole numbers of the steps of their channels.
+
+    Raises:
+        InputError: If the steps are too small for int32.
+    """
+    integers = np.empty(values.shape, dtype=np.int32)
+    for counts, channel, step in zip(integers, values, steps, strict=True):
+        largest = float(np.abs(channel).max())
         if largest > step * np.iinfo(np.int32).max or not step > 0:
             raise InputError(
                 f"values up to {largest:.3g} are too large for steps of {step:.3g}",
                 "choose a larger step, or store as float32",
             )
         # In float64, so that half a step bounds the error.
-        channel[...] = np.rint(values / np.float64(step))
-    return QuantizedLatent(integers, steps, latent)
+        counts[...] = np.rint(channel / np.float64(step))
+    return integers
 
 
 def dequantize(integers: Integers, steps: tuple[float, ...]) -> np.ndarray:

@@ -10,24 +10,36 @@ from pydantic import ValidationError
 from ct_vae.errors import ConfigError, InputError
 from ct_vae.latent import RECORD_FORMAT, RECORD_VERSION, LatentRecord
 
-SUFFIXES = (".nii.gz", ".nii")
+CODED_SUFFIX = ".latz"
+SUFFIXES = (".nii.gz", ".nii", CODED_SUFFIX)
 # A comment, by the NIfTI registry of extension codes.
 _COMMENT_CODE = 6
-_LARGEST_RECORD = 1 << 24
+LARGEST_RECORD = 1 << 24
 _HEAD_BYTES = 4096
 
 
 def record_path(path: str | Path) -> Path:
-    """Where the record of a latent file lies: ``x_latent.nii.gz`` has ``x_latent.json``.
+    """Return the path of the record of a latent file.
+
+    ``x_latent.nii.gz`` has ``x_latent.json``; ``x_latent.latz`` has ``x_latent.latz.json``, so
+    that both forms can lie in one folder.
 
     Raises:
-        ConfigError: If the path has not the suffix of a NIfTI file.
+        ConfigError: If the path has not the suffix of a latent file.
     """
     path = Path(path)
+    if is_coded_name(path):
+        return path.with_name(f"{path.name}.json")
     for suffix in SUFFIXES:
         if path.name.lower().endswith(suffix) and len(path.name) > len(suffix):
             return path.with_name(path.name[: -len(suffix)] + ".json")
-    raise ConfigError(f"{path}: a latent file is named .nii.gz or .nii")
+    raise ConfigError(f"{path}: a latent file is named .nii.gz, .nii or {CODED_SUFFIX}")
+
+
+def is_coded_name(path: str | Path) -> bool:
+    """Return true if a file is named as a coded latent."""
+    name = Path(path).name.lower()
+    return name.endswith(CODED_SUFFIX) and len(name) > len(CODED_SUFFIX)
 
 
 def is_record(path: Path) -> bool:
@@ -63,7 +75,7 @@ def load_record(path: Path) -> LatentRecord | None:
     """
     try:
         with path.open("rb") as file:
-            text = file.read(_LARGEST_RECORD + 1)
+            text = file.read(LARGEST_RECORD + 1)
         return parse_record(text)
     except FileNotFoundError:
         return None
@@ -79,8 +91,8 @@ def parse_record(text: bytes) -> LatentRecord:
     Raises:
         InputError: If it is malformed, or of a newer version.
     """
-    if len(text) > _LARGEST_RECORD:
-        raise InputError(f"is larger than {_LARGEST_RECORD} bytes")
+    if len(text) > LARGEST_RECORD:
+        raise InputError(f"is larger than {LARGEST_RECORD} bytes")
     try:
         loose = pydantic_core.from_json(text)
     except ValueError as error:
@@ -99,9 +111,14 @@ def parse_record(text: bytes) -> LatentRecord:
         raise InputError(_first(error), "restore it or encode again") from error
 
 
+def short_record_bytes(record: LatentRecord) -> bytes:
+    """Return the copy of a record that the latent file itself holds, as JSON text."""
+    return record.model_dump_json(exclude={"run", "file_sha256"}).encode()
+
+
 def record_extension(record: LatentRecord) -> bytes:
     """A NIfTI header extension, with its four-byte announcement, that holds a short record."""
-    text = record.model_dump_json(exclude={"run", "file_sha256"}).encode()
+    text = short_record_bytes(record)
     size = -(-(8 + len(text)) // 16) * 16
     head = size.to_bytes(4, "little") + _COMMENT_CODE.to_bytes(4, "little")
     return b"\1\0\0\0" + head + text.ljust(size - 8, b"\0")

@@ -15,7 +15,7 @@ from ct_vae.io.dicom.reader import DECODED
 from ct_vae.io.dicom.scan import scan_series, split_series_path
 from ct_vae.io.formats import PathKind, kind_and_origin, path_kind
 from ct_vae.io.latent.record import SUFFIXES as LATENT_SUFFIXES
-from ct_vae.io.latent.record import is_record
+from ct_vae.io.latent.record import is_coded_name, is_record
 from ct_vae.io.nifti.pair import PAIR_SUFFIXES
 from ct_vae.io.search.case import Case, FoundCases, SearchResult
 from ct_vae.io.search.left_out import LeftOut, left_out_file, reported_lines
@@ -127,6 +127,9 @@ def _of_tree(given: Path, latents: bool, endings: tuple[str, ...]) -> SearchResu
         name = path.name.lower()
         named = name.endswith(endings)
         kind, derived = kind_and_origin(path) if named else _UNKNOWN
+        if not named and is_coded_name(path):
+            found.left_out.append(_not_wanted(path, "latent", latents))
+            continue
         if kind in {"metaimage", "nrrd"} or (named and name.endswith(PAIR_SUFFIXES)):
             headers.append(path)
         if kind == "archive" or name.endswith(ARCHIVE_SUFFIXES):

@@ -13,6 +13,7 @@ from ct_vae.errors import NoInputError
 from ct_vae.io.archive import ARCHIVE_SUFFIXES
 from ct_vae.io.dicom.scan import FoundSeries, scan_files, split_series_path
 from ct_vae.io.formats import path_kind
+from ct_vae.io.latent.record import CODED_SUFFIX
 from ct_vae.io.read_options import ReadOptions
 from ct_vae.io.search.cases import VOLUME_SUFFIXES
 from ct_vae.io.search.left_out import left_out_file
@@ -137,7 +138,7 @@ class _Search:
         files, items = _files_below(root)
         others: list[Path] = []
         for path in files:
-            named = path.name.lower().endswith((*VOLUME_SUFFIXES, *ARCHIVE_SUFFIXES))
+            named = path.name.lower().endswith((*VOLUME_SUFFIXES, *ARCHIVE_SUFFIXES, CODED_SUFFIX))
             if named and path_kind(path) != "dicom":
                 items.append(Item(path, path.relative_to(root), _file_or_archive(path)))
             else:

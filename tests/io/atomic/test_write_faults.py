@@ -22,6 +22,7 @@ WRITERS = {
     "a.nrrd": lambda path, seed: write_volume(ct_volume(seed=seed), path),
     "a_latent.nii.gz": lambda path, seed: write_latent(latent_of(seed=seed), path),
     "b_latent.nii": lambda path, seed: write_latent(latent_of(seed=seed), path, "float32"),
+    "b_latent.latz": lambda path, seed: write_latent(latent_of(seed=seed), path),
     "c.txt": lambda path, seed: write_text(path, str(seed) * 1000),
     "d.json": lambda path, seed: write_json(path, {"seed": [seed] * 200}),
 }

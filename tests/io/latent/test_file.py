@@ -164,7 +164,7 @@ def test_a_missing_file_is_named(tmp_path):
 @pytest.mark.parametrize("name", ["a.json", "a", ".nii.gz", "a.mha"])
 def test_other_names_are_refused(tmp_path, name):
     for act in (read_latent, lambda path: write_latent(latent_of(), path)):
-        with pytest.raises(ConfigError, match=r"\.nii\.gz or \.nii"):
+        with pytest.raises(ConfigError, match=r"\.nii\.gz, \.nii or \.latz"):
             act(tmp_path / name)
 
 

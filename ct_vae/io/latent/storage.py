@@ -1,0 +1,286 @@
+"""Numbers that a latent file holds for the values of a latent, and the way back."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ct_vae.errors import ConfigError, InputError
+from ct_vae.io.latent.int16 import check_finite, dequantise, quantise
+from ct_vae.io.latent.layout import check_layout
+from ct_vae.io.latent.quantized import (
+    check_step,
+    dequantize,
+    posterior_steps,
+    quantize_values,
+)
+from ct_vae.latent import Latent, LatentRecord, Layout, QuantizationRecord
+
+LatentDtype = Literal["int8", "int16", "float32", "coded"]
+
+# Forms whose steps follow the posterior.
+STEPPED = ("int8", "coded")
+# Standard deviations of the posterior are stored with errors of this share of their mean square.
+_STEP_OF_STD = 1 / 16
+_INT8_REACH = 127
+
+Values = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class LatentForm:
+    """Form in which latents are stored.
+
+    Attributes:
+        dtype: Storage; ``None`` (the default) takes that of the layout.
+        layout: Layout of NIfTI files.
+        step: Standard deviation of the rounding error for int8 and coded, in those of the
+            posterior; ``None`` means 1.
+        posterior: True if the standard deviations of the posterior are stored too.
+    """
+
+    dtype: LatentDtype | None = None
+    layout: Layout = "plain"
+    step: float | None = None
+    posterior: bool = False
+
+    @property
+    def storage(self) -> LatentDtype:
+        """Storage, resolved."""
+        return self.dtype or default_dtype(self.layout)
+
+    @property
+    def stored_step(self) -> float | None:
+        """Step as the record of a latent states it."""
+        return (1.0 if self.step is None else self.step) if self.storage in STEPPED else None
+
+    def check(self, codes: bool, axcodes: str) -> None:
+        """Check that the form exists and holds the latents of a model.
+
+        Args:
+            codes: True if the latents consist of codes.
+            axcodes: Directions of the axes of the latents.
+
+        Raises:
+            ConfigError: If not.
+        """
+        if codes and self.dtype is not None:
+            raise ConfigError(
+                f"dtype {self.dtype} is about continuous latents, and this model makes codes, "
+                "which are stored as integers of the size that they need",
+                "leave it out",
+            )
+        check_dtype(self.storage, self.step)
+        check_layout(self.layout, self.storage, codes, axcodes, self.posterior)
+
+    def is_that_of(self, record: LatentRecord) -> bool:
+        """Return true if a latent with this record is stored in this form."""
+        how = record.quantisation
+        if how is None or (record.layout, record.posterior) != (self.layout, self.posterior):
+            return False
+        # Codes are stored as their range demands.
+        return record.kind == "codes" or (how.dtype, how.step) == (self.storage, self.stored_step)
+
+
+def default_dtype(layout: Layout) -> LatentDtype:
+    """Return the storage where nothing else is asked for."""
+    return "int16" if layout == "plain" else "float32"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Content of a latent file.
+
+    Attributes:
+        numbers: Numbers to store, channels first; integers without their origins for int8.
+        values: Values that a reader gets, in the same order.
+        how: Storage and its error.
+    """
+
+    numbers: Values
+    values: Values
+    how: QuantizationRecord
+
+
+def check_dtype(dtype: str, step: float | None) -> None:
+    """Check the storage that a user asks for.
+
+    Raises:
+        ConfigError: If there is no such storage, it has no steps and one is given, or the step is
+            not a positive number.
+    """
+    if dtype not in get_args(LatentDtype):
+        raise ConfigError(
+            f"latents are stored as {', '.join(get_args(LatentDtype))}, not {dtype!r}"
+        )
+    if step is not None and dtype not in STEPPED:
+        raise ConfigError(
+            f"a step is given, and {dtype} has none", f"store as {' or '.join(STEPPED)}"
+        )
+    if step is not None:
+        check_step(step)
+
+
+def store(latent: Latent, dtype: LatentDtype, step: float | None) -> Stored:
+    """Convert the values of a latent to the numbers of a file.
+
+    Args:
+        latent: Latent to store; standard deviations of the posterior follow its means.
+        dtype: Storage; codes are stored as uint16 or int32 whatever it is.
+        step: Standard deviation of the rounding error for int8 and coded, in those of the
+            posterior; defaults to 1. int8 uses larger steps for channels that exceed its range.
+
+    Raises:
+        InputError: If values are not finite, codes are negative or above int32, or the posterior
+            is not known and the storage needs it.
+    """
+    if latent.record.kind == "codes":
+        codes = _smallest_codes(latent.array)
+        name: Literal["uint16", "int32"] = "uint16" if codes.dtype == np.uint16 else "int32"
+        return Stored(codes, codes, QuantizationRecord(dtype=name))
+    values = latent.array.astype(np.float32, copy=False)
+    if latent.std is not None:
+        values = np.concatenate([values, latent.std.astype(np.float32, copy=False)])
+    if dtype in STEPPED:
+        stored = _stepped(latent, values, dtype, 1.0 if step is None else step)
+    else:
+        stored = _plain(values, dtype)
+    return _with_errors(stored, values, latent)
+
+
+def values_of(numbers: Values, how: QuantizationRecord) -> Values:
+    """Return the values of stored numbers, channels first.
+
+    Raises:
+        InputError: If they do not fit the record, or are not finite.
+    """
+    if how.steps is not None and how.origins is not None:
+        if len(how.steps) != len(numbers):
+            raise InputError(f"has {len(numbers)} channels, its record says {len(how.steps)}")
+        integers = numbers.astype(np.int32) + _per_channel(how.origins)
+        if how.integers_sha256 != integers_digest(integers):
+            raise InputError(
+                "holds integers that are not those of its record", "encode its source again"
+            )
+        return dequantize(integers, how.steps)
+    if how.dtype == "int16":
+        return dequantise(numbers, how.slope, how.inter)
+    return numbers
+
+
+def split_posterior(values: Values, record: LatentRecord) -> tuple[Values, Values | None]:
+    """Split the values of a file into means and, if the record says so, standard deviations.
+
+    Raises:
+        InputError: If the number of channels is odd.
+    """
+    if not record.posterior:
+        return values, None
+    if values.ndim != 4 or len(values) % 2:
+        raise InputError("does not hold as many standard deviations as means")
+    half = len(values) // 2
+    return values[:half], values[half:]
+
+
+def integers_digest(integers: NDArray[np.integer]) -> str:
+    """Return the SHA-256 of integers as little-endian int32."""
+    return hashlib.sha256(np.ascontiguousarray(integers, dtype="<i4").data).hexdigest()
+
+
+def _plain(values: Values, dtype: str) -> Stored:
+    if dtype == "float32":
+        check_finite(values)
+        return Stored(values, values, QuantizationRecord(dtype="float32"))
+    quantised = quantise(values)
+    how = QuantizationRecord(dtype="int16", slope=quantised.slope, inter=quantised.inter)
+    return Stored(quantised.stored, quantised.values(), how)
+
+
+def _stepped(latent: Latent, values: Values, dtype: LatentDtype, step: float) -> Stored:
+    steps = posterior_steps(latent, step)
+    if latent.std is not None:
+        # Of the noise itself, whatever the error of the means may be.
+        steps += tuple(_STEP_OF_STD * each for each in posterior_steps(latent, 1.0))
+    check_finite(values)
+    origins = (0,) * len(steps)
+    if dtype == "int8":
+        steps, origins = _fit_int8(values, steps)
+    integers = quantize_values(values, steps)
+    numbers = integers
+    if dtype == "int8":
+        numbers = (integers - _per_channel(origins)).astype(np.int8)
+    how = QuantizationRecord(
+        dtype="int8" if dtype == "int8" else "coded",
+        step=step,
+        steps=steps,
+        origins=origins,
+        integers_sha256=integers_digest(integers),
+    )
+    return Stored(numbers, dequantize(integers, steps), how)
+
+
+def _fit_int8(
+    values: Values, steps: tuple[float, ...]
+) -> tuple[tuple[float, ...], tuple[int, ...]]:
+    """Return steps and origins with which every channel fits into -127 to 127."""
+    fitted, origins = [], []
+    for channel, step in zip(values, steps, strict=True):
+        low, high = float(channel.min()), float(channel.max())
+        # A step less than the range would hold leaves room for the rounding of both ends.
+        wide = max(step, (high - low) / (2 * _INT8_REACH - 1))
+        fitted.append(wide)
+        origins.append(round((low + high) / (2 * wide)))
+    return tuple(fitted), tuple(origins)
+
+
+def _with_errors(stored: Stored, values: Values, latent: Latent) -> Stored:
+    """Add the errors, on top of those that the values have had before."""
+    record = latent.record
+    before = record.quantisation or QuantizationRecord(dtype="float32")
+    # Channel by channel, so that one of them at most is held in float64.
+    largest, squares = 0.0, []
+    # The errors are those of the means; standard deviations have their own steps.
+    means = len(latent.array)
+    for got, wanted in zip(stored.values[:means], values[:means], strict=True):
+        error = got.astype(np.float64) - wanted
+        largest = max(largest, float(np.abs(error).max()))
+        squares.append(float(np.mean(error**2)))
+    variance = np.array(squares)
+    changes = {
+        "max_abs_error": before.max_abs_error + largest,
+        "rmse": float(np.hypot(before.rmse, np.sqrt(variance.mean()))),
+        "rmse_rise": _rmse_rise(record, variance, before),
+    }
+    return replace(stored, how=stored.how.model_copy(update=changes))
+
+
+def _rmse_rise(
+    record: LatentRecord, variance: NDArray[np.float64], before: QuantizationRecord
+) -> float | None:
+    """Predict the rise of the RMSE by errors of some variance in each channel."""
+    response, statistics = record.step_response, record.statistics
+    if response is None or statistics is None or not statistics.posterior_std:
+        return None
+    noise = np.square(statistics.posterior_std)
+    if not noise.all():
+        return None
+    rise = response.rmse_rise(float(np.mean(variance / noise)))
+    if rise is None:
+        return None
+    earlier = (1.0 + (before.rmse_rise or 0.0)) ** 2 - 1.0
+    return float(np.sqrt((1.0 + rise) ** 2 + earlier)) - 1.0
+
+
+def _per_channel(numbers: tuple[int, ...]) -> NDArray[np.int32]:
+    return np.array(numbers, dtype=np.int32).reshape(-1, 1, 1, 1)
+
+
+def _smallest_codes(codes: NDArray[Any]) -> NDArray[Any]:
+    low, high = int(codes.min()), int(codes.max())
+    if low < 0 or high > np.iinfo(np.int32).max:
+        raise InputError(f"codes run from {low} to {high}; they must be 0 to 2147483647")
+    return codes.astype(np.uint16 if high <= np.iinfo(np.uint16).max else np.int32)
