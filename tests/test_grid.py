@@ -152,7 +152,7 @@ def test_tiny_and_huge_spacings_are_not_taken_for_singular():
         (lambda g: Grid((0, 1, 1), np.eye(4)), "three positive integers"),
     ],
 )
-def test_misuse_is_told_with_its_values(call, words):
+def test_misuse_is_reported_with_its_values(call, words):
     with pytest.raises(InputError, match=words):
         call(Grid((6, 9, 10), np.eye(4)))
 

@@ -23,7 +23,7 @@ def test_a_record_survives_json():
     assert LatentRecord.model_validate_json(record.model_dump_json()) == record
 
 
-def test_a_latent_voxel_lies_at_the_mean_of_its_block():
+def test_a_latent_voxel_is_at_the_mean_of_its_block():
     latent = latent_of()
     steps = latent.record.preprocess
     oriented = steps.oriented.grid()

@@ -56,7 +56,7 @@ def test_a_console_escapes_text_and_tables_and_keeps_its_own_styles():
     assert "\x07" not in text
 
 
-def test_a_full_disk_is_told_once_on_standard_output_and_never_on_standard_error(monkeypatch):
+def test_a_full_disk_is_reported_once_on_standard_output_and_never_on_standard_error(monkeypatch):
     with FULL.open("w") as out, FULL.open("w") as err:
         monkeypatch.setattr(sys, "stdout", out)
         monkeypatch.setattr(sys, "stderr", err)

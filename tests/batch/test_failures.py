@@ -52,7 +52,7 @@ def test_a_list_that_is_none_is_replaced(tmp_path):
     assert listed(tmp_path) == [("encode", "a.nii")]
 
 
-def test_a_folder_that_is_a_file_is_told(tmp_path):
+def test_a_folder_that_is_a_file_is_reported(tmp_path):
     (tmp_path / "out").write_text("")
     with pytest.raises(OutputError, match="cannot write into"):
         FailureList(tmp_path / "out", "encode", Shard())

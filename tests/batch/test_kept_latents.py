@@ -150,7 +150,7 @@ def test_a_record_that_was_edited_vouches_for_nothing(folder, settled, reads):
     assert made(run(folder)) == 1
 
 
-def test_no_time_of_a_source_stands_in_a_record(folder, settled):
+def test_no_time_of_a_source_is_in_a_record(folder, settled):
     run(folder)
     status = (folder / "in" / "a.nii.gz").stat()
     text = (folder / "out" / "a_latent.json").read_text()

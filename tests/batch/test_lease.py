@@ -105,7 +105,7 @@ def test_elsewhere_a_lease_that_stays_untouched_while_it_is_watched_is_free(tmp_
 
 
 @pytest.mark.parametrize("how", ["symbolic", "hard", "own file", "pipe"])
-def test_what_stands_in_the_place_of_a_lease_is_never_written_to(tmp_path, how):
+def test_what_is_in_the_place_of_a_lease_is_never_written_to(tmp_path, how):
     victim, path = tmp_path / "victim", lease_path(tmp_path / "a")
     victim.write_text("precious")
     if how == "symbolic":
@@ -174,7 +174,7 @@ def test_leases_are_touched_while_they_are_held(tmp_path, monkeypatch):
             time.sleep(0.01)
 
 
-def test_a_lease_removed_in_the_moment_before_it_was_locked_is_made_anew(tmp_path, monkeypatch):
+def test_a_lease_removed_in_the_moment_before_it_was_locked_is_written_again(tmp_path, monkeypatch):
     real, path = fcntl.flock, lease_path(tmp_path / "a")
     calls = []
 
@@ -191,7 +191,7 @@ def test_a_lease_removed_in_the_moment_before_it_was_locked_is_made_anew(tmp_pat
         assert path.exists()
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+def test_a_folder_that_cannot_be_made_is_reported(tmp_path):
     (tmp_path / "file").write_text("")
     with Leases() as leases, pytest.raises(OutputError, match="cannot write"):
         leases.take(tmp_path / "file" / "out" / "a")

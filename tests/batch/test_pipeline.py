@@ -52,7 +52,7 @@ class Bench:
 ALL = {f"{i}.out": str(2 * i) for i in range(4)}
 
 
-def test_every_case_is_done_and_told_in_order(tmp_path):
+def test_every_case_is_done_and_reported_in_order(tmp_path):
     bench = Bench(tmp_path)
     assert bench.run() == 0
     assert bench.done() == ALL
@@ -120,7 +120,7 @@ def test_a_result_being_written_is_counted(tmp_path):
     assert bench.beside[:2] == [0, 10]
 
 
-def test_what_memory_does_not_hold_beside_others_is_made_alone(tmp_path):
+def test_what_memory_does_not_hold_next_to_others_is_made_alone(tmp_path):
     def make(case, given, beside):
         if beside:
             raise ConfigError("too little memory")
@@ -257,7 +257,7 @@ def test_what_is_vouched_for_is_kept_without_being_read(tmp_path):
     assert "[2/4] is there" in bench.lines
 
 
-def test_what_is_kept_is_told_and_let_go(tmp_path):
+def test_what_is_kept_is_reported_and_let_go(tmp_path):
     bench = Bench(tmp_path, make=lambda *_: Kept("is done already"))
     bench.run()
     assert_only_files(tmp_path, set())

@@ -16,7 +16,7 @@ CAUSAL = [(dims, axis) for dims in (1, 2, 3) for axis in range(dims)]
 @DIMS
 @MODES
 @pytest.mark.parametrize("kernel", [1, 3])
-def test_it_correlates_with_what_lies_beyond_the_border(dims, mode, kernel):
+def test_it_correlates_with_what_is_beyond_the_border(dims, mode, kernel):
     conv = ConvND(dims, 2, 3, kernel=kernel, padding_mode=mode)
     x = noise(2, 2, *(5, 4, 6)[:dims])
     assert_close(conv(x), correlated(conv, x, mode), 1e-6)
@@ -68,7 +68,7 @@ def test_padding_agrees_with_numpy(mode):
     np.testing.assert_array_equal(pad(x, (1, 0, 2), (2, 3, 0), mode).numpy(), expected)
 
 
-def test_one_stride_stands_for_all_axes():
+def test_one_stride_represents_all_axes():
     assert per_axis(2, 3) == (2, 2, 2)
     for strides in itertools.product((1, 2), repeat=3):
         assert per_axis(list(strides), 3) == strides

@@ -149,7 +149,7 @@ def test_gradients_are_those_of_finite_differences(kind):
         ({"causal_axis": 0, "padding_mode": "circular"}, "'circular' puts later voxels"),
     ],
 )
-def test_what_does_not_fit_is_refused(numbers, message):
+def test_invalid_shapes_are_refused(numbers, message):
     for kind, widths in ((DownsampleND, (4,)), (BlurDownsampleND, (4,)), (BlurPoolND, ())):
         with pytest.raises(ConfigError, match=message):
             kind(3, *widths, **numbers)

@@ -41,7 +41,7 @@ def desktop_again(browser):
 
 
 @pytest.mark.parametrize("spacing", [None, (3.0, 3.0, 3.0)])
-def test_a_latent_lies_where_its_voxels_are_in_space(browser, tmp_path, desktop_again, spacing):
+def test_a_latent_is_where_its_voxels_are_in_space(browser, tmp_path, desktop_again, spacing):
     volume = ct_volume(affine=_AFFINE)
     codec = small_codec()
     codec.preprocessor = Preprocessor(spacing_mm=spacing)

@@ -36,7 +36,7 @@ def test_inference_is_the_command_reconstruct(bundle, model_folder, ct_folder, t
         same_image(tmp_path / "a" / name, tmp_path / "b" / name)
 
 
-def test_evaluate_writes_what_it_was_told_to(bundle, ct_folder, tmp_path):
+def test_evaluate_writes_the_requested_results(bundle, ct_folder, tmp_path):
     small = {"evaluation#protocol": "maisi", "evaluation#panels": False}
     run(bundle, "evaluate", ct_folder, tmp_path, **small)
     text = (tmp_path / "metrics.csv").read_text()
@@ -46,7 +46,7 @@ def test_evaluate_writes_what_it_was_told_to(bundle, ct_folder, tmp_path):
     assert {path.suffix for path in tmp_path.iterdir()} == {".csv", ".json", ".html"}
 
 
-def test_a_refused_case_is_told_after_the_others(bundle, ct_folder, tmp_path):
+def test_a_refused_case_is_reported_after_the_others(bundle, ct_folder, tmp_path):
     cases = tmp_path / "ct"
     cases.mkdir()
     (cases / "a.nii.gz").write_bytes(b"nothing")
@@ -83,7 +83,7 @@ def test_the_workflow_in_python_does_the_same(bundle, ct_folder, tmp_path):
         CaseWorkflow(str(ct_folder), str(ct_folder), str(tmp_path))
 
 
-def test_cases_are_read_as_the_data_set_was_told(ct_folder, tmp_path):
+def test_cases_are_read_as_the_data_set_was_configured(ct_folder, tmp_path):
     lower = CaseDataset(str(ct_folder), hu_offset=-10)
     plain = CaseDataset(str(ct_folder))
     assert np.array_equal(lower[0].voxels, plain[0].voxels - 10)
@@ -115,7 +115,7 @@ def test_the_way_of_volumes_is_that_of_the_inferer(bundle, ct_folder, tmp_path):
     assert read_latent(tmp_path / "a_latent.nii.gz").record.tiling.method == "blend"
 
 
-def test_the_workflow_in_python_evaluates_as_it_was_told(bundle, ct_folder, tmp_path):
+def test_the_workflow_in_python_evaluates_as_it_was_requested(bundle, ct_folder, tmp_path):
     chosen = build_settings(windows="lung", metrics="errors", panels=False, report=False)
     case = str(ct_folder / "a.nii.gz")
     workflow = CaseWorkflow(str(bundle), case, str(tmp_path), "evaluate", "cpu", chosen)
@@ -125,7 +125,7 @@ def test_the_workflow_in_python_evaluates_as_it_was_told(bundle, ct_folder, tmp_
     assert {row.split(",")[2] for row in rows} == {"lung"}
 
 
-def test_failures_are_logged_as_such_and_told_with_their_list(tmp_path, caplog):
+def test_failures_are_logged_as_such_and_reported_with_their_list(tmp_path, caplog):
     (tmp_path / "a.nii.gz").write_bytes(b"nothing")
     runner = CaseRunner("encode", small_codec(), CaseDataset(str(tmp_path)), tmp_path / "out")
     with (

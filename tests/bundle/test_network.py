@@ -49,7 +49,7 @@ def test_without_a_scale_images_are_in_model_units():
         assert torch.allclose(in_hu(image), units.clamp(-1, 1) * 1000, atol=0.01)
 
 
-def test_a_grey_value_goes_into_every_channel_and_comes_out_as_a_mean():
+def test_a_gray_value_goes_into_every_channel_and_comes_out_as_a_mean():
     model = small_model(in_channels=3, out_channels=3).eval()
     network = part_of("reconstruct", model, STEPS)
     image = network.example((2, 2, 2))

@@ -93,7 +93,7 @@ def test_other_formats_are_refused(tmp_path):
         export(tiny("encode"), tmp_path / "x", "tflite")
 
 
-def test_agreement_is_told_in_hu_whatever_the_images_are_in(tmp_path, monkeypatch):
+def test_agreement_is_reported_in_hu_whatever_the_images_are_in(tmp_path, monkeypatch):
     model = small_model(**TINY)
     network = part_of("reconstruct", model, PreprocessConfig(), hounsfield=False)
     # A thousandth of a model unit is one HU.

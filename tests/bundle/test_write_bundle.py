@@ -91,7 +91,7 @@ def test_workflows_have_the_properties_of_monai(
     assert cases.is_dir()
 
 
-def test_a_bundle_that_is_there_stays_unless_told(bundle, model_folder, tmp_path):
+def test_a_bundle_that_is_there_stays_unless_overwritten(bundle, model_folder, tmp_path):
     target = tmp_path / "bundle"
     write_bundle(model_folder, target)
     (target / "note").write_text("mine")

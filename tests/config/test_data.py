@@ -26,7 +26,7 @@ from ct_vae.errors import ConfigError
         ({"cache": "x"}, "did you mean data.cache_dir?"),
     ],
 )
-def test_contradictions_and_slips_are_told(data, words):
+def test_contradictions_and_slips_are_reported(data, words):
     with pytest.raises(ConfigError) as caught:
         parse_config({"data": data}, "run.json")
     assert words in str(caught.value)

@@ -28,7 +28,7 @@ def test_a_name_is_the_model_that_ships(shelf):
     assert find_model(Path("ct-f4")) == shelf / "ct-f4"
 
 
-def test_a_folder_of_that_name_is_told_apart_by_dot_slash(shelf):
+def test_a_folder_of_that_name_is_distinguished_by_dot_slash(shelf):
     Path("ct-f4").mkdir()
     assert find_model("ct-f4") == shelf / "ct-f4"
     assert find_model("./ct-f4") == Path("ct-f4")

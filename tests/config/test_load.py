@@ -56,7 +56,7 @@ def test_each_mistake_is_named_with_its_place(tree, words):
         parse_config(tree, "config.json")
 
 
-def test_all_mistakes_are_told_at_once_on_one_line():
+def test_all_mistakes_are_reported_at_once_on_one_line():
     with pytest.raises(ConfigError) as caught:
         parse_config({"training": {"lrr": 1}, "model": {"base_ch": -1}}, "config.json")
     assert "2 problems" in str(caught.value)

@@ -24,7 +24,7 @@ def run(model=(), preprocess=(), **training):
 SHARES = {"model_range": [0, 1]}
 
 
-def test_loss_keys_stand_in_the_section_training():
+def test_loss_keys_are_in_the_section_training():
     assert ObjectiveConfig.model_fields.keys() < TrainingConfig.model_fields.keys()
     assert run(kl_weight=0.5).training.kl_weight == 0.5
 

@@ -42,7 +42,7 @@ def test_patches_follow_the_configuration(files):
     assert not same(data, other)
 
 
-def test_each_case_is_told_as_it_is_loaded(files):
+def test_each_case_is_reported_as_it_is_loaded(files):
     lines = []
     build(run_config(files), lines)
     assert lines == [f"{i + 1} of 3 training cases: {key}" for i, key in enumerate("abc")]
@@ -75,7 +75,7 @@ def test_images_are_resized_to_the_resolution_on_request(files):
     assert image_size(run_config(files)) is None
 
 
-def test_all_refused_cases_are_told_and_nothing_is_trained(tmp_path):
+def test_all_refused_cases_are_reported_and_nothing_is_trained(tmp_path):
     """Damage behind the header is found only when a volume is read."""
     for name in ("a.nii", "b.nii", "c.nii"):
         write_volume(ct_volume(), tmp_path / "in" / name)
@@ -93,14 +93,14 @@ def test_all_refused_cases_are_told_and_nothing_is_trained(tmp_path):
         assert len(lines) == 1
 
 
-def test_what_is_too_small_is_told_even_if_no_header_tells(tmp_path):
+def test_what_is_too_small_is_reported_even_if_no_header_tells(tmp_path):
     write_volume(ct_volume((4, 13, 12)), tmp_path / "a.mha")
     with pytest.raises(ConfigError, match=r"a: training.patch_size \[8, 8, 8\] does not fit"):
         build(run_config({"train": (str(tmp_path),), "small_volumes": "refuse"}))
 
 
 @pytest.mark.parametrize(("choice", "left"), [("pad", 2), ("skip", 1)])
-def test_small_volumes_are_padded_or_left_out_and_told(tmp_path, choice, left):
+def test_small_volumes_are_padded_or_left_out_and_reported(tmp_path, choice, left):
     write_volume(ct_volume((4, 13, 12)), tmp_path / "a.mha")
     write_volume(ct_volume((14, 13, 12)), tmp_path / "b.mha")
     lines = []

@@ -34,7 +34,7 @@ def refused(path, tmp_path, *words):
     assert not (tmp_path / "run").exists()
 
 
-def test_39_everything_wrong_with_a_datalist_is_told_at_once(tmp_path, run_file):
+def test_39_everything_wrong_with_a_datalist_is_reported_at_once(tmp_path, run_file):
     for k, name in enumerate("abc"):
         write_volume(ct_volume((20, 18, 16), seed=k), tmp_path / f"{name}.nii.gz")
     lists = {
@@ -69,7 +69,7 @@ def test_39_everything_wrong_with_a_datalist_is_told_at_once(tmp_path, run_file)
         ("training.lr=NaN", ("training.lr", "NaN")),
     ],
 )
-def test_40_a_wrong_configuration_is_told_before_a_device_is_touched(
+def test_40_a_wrong_configuration_is_reported_before_a_device_is_touched(
     tmp_path, run_file, monkeypatch, assignment, words
 ):
     def touched(*_):

@@ -37,7 +37,7 @@ def test_16_a_long_volume_stays_below_its_cap_and_gives_the_same(model_folder, t
     np.testing.assert_allclose(a.array, b.array, atol=1e-3)
 
 
-def test_16_a_cap_that_cannot_be_kept_is_told_before_work(model_folder, tmp_path):
+def test_16_a_cap_that_cannot_be_kept_is_reported_before_work(model_folder, tmp_path):
     write_volume(ct_volume((40, 40, 40)), tmp_path / "a.nii.gz")
     out = tmp_path / "out"
     code, text = call(

@@ -54,7 +54,7 @@ def test_02_a_flipped_bit_in_a_gz_is_refused_by_its_checksum(model_folder, tmp_p
     ],
 )
 @pytest.mark.parametrize("packed", [False, True])
-def test_03_what_stands_in_place_of_a_file_is_named(model_folder, tmp_path, content, words, packed):
+def test_03_what_is_in_place_of_a_file_is_named(model_folder, tmp_path, content, words, packed):
     path = tmp_path / "a.nii.gz"
     path.write_bytes(gz(content) if packed else content)
     refuse(model_folder, path, 4, words)
@@ -207,7 +207,7 @@ def test_12_unusable_affines_are_refused(model_folder, tmp_path):
     np.testing.assert_allclose(taken.affine, np.diag([1.5, 2.0, 2.5, 1]))
 
 
-def test_12_the_sform_counts_before_the_qform_and_disagreement_is_told(model_folder, tmp_path):
+def test_12_the_sform_counts_before_the_qform_and_disagreement_is_reported(model_folder, tmp_path):
     moved = ct_file(tmp_path / "a.nii", srow_x=[1.5, 0, 0, 40])
     volume = read_volume(moved)
     np.testing.assert_allclose(volume.grid.affine, nib.load(moved).affine)

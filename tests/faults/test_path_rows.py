@@ -118,7 +118,7 @@ def test_29_the_same_stem_in_two_folders_is_no_collision_and_two_endings_are(
     assert not (tmp_path / "none").exists()
 
 
-def test_30_output_may_lie_in_or_be_the_input_and_inputs_stay(model_folder, tmp_path):
+def test_30_output_may_be_in_or_be_the_input_and_inputs_stay(model_folder, tmp_path):
     source = tmp_path / "in"
     write_volume(ct_volume(), source / "a.nii.gz")
     before = contents(source)

@@ -270,7 +270,7 @@ def test_38_a_run_goes_on_without_the_worker_that_died(tmp_path):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_38_what_a_worker_refuses_is_told_with_its_case(workers):
+def test_38_what_a_worker_refuses_is_reported_with_its_case(workers):
     with pytest.raises(CtVaeError) as caught:
         next(Batches(Raising(patches()), 4, 2, 0, workers)(0))
     assert str(caught.value) == "case_17.nii.gz: is truncated; copy it again"

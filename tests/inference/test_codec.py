@@ -32,7 +32,7 @@ def test_any_volume_comes_back_onto_its_own_grid(shape, affine):
 
 @settings(max_examples=25)
 @given(st.tuples(*[st.integers(1, 14)] * 3), affines(), st.data())
-def test_a_latent_voxel_lies_at_the_center_of_its_block(shape, affine, data):
+def test_a_latent_voxel_is_at_the_center_of_its_block(shape, affine, data):
     volume = ct_volume(shape, affine)
     latent = CODEC.encode(volume)
     index = [data.draw(st.integers(0, n - 1)) for n in latent.grid.shape]
@@ -129,7 +129,7 @@ def test_exact_is_the_default_and_gives_what_the_whole_gives():
     assert_close(torch.tensor(decoded.voxels), torch.tensor(expected.voxels), 1e-5)
 
 
-def test_the_plan_is_recorded_and_told_before_any_work():
+def test_the_plan_is_recorded_and_reported_before_any_work():
     lines = []
     codec = small_codec()
     codec.tell = lines.append
@@ -150,7 +150,7 @@ def test_what_cannot_be_held_is_refused_before_any_work(monkeypatch):
         codec.encode(ct_volume())
 
 
-def test_slabs_that_the_device_does_not_hold_are_halved_and_told(monkeypatch):
+def test_slabs_that_the_device_does_not_hold_are_halved_and_reported(monkeypatch):
     volume, failures = ct_volume((40, 24, 24)), [2]
     real = execution_plan.run_exact
 

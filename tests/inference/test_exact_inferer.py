@@ -44,7 +44,7 @@ def test_a_2d_network_takes_a_volume_slice_by_slice():
     assert torch.allclose(ExactInferer()(image, network), slices, atol=1e-2)
 
 
-def test_results_lie_where_they_belong():
+def test_results_are_where_they_belong():
     affine = np.diag([2.0, 3.0, -4.0, 1.0])
     affine[:3, 3] = 5, -7, 11
     encoder, decoder = (part_of(p, small_model(), PreprocessConfig()) for p in ("encode", "decode"))

@@ -101,7 +101,7 @@ def test_the_cpu_takes_what_the_device_does_not_hold_where_that_is_allowed(
     assert told == [f"warning: {latent.record.warnings[0]}"]
 
 
-def test_halved_slabs_are_told_when_decoding_as_well(monkeypatch):
+def test_halved_slabs_are_reported_when_decoding_as_well(monkeypatch):
     codec, told, failures = small_codec(), [], [1]
     codec.warn = told.append
     real = execution_plan.run_exact

@@ -52,7 +52,7 @@ def test_monai_starts_windows_on_latent_voxels(factor, blocks, tile, overlap):
     torch.testing.assert_close(run_tiled(repeat, latent, plan, factor), repeat(latent))
 
 
-def test_too_little_memory_for_one_tile_is_told_before_any_work():
+def test_too_little_memory_for_one_tile_is_reported_before_any_work():
     with pytest.raises(ConfigError, match=r"needs about .* GiB"):
         Tiling("blend", 64).tiles((64, 64, 64), (4, 4, 4), 80.0, 1000)
 

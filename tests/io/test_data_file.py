@@ -56,7 +56,7 @@ def refusal(path):
 
 
 @pytest.mark.parametrize(("name", "compressed"), ITK)
-def test_headers_that_itk_writes_are_read_with_the_file_beside_them(tmp_path, name, compressed):
+def test_headers_that_itk_writes_are_read_with_the_file_next_to_them(tmp_path, name, compressed):
     data = write_itk(tmp_path / name, compressed)
     volume = read_volume(tmp_path / name)
     np.testing.assert_array_equal(volume.voxels, VOXELS)
@@ -210,7 +210,7 @@ def test_a_search_takes_headers_as_cases_and_their_data_files_for_part_of_them(t
 
 @pytest.mark.parametrize("name", ["a.mhd", "a.nhdr", "a.hdr"])
 @given(changes=st.data())
-def test_damaged_headers_beside_a_secret_give_the_voxels_or_an_error(
+def test_damaged_headers_next_to_a_secret_give_the_voxels_or_an_error(
     tmp_path_factory, name, changes
 ):
     folder = tmp_path_factory.mktemp("damage")

@@ -66,7 +66,7 @@ def test_the_kind_of_a_file_follows_from_its_content_whatever_its_name(contents,
         assert path_kind(path) == kind, form
 
 
-def test_files_beside_each_other_tell_records_latents_and_models(tmp_path, model_folder):
+def test_files_next_to_each_other_tell_records_latents_and_models(tmp_path, model_folder):
     write_latent(latent_of(), tmp_path / "a_latent.nii.gz")
     assert path_kind(tmp_path / "a_latent.json") == "record"
     # The record beside it makes a file a latent, be it damaged or not.

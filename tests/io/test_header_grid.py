@@ -16,7 +16,7 @@ def case(path, **options):
 
 
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
-def test_the_header_of_a_file_says_where_its_voxels_lie(tmp_path, name):
+def test_the_header_of_a_file_says_where_its_voxels_are(tmp_path, name):
     affine = np.array([[0, 0, 3, 1], [-2, 0, 0, 2], [0, 1.5, 0, 3], [0, 0, 0, 1.0]])
     write_volume(ct_volume(affine=affine), tmp_path / name)
     assert_same_place(case(tmp_path / name).header_grid(), case(tmp_path / name).load().grid, 1e-4)

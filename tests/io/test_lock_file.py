@@ -71,7 +71,7 @@ def test_bytes_of_one_file_are_locked_apart_and_folders_can_be_locked(tmp_path):
         os.close(descriptor)
 
 
-def test_a_file_system_without_locks_is_told_from_a_busy_lock(tmp_path, monkeypatch):
+def test_a_file_system_without_locks_differs_from_a_busy_lock(tmp_path, monkeypatch):
     def unsupported(*_):
         raise OSError(errno.ENOLCK, "no locks available")
 

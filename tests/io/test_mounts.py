@@ -48,5 +48,5 @@ def test_locks_are_nobodys_where_the_system_tells_nothing(tmp_path, monkeypatch)
 
 
 @pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="no file system in memory here")
-def test_memory_is_recognised_where_this_machine_has_it():
+def test_memory_is_recognized_where_this_machine_has_it():
     assert mount_of(Path("/dev/shm")).kind in {"tmpfs", "ramfs"}

@@ -39,7 +39,7 @@ def test_folders_may_be_nested_to_any_depth(tmp_path):
             tmp_path.joinpath(*["d"] * depth).rmdir()
 
 
-def test_a_folder_that_cannot_be_listed_is_told_and_passed_over(tmp_path, monkeypatch):
+def test_a_folder_that_cannot_be_listed_is_reported_and_passed_over(tmp_path, monkeypatch):
     for name in ("a", "locked", "z"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "x.nii").touch()

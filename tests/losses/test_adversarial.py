@@ -209,7 +209,7 @@ def test_gradients_are_averaged_over_ranks_before_their_norm():
     assert weight == pytest.approx(close / (told + 1e-4), rel=1e-5)
 
 
-def test_a_generator_that_nobody_hears_leaves_the_weight_finite():
+def test_a_generator_that_without_effect_leaves_the_weight_finite():
     judge = adversary(adaptive_limit=10.0)
     last = torch.ones(2, requires_grad=True)
     assert judge.adaptive_weight(last.sum(), 0 * last.sum(), last, lambda g: g) == 10.0

@@ -99,7 +99,7 @@ def test_the_perceptual_network_is_loaded_before_training(tmp_path):
     torch.testing.assert_close(half, terms.values["perceptual"])
 
 
-def test_a_missing_perceptual_network_is_told_before_training():
+def test_a_missing_perceptual_network_is_reported_before_training():
     with pytest.raises(ConfigError, match=r"perceptual_weights_path: absent.pth: no such file"):
         build(perceptual_weight=0.3, perceptual_weights_path="absent.pth")
 

@@ -157,7 +157,7 @@ def test_the_penalty_has_the_gradient_of_finite_differences():
     assert torch.autograd.gradcheck(averages.penalty, (real, fake))
 
 
-def test_a_look_at_the_slope_stands_for_the_steps_between():
+def test_a_look_at_the_slope_represents_the_steps_between():
     assert Penalties(r1=10, r1_every=16, lecam=0.25).weights == {"r1": 80.0, "lecam": 0.25}
 
 

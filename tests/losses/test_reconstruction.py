@@ -123,6 +123,6 @@ def test_the_focus_is_passed_on():
         (lambda: Reconstruction("bce_focal", nn.Tanh()), "a sigmoid at its end, not Tanh"),
     ],
 )
-def test_what_does_not_fit_is_refused(make, message):
+def test_invalid_shapes_are_refused(make, message):
     with pytest.raises(ConfigError, match=message):
         make()

@@ -19,7 +19,7 @@ def test_black_instead_of_white_counts_one():
     assert WindowLoss(-0.3, 0.1)(black, white).item() == pytest.approx(1)
 
 
-def test_what_lies_beyond_the_same_end_is_equal():
+def test_what_is_beyond_the_same_end_is_equal():
     a, b = 5 + pair()
     assert WindowLoss(0.0, 1.0)(a, b).item() == 0
 

@@ -95,7 +95,7 @@ def test_every_choice_is_taken(kind):
         ({"decoder_blocks": 2}, {"decoder_blocks": [2, 2, 2]}),
     ],
 )
-def test_one_number_stands_for_every_level(one, each):
+def test_one_number_represents_every_level(one, each):
     levels = {"ch_mult": (1, 1, 2)}
     assert str(small_model(**levels, **one)) == str(small_model(**levels, **each))
 
@@ -158,9 +158,9 @@ def test_numbers_and_lists_of_any_kind_are_taken():
     assert model.config == plain.config
 
 
-def test_channels_of_levels_stand_instead_of_multiples():
+def test_channels_of_levels_replace_multiples():
     assert small_model(ch_mult=(1, 2), down_channels=(8, 8, 8)).config.widths == (8, 8, 8)
 
 
-def test_two_levels_need_no_stride_to_be_told():
+def test_two_levels_need_no_stride_to_be_given():
     assert small_model(ch_mult=(1, 2, 2)).config.level_strides == ((2, 2, 2), (2, 2, 2))

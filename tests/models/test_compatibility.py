@@ -73,7 +73,7 @@ def there_of_kind(there):
 
 @pytest.mark.parametrize("numbers", [{}, {"tanh_out": True}, FSQ, EMA, MAGVIT, CAUSAL])
 @pytest.mark.parametrize("of", ["folder", "file"])
-def test_what_was_saved_is_loaded_again(tmp_path, numbers, of):
+def test_saved_state_is_loaded_again(tmp_path, numbers, of):
     model = saved(tmp_path, **numbers)
     loaded = build_model(
         config(**numbers), tmp_path if of == "folder" else tmp_path / "model.safetensors"
@@ -98,7 +98,7 @@ def test_other_words_for_the_same_network_are_no_contradiction(tmp_path, there, 
     assert build_model(config(**common, **here), tmp_path).scaling_factor == 0.5
 
 
-def test_weights_of_another_depth_are_told_by_their_names(tmp_path):
+def test_weights_of_another_depth_are_reported_by_their_names(tmp_path):
     saved(tmp_path, ch_mult=(1, 2, 2), padding_mode="replicate")
     with pytest.raises(WeightsError, match=r"do not fit the model: .* unexpected"):
         build_model(config(), tmp_path)

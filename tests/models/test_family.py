@@ -74,7 +74,7 @@ def test_a_gradient_reaches_every_parameter(member, norm):
 
 
 @EVERY
-def test_what_was_saved_computes_the_same(member, norm, tmp_path):
+def test_saved_state_computes_the_same(member, norm, tmp_path):
     model, other = make_member(member, norm), make_member(member, norm, seed=1)
     if isinstance(model, QuantizedAutoencoder):
         model.train()(image())
@@ -175,7 +175,7 @@ def test_checkpointing_changes_neither_result_nor_gradient(member, norm):
 
 @MEMBER
 @pytest.mark.parametrize("mode", ["replicate", "reflect", "circular"])
-def test_what_lies_beyond_the_border_matters_at_the_border(member, mode):
+def test_what_is_beyond_the_border_matters_at_the_border(member, mode):
     if member == "magvit-causal" and mode != "replicate":
         with pytest.raises(ConfigError, match="breaks causality along causal_axis"):
             make_member(member, "rms", padding_mode=mode)

@@ -123,7 +123,7 @@ def test_the_given_network_and_its_precision_stay(how):
         ),
     ],
 )
-def test_what_cannot_be_done_is_told(act, words):
+def test_impossible_requests_are_reported(act, words):
     with pytest.raises(ConfigError, match=words):
         act()
 

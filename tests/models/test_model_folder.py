@@ -40,7 +40,7 @@ def same(a, b):
     return all(torch.equal(a[k], b[k]) for k in a)
 
 
-def test_what_was_saved_comes_back(tmp_path):
+def test_saved_state_comes_back(tmp_path):
     save(tmp_path)
     loaded = load_model_folder(tmp_path)
     assert loaded.config == config()
@@ -75,7 +75,7 @@ def test_a_missing_file_is_refused_by_name(tmp_path, name):
         load_model_folder(tmp_path)
 
 
-def test_a_newer_format_is_told_as_such(tmp_path, monkeypatch):
+def test_a_newer_format_is_reported_as_such(tmp_path, monkeypatch):
     newer = config().model_dump_json().replace('"format_version":1', '"format_version":2')
     monkeypatch.setattr(ModelFolderConfig, "model_dump_json", lambda _self, **_k: newer)
     save(tmp_path)

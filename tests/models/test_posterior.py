@@ -61,7 +61,7 @@ def test_samples_have_the_mean_and_deviation_asked_for():
     assert draws.std().item() == pytest.approx(0.5, abs=0.01)
 
 
-def test_without_a_generator_the_noise_lies_where_the_moments_lie():
+def test_without_a_generator_the_noise_is_where_the_moments_are():
     before = torch.get_rng_state()
     assert DiagonalGaussian(torch.zeros(1, 2, 3, device="meta")).sample().device.type == "meta"
     # Nothing was drawn on the CPU and carried over.

@@ -16,7 +16,7 @@ from tests.models._small import save_weights, small_model
 TENSORS = {"a": torch.arange(6.0).view(2, 3), "b": torch.ones(4, dtype=torch.float64)}
 
 
-def test_what_was_saved_is_loaded(tmp_path):
+def test_saved_state_is_loaded(tmp_path):
     path = tmp_path / "sub" / "x.safetensors"
     save_weights(path, TENSORS, {"notes": "ä {}"})
     loaded = load_weights(path)
@@ -33,7 +33,7 @@ def test_views_and_parameters_are_saved_as_they_read(tmp_path):
     torch.testing.assert_close(load_weights(tmp_path / "x.safetensors")["a"], turned.detach())
 
 
-def test_a_folder_stands_for_its_weights_file(tmp_path):
+def test_a_folder_represents_its_weights_file(tmp_path):
     save_weights(tmp_path / "model.safetensors", TENSORS, {"k": "v"})
     assert load_weights(tmp_path).keys() == TENSORS.keys()
     assert load_metadata(tmp_path)["k"] == "v"
@@ -94,7 +94,7 @@ def test_pickles_are_refused_unread(tmp_path, zipped):
         load_weights(path)
 
 
-def test_what_is_not_there_is_named(tmp_path):
+def test_missing_paths_are_named(tmp_path):
     with pytest.raises(WeightsError, match=r"absent\.safetensors: no such weights file"):
         load_weights(tmp_path / "absent.safetensors")
     with pytest.raises(WeightsError, match=r"model\.safetensors: no such weights file"):
@@ -125,7 +125,7 @@ def damage(state):
     return state
 
 
-def test_every_difference_is_told_in_short_and_nothing_is_loaded():
+def test_every_difference_is_reported_in_short_and_nothing_is_loaded():
     model = small_model()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     with pytest.raises(WeightsError) as caught:

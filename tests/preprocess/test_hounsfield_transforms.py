@@ -22,7 +22,7 @@ def test_hu_become_model_units_clipped_and_stay_in_place():
 
 
 @given(st.floats(-1000, 1000), st.floats(-900, 900))
-def test_the_inverse_of_either_gives_back_what_lies_in_the_window(a, b):
+def test_the_inverse_of_either_gives_back_what_is_in_the_window(a, b):
     way = Compose([ScaleHUd("ct")])
     assert torch.allclose(way.inverse(way({"ct": image((a, b))}))["ct"], image((a, b)), atol=1e-3)
     back = Compose([UnscaleHUd("ct")])

@@ -33,7 +33,7 @@ def test_the_way_back_is_exact_in_place_and_value(sides, affine, target, factor)
 
 
 @given(SIDES, affines(shear=0.01), axcodes, factors)
-def test_every_voxel_of_the_input_lies_where_the_record_says(sides, affine, target, factor):
+def test_every_voxel_of_the_input_is_where_the_record_says(sides, affine, target, factor):
     volume = ct(Grid(sides, affine))
     pipeline = Preprocessor(target)
     prepared = pipeline(volume, factor)

@@ -66,7 +66,7 @@ def test_every_format_gives_the_same_image(tmp_path, suffix):
     assert_same_place(grid_of(image), ct_volume().grid, 1e-5)
 
 
-def test_a_series_lies_where_simpleitk_puts_it(tmp_path):
+def test_a_series_is_where_simpleitk_puts_it(tmp_path):
     folder = write_series(tmp_path / "series", make_series())
     image = load(folder)
     names = SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder))
@@ -178,7 +178,7 @@ def test_what_is_refused_is_refused_in_a_pipeline_and_left_to_no_other_reader(
     assert isinstance(wrapped.value.__cause__, error)
 
 
-def test_what_is_not_there_is_told(tmp_path):
+def test_missing_paths_are_reported(tmp_path):
     with pytest.raises(NoInputError, match="no such file"):
         load(tmp_path / "absent.nii.gz")
 
@@ -205,7 +205,7 @@ def test_options_reach_the_reader_however_it_is_named(tmp_path):
         ({"frame": -1}, "counted from 0"),
     ],
 )
-def test_wrong_options_are_told_and_not_dropped(options, message):
+def test_wrong_options_are_reported_and_not_dropped(options, message):
     for reader in (CTReader, "ct_vae.preprocess.reader.CTReader"):
         with pytest.raises(ConfigError, match=message):
             LoadImage(reader=reader, **options)

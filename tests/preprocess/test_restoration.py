@@ -64,7 +64,7 @@ def test_what_int16_does_not_hold_is_refused(window, value):
         in_slabs(units.clamp(max=1), restoration, [2])
 
 
-def test_whole_hu_lie_in_memory_once():
+def test_whole_hu_are_in_memory_once():
     grid = Grid((16, 16, 16), np.eye(4))
     record, _ = output(grid, "LPS", (4, 4, 4))
     restoration = Restoration(record, grid, whole_hu=True)

@@ -66,7 +66,7 @@ def test_other_preprocessing_is_another_entry_and_the_window_is_none(tmp_path, c
     assert case.loads == 3
 
 
-def test_content_decides_wherever_it_lies(tmp_path, case):
+def test_content_decides_wherever_it_is(tmp_path, case):
     folder = tmp_path / "cache"
     load(folder, case)
     moved = Counted(FileCase("b", (tmp_path / "a.nii.gz").rename(tmp_path / "b.nii.gz")))
@@ -77,7 +77,7 @@ def test_content_decides_wherever_it_lies(tmp_path, case):
     assert moved.loads == 1
 
 
-def test_a_damaged_entry_is_made_anew_and_that_is_told(tmp_path, case):
+def test_a_damaged_entry_is_written_again_and_that_is_reported(tmp_path, case):
     folder, lines = tmp_path / "cache", []
     expected = np.array(load(folder, case, lines).voxels)
     assert lines == []
@@ -100,7 +100,7 @@ def test_a_cache_that_cannot_be_written_serves_what_it_holds(tmp_path, case, mon
     assert load(folder, case) is not None
 
 
-def test_phantoms_are_told_apart_by_what_makes_them(tmp_path):
+def test_phantoms_are_distinguished_by_what_makes_them(tmp_path):
     for seed, spacing in ((0, 20.0), (0, 20.0), (1, 20.0), (1, 24.0)):
         load(tmp_path, PhantomCase("head", seed, (spacing,) * 3))
     assert len(entries(tmp_path)) == 3

@@ -92,6 +92,6 @@ def test_nothing_of_the_names_is_kept(tmp_path, files, settled):
     assert "dcm" not in note.name + note.read_text()
 
 
-def test_a_missing_file_is_told(tmp_path):
+def test_a_missing_file_is_reported(tmp_path):
     with pytest.raises(NoInputError, match=r"gone\.nii: there is no such file"):
         Fingerprints(tmp_path).of([tmp_path / "gone.nii"])

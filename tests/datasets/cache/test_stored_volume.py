@@ -54,7 +54,7 @@ def test_a_file_is_mapped_read_only_and_holds_no_array_when_it_travels(tmp_path)
 
 
 @pytest.mark.parametrize("cut", [None, 1000])
-def test_a_file_that_is_gone_or_cut_during_a_run_is_told(tmp_path, cut):
+def test_a_file_that_is_gone_or_cut_during_a_run_is_reported(tmp_path, cut):
     voxels = np.zeros((10, 10, 10), "<i2")
     path = tmp_path / "v.npy"
     np.save(path, voxels)

@@ -216,7 +216,7 @@ def test_nothing_but_entries_is_in_the_folder_and_nothing_of_the_source_in_them(
     }
 
 
-def test_a_folder_that_cannot_be_written_is_told(tmp_path):
+def test_a_folder_that_cannot_be_written_is_reported(tmp_path):
     (tmp_path / "cache").write_text("a file")
     cache = VolumeCache(tmp_path / "cache")
     with pytest.raises(OutputError, match="cannot write"), cache.writing(KEY, wait=True):

@@ -23,7 +23,7 @@ def test_what_is_right_becomes_a_split(tmp_path):
     assert (len(found.train), len(found.val)) == (1, 1)
 
 
-def test_everything_is_told_at_once_before_a_volume_is_read(tmp_path, monkeypatch):
+def test_everything_is_reported_at_once_before_a_volume_is_read(tmp_path, monkeypatch):
     monkeypatch.setattr(
         "ct_vae.datasets.sources.case.read_volume", lambda *_: pytest.fail("it was read")
     )

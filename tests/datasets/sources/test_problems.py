@@ -15,7 +15,7 @@ def test_one_problem_keeps_its_hint():
     assert caught.value.hint == "find it"
 
 
-def test_several_problems_stand_on_one_line():
+def test_several_problems_are_on_one_line():
     with pytest.raises(ConfigError) as caught:
         refuse(
             [InputError(f"p{i} is bad\nindeed", "mend it") for i in range(30)] + [ConfigError("x")]
@@ -27,7 +27,7 @@ def test_several_problems_stand_on_one_line():
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_where_options_of_readers_go_is_told(count):
+def test_the_command_for_options_of_readers_is_reported(count):
     problem = InputError("a has no orientation", "--assume-ras takes them as they are")
     with pytest.raises(InputError) as caught:
         refuse([problem] * count)

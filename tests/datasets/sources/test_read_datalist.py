@@ -58,7 +58,7 @@ def test_entries_are_text_or_objects_and_other_keys_are_ignored(tmp_path):
         ({"image": "a.nii", "patient": 1, "subject": 2}, "names two patients, 1 and 2"),
     ],
 )
-def test_strange_entries_are_told_and_the_others_kept(tmp_path, item, words):
+def test_strange_entries_are_reported_and_the_others_kept(tmp_path, item, words):
     entries, problems = read(tmp_path, training=["good.nii", item])
     assert [e.text for e in entries] == ["good.nii"]
     assert len(problems) == 1
@@ -101,7 +101,7 @@ def test_noted_consents_are_followed(tmp_path):
         ({"nan": "zero"}, "nan must be 'refuse' or 'air'"),
     ],
 )
-def test_wrong_consents_are_told_beside_other_problems(tmp_path, given, words):
+def test_wrong_consents_are_reported_with_other_problems(tmp_path, given, words):
     _, problems = read(tmp_path, training=[3], read_options=given)
     assert len(problems) == 2
     assert words in problems[0]

@@ -78,7 +78,7 @@ def test_whatever_a_csv_writer_writes_is_read(tmp_path_factory, paths):
     assert [text for _, _, text, _ in found] == paths
 
 
-def test_every_bad_row_is_told_with_its_line_and_the_others_kept(tmp_path):
+def test_every_bad_row_is_reported_with_its_line_and_the_others_kept(tmp_path):
     entries, problems = read(
         tmp_path,
         "image,split,patient\n"

@@ -58,7 +58,7 @@ def test_a_table_takes_paths_from_its_own_folder(folder):
     assert keys(found.val) == ["c.nii.gz"]
 
 
-def test_all_problems_of_a_datalist_are_told_at_once(folder):
+def test_all_problems_of_a_datalist_are_reported_at_once(folder):
     text = told(
         **write_list(
             folder,
@@ -84,7 +84,7 @@ def test_all_problems_of_a_datalist_are_told_at_once(folder):
         assert words in text
 
 
-def test_all_problems_of_a_table_are_told_at_once_with_their_lines(folder):
+def test_all_problems_of_a_table_are_reported_at_once_with_their_lines(folder):
     text = told(
         **write_csv(
             folder,
@@ -156,7 +156,7 @@ FOLDS = [
 ]
 
 
-def test_folds_that_nobody_chooses_from_are_told(folder):
+def test_folds_that_nobody_chooses_from_are_reported(folder):
     found = split(**write_list(folder, training=FOLDS, testing=[]))
     assert keys(found.train) == ["a.nii.gz", "b.nii.gz", "c.nii.gz"]
     assert found.notes[0].startswith("all folds (0, 1) train; data.fold takes one of them")
@@ -195,7 +195,7 @@ def test_folds_that_cannot_be_are_refused(folder):
     assert "fold 'x' is no whole number" in told(**write_csv(folder, "image,fold\na.nii.gz,x\n"))
 
 
-def test_every_list_of_volumes_that_is_not_read_is_told(folder):
+def test_every_list_of_volumes_that_is_not_read_is_reported(folder):
     found = split(
         **write_list(
             folder,
@@ -227,7 +227,7 @@ def test_a_volume_that_two_patterns_find_is_one_case_and_on_one_side(folder):
     assert "a volume is in training (b) and validation (b)" in text
 
 
-def test_every_pattern_that_finds_nothing_is_told(tmp_path):
+def test_every_pattern_that_finds_nothing_is_reported(tmp_path):
     (tmp_path / "empty").mkdir()
     text = told(
         train=(str(tmp_path / "empty"), str(tmp_path / "gone")), val=(str(tmp_path / "*.mha"),)
@@ -274,7 +274,7 @@ def found_id(folder):
     return split(train=(str(folder),)).train[0].path.name
 
 
-def test_series_that_would_be_read_wrongly_are_told_before_anything_is_read(tmp_path):
+def test_series_that_would_be_read_wrongly_are_reported_before_anything_is_read(tmp_path):
     write_ct_series(tmp_path / "good", "one", "1.2.9.1", "1.2.9.1.1")
     gap = write_ct_series(
         tmp_path / "gap", "two", "1.2.9.2", "1.2.9.2.1", positions=[0, 1, 2, 4, 5], n=5
@@ -332,7 +332,7 @@ def test_a_share_that_leaves_a_side_empty_or_meets_validation_cases_is_refused(f
     assert "validation cases are named too" in told(**lists, val_share=0.5)
 
 
-def test_a_broken_list_is_told_by_its_name(tmp_path):
+def test_a_broken_list_is_reported_by_its_name(tmp_path):
     assert "gone.json: no such file" in told(datalist=str(tmp_path / "gone.json"))
     assert "gone.csv: no such file" in told(csv=str(tmp_path / "gone.csv"))
 

@@ -149,7 +149,7 @@ def test_targets_are_checked_before_any_work(tmp_path):
             check_target(tmp_path / name, overwrite)
 
 
-def test_what_cannot_be_written_is_told_and_leaves_nothing(tmp_path, entries):
+def test_what_cannot_be_written_is_reported_and_leaves_nothing(tmp_path, entries):
     (tmp_path / "file").touch()
     with pytest.raises(OutputError):
         written(tmp_path / "file" / "a.json", entries)

@@ -142,7 +142,7 @@ def test_what_helps_and_tells_nothing_is_kept(tmp_path):
     assert (found.WindowCenter, found.WindowWidth) == (300, 1500)
 
 
-def test_earlier_losses_stay_told(tmp_path):
+def test_earlier_losses_stay_reported(tmp_path):
     slices = series.make_series(N)
     for each in slices:
         each.LossyImageCompression = "01"

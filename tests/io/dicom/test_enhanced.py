@@ -66,7 +66,7 @@ def test_frames_have_their_own_rescale(tmp_path):
     np.testing.assert_array_equal(volume.voxels, expected)
 
 
-def test_what_all_frames_share_may_stand_in_the_shared_groups(tmp_path):
+def test_what_all_frames_share_may_be_in_the_shared_groups(tmp_path):
     dataset = enhanced()
     frames = dataset.PerFrameFunctionalGroupsSequence
     shared = dataset.SharedFunctionalGroupsSequence[0]
@@ -168,7 +168,7 @@ def test_a_localizer_frame_is_set_aside(tmp_path):
 
 
 @pytest.mark.parametrize("table", [True, False])
-def test_compressed_frames_are_told_apart(tmp_path, table):
+def test_compressed_frames_are_distinguished(tmp_path, table):
     dataset = enhanced()
     frames = [RLELosslessEncoder.encode(dataset, index=k) for k in range(8)]
     dataset.PixelData = encapsulate(frames, has_bot=table)

@@ -77,7 +77,7 @@ def test_a_file_that_may_be_a_lost_slice_is_named(folder, name, content, message
     assert "may be missing" in text
 
 
-def test_many_damaged_files_are_told_in_one_line(folder):
+def test_many_damaged_files_are_reported_in_one_line(folder):
     for path in list(folder.iterdir())[:5]:
         path.write_bytes(path.read_bytes()[:140])
     assert "5 files cannot be read" in refusal(folder)
@@ -143,7 +143,7 @@ def test_any_name_of_a_folder_is_read(tmp_path, name):
     check(folder)
 
 
-def test_slices_may_lie_in_folders_of_their_own(tmp_path):
+def test_slices_may_be_in_folders_of_their_own(tmp_path):
     write_series(tmp_path, make_series(), lambda k: f"{k}/image")
     check(tmp_path)
     (found,) = scan_series(tmp_path)

@@ -66,7 +66,7 @@ def test_any_plane_is_placed_by_the_standard(tmp_path, orientation, axcodes):
 
 
 @pytest.mark.parametrize("missing", [1, 4, 6])
-def test_a_missing_slice_is_refused_with_the_places_beside_it(tmp_path, missing):
+def test_a_missing_slice_is_refused_with_the_places_next_to_it(tmp_path, missing):
     slices = make_series()
     del slices[missing]
     text = refusal(tmp_path, slices)
@@ -122,7 +122,7 @@ NEARLY_EVEN = {
 
 @pytest.mark.parametrize("consent", [None, CONSENT])
 @pytest.mark.parametrize("name", NEARLY_EVEN)
-def test_nearly_even_places_are_regular_and_told(tmp_path, name, consent):
+def test_nearly_even_places_are_regular_and_reported(tmp_path, name, consent):
     positions = NEARLY_EVEN[name]
     count = len(positions)
     folder = write_series(tmp_path, make_series(count, positions=positions))
@@ -141,7 +141,7 @@ def test_nearly_even_places_are_regular_and_told(tmp_path, name, consent):
     assert f"up to {off:.2g} mm along their normal" in told
 
 
-def test_jitter_within_the_plane_is_regular_and_told(tmp_path):
+def test_jitter_within_the_plane_is_regular_and_reported(tmp_path):
     points = np.asarray(ORIGIN) + np.outer(EVEN, (0, 0, 1.0))
     points[:, :2] += np.random.default_rng(0).uniform(-0.05, 0.05, (8, 2))
     volume = read_volume(write_series(tmp_path, make_series(positions=points)), CONSENT)
@@ -205,7 +205,7 @@ def test_tilt_below_rounding_is_kept_in_the_affine(tmp_path):
 
 
 @pytest.mark.parametrize(("by", "straight"), [(0.02, True), (0.1, False)])
-def test_a_slice_may_lie_out_of_line_by_a_small_part_of_a_pixel(tmp_path, by, straight):
+def test_a_slice_may_be_out_of_line_by_a_small_part_of_a_pixel(tmp_path, by, straight):
     """A twentieth of the smaller side of a pixel, 0.5 mm, leaves the grid as it is."""
     points = np.asarray(ORIGIN) + np.outer(EVEN, (0, 0, 1.0))
     points[5, 1] += by

@@ -67,7 +67,7 @@ def test_one_tree_of_all_of_them_loses_no_file(tmp_path):
     assert all(each.reason for each in found if each.verdict != "ok")
 
 
-def test_each_kind_of_series_stands_in_the_documentation(repository):
+def test_each_kind_of_series_is_in_the_documentation(repository):
     text = (repository / "docs" / "formats.md").read_text("utf-8")
     for name, row in ROWS.items():
         (line,) = [line for line in text.splitlines() if line.startswith(f"| {name} |")]

@@ -103,7 +103,7 @@ def test_undeclared_padding_is_known_by_its_value(tmp_path):
     assert (volume.voxels[:5, 0] == AIR_HU).all()
 
 
-def test_padding_that_is_air_is_believed_wherever_it_lies(tmp_path):
+def test_padding_that_is_air_is_believed_wherever_it_is(tmp_path):
     """It may be in the middle of a slice, and above what is padding by its value alone."""
 
     def change(k, dataset):

@@ -202,7 +202,7 @@ def test_a_table_instead_of_a_rescale_is_refused(tmp_path):
     assert "by a lookup table, which is not supported" in quiet_refusal(tmp_path)
 
 
-def test_lost_rescale_is_recognised(tmp_path):
+def test_lost_rescale_is_recognized(tmp_path):
     write_series(tmp_path, changed(lambda k, dataset: setattr(dataset, "RescaleIntercept", 0)))
     assert "--hu-offset -1024" in quiet_refusal(tmp_path)
     volume = read_volume(tmp_path, ReadOptions(hu_offset=-1024))

@@ -79,7 +79,7 @@ def test_an_archive_with_a_bad_series_names_the_archive_only(tmp_path, monkeypat
     assert not list(temp.iterdir())
 
 
-def test_several_series_are_told_apart_and_named(tmp_path):
+def test_several_series_are_distinguished_and_named(tmp_path):
     for number in (4, 7):
         slices = make_series(seed=number)
         for dataset in slices:
@@ -98,7 +98,7 @@ def test_several_series_are_told_apart_and_named(tmp_path):
     assert_nothing_identifying(text + repr(found))
 
 
-def test_an_id_stays_the_same_wherever_the_series_lies(folder, tmp_path):
+def test_an_id_stays_the_same_wherever_the_series_is(folder, tmp_path):
     (here,) = scan_series(folder)
     moved = tmp_path / "else" / "deep"
     shutil.copytree(folder, moved)
@@ -145,7 +145,7 @@ def test_a_few_slices_are_read_when_named_and_skipped_when_searched(tmp_path, co
         }
 
 
-def test_few_slices_beside_a_volume_are_skipped_wherever_they_lie(folder):
+def test_few_slices_next_to_a_volume_are_skipped_wherever_they_are(folder):
     few = make_series(2)
     for dataset in few:
         dataset.SeriesInstanceUID += ".2"

@@ -98,7 +98,7 @@ def test_a_frame_is_known_by_its_signature(frame, expected):
 
 
 @pytest.mark.parametrize("declared", sorted(ENCAPSULATED))
-def test_a_declared_syntax_of_the_same_family_stands(declared):
+def test_a_declared_syntax_of_the_same_family_is(declared):
     frames = {
         "90 91 201 202 203": HTJ2K,
         "80 81": JPEG_LS,

@@ -152,7 +152,7 @@ def test_no_crop_with_air_and_tissue_passes_in_disguise(bodies, seed, place, nam
     assert problem(DISGUISES[name](hu)) is not None
 
 
-def test_crops_without_air_are_told_from_scaled_ones(real_data):
+def test_crops_without_air_differ_from_scaled_ones(real_data):
     spine = read_volume(real_data / "nifti" / "spine_crop_pir.nii.gz").voxels
     for name, treat in TREATMENTS.items():
         assert problem(treat(spine)) is None, name

@@ -60,7 +60,7 @@ def test_int16_is_not_copied():
 
 
 @pytest.mark.parametrize("kind", ["<f4", ">f4", "<f8"])
-def test_what_is_not_finite_is_counted_or_becomes_air(kind):
+def test_values_that_are_not_finite_are_counted_or_become_air(kind):
     stored = np.array([np.nan, 1, np.inf, -5, -np.inf, 1e300 if kind == "<f8" else 2], kind)
     stored = stored.reshape(1, 2, 3)
     count = 4 if kind == "<f8" else 3

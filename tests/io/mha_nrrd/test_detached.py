@@ -137,7 +137,7 @@ def test_a_detached_header_may_end_without_an_empty_line(tmp_path):
     np.testing.assert_array_equal(read_volume(header).voxels, VOXELS)
 
 
-def test_what_a_header_leaves_open_is_told(tmp_path):
+def test_what_a_header_leaves_open_is_reported(tmp_path):
     header, _ = write_pair(tmp_path)
     lines = header.read_text().splitlines(keepends=True)
     header.write_text("".join(line for line in lines if not line.startswith("TransformMatrix")))

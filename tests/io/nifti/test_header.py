@@ -145,7 +145,7 @@ def test_the_sform_wins_and_a_disagreement_is_recorded(tmp_path):
     assert any("12 mm" in warning for warning in volume.warnings)
 
 
-def test_an_unusable_qform_beside_a_good_sform_is_warned_about(tmp_path):
+def test_an_unusable_qform_next_to_a_good_sform_is_warned_about(tmp_path):
     path = tmp_path / "a.nii"
     path.write_bytes(nifti_bytes(VOXELS, quatern_b=5))
     volume = read_volume(path)

@@ -151,7 +151,7 @@ def test_nothing_found_names_what_was_searched(tmp_path):
             discover([tmp_path / impossible])
 
 
-def test_latents_and_volumes_are_told_apart_by_their_record(tmp_path):
+def test_latents_and_volumes_are_distinguished_by_their_record(tmp_path):
     write_volume(ct_volume(), tmp_path / "a.nii.gz")
     write_volume(ct_volume(), tmp_path / "of_latent_disease_latent.nii.gz")
     write_latent(latent_of(), tmp_path / "a_latent.nii.gz")

@@ -49,7 +49,7 @@ def not_hu():
     ("name", "kind"),
     [("a.nii", "nifti"), ("a.nii.gz", "nifti"), ("a.mha", "metaimage"), ("a.nrrd", "nrrd")],
 )
-def test_a_good_file_is_told_as_it_is_read(here, name, kind):
+def test_a_good_file_is_reported_as_it_is_read(here, name, kind):
     write_volume(ct_volume(), here / name)
     (row,) = stock(name)
     volume = read_volume(name)
@@ -67,7 +67,7 @@ def test_a_good_file_is_told_as_it_is_read(here, name, kind):
     assert row.patient
 
 
-def test_a_good_series_is_told_as_it_is_read(here):
+def test_a_good_series_is_reported_as_it_is_read(here):
     folder = write_series(here / "in" / "s", make_series())
     (row,) = stock("in")
     volume = read_volume(folder)
@@ -133,7 +133,7 @@ def test_a_damaged_file_is_one_line_without_its_name(here, content, reason):
     assert (row.size, row.hu) == (None, None)
 
 
-def test_refused_and_skipped_series_are_told_with_their_reason(here):
+def test_refused_and_skipped_series_are_reported_with_their_reason(here):
     slices = make_series()
     write_series(here / "gap", slices[:3] + slices[4:])
     write_series(here / "few", make_series(3))
@@ -152,7 +152,7 @@ def test_refused_and_skipped_series_are_told_with_their_reason(here):
     assert (other.verdict, other.modality) == ("skipped", "MR")
 
 
-def test_a_series_whose_pixels_are_refused_is_told_without_its_name(here):
+def test_a_series_whose_pixels_are_refused_is_reported_without_its_name(here):
     slices = make_series()
     for each in slices:
         each.RescaleIntercept = 0
@@ -238,7 +238,7 @@ def test_a_locked_folder_is_a_refused_row(here):
     assert (row.kind, row.verdict, row.reason) == ("folder", "refused", locked.problem)
 
 
-def test_nothing_identifying_is_told(here):
+def test_nothing_identifying_is_reported(here):
     write_series(here / "in" / "ok", make_series())
     write_series(here / "in" / "gap", [s for k, s in enumerate(make_series(seed=2)) if k != 3])
     save(make_series(1)[0], here / "in" / "single" / "0")

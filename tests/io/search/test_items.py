@@ -121,7 +121,7 @@ def test_the_folder_of_a_part_does_not_name_what_is_spread_further(here):
     assert [path.split("_")[0] for _, path, _ in listed("in")] == ["in/#s003", "in/b/#s007"]
 
 
-def test_what_is_skipped_does_not_stand_in_the_way(here):
+def test_what_is_skipped_does_not_interfere(here):
     write_series(here / "in", make_series())
     localizer = make_series(1, seed=4)[0]
     localizer.SeriesInstanceUID, localizer.ImageType = "1.2.9", ["ORIGINAL", "PRIMARY", "LOCALIZER"]
@@ -132,7 +132,7 @@ def test_what_is_skipped_does_not_stand_in_the_way(here):
     assert named["skipped"].name.startswith("#s003_")
 
 
-def test_a_dicom_file_stands_for_its_series(here):
+def test_a_dicom_file_represents_its_series(here):
     write_series(here / "in", make_series())
     write_series(here / "in", second_series(), lambda k: f"other{k}")
     touch(here, "in/a.nii")
@@ -162,7 +162,7 @@ def test_a_series_in_an_archive_can_be_asked_for(here):
 
 
 @pytest.mark.parametrize("path", ["missing", "in/missing.nii", "in/#s001_00000000", "n" * 300])
-def test_what_does_not_exist_is_told_before_anything_is_searched(here, path):
+def test_what_does_not_exist_is_reported_before_anything_is_searched(here, path):
     touch(here, "in/a.nii")
     looked = []
     with pytest.raises(NoInputError, match="there is no such"):

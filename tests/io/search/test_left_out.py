@@ -71,7 +71,7 @@ def test_what_is_left_out_is_counted_by_kind(tree):
     )
 
 
-def test_what_several_inputs_leave_out_is_told_once(tree):
+def test_what_several_inputs_leave_out_is_reported_once(tree):
     told = []
     found = discover([tree, tree / "*", f"{tree}/../in"], report=told.append)
     assert len(told) == len(set(told))

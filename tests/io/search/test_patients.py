@@ -42,7 +42,7 @@ def test_the_key_of_a_file_is_its_topmost_folder_or_its_name_to_the_first_number
     assert key_of_path(PurePath(below)) == key
 
 
-def test_a_series_is_known_by_its_patient_wherever_it_lies(tmp_path):
+def test_a_series_is_known_by_its_patient_wherever_it_is(tmp_path):
     first = digest_of(tmp_path / "a", make_series(), "a/series")
     other = make_series(seed=5)
     for each in other:
@@ -151,7 +151,7 @@ def test_a_pattern_gives_its_first_group_or_all_that_it_matches():
         ("", ""),
     ],
 )
-def test_a_path_of_a_list_stands_for_its_patient_up_to_its_first_number(path, key):
+def test_a_path_of_a_list_represents_its_patient_up_to_its_first_number(path, key):
     assert listed_key(path) == key
 
 

@@ -126,7 +126,7 @@ def test_a_configuration_that_does_not_fit_is_refused(key, value, words):
         import_weights(network().state_dict(), DDCONFIG | {key: value})
 
 
-def test_in_other_dimensions_the_groups_must_be_told():
+def test_in_other_dimensions_the_groups_must_be_given():
     model = small_model(norm_groups=2)
     with pytest.raises(WeightsError, match="num_groups"):
         import_weights(model.state_dict())

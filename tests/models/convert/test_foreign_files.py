@@ -101,7 +101,9 @@ def test_what_holds_no_weights_or_too_many_is_refused(content, words):
         unpickle.weights_of(content)
 
 
-def test_a_temporary_folder_that_is_full_or_absent_is_told_with_exit_code_7(tmp_path, monkeypatch):
+def test_a_temporary_folder_that_is_full_or_absent_is_reported_with_exit_code_7(
+    tmp_path, monkeypatch
+):
     path = tmp_path / "x.pt"
     torch.save(TENSORS, path)
     assert unpickle.main(str(path), str(tmp_path / "gone" / "y")) == unpickle.UNWRITTEN
@@ -119,7 +121,7 @@ def test_a_temporary_folder_that_is_full_or_absent_is_told_with_exit_code_7(tmp_
         read_foreign(path)
 
 
-def test_averaged_weights_beside_the_weights_do_not_matter():
+def test_averaged_weights_next_to_the_weights_do_not_matter():
     found = unpickle.weights_of({"state_dict": TENSORS, "ema": TENSORS, "hyper": {"a": 1}})
     assert_tensors(found)
 
@@ -161,7 +163,7 @@ def test_a_broken_configuration_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["absent", "absent.safetensors", "x.txt", "x.h5"])
-def test_what_is_not_there_or_of_another_kind_is_told(tmp_path, name):
+def test_missing_paths_or_of_another_kind_is_reported(tmp_path, name):
     for other in ("x.txt", "x.h5"):
         (tmp_path / other).write_bytes(b"text")
     with pytest.raises(WeightsError, match=r"no such file|its name is not that of a weights file"):
@@ -190,7 +192,7 @@ def test_weights_that_are_split_are_refused_with_the_way_out(tmp_path):
 
 
 @pytest.mark.parametrize("pipeline", [True, False])
-def test_texts_beside_the_weights_are_those_of_the_file_that_is_read(tmp_path, pipeline):
+def test_texts_next_to_the_weights_are_those_of_the_file_that_is_read(tmp_path, pipeline):
     folder = diffusers_folder(tmp_path / "vae")
     save_file(TENSORS, folder / "diffusion_pytorch_model.safetensors", {"k": "v"})
     save_file(TENSORS, folder / "model.safetensors", {"k": "other"})

@@ -150,7 +150,7 @@ def older(state):
 
 
 @pytest.mark.parametrize("shape", [SHAPES[1], SHAPES[5]])
-def test_names_of_monai_generative_are_read_where_the_class_is_told(shape):
+def test_names_of_monai_generative_are_read_where_the_class_is_reported(shape):
     theirs, given = monai(3, shape)
     old = older(theirs.state_dict())
     given["num_channels"] = given.pop("channels")

@@ -71,7 +71,7 @@ WINDOW, UNITS = (-5.0, 5.0), (0.0, 3.0)
         ("monai", None, WINDOW, UNITS, ("given", WINDOW, UNITS)),
     ],
 )
-def test_what_is_told_comes_before_what_is_read_and_that_before_what_is_usual(
+def test_what_is_reported_comes_before_what_is_read_and_that_before_what_is_usual(
     form, own, window, units, expected
 ):
     preprocess, said = settle(form, own, window, units)

@@ -137,7 +137,7 @@ def test_a_code_whose_averages_have_vanished_comes_back_where_latents_are():
 
 
 @SPHERE
-def test_a_revived_code_lies_on_a_latent_and_stays_there(normalize):
+def test_a_revived_code_is_on_a_latent_and_stays_there(normalize):
     quantizer = initialized(8, 2, normalize=normalize, revive_after=3)
     quantizer.codes.copy_(torch.tensor([[1.0, 0.0], *[[-0.6, -0.8]] * 7]))
     quantizer.sums.copy_(quantizer.codes)

@@ -132,7 +132,7 @@ def test_the_number_of_updates_decides_which_latents_are_drawn():
     assert not torch.equal(first.codes, later.codes)
 
 
-def test_a_codebook_is_as_usual_unless_told_otherwise():
+def test_a_codebook_is_as_usual_unless_requested_otherwise():
     usual = EMACodebook()
     assert usual.codes.shape == (8192, 8)
     assert (usual.decay, usual.normalize, usual.revive_after) == (0.99, False, 100)

@@ -81,7 +81,7 @@ def test_a_second_bound_would_move_codes_and_nearest_does_not():
     assert torch.equal(quantizer.nearest(latent), latent)
 
 
-def test_what_lies_beyond_the_last_level_is_put_on_it():
+def test_what_is_beyond_the_last_level_is_put_on_it():
     quantizer = FiniteScalar((8, 5))
     beyond = torch.tensor([[5.0, 5.0], [-5.0, -5.0]])
     assert quantizer.nearest(beyond).tolist() == [[0.75, 1.0], [-1.0, -1.0]]

@@ -32,6 +32,6 @@ def test_the_first_of_equal_codes_is_taken_across_pieces(monkeypatch):
     assert nearest_code(torch.tensor([[0.9], [0.0]]), book).tolist() == [1, 1]
 
 
-def test_close_codes_far_from_zero_are_told_apart():
+def test_close_codes_far_from_zero_are_distinguished():
     book = 1000 + 1e-3 * torch.arange(200.0).unsqueeze(1)
     assert torch.equal(nearest_code(book, book), torch.arange(200))

@@ -138,7 +138,7 @@ def test_losses_are_single_precision_scalars_whatever_comes_in(kind):
 
 @KINDS
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
-def test_what_is_not_finite_stays_visible(kind, bad):
+def test_values_that_are_not_finite_stays_visible(kind, bad):
     quantizer = quantizer_of(kind).eval()
     z = noise(2, 3, 4)
     z[1, 0, 3] = bad

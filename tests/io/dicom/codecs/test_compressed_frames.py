@@ -176,7 +176,7 @@ def test_any_bytes_as_a_frame_raise_nothing_else(data):
                 decode_frame(data, f"1.2.840.10008.1.2.{syntax}", pixels, gdcm)
 
 
-def test_lossy_compression_is_told(tmp_path):
+def test_lossy_compression_is_reported(tmp_path):
     write_series(tmp_path, changed(lambda k, d: setattr(d, "LossyImageCompression", "01")))
     assert "lossy compression" in read_volume(tmp_path).warnings[0]
 

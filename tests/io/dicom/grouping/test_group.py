@@ -9,7 +9,7 @@ def ids(images):
     return sorted(group.id for group in group_images(images))
 
 
-def test_an_id_follows_from_the_images_and_not_from_where_they_lie():
+def test_an_id_follows_from_the_images_and_not_from_where_they_are():
     images = stack()
     moved = [replace(image, path=Path("other/deep") / image.path.name[::-1]) for image in images]
     assert ids(images) == ids(moved[::-1])

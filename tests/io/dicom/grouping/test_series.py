@@ -23,7 +23,7 @@ def readable(folder):
 
 
 @pytest.mark.parametrize("copies", [[3], [0], range(8), [2, 2, 2]])
-def test_identical_duplicates_are_dropped_and_told(tmp_path, copies):
+def test_identical_duplicates_are_dropped_and_reported(tmp_path, copies):
     slices = make_series()
     write_series(tmp_path, slices)
     for i, k in enumerate(copies):
@@ -86,7 +86,7 @@ def test_a_duplicate_with_other_padding_is_the_same(tmp_path):
     np.testing.assert_array_equal(volume.voxels[:, 2:], hounsfield()[:, 2:])
 
 
-def test_slices_nearer_than_rounding_lie_at_one_place(tmp_path):
+def test_slices_nearer_than_rounding_are_at_one_place(tmp_path):
     """Consent to resampling is none to blending two slices of which one must be wrong."""
     write_series(tmp_path, make_series())
     other = make_series(seed=1)[3]
@@ -295,7 +295,7 @@ def test_another_sop_class_without_that_geometry_is_skipped(tmp_path, change):
 
 
 @pytest.mark.parametrize("which", [[7], [0, 3], range(8)])
-def test_images_without_a_series_uid_are_taken_with_those_beside_them(tmp_path, which):
+def test_images_without_a_series_uid_are_taken_with_those_next_to_them(tmp_path, which):
     slices = make_series()
     for k in which:
         del slices[k].SeriesInstanceUID
@@ -305,7 +305,7 @@ def test_images_without_a_series_uid_are_taken_with_those_beside_them(tmp_path, 
     assert told.startswith(f"{len(list(which))} of its 8 images lack a SeriesInstanceUID")
 
 
-def test_images_without_a_series_uid_are_told_apart_by_folder_study_and_number(tmp_path):
+def test_images_without_a_series_uid_are_distinguished_by_folder_study_and_number(tmp_path):
     for k in range(4):
         slices = make_series(seed=k)
         for dataset in slices:
@@ -318,7 +318,7 @@ def test_images_without_a_series_uid_are_told_apart_by_folder_study_and_number(t
     assert len({each.id for each in found}) == 4
 
 
-def test_an_image_without_a_series_uid_beside_two_series_is_of_none(tmp_path):
+def test_an_image_without_a_series_uid_next_to_two_series_is_of_none(tmp_path):
     for number in (1, 2):
         slices = make_series(seed=number)
         for dataset in slices:

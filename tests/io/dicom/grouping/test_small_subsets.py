@@ -55,7 +55,7 @@ def test_a_slice_with_damaged_directions_is_refused_with_the_others(k, angle):
     assert outcomes([group]) == [("refused", 12)]
 
 
-def test_scouts_beside_a_volume_with_a_gap_may_be_its_slices():
+def test_scouts_next_to_a_volume_with_a_gap_may_be_its_slices():
     images = stack()[:5] + stack()[6:] + scouts(1)
     (group,) = group_images(images)
     assert outcomes([group]) == [("refused", 12)]
