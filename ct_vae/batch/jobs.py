@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -11,6 +10,7 @@ from typing import Literal, TypeVar
 
 from ct_vae.batch.failures import FailureList
 from ct_vae.batch.kept_latents import KeptLatents
+from ct_vae.batch.memory_need import latent_read_bytes, volume_read_bytes
 from ct_vae.batch.pipeline import Kept, Pipeline, Work
 from ct_vae.batch.shard import choose_shard
 from ct_vae.batch.signals import StopRequest
@@ -19,18 +19,12 @@ from ct_vae.errors import ConfigError
 from ct_vae.inference.codec import Codec
 from ct_vae.inference.device import HOST, memory_budget
 from ct_vae.io import ReadOptions, read_latent, write_latent, write_volume
-from ct_vae.io.header_grid import header_grid
 from ct_vae.io.latent.layout import latent_ending
-from ct_vae.io.latent.record import is_coded_name, load_record, record_path
 from ct_vae.io.latent.storage import STEPPED, LatentForm
 from ct_vae.io.search.cases import Case, FoundCases
 from ct_vae.io.walk import real_path
 from ct_vae.latent import Latent
 from ct_vae.volume import Volume
-
-# Measured: 4 for int16 in NIfTI, up to 10 for float32.
-_BYTES_PER_VOXEL = 10
-_BYTES_PER_CODED_VALUE = 32
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")
@@ -287,30 +281,3 @@ def reconstruction(codec: Codec, targets: Targets, reading: ReadOptions) -> Work
         write_bytes=lambda volume: volume.voxels.nbytes,
         room=codec.available_host_bytes,
     )
-
-
-def volume_read_bytes(case: Case, options: ReadOptions) -> int | None:
-    """Return the peak memory of reading a volume in bytes; ``None`` if it is unknown.
-
-    Raises:
-        NoInputError: If the file does not exist.
-        InputError: If the header is invalid.
-    """
-    grid = header_grid(case.path, options, case.series)
-    return None if grid is None else _BYTES_PER_VOXEL * math.prod(grid.shape)
-
-
-def latent_read_bytes(case: Case) -> int | None:
-    """Return the peak memory of reading a latent in bytes; ``None`` if it has no record.
-
-    Raises:
-        InputError: If the record is damaged.
-    """
-    record = load_record(record_path(case.path))
-    if record is None:
-        return None
-    channels = len(record.statistics.mean) if record.statistics else 1
-    channels *= 2 if record.posterior else 1
-    # Stored values, float32 values, and a temporary array; the decoder of coded ones has more.
-    each = _BYTES_PER_CODED_VALUE if is_coded_name(case.path) else 12
-    return each * channels * math.prod(record.latent_grid().shape)

@@ -8,7 +8,6 @@ from ct_vae.errors import ConfigError
 from ct_vae.losses.adversarial import AdversarialWarmup, Adversary
 from ct_vae.losses.discriminator_regularizers import Penalties, r1_penalty
 from ct_vae.losses.gan_losses import gan_loss
-from ct_vae.losses.precision import to_float32_or_higher
 from tests.losses._pairs import pair, small_discriminator
 
 GAMES = ("hinge", "least_squares", "non_saturating")
@@ -249,16 +248,6 @@ def test_under_autocast_terms_are_finite_float32():
     for value in (*told.values(), *terms.values.values(), terms.total):
         assert value.dtype == torch.float32
         assert value.isfinite()
-
-
-def test_wide_is_float32_or_more():
-    kinds = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
-    assert [to_float32_or_higher(torch.zeros(1, dtype=kind)).dtype for kind in kinds] == [
-        torch.float32,
-        torch.float32,
-        torch.float32,
-        torch.float64,
-    ]
 
 
 def test_an_unknown_game_is_refused():

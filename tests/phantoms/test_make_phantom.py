@@ -6,7 +6,7 @@ from ct_vae.evaluation.metrics.masks import body_mask
 from ct_vae.phantoms.make_phantom import PHANTOM_ANATOMIES, make_phantom
 from ct_vae.phantoms.scene import Layer as Painted
 from ct_vae.phantoms.scene import Scene, render
-from ct_vae.phantoms.shapes import Blob, Pose, Tubes, smooth_max, turn
+from ct_vae.phantoms.shapes import Blob, Pose, Tubes, turn
 
 COARSE_MM = 6.0
 BONE_ABOVE_HU = 200  # without noise, above contrast blood (at most 170 HU)
@@ -169,8 +169,3 @@ def test_slabs_leave_no_seam(monkeypatch):
     monkeypatch.setattr("ct_vae.phantoms.scene._SLAB_VOXELS", 1)
     sliced = make_phantom("head", 1, COARSE_MM, (35, 42, 12), 0.0).voxels
     assert np.abs(whole - sliced).max() <= 1
-
-
-def test_smooth_max_is_a_maximum_away_from_edges():
-    a, b = np.float32([0, 10, 5]), np.float32([10, 0, 5])
-    np.testing.assert_allclose(smooth_max(a, b, mm=4.0), [10, 10, 6])

@@ -67,10 +67,3 @@ def test_a_codebook_travels_with_the_averaged_weights(tmp_path):
     quantizer = load_codec(train(patches(), settings)).network.model.quantizer
     assert bool(quantizer.initialised)
     assert quantizer.codes.std() > 0
-
-
-def test_a_contradicting_regularisation_is_refused():
-    with pytest.raises(ValueError, match=r"reg_type 'kl' contradicts model\.latent_type 'vq'"):
-        RunConfig.model_validate_json(
-            '{"model": {"latent_type": "vq"}, "training": {"reg_type": "kl"}}'
-        )

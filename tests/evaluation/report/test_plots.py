@@ -29,14 +29,6 @@ def histogram(**counts):
     return SimpleNamespace(histogram=values)
 
 
-def test_axes_map_their_ends_and_middle():
-    axes = Axes((0, 10), (0.01, 1.0), log=True)
-    assert axes.right(5) == pytest.approx((axes.right(0) + axes.right(10)) / 2)
-    assert axes.up(0.1) == pytest.approx((axes.up(0.01) + axes.up(1)) / 2)
-    assert axes.up(1) < axes.up(0.01)
-    assert axes.right(99) == axes.right(10)
-
-
 def test_the_histogram_has_a_bar_per_step_that_holds_errors():
     bars = marks(histogram_plot(histogram(hu_0=90, hu_3=5, hu_40=4, hu_300=1)), "rect")
     heights = [float(bar.get("height")) for bar in bars]

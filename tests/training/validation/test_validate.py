@@ -8,11 +8,10 @@ import torch
 from ct_vae.evaluation.metrics.masks import body_mask
 from ct_vae.evaluation.metrics.metric_rows import evaluate_pair
 from ct_vae.grid import Grid
-from ct_vae.inference.latent_moments import LatentMoments
 from ct_vae.inference.tiling import Tiling
 from ct_vae.phantoms.make_phantom import make_phantom
 from ct_vae.preprocess.pipeline import Preprocessor
-from ct_vae.training.validation.result import ValidationResult, summarise
+from ct_vae.training.validation.result import summarise
 from ct_vae.training.validation.validate import make_codec, validate_case
 from ct_vae.volume import Volume
 from tests._small import SMALL_CODES, ct_volume, small_model
@@ -25,10 +24,6 @@ def codec(base="kl", preprocessor=None, tiling=None):
 
 def volume(seed=0):
     return ct_volume((22, 18, 20), seed=seed)
-
-
-def result(values=(), counts=None, moments=None) -> ValidationResult:
-    return ValidationResult(dict(values), None, counts, moments)
 
 
 def test_errors_are_those_of_whole_hu_inside_the_body():
@@ -120,16 +115,6 @@ def test_a_codec_is_made_in_evaluation_mode_and_tiles_as_told():
     assert codec("vq").identity.latent_type == "vq"
 
 
-def test_a_summary_averages_over_cases_in_any_order():
-    cases = [result({"rmse_hu_full": v, "psnr_db_full": v / 3}) for v in (0.1, 0.2, 0.3)]
-    cases.append(result({"rmse_hu_full": 0.0}))
-    told = summarise(cases)
-    assert told == summarise(cases[::-1])
-    assert told["val_rmse_hu_full"] == pytest.approx(0.15)
-    # A perfect reconstruction has no PSNR.
-    assert told["val_psnr_db_full"] == pytest.approx(0.2 / 3)
-
-
 def airy_model():
     """Whatever goes in, air of -1000 HU comes out."""
     model = small_model()
@@ -146,32 +131,6 @@ def test_a_perfect_reconstruction_has_no_psnr():
     assert values["ssim_full"] == pytest.approx(1)
     assert "psnr_db_full" not in values
     assert all(math.isfinite(v) for v in values.values())
-
-
-def test_nothing_is_told_of_no_case():
-    assert summarise([]) == {}
-    empty = LatentMoments.of(np.zeros((2, 0)))
-    assert summarise([result(moments=empty), result(counts=np.zeros(5, np.int64))]) == {}
-
-
-def test_channels_are_active_above_a_variance_of_a_hundredth():
-    rng = np.random.default_rng(0)
-    spread = np.array([[0.09], [0.11], [2.0]])
-    values = spread * np.sign(rng.normal(size=(3, 1000)))
-    halves = [result(moments=LatentMoments.of(part)) for part in np.split(values, 2, axis=1)]
-    told = summarise(halves)
-    assert told["val_active_channels"] == 2
-    assert told["val_latent_std_2"] == pytest.approx(values[2].std())
-    assert [k for k in told if "latent_std" in k] == [f"val_latent_std_{i}" for i in range(3)]
-
-
-def test_codes_of_all_cases_are_counted_together():
-    """Two cases of one code each use two codes, and evenly."""
-    counts = [np.array([10, 0, 0, 0]), np.array([0, 10, 0, 0])]
-    told = summarise([result(counts=c) for c in counts])
-    assert told["val_code_usage"] == 0.5
-    assert told["val_perplexity"] == pytest.approx(2)
-    assert told["val_codes_counted"] == 20
 
 
 def test_numbers_are_plain_and_finite():

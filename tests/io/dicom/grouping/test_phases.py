@@ -169,16 +169,6 @@ def test_folders_tell_apart_what_nothing_else_does():
     assert outcomes(group_images(images)) == [("ok", 12), ("ok", 12)]
 
 
-def test_multi_frame_files_tell_apart_what_nothing_else_does():
-    images = [
-        header(k, 2.0 * k, name=name, frame=k, frames=8, instance=None, uid=name)
-        for name in "ab"
-        for k in range(8)
-    ]
-    with patch.object(duplicates, "content_of", lambda image: f"{image.uid}{image.frame}"):
-        assert outcomes(group_images(images)) == [("ok", 8), ("ok", 8)]
-
-
 def test_copies_in_another_folder_are_left_out():
     images = stack(folder="A") + stack(folder="B")
     (group,) = group_images(images)

@@ -1,17 +1,11 @@
-from itertools import groupby
-
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from ct_vae.io.dicom.grouping.planes import is_regular
 from ct_vae.io.dicom.grouping.series import group_images
 from tests.io.dicom.grouping._images import (
     AXIAL,
     SAGITTAL,
     header,
-    outcome,
     outcomes,
     pixels,
     stack,
@@ -87,16 +81,3 @@ def test_two_fields_of_view_at_the_same_places_are_two_volumes():
 def test_scouts_alone_are_series_of_few_slices(count):
     images = [*scouts(count), header(9, name="front", orientation=(1, 0, 0, 0, 0, -1))]
     assert {kind for kind, _ in outcomes(group_images(images))} <= {"short", "refused"}
-
-
-@given(
-    st.lists(st.sampled_from([(0.75, 0.5), (0.76, 0.5), (0.75, 0.51)]), min_size=4, max_size=12),
-)
-def test_slices_of_several_spacings_are_whole_volumes_in_blocks_or_refused(spacings):
-    images = stack(len(spacings), spacing=lambda k: spacings[k])
-    for group in group_images(images):
-        kind, size = outcome(group)
-        assert kind in {"ok", "refused", "short"}
-        if kind == "ok" and is_regular(group.images):
-            runs = [len(list(run)) for _, run in groupby(spacings)]
-            assert size in runs

@@ -1,0 +1,41 @@
+"""Estimates of the memory that reading a case takes."""
+
+from __future__ import annotations
+
+import math
+
+from ct_vae.io import ReadOptions
+from ct_vae.io.header_grid import header_grid
+from ct_vae.io.latent.record import is_coded_name, load_record, record_path
+from ct_vae.io.search.cases import Case
+
+# Measured: 4 for int16 in NIfTI, up to 10 for float32.
+_BYTES_PER_VOXEL = 10
+_BYTES_PER_CODED_VALUE = 32
+
+
+def volume_read_bytes(case: Case, options: ReadOptions) -> int | None:
+    """Return the peak memory of reading a volume in bytes; ``None`` if it is unknown.
+
+    Raises:
+        NoInputError: If the file does not exist.
+        InputError: If the header is invalid.
+    """
+    grid = header_grid(case.path, options, case.series)
+    return None if grid is None else _BYTES_PER_VOXEL * math.prod(grid.shape)
+
+
+def latent_read_bytes(case: Case) -> int | None:
+    """Return the peak memory of reading a latent in bytes; ``None`` if it has no record.
+
+    Raises:
+        InputError: If the record is damaged.
+    """
+    record = load_record(record_path(case.path))
+    if record is None:
+        return None
+    channels = len(record.statistics.mean) if record.statistics else 1
+    channels *= 2 if record.posterior else 1
+    # Stored values, float32 values, and a temporary array; the decoder of coded ones has more.
+    each = _BYTES_PER_CODED_VALUE if is_coded_name(case.path) else 12
+    return each * channels * math.prod(record.latent_grid().shape)
