@@ -94,7 +94,8 @@ class Architecture(Section):
     ignores it."""
 
     ckpt_path: str | None = None
-    """Path of pretrained weights: a safetensors file or a model folder."""
+    """Pretrained weights: a safetensors file, a model folder, or the name of a default model. As
+    the only key of the section, it also gives the architecture and the preprocessing."""
 
     stage_2_inputs: Literal["mean", "sample"] = "mean"
     """Output of `encode_stage_2_inputs`, on which latent diffusion models train: the mean of the

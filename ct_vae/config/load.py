@@ -13,9 +13,10 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from ct_vae.config.default_models import find_model
 from ct_vae.config.run import RunConfig
 from ct_vae.config.shipped_configs import find_config
-from ct_vae.errors import ConfigError
+from ct_vae.errors import ConfigError, WeightsError
 
 # Type names as they occur in the location of a pydantic error.
 _TYPES = {"constrained-int", "int", "float", "str", "bool", "none"}
@@ -34,7 +35,26 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     tree = read_json(find_config(path))
     for assignment in overrides:
         _assign(tree, assignment)
-    return parse_config(tree, str(path))
+    return parse_config(_with_architecture(tree), str(path))
+
+
+def _with_architecture(tree: dict[str, Any]) -> dict[str, Any]:
+    """Take architecture and preprocessing from the model of ``model.ckpt_path`` if it stands alone.
+
+    Sections and keys that the configuration has itself are kept.
+    """
+    model = tree.get("model")
+    if not isinstance(model, dict) or list(model) != ["ckpt_path"] or not model["ckpt_path"]:
+        return tree
+    try:
+        path = find_model(str(model["ckpt_path"])) / "config.json"
+    except WeightsError:
+        # Loading the weights says what is wrong.
+        return tree
+    found = read_json(path) if path.is_file() else {}
+    if not {"model", "preprocess"} <= found.keys():
+        return tree
+    return {"preprocess": found["preprocess"], **tree, "model": found["model"] | model}
 
 
 def parse_config(tree: dict[str, Any], where: str) -> RunConfig:

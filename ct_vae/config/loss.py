@@ -88,9 +88,12 @@ class ObjectiveConfig(Section):
     """Number of samples after which adversarial training starts, typically 10 to 20 % of the
     run."""
 
+    discriminator_alone_samples: Samples = 0
+    """Number of samples after the start during which only the discriminator trains, as for a
+    finished autoencoder that would otherwise learn from a random discriminator."""
+
     adversarial_ramp_samples: Samples = 5_000
-    """Number of samples after the start over which the generator's adversarial weights rise from
-    0."""
+    """Number of samples after that over which the generator's adversarial weights rise from 0."""
 
     adversarial_adaptive: bool = True
     """Multiply the adversarial weight by the ratio of the gradient norms of the reconstruction loss

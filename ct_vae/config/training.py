@@ -89,6 +89,12 @@ class TrainingConfig(ObjectiveConfig):
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """Weight decay of AdamW."""
 
+    encoder_lr: Annotated[float, Field(gt=0)] | None = None
+    """Peak learning rate of all parts that determine the latent; defaults to `lr`."""
+
+    decoder_lr: Annotated[float, Field(gt=0)] | None = None
+    """Peak learning rate of all parts after the latent; defaults to `lr`."""
+
     discriminator_lr: Annotated[float, Field(gt=0)] | None = None
     """Peak learning rate of the discriminator; defaults to `lr`."""
 

@@ -32,11 +32,13 @@ class AdversarialWarmup:
     Attributes:
         start: Samples after which the discriminator is trained and the adversarial terms are added
             to the generator's loss.
-        ramp: Samples after the start over which the weights of these terms rise from 0.
+        ramp: Samples over which the weights of these terms then rise from 0.
+        alone: Samples after the start during which they are 0.
     """
 
     start: int = 0
     ramp: int = 0
+    alone: int = 0
 
 
 class Adversary(nn.Module):
@@ -83,7 +85,7 @@ class Adversary(nn.Module):
 
     def weight(self, samples_seen: int) -> float:
         """Return the warm-up factor of the generator's adversarial terms, from 0 to 1."""
-        after = samples_seen - self._warmup.start
+        after = samples_seen - self._warmup.start - self._warmup.alone
         return ramp(after, self._warmup.ramp) if after >= 0 else 0.0
 
     def generator_terms(

@@ -78,7 +78,11 @@ def build_adversary(config: RunConfig, device: torch.device) -> Adversary | None
     adversary = Adversary(
         discriminator,
         losses.adversarial_loss,
-        AdversarialWarmup(losses.adversarial_start_samples, losses.adversarial_ramp_samples),
+        AdversarialWarmup(
+            losses.adversarial_start_samples,
+            losses.adversarial_ramp_samples,
+            losses.discriminator_alone_samples,
+        ),
         Penalties(losses.r1_weight, losses.r1_every, losses.lecam_weight),
         losses.feature_matching_weight > 0,
         losses.adversarial_adaptive_limit if losses.adversarial_adaptive else None,

@@ -10,7 +10,7 @@ from ct_vae.training.distributed import World
 from ct_vae.training.initial import freeze_encoder, initial_model
 from ct_vae.training.latent_changes import LatentChanges
 from ct_vae.training.learner import Learner
-from ct_vae.training.optim import build_optimiser
+from ct_vae.training.optim import autoencoder_groups, build_optimiser
 from ct_vae.training.precision import choose_precision
 from ct_vae.training.step import StepSettings, TrainStep
 
@@ -31,7 +31,7 @@ def build_step(config: RunConfig, world: World) -> TrainStep:
         freeze_encoder(model)
     model.to(world.device, memory_format=layout)  # type: ignore[call-overload]
     objective = build_objective(config, model.output_activation, world.device)
-    optimiser = build_optimiser(model.parameters(), training)
+    optimiser = build_optimiser(autoencoder_groups(model, training), training)
     generator = Learner(model, optimiser, training.grad_clip, precision, world)
     discriminator = None
     if objective.adversary is not None:

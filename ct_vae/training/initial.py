@@ -12,12 +12,13 @@ from ct_vae.blocks.patch import RefineND
 from ct_vae.blocks.resblock import ResBlockND
 from ct_vae.config.default_models import find_model
 from ct_vae.config.model import ModelConfig
+from ct_vae.config.run import RunConfig
 from ct_vae.errors import WeightsError
 from ct_vae.models.autoencoder import Autoencoder
 from ct_vae.models.autoencoder_kl import AutoencoderKL
 from ct_vae.models.build import build_untrained
 from ct_vae.models.linear_code import BlockKLT, load_linear_code
-from ct_vae.models.weights import load_weights
+from ct_vae.models.weights import load_weights, own_config
 
 # Standard deviation exp(-3) of the posterior: one of 1 would drown latents that are small at first.
 _FIRST_LOGVAR = -6.0
@@ -55,6 +56,25 @@ def initial_model(
     if trunk_from is not None:
         _take_trunk(model, trunk_from)
     return model
+
+
+def other_preprocessing(config: RunConfig) -> str | None:
+    """Return a note if the weights that a run starts from saw other model units, or ``None``.
+
+    Raises:
+        WeightsError: If the weights are damaged.
+    """
+    if config.model.ckpt_path is None:
+        return None
+    own = own_config(find_model(config.model.ckpt_path))
+    if own is None:
+        return None
+    before, now = own.preprocess, config.preprocess
+    differing = [k for k in type(now).model_fields if getattr(before, k) != getattr(now, k)]
+    if not differing:
+        return None
+    told = ", ".join(f"{k} {getattr(before, k)} (here {getattr(now, k)})" for k in differing)
+    return f"the weights of model.ckpt_path were trained with other preprocessing: {told}"
 
 
 def _take_trunk(model: Autoencoder, source: str | Path) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from ct_vae.training.distributed import World
+from ct_vae.training.optim import SHARE
 from ct_vae.training.precision import Precision
 
 
@@ -42,7 +43,7 @@ class Learner:
     def begin(self, lr: float) -> None:
         """Forget old gradients and set the learning rate, that of the autoencoder being ``lr``."""
         for group in self.optimiser.param_groups:
-            group["lr"] = lr * self._lr_share
+            group["lr"] = lr * self._lr_share * group.get(SHARE, 1.0)
         self.optimiser.zero_grad(set_to_none=True)
 
     def add(self, loss: torch.Tensor) -> None:

@@ -4,21 +4,42 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from itertools import groupby
+from typing import Any
 
 import torch
 
 from ct_vae.config.training import TrainingConfig
+from ct_vae.models.autoencoder import Autoencoder
+
+Group = dict[str, Any]
 
 _COSINE_FLOOR = 0.01
 
 
+SHARE = "share"
+
+
 def build_optimiser(
-    parameters: Iterable[torch.nn.Parameter], config: TrainingConfig
+    parameters: Iterable[torch.nn.Parameter] | Iterable[Group], config: TrainingConfig
 ) -> torch.optim.AdamW:
     """AdamW (Loshchilov and Hutter 2019) as configured."""
     return torch.optim.AdamW(
         parameters, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay
     )
+
+
+def autoencoder_groups(model: Autoencoder, config: TrainingConfig) -> list[Group]:
+    """Group the parameters of an autoencoder by their learning rate, relative to `lr`.
+
+    Parameters stay in the order of the model, so that a run can resume with other rates.
+    """
+    encoding = {id(p) for part in model.encoding_parts().values() for p in part.parameters()}
+    rates = {True: config.encoder_lr, False: config.decoder_lr}
+    return [
+        {"params": list(group), SHARE: (rates[encodes] or config.lr) / config.lr}
+        for encodes, group in groupby(model.parameters(), lambda p: id(p) in encoding)
+    ]
 
 
 def learning_rate(config: TrainingConfig, samples_seen: int) -> float:

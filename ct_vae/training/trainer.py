@@ -25,6 +25,7 @@ from ct_vae.training.data.loader import check_shares
 from ct_vae.training.data.run_data import given_data, named_data
 from ct_vae.training.distributed import joined_world
 from ct_vae.training.reporting.run_log import METRICS
+from ct_vae.training.initial import other_preprocessing
 from ct_vae.training.reporting.run_summary import RunSummary, summarize_run
 from ct_vae.training.reporting.trial import try_steps
 from ct_vae.training.run import Run
@@ -94,6 +95,9 @@ def train(  # noqa: PLR0913, PLR0917 - what a user may say about a run
         check_shares(settings.training.samples, settings.training.batch_size, world.size)
         step = build_step(settings, world)
         report = say if world.first else _say_nothing
+        note = other_preprocessing(settings)
+        if note is not None:
+            report(f"note: {note}")
         if train_dataset is None:
             data = named_data(settings, val_dataset, report)
         else:

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ct_vae.config.default_models import find_model
 from ct_vae.config.load import load_config, parse_config, schema_text
 from ct_vae.config.run import RunConfig
 from ct_vae.errors import ConfigError
@@ -169,3 +170,21 @@ def test_every_key_is_described():
 def test_every_shipped_configuration_loads(repository, name):
     config = load_config(repository / "configs" / f"{name}.json")
     assert config.notes
+
+
+def test_a_model_to_start_from_brings_its_architecture_and_preprocessing(tmp_path):
+    path = tmp_path / "tune.json"
+    path.write_text('{"model": {"ckpt_path": "ct-f4"}, "training": {"lr": 1e-5}}')
+    source = json.loads((find_model("ct-f4") / "config.json").read_text())
+    found = load_config(path).as_json()
+    assert found["model"] == {**source["model"], "ckpt_path": "ct-f4"}
+    assert found["preprocess"] == source["preprocess"]
+    assert found["training"]["lr"] == 1e-5
+    # What the file says itself is kept.
+    path.write_text('{"model": {"ckpt_path": "ct-f4"}, "preprocess": {"window_hu": [-1000, 1000]}}')
+    assert load_config(path).preprocess.window_hu == (-1000, 1000)
+    path.write_text('{"model": {"ckpt_path": "ct-f4", "embed_dim": 3}}')
+    assert load_config(path).model.embed_dim == 3
+    assert load_config(path).model.down_channels is None
+    path.write_text('{"model": {"ckpt_path": "absent"}}')
+    assert load_config(path).model.ckpt_path == "absent"

@@ -213,6 +213,18 @@ def test_a_run_can_begin_from_weights(tmp_path):
         train(patches(), RunConfig(model=wrong, training=config(tmp_path / "third").training))
 
 
+def test_other_preprocessing_than_that_of_the_weights_is_noted(tmp_path, capsys):
+    first = train(patches(), config(tmp_path / "first"))
+    tree = config(tmp_path / "second", samples=2).as_json()
+    tree["model"]["ckpt_path"] = str(first)
+    train(patches(), parse_config(tree, "test"))
+    assert "other preprocessing" not in capsys.readouterr().err
+    tree["preprocess"]["window_hu"] = [-1000, 2000]
+    train(patches(), parse_config(tree, "test"), overwrite=True)
+    told = capsys.readouterr().err
+    assert "window_hu (-1000.0, 1000.0) (here (-1000.0, 2000.0))" in told
+
+
 def test_a_folder_that_holds_a_run_is_refused_unless_told(tmp_path):
     train(patches(), config(tmp_path), name="first")
     with pytest.raises(ConfigError, match="holds a run already"):

@@ -16,9 +16,14 @@ from ct_vae.losses import vgg
 from ct_vae.models.weights import load_weights
 from ct_vae.training import train
 from ct_vae.training.checkpoints.checkpoint import newest_checkpoint
+from ct_vae.training.initial import initial_model
 from tests._small import ct_volume
 
 MODEL = {"down_channels": [4, 8], "num_res_blocks": 1, "mid_attn": False, "norm_groups": 2}
+MODEL_TREE = {
+    "model": {**MODEL, "spatial_dims": 2},
+    "training": {"patch_size": [8, 8]},
+}
 BASE = {
     "samples": 8,
     "batch_size": 2,
@@ -157,6 +162,14 @@ ROWS = {
     "adversarial_start_samples": Row(
         4, lambda a, b: all(a.column("d_real")) and b.column("d_real")[:2] == [None, None], GAN
     ),
+    "discriminator_alone_samples": Row(
+        4,
+        lambda a, b: (
+            all(b.column("d_real"))
+            and [bool(w) for w in b.column("adversarial_weight")] == [False, False, True, True]
+        ),
+        GAN,
+    ),
     "adversarial_ramp_samples": Row(
         100,
         lambda a, b: b.column("adversarial_weight")[1] < a.column("adversarial_weight")[1],
@@ -199,6 +212,8 @@ ROWS = {
     "lr": Row(1e-3, lr_differs),
     "betas": Row([0.5, 0.9]),
     "weight_decay": Row(0.5),
+    "encoder_lr": Row(1e-30, lambda a, b: side_stands(b, "encoder.", "decoder.")),
+    "decoder_lr": Row(1e-30, lambda a, b: side_stands(b, "decoder.", "encoder.")),
     "discriminator_lr": Row(1e-4, judges_otherwise, GAN),
     "schedule": Row("constant", lr_differs),
     "lr_decay": Row(0.1, lr_differs, {"schedule": "step", "lr_decay_samples": 4}),
@@ -216,6 +231,15 @@ APART = {
     "output_dir", "workers", "reg_type", "trunk_from", "freeze", "best_by", "patience",
     "most_skipped", "tracker",
 }  # fmt: skip
+
+
+def side_stands(outcome, still, moving):
+    """Tell whether one side of the network kept its first weights and the other one did not."""
+    first = initial_model(parse_config(MODEL_TREE, "test").model, 0).state_dict()
+    kept = {k: torch.allclose(v, first[k], atol=1e-12) for k, v in outcome.saved.items()}
+    return all(v for k, v in kept.items() if k.startswith(still)) and not all(
+        v for k, v in kept.items() if k.startswith(moving)
+    )
 
 
 def card(outcome):
