@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
@@ -24,8 +25,8 @@ from ct_vae.training.checkpoints.lock import run_lock
 from ct_vae.training.data.loader import check_shares
 from ct_vae.training.data.run_data import given_data, named_data
 from ct_vae.training.distributed import joined_world
-from ct_vae.training.reporting.run_log import METRICS
 from ct_vae.training.initial import other_preprocessing
+from ct_vae.training.reporting.run_log import METRICS
 from ct_vae.training.reporting.run_summary import RunSummary, summarize_run
 from ct_vae.training.reporting.trial import try_steps
 from ct_vae.training.run import Run
@@ -95,9 +96,7 @@ def train(  # noqa: PLR0913, PLR0917 - what a user may say about a run
         check_shares(settings.training.samples, settings.training.batch_size, world.size)
         step = build_step(settings, world)
         report = say if world.first else _say_nothing
-        note = other_preprocessing(settings)
-        if note is not None:
-            report(f"note: {note}")
+        _tell_preprocessing(settings, report)
         if train_dataset is None:
             data = named_data(settings, val_dataset, report)
         else:
@@ -139,7 +138,9 @@ def plan_run(
     with joined_world(device) as world:
         check_shares(settings.training.samples, settings.training.batch_size, world.size)
         step = build_step(settings, world)
-        data = named_data(settings, None, say if world.first else _say_nothing, keep=False)
+        report = say if world.first else _say_nothing
+        _tell_preprocessing(settings, report)
+        data = named_data(settings, None, report, keep=False)
         Run(settings, title, folder, step, data).check(resume)
         step.generator.module.train()
         share = -(-settings.training.batch_size // world.size)
@@ -185,6 +186,12 @@ def _with_patches(settings: RunConfig, size: tuple[int, ...] | None) -> RunConfi
         return parse_config(tree, "the patches of the data set")
     except ConfigError as error:
         raise InputError(error.cause, error.hint) from error
+
+
+def _tell_preprocessing(settings: RunConfig, report: Callable[[str], None]) -> None:
+    note = other_preprocessing(settings)
+    if note is not None:
+        report(f"note: {note}")
 
 
 def _say_nothing(_: str) -> None:
