@@ -28,6 +28,7 @@ from ct_vae.training.distributed import World
 from ct_vae.training.ema import AveragedWeights
 from ct_vae.training.initial import start_linear_skip
 from ct_vae.training.optim import learning_rate
+from ct_vae.training.reporting.pictures import NEWEST
 from ct_vae.training.reporting.progress import Progress
 from ct_vae.training.reporting.run_log import METRICS, NoLog, RunLog, rewind_log
 from ct_vae.training.reporting.run_outputs import RunOutputs
@@ -216,6 +217,8 @@ class Run:
             )
             for note in notes:
                 outputs.progress.say(note)
+            if pictures:
+                outputs.picture(self.samples_seen, self.folder / NEWEST)
 
     @property
     def _averaged(self) -> Autoencoder:

@@ -1,6 +1,7 @@
 import json
 import shutil
 import time
+from unittest.mock import Mock, call
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from ct_vae.errors import ConfigError, InputError, WeightsError
 from ct_vae.inference.codec import load_codec
 from ct_vae.io import write_volume
 from ct_vae.models.model_folder import load_model_folder
-from ct_vae.training import train
+from ct_vae.training import run, train
 from ct_vae.training.data.loader import stack_images
 from tests._asserts import assert_only_files
 from tests._forked import begin_training
@@ -414,3 +415,11 @@ def test_volumes_in_a_list_are_cut_into_patches(tmp_path):
     card = (folder / "MODEL_CARD.md").read_text()
     assert "2 training cases" in card
     assert "1.5 x 2 x 2.5 mm" in card
+
+
+def test_a_tracker_gets_the_picture_of_each_validation(pictured, tmp_path, monkeypatch):
+    tracker = Mock()
+    monkeypatch.setattr(run, "build_tracker", lambda *_: tracker)
+    folder = train(MapStyle(patches()), config(tmp_path / "run"), MapStyle(patches()[:1]))
+    pictures = [call("validation", folder / "validation.png", clock) for clock in (4, 8)]
+    assert tracker.write_picture.mock_calls == pictures

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from ct_vae.training.reporting.progress import Progress
 from ct_vae.training.reporting.run_log import NoLog, RunLog
@@ -63,3 +64,8 @@ class RunOutputs:
         """Show and track the metrics of a validation; saving the model logs them."""
         self.progress.note(samples_seen, metrics)
         self.tracker.write(metrics, samples_seen)
+
+    def picture(self, samples_seen: int, path: Path) -> None:
+        """Track the picture of a validation, if it could be drawn."""
+        if path.exists():
+            self.tracker.write_picture("validation", path, samples_seen)

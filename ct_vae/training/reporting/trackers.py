@@ -1,4 +1,4 @@
-"""Where the metrics of a run go besides ``metrics.jsonl``: one adapter for several tools."""
+"""Adapters to experiment trackers, which receive metrics and validation pictures of a run."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 from ct_vae.errors import ConfigError
@@ -21,10 +22,13 @@ _MOST_PARAMS, _LONGEST_PARAM = 100, 500
 
 
 class Tracker(Protocol):
-    """Takes the metrics of a run."""
+    """Receives metrics and pictures of a run."""
 
     def write(self, values: Mapping[str, float], samples_seen: int) -> None:
-        """Record numbers by name at a moment of the run's clock."""
+        """Record metrics by name."""
+
+    def write_picture(self, name: str, path: Path, samples_seen: int) -> None:
+        """Record a PNG file under a name."""
 
     def close(self) -> None:
         """Bring everything to where it belongs; the last call."""
@@ -34,6 +38,9 @@ class NoTracker:
     """Records nothing."""
 
     def write(self, values: Mapping[str, float], samples_seen: int) -> None:
+        """Do nothing."""
+
+    def write_picture(self, name: str, path: Path, samples_seen: int) -> None:
         """Do nothing."""
 
     def close(self) -> None:
@@ -56,10 +63,18 @@ class TensorBoardTracker:
         self._writer.add_text("config", f"| key | value |\n|---|---|\n{rows}", start)
 
     def write(self, values: Mapping[str, float], samples_seen: int) -> None:
-        """Record numbers by name at a moment of the run's clock."""
+        """Record metrics by name."""
         for name, value in values.items():
             group = "validation" if name.startswith("val_") else "training"
             self._writer.add_scalar(f"{group}/{name.removeprefix('val_')}", value, samples_seen)
+        self._writer.flush()
+
+    def write_picture(self, name: str, path: Path, samples_seen: int) -> None:
+        """Record a PNG file under a name."""
+        from matplotlib.image import imread
+
+        pixels = imread(path)[..., :3]
+        self._writer.add_image(name, pixels, samples_seen, dataformats="HWC")
         self._writer.flush()
 
     def close(self) -> None:
@@ -88,10 +103,18 @@ class MlflowTracker:
             self._client.log_batch(self._run, params=params[first : first + _MOST_PARAMS])
 
     def write(self, values: Mapping[str, float], samples_seen: int) -> None:
-        """Record numbers by name at a moment of the run's clock."""
+        """Record metrics by name."""
         now = int(1000 * time.time())
         metrics = [self._metric(name, value, now, samples_seen) for name, value in values.items()]
         self._client.log_batch(self._run, metrics=metrics)
+
+    def write_picture(self, name: str, path: Path, samples_seen: int) -> None:
+        """Record a PNG file as an artifact in a folder of that name."""
+        with TemporaryDirectory(prefix="ct_vae_picture_") as folder:
+            # The server names an artifact by its file.
+            file = Path(folder) / f"samples-{samples_seen:09}.png"
+            file.write_bytes(path.read_bytes())
+            self._client.log_artifact(self._run, str(file), name)
 
     def close(self) -> None:
         """Mark the run as finished."""
@@ -123,8 +146,13 @@ class WandbTracker:
         )
 
     def write(self, values: Mapping[str, float], samples_seen: int) -> None:
-        """Record numbers by name at a moment of the run's clock."""
+        """Record metrics by name."""
         self._run.log({**values, "samples_seen": samples_seen}, step=samples_seen)
+
+    def write_picture(self, name: str, path: Path, samples_seen: int) -> None:
+        """Record a PNG file under a name."""
+        wandb: Any = import_module("wandb")
+        self._run.log({name: wandb.Image(str(path))}, step=samples_seen)
 
     def close(self) -> None:
         """Finish the run."""
@@ -132,11 +160,11 @@ class WandbTracker:
 
 
 class GuardedTracker:
-    """Passes metrics on until that fails once; a run never ends for its tracker.
+    """Tracker that stops after its first failure, so that the run continues.
 
     Args:
-        tracker: Which takes the metrics.
-        say: Reports a failure in one line.
+        tracker: Tracker that receives metrics and pictures.
+        say: Function that reports the failure in one line.
     """
 
     def __init__(self, tracker: Tracker, say: Callable[[str], None]) -> None:
@@ -144,8 +172,12 @@ class GuardedTracker:
         self._say = say
 
     def write(self, values: Mapping[str, float], samples_seen: int) -> None:
-        """Record numbers by name at a moment of the run's clock."""
+        """Record metrics by name."""
         self._try(lambda: self._tracker.write(values, samples_seen))
+
+    def write_picture(self, name: str, path: Path, samples_seen: int) -> None:
+        """Record a PNG file under a name."""
+        self._try(lambda: self._tracker.write_picture(name, path, samples_seen))
 
     def close(self) -> None:
         """Bring everything to where it belongs; the last call."""

@@ -1,6 +1,9 @@
 import sys
+from unittest.mock import Mock
 
+import numpy as np
 import pytest
+from matplotlib.image import imsave
 
 from ct_vae.config.run import RunConfig
 from ct_vae.errors import ConfigError
@@ -47,13 +50,34 @@ def scalars(folder):
     }
 
 
+def images(folder):
+    """Steps and sizes of the recorded images."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder / "tensorboard"))
+    events.Reload()
+    return {
+        tag: [(e.step, (e.height, e.width)) for e in events.Images(tag)]
+        for tag in events.Tags()["images"]
+    }
+
+
+def picture(folder):
+    """A PNG of 20 rows and 30 columns."""
+    path = folder / "picture.png"
+    imsave(path, np.random.default_rng(0).random((20, 30, 3)))
+    return path
+
+
 def test_tensorboard_reads_what_was_written(tmp_path):
     pytest.importorskip("tensorboard", reason="the extra 'tracking' is not installed")
     tracker = build_tracker("tensorboard", tmp_path, CONFIG)
     tracker.write({"loss": 0.5, "lr": 0.25}, 2)
     tracker.write({"val_rmse_hu_full": 30.0}, 2)
     tracker.write({"loss": 0.25}, 4)
+    tracker.write_picture("validation", picture(tmp_path), 2)
     tracker.close()
+    assert images(tmp_path) == {"validation": [(2, (20, 30))]}
     assert scalars(tmp_path) == {
         "training/loss": [(2, 0.5), (4, 0.25)],
         "training/lr": [(2, 0.25)],
@@ -89,6 +113,15 @@ def test_a_tracker_that_fails_is_told_once_and_ends_nothing(tmp_path, capsys):
     assert told[0].startswith("the tracker failed and gets no more metrics: ")
 
 
+def test_a_picture_that_fails_ends_nothing(tmp_path):
+    told = []
+    failing = Mock(write_picture=Mock(side_effect=ConnectionError("gone")))
+    tracker = GuardedTracker(failing, told.append)
+    for _ in range(2):
+        tracker.write_picture("validation", tmp_path / "a.png", 2)
+    assert told == ["the tracker failed and gets no more metrics: ConnectionError: gone"]
+
+
 def test_failures_go_to_standard_error_unless_told_otherwise(capsys):
     tracker = GuardedTracker(NoTracker(), trackers.say)
     tracker._try(lambda: 1 / 0)
@@ -109,6 +142,7 @@ def test_mlflow_gets_numbers_and_no_names(tmp_path, monkeypatch):
     tracker = build_tracker("mlflow", tmp_path / "run", CONFIG)
     tracker.write({"loss": 0.5}, 2)
     tracker.write({"loss": 0.25}, 4)
+    tracker.write_picture("validation", picture(tmp_path), 4)
     tracker.close()
     client = mlflow.MlflowClient()
     experiment = client.get_experiment_by_name("ct_vae")
@@ -116,6 +150,8 @@ def test_mlflow_gets_numbers_and_no_names(tmp_path, monkeypatch):
     history = client.get_metric_history(run.info.run_id, "loss")
     assert [(m.step, m.value) for m in history] == [(2, 0.5), (4, 0.25)]
     assert run.info.status == "FINISHED"
+    (artifact,) = client.list_artifacts(run.info.run_id, "validation")
+    assert artifact.path == "validation/samples-000000004.png"
     assert run.data.params["training.samples"] == "100000"
     assert SECRET not in str(run.data.params)
     assert set(run.data.tags) == {"mlflow.runName"}
@@ -127,7 +163,9 @@ def test_wandb_is_offline_and_sends_no_names(tmp_path, monkeypatch):
     monkeypatch.delenv("WANDB_MODE", raising=False)
     tracker = build_tracker("wandb", tmp_path / "run", CONFIG)
     tracker.write({"loss": 0.5}, 2)
+    tracker.write_picture("validation", picture(tmp_path), 2)
     tracker.close()
+    assert list((tmp_path / "run" / "wandb").rglob("validation*.png"))
     (record,) = (tmp_path / "run" / "wandb").glob("offline-run-*/*.wandb")
     content = record.read_bytes()
     assert b"loss" in content
