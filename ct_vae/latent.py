@@ -252,6 +252,7 @@ class LatentRecord(_Part):
         int, Field(ge=1, description="times the gray value was given; outputs are averaged")
     ] = 1
     tiling: TilingRecord
+    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
     scaling_factor: float
     statistics: LatentStatistics | None
     posterior: Annotated[

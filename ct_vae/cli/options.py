@@ -70,6 +70,13 @@ MaxMemory = Annotated[
     float | None,
     typer.Option("--max-memory-gb", min=0.01, help="Memory limit in GB, of the GPU or process."),
 ]
+NumberFormat = Annotated[
+    Literal["fp32", "tf32", "bf16"],
+    typer.Option(
+        "--precision",
+        help="Number format of convolutions: fp32 is exact, tf32 and bf16 are faster on GPUs.",
+    ),
+]
 Verbose = Annotated[
     bool, typer.Option("--verbose", help="Print how each volume is divided into slabs or tiles.")
 ]
@@ -208,6 +215,7 @@ class CodecOptions:
     overlap: float | None
     max_memory_gb: float | None
     verbose: bool = False
+    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
 
     def load(self, model: str | Path, fallback: Literal["cpu"] | None = None) -> Codec:
         """Load a model with these options.
@@ -226,6 +234,7 @@ class CodecOptions:
         from ct_vae.errors import ConfigError
         from ct_vae.inference.codec import load_codec
         from ct_vae.inference.device import device_of_process
+        from ct_vae.inference.precision import check_precision
         from ct_vae.inference.tiling import Tiling
         from ct_vae.terminal import say
 
@@ -245,6 +254,8 @@ class CodecOptions:
         )
         codec.tell = say if self.verbose else None
         codec.warn = say
+        check_precision(self.precision, codec.network.device)
+        codec.precision = self.precision
         codec.fallback = fallback
         return codec
 
@@ -258,6 +269,7 @@ CODEC_GROUP = OptionGroup(
         "overlap": (Overlap, None),
         "max_memory_gb": (MaxMemory, None),
         "verbose": (Verbose, False),
+        "precision": (NumberFormat, "fp32"),
     },
     CodecOptions,
 )

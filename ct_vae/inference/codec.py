@@ -14,9 +14,16 @@ import torch
 
 from ct_vae.config.default_models import find_model
 from ct_vae.errors import ConfigError, InputError
-from ct_vae.inference.device import HOST, memory_budget, memory_errors, pick_device
+from ct_vae.inference.device import (
+    HOST,
+    memory_budget,
+    memory_errors,
+    pick_device,
+    reset_peak_memory,
+)
 from ct_vae.inference.execution_plan import ExecutionPlan, Half, plan_execution
 from ct_vae.inference.latent_record import latent_statistics, run_record, source_record
+from ct_vae.inference.precision import Precision, computing_in
 from ct_vae.inference.step_response import measure_step_response
 from ct_vae.inference.tiling import Method, Tiling
 from ct_vae.inference.volume_adapter import VolumeAdapter
@@ -49,6 +56,8 @@ class Codec:
         reserved_bytes: Host memory in bytes that other work may allocate during a call.
         fallback: ``"cpu"`` repeats on the CPU what does not fit into the memory of the device;
             ``None`` (the default) raises an error instead.
+        precision: Number format of convolutions and products: ``fp32`` (the default on every
+            device), ``tf32`` or ``bf16``, see `computing_in`.
         warn: Callback that receives one line for each deviation from the plan.
 
     Examples:
@@ -79,6 +88,7 @@ class Codec:
         self.tell = tell
         self.reserved_bytes = 0
         self.fallback: Literal["cpu"] | None = None
+        self.precision: Precision = "fp32"
         self.warn: Callable[[str], None] = lambda _: None
 
     def __repr__(self) -> str:
@@ -123,6 +133,7 @@ class Codec:
             InputError: If the volume does not fit into memory.
         """
         started = time.perf_counter()
+        reset_peak_memory(self.network.device)
         if sample != (seed is not None):
             raise ConfigError("sample and seed must be given together", "give both or neither")
         if sample and posterior:
@@ -155,6 +166,7 @@ class Codec:
             spatial_dims=2 if self.network.model.spatial_dims == 2 else 3,
             image_channels=self.network.model.in_channels,
             tiling=plan.record,
+            precision=plan.precision,
             scaling_factor=self.network.model.scaling_factor,
             statistics=statistics,
             posterior=posterior,
@@ -218,6 +230,8 @@ class Codec:
         same = record.model.sha256 == self.identity.sha256 and record.seed == seed
         if not same or record.tiling.method != self.tiling.method:
             return False
+        if record.precision != self.precision:
+            return False
         # The thickness of slabs does not affect the result; the size of tiles does.
         if self.tiling.method != "blend":
             return True
@@ -267,7 +281,8 @@ class Codec:
         """Make and run a plan, on the CPU if allowed and needed; return its result and the plan."""
         plan, failed = make(), False
         try:
-            result = run(plan)
+            with computing_in(self.precision, self.network.device):
+                result = run(plan)
         except torch.OutOfMemoryError:
             if self.fallback is None:
                 raise
@@ -276,11 +291,13 @@ class Codec:
         if failed:
             with self.network.moved_to(HOST):
                 plan = make()
+                plan.precision = "fp32"
                 plan.warnings.append(
                     f"{plan.half}: the volume did not fit into the device's memory and ran on the "
                     "CPU"
                 )
-                result = run(plan)
+                with computing_in(plan.precision, HOST):
+                    result = run(plan)
         for warning in plan.warnings:
             self.warn(f"warning: {warning}")
         return result, plan
@@ -309,6 +326,7 @@ class Codec:
     ) -> ExecutionPlan:
         tiling = self.tiling if method is None else replace(self.tiling, method=method)
         plan = plan_execution(self.network, half, tiling, sides, self.reserved_bytes, result_bytes)
+        plan.precision = self.precision
         if self.tell is not None:
             self.tell(plan.describe())
         return plan

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import resource
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -100,9 +101,14 @@ def environment_number(environment: Mapping[str, str], name: str) -> int:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Return the free memory of a GPU, or of the machine and its control group, in bytes."""
+    """Return the memory in bytes that can be allocated on a GPU, or on the machine.
+
+    On a GPU this includes what PyTorch has reserved and not in use, on the machine it is limited by
+    the control group.
+    """
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        idle = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + idle
     free = [_machine_free()]
     group = Path("/sys/fs/cgroup")
     limit, used = _number(group / "memory.max"), _number(group / "memory.current")
@@ -119,10 +125,21 @@ def memory_budget(device: torch.device, max_memory_gb: float | None) -> int:
         max_memory_gb: Limit in GiB, of the process on a CPU and of the allocations on a GPU, both
             including what is already allocated. ``None`` allows three fifths of the free memory.
     """
+    if device.type == "cpu":
+        _return_free_memory()
     if max_memory_gb is None:
         return int(_FREE_SHARE * free_bytes(device))
     held = resident_bytes() if device.type == "cpu" else torch.cuda.memory_allocated(device)
     return int(max_memory_gb * 2**30) - held
+
+
+def _return_free_memory() -> None:
+    """Return freed memory that the C library keeps for later allocations to the system.
+
+    Otherwise it would count as in use by the cases before.
+    """
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def resident_bytes() -> int:
@@ -137,8 +154,20 @@ def resident_bytes() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
+def reset_peak_memory(device: torch.device) -> None:
+    """Begin to measure the peak memory anew, where the system allows it."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
 def peak_memory_mb(device: torch.device) -> float:
-    """Return the peak memory of this process in MiB: allocated on a GPU, or resident on the CPU."""
+    """Return the peak memory since `reset_peak_memory`, or else of this process, in MiB.
+
+    It is the memory allocated on a GPU, or the resident memory on the CPU.
+    """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     own = _peak_of_program()

@@ -10,6 +10,7 @@ import torch
 
 from ct_vae.errors import ConfigError, InputError
 from ct_vae.inference.device import HOST, memory_budget
+from ct_vae.inference.precision import Precision
 from ct_vae.inference.streaming.executor import Sink, run_exact
 from ct_vae.inference.streaming.graph import Step, trace_operators
 from ct_vae.inference.streaming.slab_plan import LARGEST_SLAB, StreamPlan, plan_streams, thinner
@@ -34,6 +35,7 @@ class ExecutionPlan:
         steps: Traced operators of the half, if the volume is streamed.
         stream_plan: Thickness of slabs and locations of buffers, if the volume is streamed.
         available_bytes: Host memory for buffers in bytes, if the network runs on another device.
+        precision: Number format that the caller computes in.
         warnings: Deviations from the plan during execution.
     """
 
@@ -43,6 +45,7 @@ class ExecutionPlan:
     steps: Sequence[Step] = ()
     stream_plan: StreamPlan | None = None
     available_bytes: int = 0
+    precision: Precision = "fp32"
     warnings: list[str] = field(default_factory=list)
 
     def describe(self) -> str:
@@ -92,7 +95,7 @@ class ExecutionPlan:
     def _note_autocast(self) -> None:
         """Warn that autocast lowers the precision, which changes values by percents."""
         device = self.network.device.type
-        if torch.is_autocast_enabled(device):
+        if torch.is_autocast_enabled(device) and self.precision != "bf16":
             dtype = str(torch.get_autocast_dtype(device)).removeprefix("torch.")
             self.warnings.append(
                 f"{self.half}: computed under autocast in {dtype}; results differ from float32"

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 
 from ct_vae.errors import ConfigError
+from ct_vae.inference.precision import has_bf16
 
 Choice = Literal["auto", "fp32", "bf16", "fp16"]
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -45,11 +46,17 @@ def choose_precision(choice: Choice, device: torch.device) -> Precision:
         ConfigError: If the device does not compute in the numbers asked for.
     """
     cuda = device.type == "cuda"
-    has_bf16 = cuda and torch.cuda.is_bf16_supported(including_emulation=False)
+    supported = has_bf16(device)
     if choice == "auto":
-        return Precision("bf16" if has_bf16 else "fp32", device)
-    if choice == "bf16" and cuda and not has_bf16:
+        return Precision("bf16" if cuda and supported else "fp32", device)
+    if choice == "bf16" and cuda and not supported:
         raise ConfigError("training.precision bf16: this GPU does not have it", "take fp16 or auto")
+    if choice == "bf16" and not supported:
+        raise ConfigError(
+            "training.precision bf16: this CPU has no instructions for it and would be about 100 "
+            "times slower",
+            "take fp32 or auto",
+        )
     if choice == "fp16" and not cuda:
         raise ConfigError("training.precision fp16 is for GPUs", "take bf16, fp32 or auto")
     return Precision(choice, device)

@@ -13,6 +13,7 @@ from ct_vae.inference.device import (
     memory_budget,
     peak_memory_mb,
     pick_device,
+    reset_peak_memory,
     resident_bytes,
 )
 
@@ -85,3 +86,29 @@ def test_a_gpu_is_named_only_to_processes_of_torchrun():
     assert device_of_rank({"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1"}) == 1
     assert device_of_rank({"LOCAL_RANK": "1"}) is None
     assert device_of_rank({}) is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such figures")
+def test_what_was_freed_may_be_allocated_again():
+    """Small blocks, which the C library keeps for itself."""
+    before = memory_budget(CPU, 100)
+    blocks = [torch.ones(2**13) for _ in range(6400)]
+    assert memory_budget(CPU, 100) < before - 150 * 2**20
+    del blocks
+    assert memory_budget(CPU, 100) > before - 20 * 2**20
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems measure the process only")
+def test_the_peak_of_a_case_is_not_that_of_an_earlier_one():
+    large = torch.ones(50 * 2**20)
+    del large
+    reset_peak_memory(CPU)
+    assert peak_memory_mb(CPU) * 2**20 < resident_bytes() + 50 * 2**20
+
+
+def test_reserved_memory_of_a_gpu_is_free(monkeypatch):
+    """What earlier cases left to PyTorch's allocator can be used by the next one."""
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (100, 1000))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 700)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 300)
+    assert free_bytes(torch.device("cuda")) == 500

@@ -7,7 +7,8 @@ from ct_vae.training.precision import Precision, choose_precision
 CPU = torch.device("cpu")
 
 
-def test_a_cpu_computes_in_float32_unless_told():
+def test_a_cpu_computes_in_float32_unless_told(monkeypatch):
+    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: True)
     assert choose_precision("auto", CPU) == Precision("fp32", CPU)
     assert choose_precision("bf16", CPU) == Precision("bf16", CPU)
     with pytest.raises(ConfigError, match="fp16 is for GPUs"):

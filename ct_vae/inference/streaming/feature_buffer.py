@@ -84,6 +84,11 @@ class FeatureBuffer:
         return start * channels * y * z * self.dtype.itemsize
 
 
+def store_bytes(kind: BufferKind, size: int) -> int:
+    """Return the bytes that a store takes: PyTorch rounds pinned host memory to powers of two."""
+    return 1 << (size - 1).bit_length() if kind == "host" else size
+
+
 class StoreSizes:
     """Sizes of the stores of a pool, by which a plan knows what the pool will hold.
 
@@ -137,6 +142,7 @@ class FeatureBufferPool:
         Raises:
             OutputError: If there is not enough disk space.
         """
+        size = store_bytes(kind, size)
         chosen = self._sizes[kind].take(size)
         for store in self._free[kind]:
             if _size(store) == chosen:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ct_vae.inference.streaming.feature_buffer import KINDS, BufferKind, StoreSizes
+from ct_vae.inference.streaming.feature_buffer import KINDS, BufferKind, StoreSizes, store_bytes
 from ct_vae.inference.streaming.graph import Step
 from ct_vae.inference.streaming.schedule import Schedule
 
@@ -86,7 +86,7 @@ def _use(
     sizes, stores, uses = StoreSizes(), {}, {}
     for i in order.buffered:
         if i in kinds and kinds[i] == kind:
-            stores[i] = sizes.take(steps[i].bytes)
+            stores[i] = sizes.take(store_bytes(kind, steps[i].bytes))
         uses[i] = sizes.total
         for j in _done(stores, order, i):
             sizes.give_back(stores.pop(j))

@@ -80,6 +80,13 @@ class InputStream(FilledStream):
         out.copy_(self._whole[:, :, self._position : stop])
         self._position = stop
 
+    def view(self, count: int) -> torch.Tensor:
+        """Return the next slices, without copying if the input is on the same device."""
+        if self._whole.device != self.device:
+            return self.read(count)
+        self._position += count
+        return self._whole[:, :, self._position - count : self._position]
+
 
 class BufferStream(FilledStream):
     """Stream that reads a feature buffer."""
@@ -184,7 +191,7 @@ class PerSliceStream(Stream):
             return self._run(*(each.read(count) for each in self._sources)).to(self.dtype)
         slab = self._sources[0].view(count)
         result = self._run(slab).to(self.dtype)
-        shared = result.untyped_storage().data_ptr() == slab.untyped_storage().data_ptr()
+        shared = result.untyped_storage()._cdata == slab.untyped_storage()._cdata
         return result.clone() if shared else result
 
 
