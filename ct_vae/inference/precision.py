@@ -74,7 +74,7 @@ def check_precision(precision: Precision, device: torch.device) -> None:
 def has_bf16(device: torch.device) -> bool:
     """Return true if a device has instructions for bfloat16."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu":
         return True
     if platform.machine() in ("aarch64", "arm64"):
