@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 
 
 class CtVaeError(Exception):
@@ -11,17 +12,25 @@ class CtVaeError(Exception):
     Args:
         cause: One line without a full stop: what is wrong, where, and with which values.
         hint: One line without a full stop: what to do next. May be empty.
+        details: Several things that are wrong, each as one line; optional.
     """
 
     exit_code = 1
 
-    def __init__(self, cause: str, hint: str = "") -> None:
-        super().__init__(cause, hint)
+    def __init__(self, cause: str, hint: str = "", details: Sequence[str] = ()) -> None:
+        super().__init__(cause, hint, details)
         self.cause = printable(cause.strip())
         self.hint = printable(hint.strip())
+        self.details = tuple(printable(each.strip()) for each in details)
 
     def __str__(self) -> str:
-        return f"{self.cause}; {self.hint}" if self.hint else self.cause
+        found = f"{self.cause}: {' | '.join(self.details)}" if self.details else self.cause
+        return f"{found}; {self.hint}" if self.hint else found
+
+    def lines(self) -> tuple[str, ...]:
+        """Return the message as lines: cause and hint, then each detail with its number."""
+        first = f"{self.cause}; {self.hint}" if self.hint else self.cause
+        return (first, *(f"  {n}. {text}" for n, text in enumerate(self.details, 1)))
 
 
 def printable(text: str) -> str:

@@ -69,7 +69,10 @@ def run() -> None:
         say(stopped)
         sys.exit(stopped.exit_code)
     except CtVaeError as error:
-        say(f"error: {error}")
+        first, *details = error.lines()
+        say(f"error: {first}")
+        for line in details:
+            say(line)
         sys.exit(error.exit_code)
     except UnicodeEncodeError as error:
         # Names from the command line and from folders are bytes; names in files are text.

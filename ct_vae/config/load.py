@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from ct_vae.config.default_models import find_model
+from ct_vae.config.foreign_keys import advice_on, meant_key, note_on
 from ct_vae.config.run import RunConfig
 from ct_vae.config.shipped_configs import find_config
 from ct_vae.errors import ConfigError, WeightsError
@@ -71,7 +72,10 @@ def parse_config(tree: dict[str, Any], where: str) -> RunConfig:
         # Strict mode takes lists for tuples only when the source is JSON.
         return RunConfig.model_validate_json(json.dumps(tree))
     except ValidationError as error:
-        raise ConfigError(describe(error, RunConfig, where), "see 'ct-vae config schema'") from None
+        hint, found = "see 'ct-vae config schema'", problems(error, RunConfig)
+        if len(found) == 1:
+            raise ConfigError(f"{where}: {found[0]}", hint) from None
+        raise ConfigError(f"{where}: {len(found)} problems", hint, found) from None
 
 
 def read_json(path: str | Path) -> dict[str, Any]:
@@ -101,16 +105,21 @@ def read_json(path: str | Path) -> dict[str, Any]:
 
 def describe(error: ValidationError, root: type[BaseModel], where: str) -> str:
     """Format all errors of a failed validation on one line, each with its JSON path."""
+    found = problems(error, root)
+    if len(found) == 1:
+        return f"{where}: {found[0]}"
+    return f"{where}: {len(found)} problems: " + " | ".join(found)
+
+
+def problems(error: ValidationError, root: type[BaseModel]) -> list[str]:
+    """Return one line for each error of a failed validation, with its JSON path."""
     fields: dict[tuple[str | int, ...], list[Any]] = {}
     for item in error.errors(include_url=False):
         # An unknown key may have the name of a type.
         unknown = item["type"] == "extra_forbidden"
         field = item["loc"] if unknown else _before_branches(item["loc"])
         fields.setdefault(field, []).append(item)
-    found = [_problem(items, root) for items in fields.values()]
-    if len(found) == 1:
-        return f"{where}: {found[0]}"
-    return f"{where}: {len(found)} problems: " + " | ".join(found)
+    return [_problem(items, root) for items in fields.values()]
 
 
 def _problem(items: Sequence[Any], root: type[BaseModel]) -> str:
@@ -160,14 +169,31 @@ def json_path(loc: Sequence[str | int]) -> str:
 def _suggestion(loc: tuple[str | int, ...], root: type[BaseModel]) -> str:
     here = _section_at(root, loc[:-1])
     key = str(loc[-1])
+    sections = {name: _as_section(field.annotation) for name, field in root.model_fields.items()}
+    for name, section in sections.items():
+        if section and key in _keys(section):
+            return f", it belongs to section {name!r}"
+    if meant := _meant(key, root):
+        return f", did you mean {meant}{note_on(str(meant_key(key)))}?"
+    if root is RunConfig and (advice := advice_on(key)):
+        return f"; {advice}"
     close = difflib.get_close_matches(key, _keys(here), n=1) if here else []
     if close:
         return f", did you mean {json_path([*loc[:-1], close[0]])}?"
-    for name, field in root.model_fields.items():
-        section = _as_section(field.annotation)
-        if section and key in _keys(section):
-            return f", it belongs to section {name!r}"
     return f", known keys: {', '.join(_keys(here))}" if here else ""
+
+
+def _meant(key: str, root: type[BaseModel]) -> str | None:
+    """Return the key of this configuration that means the same as one of another project."""
+    meant = meant_key(key)
+    if meant is None:
+        return None
+    *section, name = meant.split(".")
+    here = _section_at(root, section)
+    if here is not None and name in _keys(here):
+        return meant
+    # A section by itself, such as the arguments of a model.
+    return name if name in _keys(root) else None
 
 
 def _section_at(root: type[BaseModel], loc: Sequence[str | int]) -> type[BaseModel] | None:

@@ -60,8 +60,12 @@ def test_each_mistake_is_named_with_its_place(tree, words):
 def test_all_mistakes_are_reported_at_once_on_one_line():
     with pytest.raises(ConfigError) as caught:
         parse_config({"training": {"lrr": 1}, "model": {"base_ch": -1}}, "config.json")
-    assert "2 problems" in str(caught.value)
-    assert "\n" not in str(caught.value)
+    error = caught.value
+    assert error.cause == "config.json: 2 problems"
+    assert [detail.split()[0] for detail in error.details] == ["model.base_ch:", "training.lrr"]
+    assert "\n" not in str(error)
+    assert all(detail in str(error) for detail in error.details)
+    assert [line[:5] for line in error.lines()[1:]] == ["  1. ", "  2. "]
 
 
 @pytest.mark.parametrize(
