@@ -24,6 +24,7 @@ from ct_vae.cli.commands.scan import scan
 from ct_vae.cli.commands.show import show as show_command
 from ct_vae.cli.commands.train import train
 from ct_vae.cli.commands.verify import verify
+from ct_vae.cli.help import SETTINGS, Group, register, register_group
 from ct_vae.errors import CtVaeError, StoppedError
 from ct_vae.terminal import flush_streams, guard_streams, say, show
 
@@ -32,23 +33,22 @@ _SHOWN = 60
 
 app = typer.Typer(
     name="ct-vae",
+    cls=Group,
     rich_markup_mode="markdown",
-    help="Train volumetric autoencoders for CT, encode volumes to latents and decode them.",
+    help="""Train volumetric autoencoders for CT, encode volumes to latents and decode them.
+
+    Example: ct-vae encode ct-f4 scan.nii.gz -o latents
+    """,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings=dict(SETTINGS),
 )
-for command in (train, encode, decode, reconstruct, evaluate, sample, phantom, info, convert):
-    app.command()(command)
-app.command()(models)
-app.command()(scan)
-app.command("show")(show_command)
-app.command()(verify)
-app.command()(bundle)
-app.command()(export)
-app.command()(compare)
-app.add_typer(config_app, name="config")
-app.add_typer(latent_app, name="latent")
+register(app, "Use a model", encode, decode, reconstruct, sample, models)
+register(app, "Look at data and results", scan, info, show_command, verify, phantom)
+register(app, "Measure quality", evaluate, compare)
+register(app, "Train and exchange models", train, convert, bundle, export)
+register_group(app, "Train and exchange models", "config", config_app)
+register_group(app, "Look at data and results", "latent", latent_app)
 
 
 @app.callback(invoke_without_command=True)

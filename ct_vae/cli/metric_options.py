@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 OptionalInputs = Annotated[
     list[str],
-    typer.Argument(help="Volumes: files, folders, or quoted glob patterns.", metavar="INPUT..."),
+    typer.Argument(help="Volumes: files, folders, or quoted glob patterns.", metavar="INPUT"),
 ]
 Phantom = Annotated[
     bool, typer.Option("--phantom", help="Measure resolution, linearity and nodules on phantoms.")

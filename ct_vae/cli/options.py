@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from ct_vae.cli.help import completing
 from ct_vae.cli.option_groups import OptionGroup
+from ct_vae.config.default_models import default_models
+from ct_vae.config.shipped_configs import shipped_configs
 from ct_vae.progress import report_stage
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ Model = Annotated[
     typer.Argument(
         help="Model folder, run folder, or the name of a default model such as ct-f4.",
         metavar="MODEL",
+        autocompletion=completing(default_models),
     ),
 ]
 Config = Annotated[
@@ -29,6 +33,7 @@ Config = Annotated[
     typer.Argument(
         help="Run configuration: a JSON file, or a name that 'ct-vae config list' shows.",
         metavar="CONFIG",
+        autocompletion=completing(shipped_configs),
     ),
 ]
 Overrides = Annotated[
@@ -36,11 +41,11 @@ Overrides = Annotated[
 ]
 Inputs = Annotated[
     list[str],
-    typer.Argument(help="CT volumes: files, folders, or quoted glob patterns.", metavar="INPUT..."),
+    typer.Argument(help="CT volumes: files, folders, or quoted glob patterns.", metavar="INPUT"),
 ]
 Latents = Annotated[
     list[str],
-    typer.Argument(help="Latents: files, folders, or quoted glob patterns.", metavar="LATENT..."),
+    typer.Argument(help="Latents: files, folders, or quoted glob patterns.", metavar="LATENT"),
 ]
 LatentLayout = Annotated[
     Literal["plain", "vector", "maisi"],

@@ -12,7 +12,7 @@ from ct_vae.terminal import show, show_json
 def models(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """List the default models, which can be given by name for MODEL.
 
-    Example: ct-vae encode ct-f4 scan.nii.gz -o latents
+    Example: ct-vae models
     """
     from ct_vae.config.default_models import default_models
 

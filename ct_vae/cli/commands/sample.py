@@ -25,7 +25,7 @@ def sample(  # noqa: PLR0913, PLR0917 - one parameter per option
         list[str],
         typer.Argument(
             help="Volumes to reconstruct; defaults to the phantoms of the run.",
-            metavar="[INPUT...]",
+            metavar="INPUT",
         ),
     ] = [],  # noqa: B006 - typer reads it as the default and never changes it
     config: Annotated[

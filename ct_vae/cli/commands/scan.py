@@ -32,7 +32,7 @@ def scan(  # noqa: PLR0913, PLR0917 - one parameter per option
         list[Path],
         typer.Argument(
             help="Folders (searched recursively), volumes, DICOM files or archives.",
-            metavar="PATH...",
+            metavar="PATH",
         ),
     ],
     output: Annotated[

@@ -18,7 +18,7 @@ def verify(
         list[Path],
         typer.Argument(
             help="Latents, volumes, DICOM series, model folders, or folders of them.",
-            metavar="FILE...",
+            metavar="FILE",
         ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
