@@ -153,7 +153,7 @@ def evaluate_case(
 
 def _reconstruct(codec: Codec, volume: Volume) -> tuple[Latent, Volume, Cost]:
     started = time.perf_counter()
-    latent = codec.encode(volume)
+    latent = codec.encode(volume, response=True)
     encoded = time.perf_counter()
     reconstruction = stored(codec.decode(latent))
     decoded = time.perf_counter()

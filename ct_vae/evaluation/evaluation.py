@@ -98,10 +98,11 @@ class Evaluation:
             line=found.line(),
             notes=found.notes,
         )
-        bits = found.compression.bits_per_voxel
-        return (
-            f"{case.path} is {name}: {bits:.3g} bits per voxel in {found.cost.seconds:.1f} s{line}"
-        )
+        bits = f"{found.compression.bits_per_voxel:.3g} bits per voxel on disk"
+        coded = found.compression.bits_per_voxel_at_1_percent
+        if coded is not None:
+            bits += f", {coded:.3g} coded at +1 % RMSE"
+        return f"{case.path} is {name}: {bits}, in {found.cost.seconds:.1f} s{line}"
 
     def finish(self) -> None:
         """Write the report and, if enabled, the results of the phantom probe.

@@ -248,9 +248,10 @@ class Results:
             return
         started = time.monotonic()
         self._summary = summarise(self.rows, self.patients)
-        sizes = [line["bits_per_voxel"] for line in self._lines if "bits_per_voxel" in line]
-        if sizes:
-            self._summary["bits_per_voxel"] = median(sizes)
+        for name in ("bits_per_voxel", "bits_per_voxel_at_1_percent"):
+            sizes = [line[name] for line in self._lines if line.get(name) is not None]
+            if sizes:
+                self._summary[name] = median(sizes)
         if self.curves:
             self._summary["rate_distortion"] = summarize_curves(self.curves)
         for name, summarize in self.summaries.items():

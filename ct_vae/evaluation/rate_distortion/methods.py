@@ -14,9 +14,10 @@ from ct_vae.evaluation.baselines.jpeg2000 import jpeg2000_at_rmse
 from ct_vae.evaluation.baselines.klt import BlockCode
 from ct_vae.evaluation.baselines.resample import Baseline
 from ct_vae.evaluation.baselines.sperr import sperr_baseline
+from ct_vae.evaluation.metrics.compression import code_latent
 from ct_vae.evaluation.rate_distortion.entropy import index_bits
 from ct_vae.io.latent.entropy.coder import encode_integers
-from ct_vae.io.latent.quantized import quantize_latent
+from ct_vae.io.latent.record import short_record_bytes
 from ct_vae.latent import Latent, LatentRecord
 from ct_vae.volume import Volume
 
@@ -48,7 +49,7 @@ class Coded:
 def sweep_latent(latent: Latent, decode: Callable[[Latent], Volume]) -> Iterator[Coded]:
     """Yield the model with its latent quantized at increasing steps.
 
-    The size is that of the range-coded integers and of the compressed record.
+    The size is that of a coded file, which contains its record.
 
     Args:
         latent: Posterior means, or codes, which have one rate only.
@@ -59,15 +60,13 @@ def sweep_latent(latent: Latent, decode: Callable[[Latent], Volume]) -> Iterator
         yield Coded(0.0, bits, decode(latent))
         return
     for step in LATENT_STEPS:
-        quantized = quantize_latent(latent, step)
-        bits = 8 * quantized.coded_bytes() + record_bits(latent.record)
-        yield Coded(step, bits, decode(quantized.latent()))
+        coded, size = code_latent(latent, step)
+        yield Coded(step, 8 * size, decode(coded))
 
 
 def record_bits(record: LatentRecord) -> int:
     """Return the size of the compressed record of a latent in bits."""
-    text = record.model_dump_json(exclude_none=True)
-    return 8 * len(zlib.compress(text.encode(), 9))
+    return 8 * len(zlib.compress(short_record_bytes(record), 9))
 
 
 def sweep_klt(code: BlockCode, model_range: float, record: LatentRecord) -> Iterator[Coded]:

@@ -212,7 +212,10 @@ def _part(summary: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
 def _rates(summary: Mapping[str, Any]) -> dict[str, float | None]:
     found = summary.get("rate_distortion")
     if not found:
-        return {"on disk": summary.get("bits_per_voxel")}
+        return {
+            "on disk": summary.get("bits_per_voxel"),
+            "coded at +1 % RMSE (predicted)": summary.get("bits_per_voxel_at_1_percent"),
+        }
     return {"on disk": found["bits_on_disk"]} | {
         f"at +1 % RMSE ({region.replace('_', ' ')})": found[region]["bits_at_1_percent"]
         for region in REGIONS

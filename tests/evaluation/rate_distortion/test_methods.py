@@ -6,11 +6,10 @@ from ct_vae.evaluation.baselines.klt import fit_klt
 from ct_vae.evaluation.rate_distortion.methods import (
     KLT_STEPS,
     LATENT_STEPS,
-    record_bits,
     sweep_klt,
     sweep_latent,
 )
-from ct_vae.io.latent.quantized import quantize_latent
+from ct_vae.io import read_latent, write_latent
 from ct_vae.preprocess.pipeline import Preprocessor
 from tests._small import ct_volume, small_codec
 from tests.evaluation._cases import volume_of
@@ -22,15 +21,16 @@ def small():
     return codec, volume, codec.encode(volume)
 
 
-def test_each_step_is_that_of_a_quantized_latent(small):
+def test_each_step_is_that_of_a_coded_file(small, tmp_path):
     _, volume, latent = small
     decoded = []
     found = list(sweep_latent(latent, lambda z: decoded.append(z) or volume))
     assert [each.level for each in found] == list(LATENT_STEPS)
     for each, given in zip(found, decoded, strict=True):
-        quantized = quantize_latent(latent, each.level)
-        np.testing.assert_array_equal(given.array, quantized.latent().array)
-        assert each.bits == 8 * quantized.coded_bytes() + record_bits(latent.record)
+        path = tmp_path / "a_latent.latz"
+        write_latent(latent, path, "coded", step=each.level)
+        np.testing.assert_array_equal(given.array, read_latent(path).array)
+        assert each.bits == 8 * path.stat().st_size
 
 
 def test_errors_of_klt_coefficients_are_those_of_voxels(small):
