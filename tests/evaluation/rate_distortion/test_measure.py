@@ -1,5 +1,6 @@
 import sys
 
+import numpy as np
 import pytest
 
 from ct_vae.evaluation.metrics.masks import body_mask
