@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 import resource
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import FrameType
 
 from rich.console import Console
 from rich.table import Table
 
+from ct_vae.errors import StoppedError
 from ct_vae.io import read_latent
+from ct_vae.io.atomic.file import write_text
 
 OUT = Path("runs/demo")
 RUN = OUT / "model"
 DEFAULT = "ct-f4"
 SEED = 1000
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+STOPPED = StoppedError.exit_code
 # Names of the rows of an evaluation, and what the table calls them.
 ROWS = {
     "reconstruction": "model",
@@ -28,23 +35,74 @@ ROWS = {
 }
 
 
-def ct_vae(*args: object) -> float:
-    """Run a command of the package as a user would; gives its seconds."""
-    words = [str(a) for a in args]
-    print("$ ct-vae", *words, flush=True)
-    started = time.monotonic()
-    done = subprocess.run([sys.executable, "-m", "ct_vae", *words], check=False)
-    if done.returncode:
-        sys.exit(done.returncode)
-    return time.monotonic() - started
+class Steps:
+    """Commands of the package, run one after the other; a run that was stopped goes on.
+
+    Args:
+        path: File that lists the finished commands until `finish`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seconds: dict[str, float | None] = {}
+        if path.is_file():
+            self._seconds = json.loads(path.read_text())
+        self._child: subprocess.Popen[bytes] | None = None
+        self._stopped = ""
+        for each in SIGNALS:
+            signal.signal(each, self._stop)
+
+    def run(self, *args: object, again: str | None = None) -> float:
+        """Run a command as a user would, unless it is finished already.
+
+        Args:
+            args: Words of the command.
+            again: Option that replaces ``--overwrite`` if the command was stopped; optional.
+
+        Returns:
+            Seconds that the command took.
+        """
+        words = [str(a) for a in args]
+        key = " ".join(words)
+        if (before := self._seconds.get(key)) is not None:
+            print("done before: ct-vae", *words, flush=True)
+            return before
+        if key in self._seconds and again is not None:
+            words = [again if word == "--overwrite" else word for word in words]
+        self._note(key, None)
+        print("$ ct-vae", *words, flush=True)
+        started = time.monotonic()
+        self._child = subprocess.Popen([sys.executable, "-m", "ct_vae", *words])
+        code = self._child.wait()
+        if self._stopped:
+            print(f"stopped by {self._stopped}; run it again to go on", file=sys.stderr)
+            sys.exit(STOPPED)
+        if code:
+            sys.exit(code)
+        self._note(key, time.monotonic() - started)
+        return time.monotonic() - started
+
+    def finish(self) -> None:
+        """Forget what was done, so that the next run starts from the beginning."""
+        self._path.unlink(missing_ok=True)
+
+    def _note(self, key: str, seconds: float | None) -> None:
+        self._seconds[key] = seconds
+        write_text(self._path, json.dumps(self._seconds, indent=1))
+
+    def _stop(self, number: int, _: FrameType | None) -> None:
+        """Pass a signal on to the command; it ends, or saves its work first."""
+        self._stopped = signal.Signals(number).name
+        if self._child is not None:
+            self._child.send_signal(number)
 
 
-def through(model: str | Path, ct: Path, out: Path) -> dict[str, float]:
+def through(steps: Steps, model: str | Path, ct: Path, out: Path) -> dict[str, float]:
     """Encode, decode and evaluate one CT; gives the seconds of each."""
     return {
-        "encode": ct_vae("encode", model, ct, "-o", out / "latents", "--overwrite"),
-        "decode": ct_vae("decode", model, out / "latents", "-o", out / "decoded"),
-        "evaluate": ct_vae("evaluate", model, ct, "-o", out / "evaluation"),
+        "encode": steps.run("encode", model, ct, "-o", out / "latents", "--overwrite"),
+        "decode": steps.run("decode", model, out / "latents", "-o", out / "decoded"),
+        "evaluate": steps.run("evaluate", model, ct, "-o", out / "evaluation"),
     }
 
 
@@ -66,16 +124,18 @@ def add_rows(table: Table, model: str, out: Path) -> None:
 
 def main() -> None:
     """Do everything and tell where the results are."""
+    steps = Steps(OUT / "steps.json")
     if len(sys.argv) > 1:
         ct = Path(sys.argv[1])
     else:
-        ct_vae("phantom", "-o", OUT / "ct", "--count", 1, "--seed", SEED)
+        steps.run("phantom", "-o", OUT / "ct", "--count", 1, "--seed", SEED)
         ct = OUT / "ct" / f"thorax_{SEED}.nii.gz"
-    seconds = {DEFAULT: through(DEFAULT, ct, OUT / DEFAULT)}
-    training = ct_vae(
-        "train", "configs/quickstart.json", "--set", f"training.output_dir={RUN}", "--overwrite"
+    seconds = {DEFAULT: through(steps, DEFAULT, ct, OUT / DEFAULT)}
+    training = steps.run(
+        *("train", "quickstart", "--set", f"training.output_dir={RUN}", "--overwrite"),
+        again="--resume",
     )
-    seconds["quickstart"] = through(RUN, ct, OUT / "quickstart")
+    seconds["quickstart"] = through(steps, RUN, ct, OUT / "quickstart")
     table = Table(title=f"{ct.name}: RMSE in HU inside the body; no training has seen it")
     table.add_column("model, and baselines of its size")
     table.add_column("all HU", justify="right")
@@ -97,10 +157,8 @@ def main() -> None:
         "picture": OUT / DEFAULT / "evaluation" / "case_0001.png",
     }.items():
         print(f"{what:<14}{path}")
+    steps.finish()
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit("stopped; run it again to start over")
+    main()
