@@ -17,7 +17,7 @@ from tests.io._series import make_series, write_series
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 # Training of the documents is real but takes minutes; tests make a few small steps.
 _SHORT = {
@@ -36,9 +36,10 @@ _SHORT = {
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block with its language: bash and python run, sh and text do not."""
+    """A fenced block: bash and python run, blocks with a title are files, others do nothing."""
 
     kind: str
+    title: str
     code: str
 
 

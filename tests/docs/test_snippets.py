@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from pathlib import Path
 
 import pytest
 import typer
@@ -61,6 +62,8 @@ def test_the_snippets_of_a_page_run_one_after_the_other(page, inputs, tmp_path, 
             run_console(block.code)
         elif block.kind == "python":
             exec(compile(block.code, name_of(page), "exec"), names)
+        elif block.title:
+            Path(block.title).write_text(block.code, "utf-8")
 
 
 def options():
