@@ -23,6 +23,9 @@ class LatentConfig(Section):
     scaling_factor: Annotated[float, Field(gt=0)]
     """Factor applied by ``encode(normalize=True)``: the inverse of the standard deviation."""
 
+    shift_factor: float = 0.0
+    """Value subtracted by ``encode(normalize=True)`` before scaling, as in Stable Diffusion 3."""
+
     mean: tuple[float, ...] | None = None
     """Mean of each channel; null before it has been measured in training."""
 

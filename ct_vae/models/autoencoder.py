@@ -46,6 +46,8 @@ class Autoencoder(nn.Module, ABC):
         latent_channels: Channels of the latent.
         resolution: Side of the image for which `describe` reports sizes.
         scaling_factor: One over the latent's standard deviation; 0.18215 until measured.
+        shift_factor: Value that is subtracted from latents before scaling; 0 except for converted
+            models that have one, such as Stable Diffusion 3.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -57,6 +59,7 @@ class Autoencoder(nn.Module, ABC):
         self.latent_channels = config.latent_channels
         self.resolution = config.resolution
         self.scaling_factor = LATENT_SCALE
+        self.shift_factor = 0.0
         layers = Layers(config)
         self.encoder = Encoder(layers)
         self.decoder = Decoder(layers)
@@ -130,7 +133,8 @@ class Autoencoder(nn.Module, ABC):
 
         Args:
             z: Latents ``(B, latent_channels, *spatial)``, unscaled unless ``denorm`` is set.
-            denorm: If true, divide the latents by `scaling_factor` first; defaults to false.
+            denorm: If true, divide the latents by `scaling_factor` and add `shift_factor` first;
+                defaults to false.
 
         Returns:
             Images ``(B, out_channels, *spatial * factor)`` in model units.
@@ -140,7 +144,7 @@ class Autoencoder(nn.Module, ABC):
         """
         self._check(z, self.latent_channels, (1,) * self.spatial_dims)
         result: torch.Tensor = self.decoder(
-            self._decoder_input(z / self.scaling_factor if denorm else z)
+            self._decoder_input(z / self.scaling_factor + self.shift_factor if denorm else z)
         )
         return result
 
@@ -177,6 +181,10 @@ class Autoencoder(nn.Module, ABC):
         """Return the feature maps from image to latent and back, in order of computation."""
         return feature_maps(self.config)
 
+    def _normalized(self, latent: torch.Tensor) -> torch.Tensor:
+        """Shift and scale a latent to about unit standard deviation."""
+        return (latent - self.shift_factor) * self.scaling_factor
+
     def _decoder_input(self, z: torch.Tensor) -> torch.Tensor:
         """Convert latents of any precision to the input of the decoder."""
         # Posteriors are computed in float32 or higher, independent of the model's precision.
@@ -210,6 +218,7 @@ class Autoencoder(nn.Module, ABC):
         load_into(self, load_weights(ckpt_path), where)
         if config is not None:
             self.scaling_factor = config.latent.scaling_factor
+            self.shift_factor = config.latent.shift_factor
 
 
 @dataclass(frozen=True)

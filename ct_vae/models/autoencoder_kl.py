@@ -147,7 +147,7 @@ class AutoencoderKL(Autoencoder):
         if not normalize:
             return posterior
         latent = posterior.sample(generator) if sample else posterior.mode()
-        return latent * self.scaling_factor
+        return self._normalized(latent)
 
     def posterior(self, x: torch.Tensor) -> DiagonalGaussian:
         """Compute the posterior of images ``(B, in_channels, *spatial)``."""

@@ -121,5 +121,5 @@ def _built(
     first = source.get_parameter(_IN)
     model = cast(AutoencoderKL, build_untrained(config)).to(first.device, first.dtype)
     model.load_state_dict(state)
-    model.scaling_factor = source.scaling_factor
+    model.scaling_factor, model.shift_factor = source.scaling_factor, source.shift_factor
     return model.eval()

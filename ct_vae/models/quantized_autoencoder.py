@@ -53,7 +53,7 @@ class QuantizedAutoencoder(Autoencoder):
             InputError: If the number of channels or a size is invalid.
         """
         quantized = self.quantize(self.features(x))
-        return quantized.latent * self.scaling_factor if normalize else quantized
+        return self._normalized(quantized.latent) if normalize else quantized
 
     def quantize(self, features: torch.Tensor) -> Quantized:
         """Quantize the output of `features`, ``(B, latent_channels, *spatial)``."""

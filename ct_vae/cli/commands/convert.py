@@ -28,7 +28,7 @@ def convert(  # noqa: PLR0913, PLR0917 - one parameter per option
         typer.Option(help="Export a model folder to this format."),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(help="Configuration (JSON) of the source model.")
+        Path | None, typer.Option(help="Configuration (JSON or YAML) of the source model.")
     ] = None,
     inflate: Annotated[
         Literal["central", "averaged"] | None,
@@ -54,10 +54,10 @@ def convert(  # noqa: PLR0913, PLR0917 - one parameter per option
 
     Example: ct-vae convert autoencoder.pt --config maisi.json -o models/maisi
     """
-    from ct_vae.config.load import read_json
     from ct_vae.errors import ConfigError
     from ct_vae.io.walk import real_path
     from ct_vae.models.convert import folder, targets
+    from ct_vae.models.convert.foreign_files import read_settings
 
     changing = inflate is not None or image_channels is not None or depth_stride != 1
     if to is not None:
@@ -77,7 +77,7 @@ def convert(  # noqa: PLR0913, PLR0917 - one parameter per option
     targets.refuse_present(files, overwrite)
     if folder.is_own(source) and not changing:
         raise ConfigError(f"{source} is a model folder already", "give --to, or --inflate")
-    origin = folder.open_origin(source, None if config is None else read_json(config))
+    origin = folder.open_origin(source, None if config is None else read_settings(config))
     origin = folder.change(origin, inflate, depth_stride, image_channels)
     called = name or real_path(output).name
     _tell(folder.save_converted(output, origin, called, window_hu, model_range))

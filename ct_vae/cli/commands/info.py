@@ -100,6 +100,7 @@ def _model_folder_facts(path: Path) -> dict[str, Any]:
         "HU window": list(steps.window_hu),
         "model range": list(steps.model_range),
         "scaling factor": config.latent.scaling_factor,
+        "shift factor": config.latent.shift_factor,
         "latent mean": config.latent.mean and list(config.latent.mean),
         "latent std": config.latent.std and list(config.latent.std),
         **_model_facts(config.model),

@@ -13,6 +13,7 @@ from ct_vae.errors import WeightsError
 from ct_vae.models.convert.architecture import State
 from ct_vae.models.convert.checkpoint_format import ConversionReport, Form
 from ct_vae.models.convert.monai_names import has_old_steps, is_wrapped
+from ct_vae.models.convert.unsupported import SUPPORTED
 
 _PREFIX = re.compile(
     r"((?:(?:first_stage_model|module|_orig_mod|vae|autoencoder|model|net)\.)*)(?:en|de)coder\."
@@ -46,7 +47,7 @@ def autoencoder_part(
         tops = ", ".join(f"{top} ({n})" for top, n in _tops(state).most_common(5)) or "nothing"
         raise WeightsError(
             f"no autoencoder was found, the names begin with {tops}",
-            "supported are weights of CompVis, diffusers, MONAI and MAISI",
+            SUPPORTED,
         )
     if len(prefixes) > 1:
         raise WeightsError(
@@ -80,7 +81,8 @@ def recognize(state: State, config: Mapping[str, Any]) -> Form:
     quantized = [name for name in state if name.startswith(_QUANTIZED)]
     if quantized:
         raise WeightsError(
-            f"a quantized autoencoder ({quantized[0]}): only continuous ones are supported"
+            f"a quantized autoencoder ({quantized[0]}): only continuous ones are supported",
+            SUPPORTED,
         )
     kind = str(config.get("_class_name") or config.get("_target_") or "").rsplit(".", 1)[-1]
     if any(name.startswith(("encoder.down_blocks.", "decoder.up_blocks.")) for name in state):
@@ -91,7 +93,7 @@ def recognize(state: State, config: Mapping[str, Any]) -> Form:
         return _monai_or_maisi(state, config, kind)
     raise WeightsError(
         f"an autoencoder of unknown format, with names like {', '.join(list(state)[:3])}",
-        "supported are weights of CompVis, diffusers, MONAI and MAISI",
+        SUPPORTED,
     )
 
 

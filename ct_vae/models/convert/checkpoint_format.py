@@ -165,6 +165,22 @@ def latent_scale(given: Mapping[str, Any], report: ConversionReport) -> float:
     return LATENT_SCALE
 
 
+def latent_shift(given: Mapping[str, Any], report: ConversionReport) -> float:
+    """Return the shift factor of a configuration, which is subtracted before scaling, or 0.
+
+    Raises:
+        WeightsError: If it is not a finite number.
+    """
+    value = given.get("shift_factor")
+    if value is None:
+        return 0.0
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not -inf < value < inf:
+        raise WeightsError(f"shift_factor is a finite number, got {value!r}")
+    report.say(f"read: latent shift_factor {value:g}, subtracted before scaling")
+    return float(value)
+
+
 def refuse_unless(given: Mapping[str, Any], key: str, allowed: Iterable[Any], default: Any) -> None:
     """Check that a configuration value is one that this package supports.
 
@@ -253,7 +269,8 @@ def refuse_limits(fmt: CheckpointFormat, config: ModelConfig) -> None:
     if limits:
         raise ConfigError(
             f"{fmt.title} cannot store this network: {'; '.join(limits)}",
-            "choose another format",
+            "choose another format; any model can be packed with 'ct-vae bundle', or exported as "
+            "a network without this package with 'ct-vae export' (TorchScript, ONNX)",
         )
 
 

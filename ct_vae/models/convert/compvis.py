@@ -55,7 +55,7 @@ _KEYS = (
     "ignore_keys colorize_nlabels use_ema learn_logvar"
 )
 # Keys next to ``params`` in a configuration of latent diffusion.
-_AROUND = ("target", "base_learning_rate")
+_AROUND = ("target", "_target_", "base_learning_rate")
 
 
 class CompVis(CheckpointFormat):
@@ -75,7 +75,9 @@ class CompVis(CheckpointFormat):
         return ENDS.read(state), _ENCODER.read(state), _DECODER.read(state)
 
     def flatten(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Flatten ``params`` and the nested ``ddconfig``."""
+        """Flatten ``model``, ``params`` and the nested ``ddconfig``."""
+        if isinstance(config.get("model"), Mapping):
+            config = config["model"]
         outer = {k: v for k, v in config.items() if k not in _AROUND}
         outer |= _mapping("params", outer.pop("params", {}))
         inner = _mapping("ddconfig", outer.pop("ddconfig", {}))
@@ -93,11 +95,12 @@ class CompVis(CheckpointFormat):
         self, config: Mapping[str, Any], dims: int, report: ConversionReport
     ) -> dict[str, Any]:
         """Return the settings that CompVis fixes, such as 32 groups."""
-        if dims != 2 and "num_groups" not in config:
+        described = {"ch", "z_channels"} <= config.keys()
+        if dims != 2 and "num_groups" not in config and not described:
             raise WeightsError(
                 f"CompVis names in {dims} dimensions: CompVis's own networks have 2, so the number "
                 "of groups of the normalizations is unknown",
-                'give a configuration with "num_groups"',
+                'give a configuration with "num_groups", or the ddconfig of the network',
             )
         for key, usual in (
             ("give_pre_end", False),
@@ -106,9 +109,11 @@ class CompVis(CheckpointFormat):
         ):
             refuse_unless(config, key, [usual], usual)
         refuse_unless(config, "attn_type", ["vanilla", "none"], "vanilla")
+        # MedVAE extends the code of CompVis to 3-D and keeps its groups.
+        code = "CompVis's code" if dims == 2 else "the code of CompVis and MedVAE"
         report.say(
             f"assumed: {integer(config, 'num_groups', MOST_GROUPS)} groups, eps 1e-6, SiLU, "
-            "nearest upsampling, strides of 2, as in CompVis's code"
+            f"nearest upsampling, strides of 2, as in {code}"
         )
         return {
             "norm_groups": integer(config, "num_groups", MOST_GROUPS),

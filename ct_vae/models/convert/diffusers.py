@@ -94,11 +94,10 @@ class Diffusers(CheckpointFormat):
             raise no_config("diffusers", '{"norm_num_groups": 32}')
         refuse_unless(config, "_class_name", ["AutoencoderKL"], "AutoencoderKL")
         refuse_unless(config, "act_fn", ["silu", "swish"], "silu")
-        for key in ("shift_factor", "latents_mean", "latents_std"):
+        for key in ("latents_mean", "latents_std"):
             if config.get(key):
                 raise WeightsError(
-                    f"{key} {config[key]!r}: latents that are shifted before scaling are not "
-                    "supported",
+                    f"{key} {config[key]!r}: latents that are scaled by channel are not supported",
                     "remove the key to convert the network without it",
                 )
         if "norm_num_groups" not in config:

@@ -46,4 +46,7 @@ def export_weights(
         theirs = values.reshape(values.shape[:2]) if fmt.linear(own) else values
         canonical[fmt.name(own, config)] = theirs
     state = {n: t.contiguous() for n, t in fmt.from_canonical(canonical).items()}
-    return state, fmt.describe(config, state, model.scaling_factor)
+    settings = fmt.describe(config, state, model.scaling_factor)
+    if form == "diffusers" and model.shift_factor:
+        settings["shift_factor"] = model.shift_factor
+    return state, settings

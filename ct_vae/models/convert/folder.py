@@ -158,7 +158,7 @@ def save_converted(
         name=name,
         model=model.config,
         preprocess=preprocess,
-        latent=LatentConfig(scaling_factor=model.scaling_factor),
+        latent=LatentConfig(scaling_factor=model.scaling_factor, shift_factor=model.shift_factor),
     )
     statements = (*origin.statements, said)
     card = conversion_card(config, statements)
@@ -189,7 +189,10 @@ def export_folder(source: Path, output: Path, form: Form) -> tuple[str, ...]:
     metadata = export_metadata(preprocess, loaded.model.scaling_factor)
     weights, settings = export_targets(output, form)
     write_together([(weights, weights_bytes(state, metadata)), (settings, text.encode())])
+    shift = loaded.model.shift_factor
+    lost = f"the latent shift {shift:g} is not stored by {FORMATS[form].title}"
     return (
+        *((lost,) if shift and form != "diffusers" else ()),
         f"the network takes HU {words(preprocess.window_hu)} as "
         f"{words(preprocess.model_range)}; {FORMATS[form].title} stores this only in the metadata "
         "of the weights file",

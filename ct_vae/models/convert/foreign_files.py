@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from ct_vae.config.load import read_json
-from ct_vae.errors import OutputError, WeightsError
+from ct_vae.errors import ConfigError, OutputError, WeightsError
 from ct_vae.io.temporary import ROOM_HINT, make_temporary_folder
 from ct_vae.models.convert.unpickle import REFUSED, UNWRITTEN
 from ct_vae.models.weights import load_metadata, load_weights, own_config
@@ -61,6 +61,29 @@ def read_foreign(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, A
     if path.suffix in _PICKLES:
         return _unpickled(path), None
     raise WeightsError(f"{path}: its name is not that of a weights file", f"give {_KINDS}")
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """Read a configuration of another program, JSON or YAML by its suffix.
+
+    Raises:
+        ConfigError: If it cannot be read, is no mapping, or if PyYAML is not installed.
+    """
+    if path.suffix.lower() not in (".yaml", ".yml"):
+        return read_json(path)
+    try:
+        import yaml
+    except ImportError:
+        raise ConfigError(
+            f"{path}: YAML needs the package pyyaml", "install it, or write the same as JSON"
+        ) from None
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: not YAML that can be read: {error}") from None
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path}: holds no mapping of names to values")
+    return tree
 
 
 def embedded_metadata(path: str | Path) -> dict[str, str]:

@@ -20,8 +20,10 @@ from ct_vae.models.convert.checkpoint_format import (
     ConversionReport,
     Form,
     latent_scale,
+    latent_shift,
 )
 from ct_vae.models.convert.checkpoint_formats import FORMATS
+from ct_vae.models.convert.unsupported import refuse_unsupported
 
 _SHOWN = 3
 _PRECISIONS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -91,6 +93,7 @@ def interpret(
     """
     report = ConversionReport()
     _refuse_strange(state_dict)
+    refuse_unsupported(state_dict, config or {})
     bare, stored_scale = autoencoder_part(state_dict, report)
     fmt = FORMATS[recognize(bare, config or {})]
     report.lines.insert(0, f"format: {fmt.title}")
@@ -103,6 +106,7 @@ def interpret(
     if told:
         given.setdefault("scale_factor", told[0])
     model.scaling_factor = latent_scale(given, report)
+    model.shift_factor = latent_shift(given, report)
     report.lines.insert(1, f"architecture: {_in_words(model, found)}")
     _tell_precision(state, report)
     return Imported(model, found, fmt.form, tuple(report.lines))

@@ -263,3 +263,50 @@ def rescale(folder, factor):
         update={"latent": LatentConfig(scaling_factor=factor), "preprocess": preprocess}
     )
     save_model_folder(folder, loaded.model, config, "# m\n", {})
+
+
+def test_a_yaml_configuration_is_read(tmp_path):
+    """As MedVAE gives one: a ddconfig without groups."""
+    model = small_model(base_ch=32, norm_groups=32)
+    save_file(model.state_dict(), tmp_path / "vae.safetensors")
+    text = """
+model:
+  params:
+    embed_dim: 4
+    ddconfig: {double_z: true, z_channels: 4, resolution: 16, in_channels: 1, out_ch: 1, ch: 32,
+               ch_mult: [1, 2], num_res_blocks: 1, attn_resolutions: [], dropout: 0.0}
+"""
+    (tmp_path / "vae.yaml").write_text(text)
+    options = ("--config", tmp_path / "vae.yaml", "-o", tmp_path / "out")
+    assert "32 groups" in converted(tmp_path / "vae.safetensors", *options)
+    for wrong in ("- a", "a: [", "\x00"):
+        (tmp_path / "wrong.yaml").write_text(wrong)
+        code, told = call(
+            "convert", tmp_path / "vae.safetensors", "--config", tmp_path / "wrong.yaml",
+            "-o", tmp_path / "no",
+        )  # fmt: skip
+        assert code == 2, told
+        assert "wrong.yaml" in told
+    assert not (tmp_path / "no").exists()
+
+
+def test_a_latent_shift_goes_into_the_model_folder_and_out_again(tmp_path):
+    model = small_model(spatial_dims=2, norm_groups=2)
+    model.shift_factor = 0.25
+    state, config = export_weights(model, "diffusers")
+    save_file(state, tmp_path / "x.safetensors")
+    (tmp_path / "x.json").write_text(json.dumps(config))
+    converted(tmp_path / "x.safetensors", "--config", tmp_path / "x.json", "-o", tmp_path / "m")
+    assert load_model_folder(tmp_path / "m").model.shift_factor == 0.25
+    code, told = call("info", tmp_path / "m")
+    assert code == 0
+    assert "0.25" in told
+    converted(tmp_path / "m", "--to", "diffusers", "-o", tmp_path / "d")
+    assert json.loads((tmp_path / "d" / "config.json").read_text())["shift_factor"] == 0.25
+
+
+def test_a_network_that_no_format_has_names_the_other_ways_out(tmp_path):
+    from ct_vae.errors import ConfigError
+
+    with pytest.raises(ConfigError, match=r"norm 'rms'.*ct-vae bundle.*ct-vae export"):
+        export_weights(small_model(norm="rms", norm_groups=None), "diffusers")

@@ -135,6 +135,19 @@ def test_in_other_dimensions_the_groups_must_be_given():
     assert_close(ours.moments(x).detach(), model.moments(x).detach(), 1e-6)
 
 
+def test_the_groups_of_a_3d_ddconfig_are_assumed_and_told():
+    """As in MedVAE, whose configurations hold a ddconfig without groups."""
+    model = small_model(base_ch=32, norm_groups=32)
+    inner = DDCONFIG | {"in_channels": 1, "out_ch": 1}
+    medvae = {
+        "model": {"_target_": "medvae.AutoencoderKL", "params": {"ddconfig": inner, "embed_dim": 4}}
+    }
+    imported = interpret(model.state_dict(), medvae)
+    assert any("32 groups" in line and "MedVAE" in line for line in imported.statements)
+    x = noise(1, 1, 4, 4, 4)
+    assert_close(imported.model.moments(x).detach(), model.moments(x).detach(), 1e-6)
+
+
 @pytest.mark.parametrize(
     ("numbers", "words"),
     [

@@ -128,7 +128,7 @@ def test_without_a_configuration_the_groups_would_be_guessed():
         ("norm_num_groups", 3, "norm_groups 3 does not divide"),
         ("norm_num_groups", True, "norm_num_groups is a positive integer"),
         ("act_fn", "gelu", "act_fn 'gelu'"),
-        ("shift_factor", 0.1, "shift_factor 0.1"),
+        ("shift_factor", "0.1", "shift_factor is a finite number"),
         ("latents_mean", [0.0] * 4, "latents_mean"),
         ("_class_name", "AutoencoderTiny", "configuration is of AutoencoderTiny"),
         ("scaling_factor", 0, "scaling_factor is a positive number"),
@@ -155,3 +155,28 @@ def test_a_configuration_that_does_not_fit_is_refused(key, value, words):
 def test_what_diffusers_does_not_have_is_named(numbers, words):
     with pytest.raises(ConfigError, match=words):
         export_weights(small_model(**({"spatial_dims": 2} | numbers)), "diffusers")
+
+
+def test_a_shift_before_scaling_is_kept_and_undone():
+    """As in Stable Diffusion 3: latents are shifted, then scaled."""
+    theirs = peer(
+        use_quant_conv=False, use_post_quant_conv=False, scaling_factor=1.5, shift_factor=0.3
+    )
+    ours = import_weights(theirs.state_dict(), dict(theirs.config))
+    assert (ours.scaling_factor, ours.shift_factor) == (1.5, 0.3)
+    x = noise(1, 1, 16, 16)
+    with torch.no_grad():
+        mean = theirs.encode(x).latent_dist.mode()
+        scaled = ours.encode(x, normalize=True)
+        torch.testing.assert_close(scaled, (mean - 0.3) * 1.5, rtol=1e-4, atol=1e-5)
+        decoded = ours.decode(scaled, denorm=True)
+        torch.testing.assert_close(
+            decoded, ours.decode(ours.encode(x).mode()), rtol=1e-4, atol=1e-5
+        )
+    assert export_weights(ours, "diffusers")[1]["shift_factor"] == 0.3
+    assert (
+        "shift_factor"
+        not in export_weights(
+            import_weights(peer().state_dict(), dict(peer().config)), "diffusers"
+        )[1]
+    )
