@@ -72,7 +72,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     if path.suffix.lower() not in (".yaml", ".yml"):
         return read_json(path)
     try:
-        import yaml
+        import yaml  # type: ignore[import-untyped]
     except ImportError:
         raise ConfigError(
             f"{path}: YAML needs the package pyyaml", "install it, or write the same as JSON"
