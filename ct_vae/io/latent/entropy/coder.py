@@ -1,9 +1,9 @@
 """Range coding of the integers of a latent.
 
-Residuals of the prediction are sorted by context. Those of a context are split into high parts,
-coded with the generalized normal distribution that suits them best, and low bits, which are nearly
-uniform. High parts that are no symbol are escapes and follow in full. Everything that the decoder
-computes is in integers, or in floating-point numbers that stand for integers exactly.
+Residuals of the prediction are sorted by channel and context. Those of a context are split into
+high parts, coded with the generalized normal distribution that suits them best, and low bits, which
+are nearly uniform. High parts that are no symbol are escapes and follow in full. Everything that
+the decoder computes is in integers, or in floating-point numbers that stand for integers exactly.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def encode_integers(integers: Integers) -> bytes:
     order = smoothest_last(integers)
     weights, contexts = _sorted_residuals(integers, order)
     encoder = _queue.RangeEncoder()
-    parameters = np.zeros(CONTEXTS, dtype=_PARAMETERS)
+    parameters = np.zeros(len(integers) * CONTEXTS, dtype=_PARAMETERS)
     for row, parts in zip(parameters, contexts, strict=True):
         _encode_context(encoder, row, parts)
     head = [
@@ -109,20 +109,22 @@ class _Stream:
 def _sorted_residuals(
     integers: Integers, order: tuple[int, int, int]
 ) -> tuple[list[Weights], list[list[Integers]]]:
-    """Return the weights of each pass, and for each context the residuals pass by pass."""
+    """Return the weights of each pass, and for each channel and context its residuals."""
     magnitudes = np.zeros_like(integers)
     weights: list[Weights] = []
-    contexts: list[list[Integers]] = [[] for _ in range(CONTEXTS)]
+    contexts: list[list[Integers]] = [[] for _ in range(len(integers) * CONTEXTS)]
     for step in lattice_passes(integers.shape[1:], order):
         near = Neighborhood.of(step, integers, magnitudes)
         target = step.view(integers, step.added)
         weights.append(near.fit(target))
         residuals = target - near.predict(weights[-1])
-        step.view(magnitudes, step.added)[...] = np.abs(residuals)
-        places, counts = _by_context(near.context)
-        ends = np.cumsum(counts)[:-1]
-        for parts, part in zip(contexts, np.split(residuals.ravel()[places], ends), strict=True):
-            parts.append(part)
+        sizes = np.abs(residuals)
+        step.view(magnitudes, step.added)[...] = sizes
+        for channel in range(len(integers)):
+            places, counts = _by_context(near.contexts(channel, sizes))
+            parts = np.split(residuals[:, channel].ravel()[places], np.cumsum(counts)[:-1])
+            for k, part in enumerate(parts, start=channel * CONTEXTS):
+                contexts[k].append(part)
     return weights, contexts
 
 
@@ -132,14 +134,19 @@ def _rebuild(shape: tuple[int, int, int, int], coded: _Parts, streams: list[_Str
     magnitudes = np.zeros_like(integers)
     for step, fitted in zip(lattice_passes(shape[1:], coded.order), coded.weights, strict=True):
         near = Neighborhood.of(step, integers, magnitudes)
-        places, counts = _by_context(near.context)
-        parts = [stream.take(int(n)) for stream, n in zip(streams, counts, strict=True)]
-        residuals = np.empty(near.context.shape, dtype=np.int32)
-        residuals.ravel()[places] = np.concatenate(parts)
-        step.view(magnitudes, step.added)[...] = np.abs(residuals)
-        residuals += near.predict(fitted)
-        np.clip(residuals, -LARGEST, LARGEST, out=residuals)
-        step.view(integers, step.added)[...] = residuals
+        values = near.predict(fitted)
+        sizes = np.empty_like(values)
+        for channel in range(shape[0]):
+            places, counts = _by_context(near.contexts(channel, sizes))
+            own = streams[channel * CONTEXTS : (channel + 1) * CONTEXTS]
+            parts = [stream.take(int(n)) for stream, n in zip(own, counts, strict=True)]
+            residuals = np.empty(places.size, dtype=np.int32)
+            residuals[places] = np.concatenate(parts)
+            shaped = residuals.reshape(values[:, channel].shape)
+            np.abs(shaped, out=sizes[:, channel])
+            values[:, channel] += shaped
+        step.view(magnitudes, step.added)[...] = sizes
+        step.view(integers, step.added)[...] = np.clip(values, -LARGEST, LARGEST, out=values)
     return integers
 
 
@@ -206,11 +213,12 @@ def _unpack(coded: bytes, shape: tuple[int, int, int, int]) -> _Parts:
     order = (head[0], head[1], head[2])
     if sorted(order) != [0, 1, 2]:
         raise ValueError
+    rows = channels * CONTEXTS
     passes = sum(1 for _ in lattice_passes(sides, order))
-    ends = np.cumsum([3, 4 * channels, CONTEXTS * _PARAMETERS.itemsize, 2 * channels * passes])
+    ends = np.cumsum([3, 4 * channels, rows * _PARAMETERS.itemsize, 2 * channels * passes])
     if len(head) != ends[-1]:
         raise ValueError
-    parameters = np.frombuffer(head, _PARAMETERS, CONTEXTS, offset=int(ends[1]))
+    parameters = np.frombuffer(head, _PARAMETERS, rows, offset=int(ends[1]))
     # Before anything of that size is allocated.
     if sum(int(n) for n in parameters["count"]) != channels * (math.prod(sides) - 1):
         raise ValueError

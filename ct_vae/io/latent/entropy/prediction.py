@@ -16,6 +16,8 @@ MIDPOINT = (32, 0)
 LARGEST = (1 << 20) - 1
 CONTEXTS = 32
 _LARGEST_ACTIVITY = (1 << 16) - 1
+# Weights of the residuals of the channels before, by distance.
+_BEFORE = ((1, 4), (2, 2))
 _FIT_POINTS = 4096
 _FEWEST_POINTS = 64
 
@@ -29,12 +31,13 @@ class Neighborhood:
     Attributes:
         near: Sum of the two neighbors ``(N, C, ...)``.
         far: Sum of the two voxels behind them.
-        context: Class of the expected size of the residual, 0 to `CONTEXTS` - 1.
+        activity: Sum of differences and residuals around each voxel, which tells how large its
+            residual may be.
     """
 
     near: Integers
     far: Integers
-    context: NDArray[np.uint8]
+    activity: Integers
 
     @classmethod
     def of(cls, step: Pass, values: Integers, residuals: Integers) -> Neighborhood:
@@ -52,9 +55,8 @@ class Neighborhood:
         activity = found[:added] + _shifted(found, 1, added)
         activity *= 2
         activity += np.abs(high - low)
-        context = _CONTEXT_OF[np.minimum(activity, _LARGEST_ACTIVITY, out=activity)]
         far = _shifted(known, -1, added) + _shifted(known, 2, added)
-        return cls(low + high, far, context)
+        return cls(low + high, far, activity)
 
     def predict(self, weights: Weights) -> Integers:
         """Return predictions ``(N, C, ...)`` for weights ``(C, 2)`` in 1/64."""
@@ -64,6 +66,20 @@ class Neighborhood:
         total += 1 << (WEIGHT_BITS - 1)
         total >>= WEIGHT_BITS
         return np.clip(total, -LARGEST, LARGEST, out=total)
+
+    def contexts(self, channel: int, sizes: Integers) -> NDArray[np.uint8]:
+        """Return the class of the expected size of the residuals of a channel, 0 to 31.
+
+        Args:
+            channel: Index of the channel.
+            sizes: Magnitudes of the residuals of the pass ``(N, C, ...)``; only those of the two
+                channels before are read.
+        """
+        total = self.activity[:, channel].copy()
+        for distance, weight in _BEFORE:
+            if channel >= distance:
+                total += weight * sizes[:, channel - distance]
+        return _CONTEXT_OF[np.minimum(total, _LARGEST_ACTIVITY, out=total)]
 
     def fit(self, target: Integers) -> Weights:
         """Return the weights ``(C, 2)`` that predict the target best, by least squares."""

@@ -36,10 +36,20 @@ def test_contexts_grow_with_differences_and_residuals():
         values = np.zeros((1, 2, 2, 3), np.int32)
         values[..., 2] = slope
         magnitudes = np.full_like(values, residual)
-        found.append(int(Neighborhood.of(step, values, magnitudes).context.max()))
+        found.append(int(Neighborhood.of(step, values, magnitudes).contexts(0, values).max()))
     assert found == sorted(found)
     assert found[0] == 0
     assert found[-1] == CONTEXTS - 1
+
+
+def test_contexts_grow_with_the_residuals_of_the_two_channels_before():
+    values = np.zeros((4, 2, 2, 3), np.int32)
+    near = Neighborhood.of(_last_pass((2, 2, 3)), values, values)
+    sizes = np.zeros_like(near.near)
+    sizes[:, 0] = 10
+    found = [int(near.contexts(channel, sizes).max()) for channel in range(4)]
+    assert found[0] == found[3] == 0
+    assert found[1] > found[2] > 0
 
 
 @pytest.mark.parametrize("sign", [-1, 1])

@@ -1,0 +1,213 @@
+"""Size, error and speed of the forms of latents, measured with models on given volumes.
+
+Usage: python scripts/measure_latents.py [VOLUME...] [--models NAME...] [--steps STEP...]
+       [--json FILE] [--update]
+
+Without volumes, those of the test data are taken (`CT_VAE_TEST_DATA`). Bytes are those of the file
+without the JSON record beside it; percents are of the int16 file. The rise of the RMSE is that of
+the whole decoded volume inside the body, in HU, against the float32 latent. Speeds are of one
+thread, in MB of float32 values per second of processor time, without reading and writing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ct_vae.errors import CtVaeError
+from ct_vae.evaluation.metrics.masks import Mask, body_mask
+from ct_vae.inference.codec import Codec, load_codec
+from ct_vae.io import read_latent, write_latent
+from ct_vae.io.latent.entropy.coder import decode_integers, encode_integers
+from ct_vae.io.latent.quantized import quantize_latent
+from ct_vae.io.latent.storage import LatentDtype
+from ct_vae.io.search.cases import Case, discover
+from ct_vae.latent import Latent
+from ct_vae.volume import Volume
+
+DOCS = Path(__file__).resolve().parents[1] / "docs" / "reference" / "latents.md"
+MARKS = ("<!-- sizes -->\n", "\n<!-- end of sizes -->")
+STEPS = (1.0, 2.0, 3.0)
+# Files of fewer latent values say nothing about speed.
+ENOUGH_VALUES = 100_000
+Result = TypeVar("Result")
+
+
+@dataclass
+class Row:
+    """One form of the latent of one volume.
+
+    Attributes:
+        model: Name of the model.
+        volume: Name of the volume.
+        form: Storage, with the step for coded latents.
+        bytes: Size of the file.
+        percent: Size in percent of the int16 file.
+        bits_per_voxel: Bits of the file per voxel of the CT.
+        rmse_hu: RMSE in HU in the body.
+        rise_percent: Rise of the RMSE against the float32 latent.
+        predicted_percent: Rise that the record predicts.
+        encode_mb_s: Speed of coding; coded latents only.
+        decode_mb_s: Speed of decoding.
+    """
+
+    model: str
+    volume: str
+    form: str
+    bytes: int
+    percent: float
+    bits_per_voxel: float
+    rmse_hu: float
+    rise_percent: float
+    predicted_percent: float | None
+    encode_mb_s: float | None = None
+    decode_mb_s: float | None = None
+
+
+def forms(steps: Sequence[float]) -> Iterator[tuple[LatentDtype, float | None]]:
+    """Return the forms in the order of the table, the reference for sizes first."""
+    yield "int16", None
+    yield "int8", None
+    for step in steps:
+        yield "coded", step
+
+
+def rows_of(codec: Codec, case: Case, steps: Sequence[float]) -> Iterator[Row]:
+    """Measure all forms of the latent of one volume."""
+    volume = case.read()
+    mask = body_mask(volume)
+    latent = codec.encode(volume, response=True)
+    exact = _rmse(codec, latent, volume, mask)
+    reference = 0
+    with TemporaryDirectory() as folder:
+        for dtype, step in forms(steps):
+            path = Path(folder) / ("a.latz" if dtype == "coded" else "a.nii.gz")
+            how = write_latent(latent, path, dtype, step=step).record.quantisation
+            assert how is not None
+            size = path.stat().st_size
+            reference = reference or size
+            rmse = _rmse(codec, read_latent(path), volume, mask)
+            row = Row(
+                codec.identity.name,
+                case.key.rpartition("/")[2] if case.series is None else case.path.parent.name,
+                dtype if step is None else f"{dtype}, step {step:g}",
+                size,
+                100 * size / reference,
+                8 * size / volume.voxels.size,
+                rmse,
+                100 * (rmse / exact - 1),
+                None if how.rmse_rise is None else 100 * how.rmse_rise,
+            )
+            if step is not None and latent.array.size > ENOUGH_VALUES:
+                row.encode_mb_s, row.decode_mb_s = speeds(latent, step)
+            yield row
+
+
+def speeds(latent: Latent, step: float) -> tuple[float, float]:
+    """Return MB/s of coding and decoding, the best of three runs each."""
+    integers = quantize_latent(latent, step).integers
+    megabytes = 4 * integers.size / 1e6
+    encoded, coding = _best(lambda: encode_integers(integers))
+    shape = (integers.shape[0], integers.shape[1], integers.shape[2], integers.shape[3])
+    decoded, decoding = _best(lambda: decode_integers(encoded, shape))
+    assert np.array_equal(decoded, integers)
+    return megabytes / coding, megabytes / decoding
+
+
+def _best(run: Callable[[], Result]) -> tuple[Result, float]:
+    seconds = []
+    for _ in range(3):
+        started = time.process_time()
+        result = run()
+        seconds.append(time.process_time() - started)
+    return result, min(seconds)
+
+
+def _rmse(codec: Codec, latent: Latent, volume: Volume, mask: Mask) -> float:
+    difference = codec.decode(latent).voxels[mask.voxels] - volume.voxels[mask.voxels].astype(
+        np.float64
+    )
+    return float(np.sqrt(np.mean(difference**2)))
+
+
+def table_of(rows: Sequence[Row]) -> str:
+    """Return the rows as Markdown."""
+    lines = [
+        "| model | volume | form | bytes | of int16 | bit / voxel | RMSE | rise | predicted |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        predicted = "" if row.predicted_percent is None else f"{row.predicted_percent:.2f} %"
+        lines.append(
+            f"| {row.model} | {row.volume} | {row.form} | {row.bytes} | {row.percent:.1f} % "
+            f"| {row.bits_per_voxel:.3f} | {row.rmse_hu:.2f} HU | {row.rise_percent:+.2f} % "
+            f"| {predicted} |"
+        )
+    timed = [row for row in rows if row.encode_mb_s and row.decode_mb_s]
+    if timed:
+        slowest = [min(row.encode_mb_s or 0 for row in timed)]
+        slowest.append(min(row.decode_mb_s or 0 for row in timed))
+        lines += [
+            "",
+            f"Speed of the coder on one core, of float32 values, in latents of more than "
+            f"{ENOUGH_VALUES} values: at least {slowest[0]:.0f} MB/s to encode and "
+            f"{slowest[1]:.0f} MB/s to decode.",
+        ]
+    return "\n".join(lines)
+
+
+def cases_of(given: Sequence[str]) -> list[Case]:
+    """Return the volumes that were named, or those of the test data."""
+    inputs = given or [os.environ.get("CT_VAE_TEST_DATA", "../shared/data")]
+    return list(discover(inputs, unique=False))
+
+
+def measure(cases: Sequence[Case], models: Sequence[str], steps: Sequence[float]) -> list[Row]:
+    """Measure all models on all volumes; volumes that are refused are named and left out."""
+    rows: list[Row] = []
+    for model in models:
+        codec = load_codec(model)
+        for case in cases:
+            try:
+                for row in rows_of(codec, case, steps):
+                    print(json.dumps(asdict(row)), flush=True)
+                    rows.append(row)
+            except CtVaeError as error:
+                print(f"left out: {error}", flush=True)
+    return rows
+
+
+def main() -> None:
+    """Measure, print, and write what is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("volumes", nargs="*", metavar="VOLUME", help="files, folders or patterns")
+    parser.add_argument("--models", nargs="+", default=["ct-f4", "ct-f4c16"], metavar="NAME")
+    parser.add_argument("--steps", nargs="+", type=float, default=list(STEPS), metavar="STEP")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where all figures are written")
+    parser.add_argument(
+        "--update", action="store_true", help="write into docs/reference/latents.md"
+    )
+    given: Any = parser.parse_args()
+    rows = measure(cases_of(given.volumes), given.models, given.steps)
+    if given.json:
+        given.json.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n", "utf-8")
+    if given.update:
+        text = DOCS.read_text("utf-8")
+        head, _, rest = text.partition(MARKS[0])
+        _, found, tail = rest.partition(MARKS[1])
+        if not found:
+            raise SystemExit(f"{DOCS.name} has no place for the table")
+        DOCS.write_text(head + MARKS[0] + table_of(rows) + MARKS[1] + tail, "utf-8")
+
+
+if __name__ == "__main__":
+    main()
