@@ -39,9 +39,9 @@ from ct_vae.phantoms.make_phantom import make_phantom
 from ct_vae.preprocess.pipeline import build_preprocessor
 from ct_vae.training.build import memory_format
 from ct_vae.training.data.loader import Batches
-from ct_vae.training.distributed import World
-from ct_vae.training.learner import Learner
-from ct_vae.training.optim import build_optimiser
+from ct_vae.training.distributed import DistributedContext
+from ct_vae.training.optim import build_optimizer
+from ct_vae.training.optimized_network import OptimizedNetwork
 from ct_vae.training.precision import choose_precision
 from ct_vae.training.step import StepSettings, TrainStep
 
@@ -127,15 +127,15 @@ def run_config(options: argparse.Namespace) -> RunConfig:
 
 def ours(state: dict[str, torch.Tensor], options: argparse.Namespace, device: torch.device) -> Peer:
     """A `TrainStep` with what `ct-vae train` feeds it."""
-    config, world = run_config(options), World(device=device)
+    config, world = run_config(options), DistributedContext(device=device)
     precision = choose_precision("auto", device)
     layout = memory_format(3)
     model = import_weights(state, numbers(options.width)).to(device, memory_format=layout).train()
     objective = build_objective(config, model.output_activation, device)
     sides = []
     for module in (model, objective.adversary):
-        optimiser = build_optimiser(module.parameters(), config.training)
-        sides.append(Learner(module, optimiser, None, precision, world))
+        optimizer = build_optimizer(module.parameters(), config.training)
+        sides.append(OptimizedNetwork(module, optimizer, None, precision, world))
     sides[1].module.to(memory_format=layout)
     step = TrainStep(
         sides[0], objective, StepSettings(0, options.batch), precision, world, sides[1]
@@ -163,14 +163,14 @@ def theirs(
         spatial_dims=3, channels=64, in_channels=1, out_channels=1, num_layers_d=3, norm="INSTANCE"
     ).to(device)
     game = PatchAdversarialLoss(criterion="least_squares", no_activation_leastsq=True)
-    optimisers = [
+    optimizers = [
         torch.optim.AdamW(m.parameters(), lr=LR, betas=(0.9, 0.99), weight_decay=0.0)
         for m in (model, discriminator)
     ]
     precision = choose_precision("auto", device)
 
     def step(batch: torch.Tensor) -> float:
-        optimisers[0].zero_grad(set_to_none=True)
+        optimizers[0].zero_grad(set_to_none=True)
         discriminator.requires_grad_(False)
         with precision.autocast():
             image, mean, sigma = model(batch)
@@ -180,16 +180,16 @@ def theirs(
         fooled = game(verdict.float(), target_is_real=True, for_discriminator=False)
         loss = (image.float() - batch).abs().mean() + KL_WEIGHT * kl + ADVERSARIAL_WEIGHT * fooled
         loss.backward()
-        optimisers[0].step()
+        optimizers[0].step()
         discriminator.requires_grad_(True)
-        optimisers[1].zero_grad(set_to_none=True)
+        optimizers[1].zero_grad(set_to_none=True)
         with precision.autocast():
             fake = discriminator(image.detach())[-1]
             real = discriminator(batch)[-1]
         judged = game(fake.float(), target_is_real=False, for_discriminator=True)
         judged = judged + game(real.float(), target_is_real=True, for_discriminator=True)
         (0.5 * judged).backward()
-        optimisers[1].step()
+        optimizers[1].step()
         return loss.item()
 
     return Peer(step, cached_crops(options, device))

@@ -1,4 +1,4 @@
-"""From configuration to a step that trains."""
+"""Build the training step from a configuration."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from ct_vae.blocks.memory_format import memory_format
 from ct_vae.config.run import RunConfig
 from ct_vae.losses.build import build_objective
 from ct_vae.training.data.model_units import ToModelUnits
-from ct_vae.training.distributed import World
+from ct_vae.training.distributed import DistributedContext
 from ct_vae.training.initial import freeze_encoder, initial_model
 from ct_vae.training.latent_changes import LatentChanges
-from ct_vae.training.learner import Learner
-from ct_vae.training.optim import autoencoder_groups, build_optimiser
+from ct_vae.training.optim import autoencoder_groups, build_optimizer
+from ct_vae.training.optimized_network import OptimizedNetwork
 from ct_vae.training.precision import choose_precision
 from ct_vae.training.step import StepSettings, TrainStep
 
 
-def build_step(config: RunConfig, world: World) -> TrainStep:
-    """Both networks with their first weights, their optimisers and the objective.
+def build_step(config: RunConfig, world: DistributedContext) -> TrainStep:
+    """Build both networks with initial weights, their optimizers and the objective.
 
     Raises:
-        ConfigError: If the device does not compute in the numbers asked for, or if weights of the
-            perceptual network are missing.
-        WeightsError: If weights that the configuration names do not fit.
+        ConfigError: If the device does not support the precision, or if weights of the perceptual
+            network are missing.
+        WeightsError: If weights in the configuration do not match the model.
     """
     training = config.training
     precision = choose_precision(training.precision, world.device)
@@ -31,14 +31,14 @@ def build_step(config: RunConfig, world: World) -> TrainStep:
         freeze_encoder(model)
     model.to(world.device, memory_format=layout)  # type: ignore[call-overload]
     objective = build_objective(config, model.output_activation, world.device)
-    optimiser = build_optimiser(autoencoder_groups(model, training), training)
-    generator = Learner(model, optimiser, training.grad_clip, precision, world)
+    optimizer = build_optimizer(autoencoder_groups(model, training), training)
+    generator = OptimizedNetwork(model, optimizer, training.grad_clip, precision, world)
     discriminator = None
     if objective.adversary is not None:
         objective.adversary.to(memory_format=layout)  # type: ignore[call-overload]
-        discriminator = Learner(
+        discriminator = OptimizedNetwork(
             objective.adversary,
-            build_optimiser(objective.adversary.parameters(), training),
+            build_optimizer(objective.adversary.parameters(), training),
             training.grad_clip,
             precision,
             world,

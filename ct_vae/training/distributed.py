@@ -1,4 +1,4 @@
-"""The processes of one run: which of them this is, and what they tell each other."""
+"""Distributed training: rank, device and communication of the processes of a run."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _PATIENCE = timedelta(hours=2)
 
 
 @dataclass(frozen=True)
-class World:
-    """Ranks that train one model on shares of one batch; alone, everything here does nothing.
+class DistributedContext:
+    """Ranks that train one model on parts of a batch; a single process needs no communication.
 
     Attributes:
-        rank: Number of this process.
+        rank: Rank of this process.
         size: Number of processes.
-        device: Where this process computes.
+        device: Device of this process.
     """
 
     rank: int = 0
@@ -34,17 +34,17 @@ class World:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     @property
-    def first(self) -> bool:
-        """Whether this is the process that writes."""
+    def is_main_process(self) -> bool:
+        """True for the process that writes files."""
         return self.rank == 0
 
     @property
     def ranks_on_machine(self) -> int:
-        """Number of ranks that run on this machine, as far as ``torchrun`` tells."""
+        """Number of ranks on this machine according to ``torchrun``."""
         return min(self.size, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
     def mean(self, value: torch.Tensor) -> torch.Tensor:
-        """Average of a tensor over the ranks, without gradient; a new tensor unless alone."""
+        """Average a tensor over the ranks, without gradient; returns it unchanged for one rank."""
         if self.size == 1:
             return value
         total = value.detach().clone(memory_format=torch.contiguous_format)
@@ -52,10 +52,10 @@ class World:
         return total / self.size
 
     def mean_gradients(self, parameters: Sequence[torch.nn.Parameter]) -> None:
-        """Put the average over the ranks in the place of every gradient.
+        """Replace every gradient by its average over the ranks, with one message per dtype.
 
-        One message for each type of number: adversary, adaptive weight and accumulation decide
-        when gradients are whole, which the hooks of a wrapper around the model could not know.
+        A wrapper such as DistributedDataParallel cannot be used, since its hooks do not know when
+        gradients are complete with adversary, adaptive weight and accumulation.
         """
         if self.size == 1:
             return
@@ -69,43 +69,44 @@ class World:
                 gradient.copy_(part.view(gradient.shape))
 
     def any(self, flag: bool) -> bool:
-        """Whether the flag is set on any rank."""
+        """Return True if the flag is set on any rank."""
         if self.size == 1:
             return flag
-        told = torch.tensor(float(flag), device=self.device)
-        distributed.all_reduce(told, op=distributed.ReduceOp.MAX)
-        return bool(told.item())
+        shared = torch.tensor(float(flag), device=self.device)
+        distributed.all_reduce(shared, op=distributed.ReduceOp.MAX)
+        return bool(shared.item())
 
     def gather(self, items: Sequence[T]) -> list[T]:
-        """Items of all ranks, in the order of the ranks."""
+        """Return the items of all ranks, in the order of the ranks."""
         if self.size == 1:
             return list(items)
         parts: list[list[T]] = [[] for _ in range(self.size)]
         distributed.all_gather_object(parts, list(items))
         return [item for part in parts for item in part]
 
-    def wait(self) -> None:
-        """Go on when every rank has come here."""
+    def barrier(self) -> None:
+        """Wait until every rank has reached this call."""
         if self.size > 1:
             distributed.barrier()
 
 
 @contextmanager
-def joined_world(device: str | None) -> Iterator[World]:
-    """The ranks that ``torchrun`` has started, or this process alone.
+def distributed_context(device: str | None) -> Iterator[DistributedContext]:
+    """Join the ranks started by ``torchrun``, or return a context of a single process.
 
-    A process group that exists already is used and left as it is.
+    An existing process group is used and kept.
 
     Args:
-        device: As for `pick_device`; ``None`` with GPUs gives each rank of a machine its own.
+        device: Device, as for `pick_device`; with ``None``, each rank uses its own GPU if there are
+            GPUs.
 
     Raises:
-        ConfigError: If a device does not exist, or if all ranks are sent to one GPU.
+        ConfigError: If a device does not exist, or if all ranks would use one GPU.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     existing = distributed.is_available() and distributed.is_initialized()
     if size == 1 and not existing:
-        yield World(device=pick_device(device))
+        yield DistributedContext(device=pick_device(device))
         return
     where = _own_device(device)
     if where.type == "cuda":
@@ -113,7 +114,7 @@ def joined_world(device: str | None) -> Iterator[World]:
     if not existing:
         backend = "nccl" if where.type == "cuda" else "gloo"
         try:
-            # Ranks wait while the first one validates its last case and writes.
+            # Ranks wait while the main process validates its last case and writes.
             distributed.init_process_group(backend, timeout=_PATIENCE)
         except ValueError as error:
             raise ConfigError(
@@ -121,7 +122,7 @@ def joined_world(device: str | None) -> Iterator[World]:
                 "start them with torchrun, or unset WORLD_SIZE",
             ) from error
     try:
-        yield World(distributed.get_rank(), distributed.get_world_size(), where)
+        yield DistributedContext(distributed.get_rank(), distributed.get_world_size(), where)
     finally:
         if not existing:
             distributed.destroy_process_group()

@@ -1,4 +1,4 @@
-"""Exponential moving average of the weights, which is what a run saves and validates."""
+"""Exponential moving average of the weights, which a run saves and validates."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ _RAMP = 0.05
 
 
 class AveragedWeights(AveragedModel):
-    """A copy of a model whose weights follow it with a half-life that is counted in samples.
+    """Copy of a model with an exponential moving average of its weights.
 
-    Early in a run the half-life is a twentieth of the samples seen, so that the first weights,
-    which are random, are soon forgotten. Batch size changes nothing: two steps of 8 samples weigh
-    as much as one of 16.
+    The half-life is in samples, so it does not depend on the batch size. Early in a run it is a
+    twentieth of the samples seen, so that random initial weights lose their influence quickly.
 
     Args:
-        model: To follow.
-        halflife: Samples after which a weight counts half; 0 follows at once.
+        model: The model.
+        halflife: Half-life in samples; 0 for a copy without averaging.
     """
 
     def __init__(self, model: nn.Module, halflife: int) -> None:
@@ -30,12 +29,12 @@ class AveragedWeights(AveragedModel):
         super().__init__(model, multi_avg_fn=self._average, use_buffers=False)
 
     def follow(self, model: nn.Module, samples_seen: int, batch: int) -> None:
-        """Take up the weights after a step.
+        """Update the average after a step.
 
         Args:
-            model: With its new weights.
-            samples_seen: Samples of the run, those of the step included.
-            batch: Samples of the step, of all ranks.
+            model: Model with its new weights.
+            samples_seen: Samples seen by the run, including the step.
+            batch: Samples of the step on all ranks.
         """
         halflife = min(float(self._halflife), _RAMP * samples_seen)
         self._decay = 0.5 ** (batch / halflife) if halflife > 0 else 0.0

@@ -1,4 +1,4 @@
-"""The model before the first step."""
+"""Initialization of the model before the first step."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ct_vae.models.build import build_untrained
 from ct_vae.models.linear_code import BlockKLT, load_linear_code
 from ct_vae.models.weights import load_weights, own_config
 
-# Standard deviation exp(-3) of the posterior: one of 1 would drown latents that are small at first.
+# Standard deviation exp(-3) of the posterior; 1 would dominate the small initial latents.
 _FIRST_LOGVAR = -6.0
 _TRUNK = ("encoder.conv_in.", "encoder.down.", "encoder.mid.", "decoder.mid.", "decoder.up.")
 
@@ -28,19 +28,19 @@ _TRUNK = ("encoder.conv_in.", "encoder.down.", "encoder.mid.", "decoder.mid.", "
 def initial_model(
     config: ModelConfig, seed: int, trunk_from: str | Path | None = None
 ) -> Autoencoder:
-    """A model to be trained: a function of the seed, or the weights that the configuration names.
+    """Create the initial model from a seed, or from weights in the configuration.
 
-    From scratch, residual blocks start as what carries their input across, their last convolution
-    being zero (Goyal et al. 2017, section 5.1, for the last normalisation), and the posterior
-    starts narrow. Both let the first thousand steps learn what otherwise takes several.
+    Without weights, residual blocks start as the identity with a last convolution of zero (Goyal et
+    al. 2017, section 5.1, for the last normalization), and the posterior starts narrow. Both speed
+    up the first thousands of steps.
 
     Args:
-        config: Section ``model``.
-        seed: Decides the weights that are drawn.
-        trunk_from: Model whose blocks are taken, see `TrainingConfig.trunk_from`.
+        config: Section ``model`` of the configuration.
+        seed: Seed of random weights.
+        trunk_from: Model to copy the blocks from, see `TrainingConfig.trunk_from`.
 
     Raises:
-        WeightsError: If the named weights do not fit.
+        WeightsError: If the weights do not match the model.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -78,10 +78,10 @@ def other_preprocessing(config: RunConfig) -> str | None:
 
 
 def _take_trunk(model: Autoencoder, source: str | Path) -> None:
-    """Copy the blocks of another model, all of them or none.
+    """Copy all blocks of another model.
 
     Raises:
-        WeightsError: If a block is missing there or has another shape.
+        WeightsError: If a block is missing or has another shape.
     """
     given = load_weights(find_model(source))
     state = model.state_dict()
@@ -97,7 +97,7 @@ def _take_trunk(model: Autoencoder, source: str | Path) -> None:
 
 
 def start_linear_skip(model: Autoencoder, images: Iterable[torch.Tensor]) -> None:
-    """Start the linear skip of a model as the KLT of images ``(B, C, *spatial)`` in model units."""
+    """Set the linear skip of a model to the KLT of images ``(B, C, *spatial)`` in model units."""
     klt = BlockKLT(model.config.factor)
     for batch in images:
         klt.add(batch)
@@ -105,7 +105,7 @@ def start_linear_skip(model: Autoencoder, images: Iterable[torch.Tensor]) -> Non
 
 
 def freeze_encoder(model: Autoencoder) -> None:
-    """Exclude everything from training that decides about the latent of an image."""
+    """Exclude everything that affects the latent of an image from training."""
     for part in model.encoding_parts().values():
         part.requires_grad_(False)
 
@@ -119,7 +119,7 @@ def _narrow(model: AutoencoderKL) -> None:
 
 @torch.no_grad()
 def _leave_to_skip(model: Autoencoder) -> None:
-    """Let a model begin as its linear code: nothing is added to it, and nothing mixed."""
+    """Reduce a model to its linear code: set the network's output to 0, and do not mix channels."""
     for last in (model.encoder.conv_out, model.decoder.conv_out):
         _zero(last)
     for mixing in (model.quant_conv, model.post_quant_conv):

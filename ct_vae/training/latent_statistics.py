@@ -15,11 +15,11 @@ from ct_vae.models.autoencoder_kl import AutoencoderKL
 
 @torch.no_grad()
 def measure_latent(model: Autoencoder, batches: Iterable[torch.Tensor]) -> LatentConfig:
-    """Gather the stage-2 inputs of batches ``(B, C, *spatial)`` in model units.
+    """Measure the latents of batches ``(B, C, *spatial)`` in model units.
 
     The scaling factor is one over the standard deviation of all values together, as in Rombach et
-    al. 2022, appendix G. Where stage 2 is given samples, the variance of the noise is added to that
-    of the means instead of drawing any.
+    al. 2022, appendix G. If stage 2 uses samples of the posterior, the variance of the noise is
+    added to that of the means instead of drawing samples.
 
     Raises:
         CtVaeError: If no batch has a finite latent.
@@ -28,7 +28,7 @@ def measure_latent(model: Autoencoder, batches: Iterable[torch.Tensor]) -> Laten
     for batch in batches:
         values, noise = _stage_2_inputs(model, batch)
         if not (values.isfinite().all() and noise.isfinite().all()):
-            # Training leaves such a batch out as well.
+            # Training skips such a batch too.
             continue
         samples += len(batch)
         rows, variances = (x.transpose(0, 1).flatten(1) for x in (values, noise))
@@ -48,7 +48,7 @@ def measure_latent(model: Autoencoder, batches: Iterable[torch.Tensor]) -> Laten
 
 
 def _stage_2_inputs(model: Autoencoder, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Expected values ``(B, C, *spatial)`` in float64 on the CPU, and their variance."""
+    """Return expected values ``(B, C, *spatial)`` in float64 on the CPU, and their variance."""
     if isinstance(model, AutoencoderKL) and model.stage_2_inputs == "sample":
         posterior = model.posterior(batch)
         return posterior.mean.double().cpu(), posterior.std.double().square().cpu()

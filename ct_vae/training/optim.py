@@ -1,4 +1,4 @@
-"""Optimiser and learning rate, both driven by the number of samples seen."""
+"""Optimizer and learning rate schedule in samples seen."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _COSINE_FLOOR = 0.01
 SHARE = "share"
 
 
-def build_optimiser(
+def build_optimizer(
     parameters: Iterable[torch.nn.Parameter] | Iterable[Group], config: TrainingConfig
 ) -> torch.optim.AdamW:
-    """AdamW (Loshchilov and Hutter 2019) as configured."""
+    """Build AdamW (Loshchilov and Hutter 2019) from a configuration."""
     return torch.optim.AdamW(
         parameters, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay
     )
@@ -43,7 +43,7 @@ def autoencoder_groups(model: Autoencoder, config: TrainingConfig) -> list[Group
 
 
 def learning_rate(config: TrainingConfig, samples_seen: int) -> float:
-    """Learning rate after ``samples_seen`` samples: linear warm-up, then the schedule."""
+    """Return the learning rate after ``samples_seen`` samples: linear warm-up, then a schedule."""
     warmup = config.warmup_samples
     if samples_seen < warmup:
         return config.lr * (samples_seen + config.batch_size) / (warmup + config.batch_size)
@@ -51,7 +51,7 @@ def learning_rate(config: TrainingConfig, samples_seen: int) -> float:
 
 
 def _share(config: TrainingConfig, samples: int) -> float:
-    """What is left of the rate ``samples`` after warm-up."""
+    """Return the fraction of the learning rate ``samples`` after warm-up."""
     if config.schedule == "constant":
         return 1.0
     if config.schedule == "step":

@@ -1,4 +1,4 @@
-"""Number formats of a training step."""
+"""Numerical precision of training."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ _FIRST_SCALE = 2.0**10
 
 @dataclass(frozen=True)
 class Precision:
-    """In what numbers networks compute; parameters, losses and moments stay in float32.
+    """Precision of the networks; parameters, losses and moments are always float32.
 
     Attributes:
         name: ``fp32``, ``bf16`` or ``fp16``.
-        device: Where they compute.
+        device: Device of the networks.
     """
 
     name: str
     device: torch.device
 
     def autocast(self) -> torch.autocast:
-        """The context in which networks run."""
+        """Return the autocast context for the networks."""
         dtype = DTYPES.get(self.name)
         return torch.autocast(self.device.type, dtype, enabled=dtype is not None)
 
     def scaler(self) -> torch.amp.GradScaler:
-        """What scales losses, of which ``fp16`` alone has need."""
+        """Return the scaler of losses, which is enabled only for ``fp16``."""
         enabled = self.name == "fp16"
         return torch.amp.GradScaler(self.device.type, init_scale=_FIRST_SCALE, enabled=enabled)
 
 
 def choose_precision(choice: Choice, device: torch.device) -> Precision:
-    """What was asked for; ``auto`` is ``bf16`` on GPUs that compute in it, and else ``fp32``.
+    """Resolve ``auto``: ``bf16`` on GPUs that support it, else ``fp32``.
 
     Raises:
-        ConfigError: If the device does not compute in the numbers asked for.
+        ConfigError: If the device does not support the requested precision.
     """
     cuda = device.type == "cuda"
     supported = has_bf16(device)

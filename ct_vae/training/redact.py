@@ -1,4 +1,4 @@
-"""What of a configuration may go into a run folder: no path and no name of a patient."""
+"""Removal of paths and patient names from the configuration that a run folder stores."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 
 def redacted(tree: dict[str, Any]) -> dict[str, Any]:
-    """A copy in which paths are replaced by their number and a digest.
+    """Return a copy in which paths are replaced by their number and a digest.
 
-    The digest tells whether two runs name the same paths without telling the paths.
+    The digest shows if two runs have the same paths, without revealing them.
     """
     data = dict(tree["data"])
     for key in ("datalist", "csv", "train", "val", "cache_dir", "patient_pattern"):

@@ -24,7 +24,7 @@ from ct_vae.training.checkpoints.save import ModelSaver, RunFacts, saved_at
 from ct_vae.training.checkpoints.state import gather_state, restore_state, shared_checkpoint
 from ct_vae.training.data.loader import Batches
 from ct_vae.training.data.run_data import RunData
-from ct_vae.training.distributed import World
+from ct_vae.training.distributed import DistributedContext
 from ct_vae.training.ema import AveragedWeights
 from ct_vae.training.initial import start_linear_skip
 from ct_vae.training.optim import learning_rate
@@ -36,14 +36,14 @@ from ct_vae.training.reporting.run_summary import summarize_run, summary_lines
 from ct_vae.training.reporting.trackers import NoTracker, Tracker, build_tracker, check_tracker
 from ct_vae.training.step import TrainStep
 from ct_vae.training.step_metrics import StepMetrics
-from ct_vae.training.validation.result import summarise
+from ct_vae.training.validation.result import summarize
 from ct_vae.training.validation.validate import validate
 
 _STATISTICS_BATCHES = 32
 
 
 class Run:
-    """A run and all its state; the clock is `samples_seen`, which decides everything drawn."""
+    """A run and its state; random numbers depend only on the seed and `samples_seen`."""
 
     def __init__(
         self, config: RunConfig, name: str, folder: Path, step: TrainStep, data: RunData
@@ -76,31 +76,33 @@ class Run:
         self._saver = ModelSaver(facts, self._best)
 
     def train(self, resume: bool) -> None:
-        """Run to the end, saving state and model on the way and when done.
+        """Run to the end, with checkpoints and saved models.
 
         Args:
-            resume: Go on from the newest whole state of the folder, if there is one.
+            resume: Resume from the newest valid checkpoint of the folder, if there is one.
 
         Raises:
-            StoppedError: If a signal asked for it; the state has been saved.
+            StoppedError: If a signal requested a stop; the state has been saved.
             CtVaeError: If too many steps in a row were not finite.
         """
-        told: list[str] = []
-        save_due = self._restore(told.append) if resume else False
+        messages: list[str] = []
+        save_due = self._restore(messages.append) if resume else False
         if self.samples_seen == 0:
-            self._begin(told.append)
-        quiet = not self._world.first
+            self._begin(messages.append)
+        quiet = not self._world.is_main_process
         progress = Progress(self.config.training.samples, self.samples_seen, quiet)
-        for line in (*told, *self._plan()):
+        for line in (*messages, *self._plan()):
             progress.say(line)
-        # One that cannot be had is told before an earlier run is cleared away.
+        # Errors of the tracker are raised before an earlier run is removed.
         tracker = self._tracker(progress.say)
         try:
             if self.samples_seen == 0:
                 self._clear()
             with (
                 self._stop,
-                RunLog(self.folder / METRICS) if self._world.first else nullcontext(NoLog()) as log,
+                RunLog(self.folder / METRICS)
+                if self._world.is_main_process
+                else nullcontext(NoLog()) as log,
                 progress,
             ):
                 self._go_on(RunOutputs(log, progress, tracker, self._hu_per_unit), save_due)
@@ -108,7 +110,7 @@ class Run:
             tracker.close()
 
     def _begin(self, report: Callable[[str], None]) -> None:
-        """Let a linear skip begin as the KLT of the first training patches."""
+        """Initialize a linear skip as the KLT of the first training patches."""
         config = self.config.model
         if not config.linear_skip or config.ckpt_path is not None:
             return
@@ -117,21 +119,22 @@ class Run:
         report(f"the linear skip begins as the KLT of {_STATISTICS_BATCHES} batches of patches")
 
     def _first_batches(self) -> Iterator[torch.Tensor]:
-        """The patches with which the run begins, the same on all ranks."""
-        settings, alone = self.config.training, World(device=self._world.device)
+        """Return the first patches of the run, the same on all ranks."""
+        settings, alone = self.config.training, DistributedContext(device=self._world.device)
         size, seed = settings.batch_size, settings.seed
         batches = Batches(self._data.train, settings.samples, size, seed, world=alone)
         return islice(batches(0), _STATISTICS_BATCHES)
 
     def check(self, resume: bool) -> None:
-        """Find out what `train` would refuse before its first step; nothing is written.
+        """Make the checks of `train` before its first step, without writing.
 
         Args:
             resume: As for `train`.
 
         Raises:
-            ConfigError: If the run cannot go on from the newest state, or a tracker is missing.
-            InputError: If no state is whole.
+            ConfigError: If the run cannot resume from the newest checkpoint, or if a tracker is
+                missing.
+            InputError: If all checkpoints are damaged.
         """
         check_tracker(self.config.training.tracker)
         checkpoint = shared_checkpoint(self.folder, self._world, say) if resume else None
@@ -201,11 +204,11 @@ class Run:
         results = validate(self._averaged, cases, self.config, world, self._stop)
         if self._world.any(self._stop.name is not None):
             self._stopped()
-        metrics = summarise(results)
+        metrics = summarize(results)
         if metrics:
             self._best.improved(metrics, self.samples_seen)
             outputs.validation(self.samples_seen, metrics)
-        if self._world.first:
+        if self._world.is_main_process:
             first = (
                 self._step.to_model_units(part)
                 for batch in self._first_batches()
@@ -225,8 +228,8 @@ class Run:
         return cast(Autoencoder, self._ema.module)
 
     def _stopped(self) -> None:
-        # Whoever started the ranks may end all of them as soon as one has gone.
-        self._world.wait()
+        # The launcher may kill all ranks as soon as one of them ends.
+        self._world.barrier()
         raise StoppedError(
             f"stopped by {self._stop.name or 'a signal to another rank'} at "
             f"{self.samples_seen} samples, all saved in {self.folder}",
@@ -234,14 +237,14 @@ class Run:
         )
 
     def _clear(self) -> None:
-        """Take away what an earlier run has left, which would pass for results of this one."""
-        if self._world.first:
+        """Remove the results of an earlier run."""
+        if self._world.is_main_process:
             self._saver.clear()
             clear_checkpoints(self.folder)
-        self._world.wait()
+        self._world.barrier()
 
     def _checkpoint(self, save_due: bool) -> None:
-        if not self._world.first:
+        if not self._world.is_main_process:
             return
         settings = {
             "config": self._compared,
@@ -255,11 +258,11 @@ class Run:
 
     @property
     def _compared(self) -> dict[str, Any]:
-        """What a run that goes on is compared with."""
+        """Settings that a resumed run is compared with."""
         return {**self._settings, "cases": self._data.cases}
 
     def _restore(self, report: Callable[[str], None]) -> bool:
-        """Take up the newest whole state; gives whether its model has still to be saved."""
+        """Restore the newest valid checkpoint; return True if its model is not saved yet."""
         checkpoint = shared_checkpoint(self.folder, self._world, report)
         if checkpoint is None:
             report("there is no state to resume from: the run begins")
@@ -272,11 +275,11 @@ class Run:
         self._step.skipped_in_a_row = checkpoint.settings["skipped_in_a_row"]
         report(f"the run goes on after {self.samples_seen} samples")
         due = bool(checkpoint.settings["save_due"]) and saved_at(self.folder) != self.samples_seen
-        # All ranks have read what the first one is about to change.
-        self._world.wait()
-        if self._world.first:
+        # All ranks must have read the files before the first one changes them.
+        self._world.barrier()
+        if self._world.is_main_process:
             rewind_log(self.folder / METRICS, self.samples_seen, validated=not due)
-        self._world.wait()
+        self._world.barrier()
         self._best.recall(self.folder / METRICS)
         return due
 
@@ -295,7 +298,7 @@ class Run:
         return summary_lines(plan)
 
     def _tracker(self, say: Callable[[str], None]) -> Tracker:
-        if not self._world.first:
+        if not self._world.is_main_process:
             return NoTracker()
         name, tree = self.config.training.tracker, self.config.as_json()
         return build_tracker(name, self.folder, tree, self.samples_seen, say)

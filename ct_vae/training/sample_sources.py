@@ -1,4 +1,4 @@
-"""Which volumes a run is looked at with, as far as its folder or its user tells."""
+"""Choice of the volumes for samples of a run."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ def find_originals(
     reading: ReadOptions | None = None,
     report: Callable[[str], None] | None = None,
 ) -> dict[Case, Callable[[], Volume]]:
-    """The volumes to reconstruct, each with what reads or makes it.
+    """Find the volumes to reconstruct, each with a function that reads or generates it.
 
     Args:
-        run: The run folder. It names no path, and so tells of its validation volumes only if they
+        run: The run folder. It contains no paths, so its validation volumes are known only if they
             are phantoms.
-        inputs: Files, folders and patterns to take instead.
-        config: A run configuration whose validation volumes are taken instead.
-        reading: How files are read.
-        report: Takes a line about each DICOM series of the inputs that is skipped.
+        inputs: Files, folders and patterns to use instead.
+        config: A run configuration whose validation volumes are used instead.
+        reading: Options of reading.
+        report: Called with a line for each skipped DICOM series of the inputs.
 
     Raises:
-        ConfigError: If nothing tells of any volume, or two things do.
-        NoInputError: If an input gives none.
+        ConfigError: If no volumes are given, or both ``inputs`` and ``config``.
+        NoInputError: If an input has no volumes.
     """
     if inputs and config is not None:
         raise ConfigError("INPUT and --config both name volumes", "give one of them")
@@ -55,10 +55,10 @@ def find_originals(
 
 
 def run_settings(run: Path) -> tuple[RunConfig, bool] | None:
-    """Settings of a run, and whether it has been trained on phantoms.
+    """Return the settings of a run, and whether it was trained on phantoms.
 
-    ``None`` when the folder holds no run. Where training data had paths, which a run folder does
-    not tell, section ``data`` is the default one.
+    The result is ``None`` if the folder is not a run. If training data had paths, which a run
+    folder does not contain, section ``data`` has its defaults.
 
     Raises:
         ConfigError: If the file is damaged.
@@ -87,7 +87,7 @@ def _with_source(
 ) -> tuple[Case, Callable[[], Volume]]:
     given = reading is not None and reading != ReadOptions()
     if isinstance(case, FileCase):
-        # A datalist notes how its volumes are read; options of the command go before that.
+        # Options of the command take precedence over those in a datalist.
         chosen = reading if given else case.options
         return Case(case.path, case.key), partial(read_volume, case.path, chosen)
     if given:

@@ -1,4 +1,4 @@
-"""What a run has learnt, to look at: reconstructions, and what the decoder makes of noise."""
+"""Samples of a run: reconstructions and decoded random latents."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ _LAST = "last"
 _OURS = re.compile(r"(random_\d{3,}|recon_.+)\.nii\.gz|" + re.escape(PICTURE))
 _USUAL_SIDE = 64
 _USUAL_SPACING_MM = (1.5, 1.5, 1.5)
-# Of each kind; a picture with hundreds of rows is more than a PNG can hold.
+# Largest number of rows of each kind, as the height of a PNG is limited.
 MOST_SHOWN = 24
 
 
 @dataclass(frozen=True)
 class SampleOptions:
-    """What is drawn at random, and how results are written.
+    """Options of random latents and of writing.
 
     Attributes:
         count: Number of random latents.
-        seed: Of all of them; each is a function of the seed and its own number.
-        size: Sides of their volumes in voxels, rounded up to the factor, in the order of the
-            preprocessing's ``axcodes``; ``None`` takes a training patch of the run, else 64 each.
-        spacing_mm: Of their volumes, in the same order; ``None`` takes that to which the model
-            resamples, else that of the first original, else 1.5 each.
+        seed: Seed; each latent depends only on the seed and its number.
+        size: Size of their volumes in voxels, rounded up to the factor, in the order of the
+            preprocessing's ``axcodes``; ``None`` for a training patch of the run, else 64 each.
+        spacing_mm: Spacing of their volumes, in the same order; ``None`` for that of the
+            preprocessing, else that of the first original, else 1.5 each.
         overwrite: Remove earlier samples from the folder.
     """
 
@@ -67,26 +67,26 @@ def sample_run(
     load: Callable[[Path], Codec] = load_codec,
     report: Callable[[str], None] = lambda _: None,
 ) -> int:
-    """Write reconstructions of volumes and decoded random latents, and a picture of them all.
+    """Write reconstructions of volumes, decoded random latents, and an image of all of them.
 
-    For ``both`` they go into folders ``best`` and ``last``. Volumes are named ``recon_<case>`` and
-    ``random_<number>``; cases are numbered in the picture, which carries no name of theirs.
+    Volumes are named ``recon_<case>`` and ``random_<number>``, in folders ``best`` and ``last`` for
+    ``both``; the image has numbers instead of names of cases.
 
     Args:
         run: A run folder, or another model folder, which has no ``best``.
-        originals: What is reconstructed, see `find_originals`.
-        folder: For the results.
-        options: What is drawn.
+        originals: Volumes to reconstruct, see `find_originals`.
+        folder: Folder of the results.
+        options: Options of random latents and of writing.
         checkpoint: The model of the best validation, that of the last save, or both.
-        load: From a model folder to its codec.
-        report: Takes a line about every file and every case that is refused.
+        load: Loads the codec of a model folder.
+        report: Called with a line for every file and every refused case.
 
     Returns:
-        Exit code, as of `run_batch`: refused cases are listed, the others finished.
+        Exit code, as of `run_batch`.
 
     Raises:
-        ConfigError: If the model, the options or the folder do not allow it. Nothing is written
-            or removed then.
+        ConfigError: If the model, the options or the folder are invalid; nothing is written or
+            removed then.
         WeightsError: If the model folder is damaged.
         OutputError: If a result cannot be written.
     """
@@ -103,7 +103,7 @@ def sample_run(
 
 
 class _Pass:
-    """Everything that is done with one model."""
+    """Samples of one model."""
 
     def __init__(
         self,
@@ -126,12 +126,12 @@ class _Pass:
         self._done = 0
 
     def check(self, size: Sequence[int]) -> None:
-        """Refuse what cannot be drawn before anything is done."""
+        """Check that random latents of this size can be drawn."""
         if self._random:
             self._random.check(size, self._spacing_mm or _USUAL_SPACING_MM)
 
     def run(self, originals: Originals, size: Sequence[int]) -> int:
-        """Do it all; gives the exit code."""
+        """Write all samples and return the exit code."""
         total = len(originals) + self._options.count
         names = dict(zip(originals, _names([case.key for case in originals]), strict=True))
 
@@ -176,7 +176,7 @@ class _Pass:
 
 
 def _model_folders(run: Path, checkpoint: Checkpoint) -> dict[str, Path]:
-    """The models that are asked for, by the names of their checkpoints."""
+    """Return the requested models by the names of their checkpoints."""
     folders = {BEST: run / BEST, _LAST: run}
     if checkpoint != _LAST and not (run / BEST / WEIGHTS).is_file():
         raise ConfigError(
@@ -190,13 +190,13 @@ def _usual_size(run: Path) -> tuple[int, int, int]:
     found = run_settings(run)
     if found is None:
         return _USUAL_SIDE, _USUAL_SIDE, _USUAL_SIDE
-    # A flat model draws every slice by itself: one is a sample.
+    # A sample of a 2-D model is one slice.
     x, y, z, *_ = (*found[0].patch_size, 1, 1)
     return x, y, z
 
 
 def _names(keys: Sequence[str]) -> list[str]:
-    """A name for each case that is good for a file in one folder, and no other's."""
+    """Return a unique file name for each case."""
     names: list[str] = []
     for key in keys:
         stem = next((key[: -len(s)] for s in VOLUME_SUFFIXES if key.lower().endswith(s)), key)
@@ -210,7 +210,7 @@ def _names(keys: Sequence[str]) -> list[str]:
 
 
 def _clear(folder: Path, originals: Originals, overwrite: bool) -> None:
-    """Remove what an earlier call has left, lest it pass for results of this one."""
+    """Remove the samples of an earlier call."""
     places = (folder, folder / BEST, folder / _LAST)
     for case in originals:
         path = real_path(case.path)

@@ -40,7 +40,7 @@ def generator(seed: int, index: int, stream: int = 0) -> torch.Generator:
         index: Index of the sample in the run.
         stream: Number of an independent stream; the stream 0 is that of posterior noise.
     """
-    # Mersenne Twister seeds that differ in one bit start with alike states; spread them.
+    # Mersenne Twister seeds that differ in one bit start with similar states, so mix them.
     mixed = (
         seed * 0x9E3779B97F4A7C15 + index * 0xD1B54A32D192ED03 + stream * 0xA0761D6478BD642F + 1
     ) % 2**63

@@ -1,4 +1,4 @@
-"""One optimization step of the autoencoder and of the discriminator that judges it."""
+"""One optimization step of the autoencoder and the discriminator."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ct_vae.errors import CtVaeError
 from ct_vae.losses.adversarial import Adversary
 from ct_vae.losses.objective import Objective
 from ct_vae.models.autoencoder import Autoencoder
-from ct_vae.training.distributed import World
+from ct_vae.training.distributed import DistributedContext
 from ct_vae.training.latent_changes import LatentChanges, transform_pair
-from ct_vae.training.learner import Learner
+from ct_vae.training.optimized_network import OptimizedNetwork
 from ct_vae.training.precision import Precision
 from ct_vae.training.seeding import seeded_layers
 from ct_vae.training.step_metrics import MetricAccumulator, StepMetrics
@@ -32,7 +32,7 @@ class StepSettings:
     Attributes:
         seed: Seed of posterior noise and dropout, which also depend on a sample's index in the run.
         micro_batch: Most samples that go through the network at once.
-        most_skipped: Steps in a row that may be left out before the run stops.
+        most_skipped: Steps in a row that may be skipped before the run stops.
         changes: Changes of latents before decoding.
     """
 
@@ -43,36 +43,36 @@ class StepSettings:
 
 
 class TrainStep:
-    """Forward, backward and update of both networks; steps that are not finite are left out.
+    """Forward, backward and update of both networks; steps that are not finite are skipped.
 
     While the autoencoder trains, the discriminator is frozen; the discriminator gets detached
     reconstructions. Each network has its own gradients.
 
     Args:
         generator: The autoencoder, in training mode, on its device.
-        objective: Its loss.
+        objective: Training objective.
         settings: Seed and sizes.
-        precision: Number format in which the networks compute.
+        precision: Precision of the networks.
         world: Ranks that share a batch.
-        discriminator: Its module is an `Adversary`; ``None`` trains without one.
-        to_model_units: Turns a batch in HU into images in model units on the device; ``None``
-            takes batches as they are.
+        discriminator: Network with an `Adversary` as module; ``None`` to train without one.
+        to_model_units: Converts a batch in HU to images in model units on the device; ``None`` to
+            use batches unchanged.
 
     Attributes:
-        micro_batch: Most samples at once; halved when a GPU runs out of memory.
-        skipped: Steps left out so far.
-        skipped_in_a_row: Steps left out since the last one that was not.
+        micro_batch: Samples per micro-batch; halved if a GPU runs out of memory.
+        skipped: Number of skipped steps.
+        skipped_in_a_row: Number of skipped steps since the last successful one.
         notes: Messages for the user, such as about a smaller micro-batch; the caller empties it.
     """
 
     def __init__(
         self,
-        generator: Learner,
+        generator: OptimizedNetwork,
         objective: Objective,
         settings: StepSettings,
         precision: Precision,
-        world: World,
-        discriminator: Learner | None = None,
+        world: DistributedContext,
+        discriminator: OptimizedNetwork | None = None,
         to_model_units: ToModelUnits | None = None,
     ) -> None:
         assert isinstance(generator.module, Autoencoder)
@@ -93,20 +93,20 @@ class TrainStep:
         self.notes: list[str] = []
 
     def __call__(self, batch: torch.Tensor, samples_seen: int, lr: float) -> StepMetrics | None:
-        """Learn from one batch.
+        """Train on one batch.
 
         Args:
-            batch: This rank's part ``(B, C, *spatial)``, in HU; ranks follow each other.
-            samples_seen: Samples before this batch, of all ranks.
+            batch: This rank's part ``(B, C, *spatial)`` in HU, in the order of ranks.
+            samples_seen: Samples before this batch on all ranks.
             lr: Learning rate of this step.
 
         Returns:
-            Metrics of the step, or ``None`` if it was not finite and changed nothing.
+            Metrics of the step, or ``None`` if it was not finite and has been skipped.
 
         Raises:
-            InputError: If the images have another number of axes than the model.
-            CtVaeError: If too many steps in a row were not finite, or if the memory does not hold
-                one sample.
+            InputError: If the number of axes differs from that of the model.
+            CtVaeError: If too many steps in a row were not finite, or if one sample does not fit
+                into memory.
         """
         images = self.to_model_units(batch)
         while True:
@@ -139,7 +139,7 @@ class TrainStep:
             networks.append(self.discriminator)
         norms = [network.norm() for network in networks]
         means = metrics.means(self.world)
-        # Averaged over the ranks, so that all of them decide alike.
+        # Averaged over the ranks, so that all of them decide equally.
         finite = all(bool(torch.isfinite(n)) for n in norms) and np.isfinite(means["loss"]["total"])
         for network in networks:
             network.step() if finite else network.skip()
@@ -153,7 +153,7 @@ class TrainStep:
         adaptive_weight: float | None,
         metrics: MetricAccumulator,
     ) -> torch.Tensor:
-        """Forward and backward of a micro-batch; returns the detached reconstruction."""
+        """Run forward and backward of a micro-batch; return the detached reconstruction."""
         seed = self._settings.seed
         with seeded_layers(seed, index, images.device):
             with self.precision.autocast():
@@ -194,13 +194,13 @@ class TrainStep:
 
     def _discriminator_backward(
         self,
-        discriminator: Learner,
+        discriminator: OptimizedNetwork,
         real: torch.Tensor,
         fake: torch.Tensor,
         samples_seen: int,
         metrics: MetricAccumulator,
     ) -> None:
-        """Forward and backward of a micro-batch of images and detached reconstructions."""
+        """Run forward and backward for a micro-batch of images and detached reconstructions."""
         with self.precision.autocast():
             losses = self._adversary.discriminator_terms(fake, real, samples_seen, self.world.mean)
         discriminator.add(losses.total * (len(real) / metrics.samples))
@@ -214,7 +214,7 @@ class TrainStep:
 
     @contextmanager
     def _buffers_restored_unless_kept(self) -> Iterator[Callable[[], None]]:
-        """Restore buffers, such as the averages of a codebook, when the step is not kept."""
+        """Restore buffers, such as the averages of a codebook, unless the step is kept."""
         modules = [n.module for n in (self.generator, self.discriminator) if n is not None]
         buffers = [buffer for module in modules for buffer in module.buffers()]
         before = [buffer.clone() for buffer in buffers]
@@ -233,12 +233,12 @@ class TrainStep:
                         buffer.copy_(old)
 
     def _halve_micro_batch(self, samples: int) -> None:
-        """Take half as many samples at once, or give up with one clear line."""
-        self.generator.optimiser.zero_grad(set_to_none=True)
+        """Halve the micro-batch, or raise an error if that is not possible."""
+        self.generator.optimizer.zero_grad(set_to_none=True)
         torch.cuda.empty_cache()
         at_once = min(self.micro_batch, samples)
         if self.world.size > 1 or at_once == 1:
-            # Ranks that go on alone would wait for each other for ever.
+            # With several ranks, the others would wait forever.
             raise CtVaeError(
                 f"the GPU's memory does not hold {at_once} sample(s) of this size at once",
                 "lower training.micro_batch_size or training.patch_size, or set "

@@ -1,4 +1,4 @@
-"""Metrics of one optimization step, gathered over its micro-batches and ranks."""
+"""Metrics of one optimization step over its micro-batches and ranks."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 
 import torch
 
-from ct_vae.training.distributed import World
+from ct_vae.training.distributed import DistributedContext
 
 Scalars = Mapping[str, torch.Tensor] | Mapping[str, float]
 
 
 @dataclass(frozen=True)
 class StepMetrics:
-    """Means over the whole batch, of all ranks.
+    """Means over the whole batch on all ranks.
 
     Attributes:
         loss: The weighted loss of the autoencoder.
@@ -40,7 +40,7 @@ class StepMetrics:
 
     @classmethod
     def of(cls, means: Mapping[str, dict[str, float]], grad_norm: float) -> StepMetrics:
-        """Take the groups ``loss``, ``losses``, ``weights``, ``image`` and others of a step."""
+        """Create metrics from the groups ``loss``, ``losses``, ``weights``, ``image``, etc."""
         return cls(
             loss=means["loss"]["total"],
             losses=means["losses"],
@@ -55,10 +55,10 @@ class StepMetrics:
 
 
 class MetricAccumulator:
-    """Sums named scalars of micro-batches; they leave the device once, all together.
+    """Accumulates named scalars of micro-batches, with a single transfer from the device.
 
     Args:
-        samples: Samples of this rank's batch.
+        samples: Number of samples of this rank's batch.
     """
 
     def __init__(self, samples: int) -> None:
@@ -74,7 +74,7 @@ class MetricAccumulator:
                 before = self._sums.get((group, name))
                 self._sums[group, name] = fraction if before is None else before + fraction
 
-    def means(self, world: World) -> dict[str, dict[str, float]]:
+    def means(self, world: DistributedContext) -> dict[str, dict[str, float]]:
         """Return means over the samples of all ranks, by group and name."""
         sums = torch.stack([value.to(world.device) for value in self._sums.values()])
         metrics: dict[str, dict[str, float]] = {}

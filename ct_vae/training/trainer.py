@@ -1,4 +1,4 @@
-"""The training run from outside: what is checked before it, where it goes, how it is planned."""
+"""Training and planning of a run, with checks before it starts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ct_vae.training.checkpoints.checkpoint import CHECKPOINTS, has_checkpoint
 from ct_vae.training.checkpoints.lock import run_lock
 from ct_vae.training.data.loader import check_shares
 from ct_vae.training.data.run_data import given_data, named_data
-from ct_vae.training.distributed import joined_world
+from ct_vae.training.distributed import distributed_context
 from ct_vae.training.initial import other_preprocessing
 from ct_vae.training.reporting.run_log import METRICS
 from ct_vae.training.reporting.run_summary import RunSummary, summarize_run
@@ -45,35 +45,35 @@ def train(  # noqa: PLR0913, PLR0917 - what a user may say about a run
 ) -> Path:
     """Train an autoencoder and write it as a model folder.
 
-    Under ``torchrun`` every rank calls it alike; they share each batch, and the first one writes.
+    Under ``torchrun``, every rank calls this function; ranks share each batch, and the first one
+    writes files.
 
     Args:
         train_dataset: Data set with ``__len__`` and ``__getitem__`` of patches in HU, sides
             multiples of the factor. Items are tensors or NumPy arrays ``[C, *spatial]``,
             dictionaries or TorchIO subjects with one under `data.image_key`, NIfTI images of
             nibabel, tuples ``(image, ...)``, or lists of such samples. Items that are `Volume` are
-            cut into patches of `training.patch_size`. ``None`` takes the volumes that the
-            configuration names.
+            cut into patches of `training.patch_size`. ``None`` uses the volumes in the
+            configuration.
         config: A run configuration, or its JSON file.
-        val_dataset: Data set of whole `Volume` to validate on, or of patches as in
-            ``train_dataset``, in HU; ``None`` takes the volumes that the configuration names, when
-            it is also the source of the training data.
-        device: Such as ``cuda:0``; ``None`` takes a GPU if there is one.
-        name: Of the run; ``None`` means the name of the configuration file.
-        overwrite: Begin anew in a folder that holds a run.
-        resume: Go on from the newest whole state in the folder, or begin if there is no run.
-        force: Take a data set given in Python although its first patches, or the first of
+        val_dataset: Data set of `Volume` for validation, or of patches as in ``train_dataset``, in
+            HU; ``None`` uses the volumes in the configuration if training does.
+        device: Device such as ``cuda:0``; ``None`` uses a GPU if available.
+        name: Name of the run; defaults to the name of the configuration file.
+        overwrite: Replace an existing run in the folder.
+        resume: Resume from the newest valid checkpoint in the folder, or begin if there is none.
+        force: Accept a data set given in Python even if its first patches, or the first of
             ``val_dataset``, do not look like HU, as ``--force`` does for files.
 
     Returns:
         The run folder, which is a model folder.
 
     Raises:
-        ConfigError: If the configuration cannot be run, if the folder holds a run already, or if
-            the run to resume began with another configuration.
-        InputError: If a volume or the data set is refused, or if no state of the run is whole.
+        ConfigError: If the configuration is invalid, if the folder has a run already, or if the run
+            to resume began with another configuration.
+        InputError: If a volume or the data set is refused, or if all checkpoints are damaged.
         OutputError: If the run folder cannot be written.
-        StoppedError: If a signal asked the run to stop; its state has been saved.
+        StoppedError: If a signal requested a stop; the state of the run has been saved.
 
     Examples:
         >>> import json
@@ -91,11 +91,11 @@ def train(  # noqa: PLR0913, PLR0917 - what a user may say about a run
         ['model.safetensors']
     """
     settings, title, folder = _settled(config, name, overwrite, resume)
-    with joined_world(device) as world:
-        # What needs no data is found out before any is loaded.
+    with distributed_context(device) as world:
+        # Checks without data come first.
         check_shares(settings.training.samples, settings.training.batch_size, world.size)
         step = build_step(settings, world)
-        report = say if world.first else _say_nothing
+        report = say if world.is_main_process else _say_nothing
         _tell_preprocessing(settings, report)
         if train_dataset is None:
             data = named_data(settings, val_dataset, report)
@@ -104,8 +104,8 @@ def train(  # noqa: PLR0913, PLR0917 - what a user may say about a run
             settings = _with_patches(settings, data.image_size)
         if data.validation and not data.val_patches:
             validation_codec(cast(Autoencoder, step.generator.module), settings)
-        with run_lock(folder) if world.first else nullcontext():
-            world.wait()
+        with run_lock(folder) if world.is_main_process else nullcontext():
+            world.barrier()
             Run(settings, title, folder, step, data).train(resume)
     return folder
 
@@ -117,9 +117,9 @@ def plan_run(
     overwrite: bool = False,
     resume: bool = False,
 ) -> RunSummary:
-    """Find out all that a run would refuse, take some steps on trial, and tell what it would be.
+    """Make all checks of a run, measure some trial steps, and return a summary.
 
-    Every volume is read, as the run would read it, unless the cache holds it. Nothing is written.
+    Every volume that is not in the cache is read, as in the run. Nothing is written.
 
     Args:
         config: A run configuration, or its JSON file.
@@ -129,16 +129,16 @@ def plan_run(
         resume: As for `train`.
 
     Raises:
-        ConfigError: If the configuration cannot be run.
+        ConfigError: If the configuration is invalid.
         InputError: If a volume is refused.
-        OutputError: If the run folder could not be written.
+        OutputError: If the run folder is not writable.
     """
     settings, title, folder = _settled(config, name, overwrite, resume)
     check_writable(folder)
-    with joined_world(device) as world:
+    with distributed_context(device) as world:
         check_shares(settings.training.samples, settings.training.batch_size, world.size)
         step = build_step(settings, world)
-        report = say if world.first else _say_nothing
+        report = say if world.is_main_process else _say_nothing
         _tell_preprocessing(settings, report)
         data = named_data(settings, None, report, keep=False)
         Run(settings, title, folder, step, data).check(resume)
@@ -146,7 +146,7 @@ def plan_run(
         share = -(-settings.training.batch_size // world.size)
         image = torch.zeros(share, settings.model.in_channels, *settings.image_size)
         image = image.to(world.device).to(memory_format=memory_format(settings.model.spatial_dims))
-        # Late in the run, when the discriminator plays as well.
+        # At the end of the run, when the discriminator is active.
         late = settings.training.samples - settings.training.batch_size
         trial = try_steps(lambda: step(image, late, settings.training.lr), world.device)
         cases = data.case_count, len(data.validation)
@@ -157,10 +157,10 @@ def plan_run(
 def _settled(
     config: str | Path | RunConfig, name: str | None, overwrite: bool, resume: bool
 ) -> tuple[RunConfig, str, Path]:
-    """Settings, name and folder of a run.
+    """Return the settings, name and folder of a run.
 
     Raises:
-        ConfigError: If the configuration cannot be run, or the folder holds a run already.
+        ConfigError: If the configuration is invalid, or the folder has a run already.
     """
     settings = config if isinstance(config, RunConfig) else load_config(config)
     title = name or (Path(config).stem if not isinstance(config, RunConfig) else "run")
@@ -173,7 +173,7 @@ def _settled(
 
 
 def _with_patches(settings: RunConfig, size: tuple[int, ...] | None) -> RunConfig:
-    """Let the configuration say the size of the patches that a data set gives.
+    """Set the patch size of the configuration to that of a data set.
 
     Raises:
         InputError: If such patches are too small for the losses.
@@ -195,7 +195,7 @@ def _tell_preprocessing(settings: RunConfig, report: Callable[[str], None]) -> N
 
 
 def _say_nothing(_: str) -> None:
-    """Leave the telling to the first rank."""
+    """Report nothing, on all ranks except the first."""
 
 
 def _refuse_used(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Forward pass of a batch in training, of any kind of model."""
+"""Forward pass in training for all kinds of models."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ct_vae.training.seeding import posterior_noise
 
 @dataclass(frozen=True, eq=False)
 class LatentSample:
-    """The latent of a batch in training, of any kind of model.
+    """Latent of a batch in training.
 
     Attributes:
-        sample: ``(B, C, *spatial)`` that goes to the decoder.
-        center: ``(B, C, *spatial)`` without noise: the mean, or the codes.
-        regularizers: Unweighted losses by name, scalars in float32; ``kl`` is one number per
-            latent element.
-        codes: Use of the codebook, scalars by name; empty without codes.
+        sample: Latent ``(B, C, *spatial)`` for the decoder.
+        center: Latent ``(B, C, *spatial)`` without noise: the mean, or the codes.
+        regularizers: Unweighted losses by name, scalars in float32; ``kl`` has one value per latent
+            element.
+        codes: Statistics of codebook usage by name; empty without codes.
     """
 
     sample: torch.Tensor
@@ -60,8 +60,8 @@ def sample_latent(
 
     Args:
         model: Autoencoder of any kind.
-        images: In model units.
-        noise: Returns standard normal values of the shape of the mean that it is given.
+        images: Images in model units.
+        noise: Returns standard normal values with the shape of its argument.
     """
     features = model.features(images)
     if isinstance(model, QuantizedAutoencoder):

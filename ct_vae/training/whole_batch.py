@@ -1,4 +1,4 @@
-"""What losses and quantizers need of a whole batch, for batches that are split."""
+"""Quantities of losses and quantizers that depend on the whole batch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import nn
 from ct_vae.losses.objective import Objective
 from ct_vae.models.autoencoder import Autoencoder
 from ct_vae.models.quantized_autoencoder import QuantizedAutoencoder
-from ct_vae.training.distributed import World
+from ct_vae.training.distributed import DistributedContext
 from ct_vae.training.latent_changes import LatentChanges
 from ct_vae.training.precision import Precision
 from ct_vae.training.seeding import seeded_layers
@@ -19,18 +19,17 @@ from ct_vae.training.training_pass import training_pass
 
 
 class WholeBatch:
-    """Makes a step with micro-batches the same function of the batch as a step without.
+    """Makes the result of a step independent of the split into micro-batches.
 
-    The entropy loss of lookup-free codes and the adaptive adversarial weight are no means over
-    samples: each needs a look at the whole batch before the first gradient. The look costs a
-    forward pass, through the encoder for the entropy loss and through all networks for the adaptive
-    weight, and keeps no more than a micro-batch in memory. The codebook of moving averages is
-    updated once, when all micro-batches are done.
+    The entropy loss of lookup-free codes and the adaptive adversarial weight are not means over
+    samples, so they need an additional forward pass of the whole batch before the first gradient:
+    of the encoder for the entropy loss, and of all networks for the adaptive weight. Only one
+    micro-batch is in memory at a time. An EMA codebook is updated once after all micro-batches.
 
     Args:
         model: The autoencoder.
-        objective: Its loss.
-        precision: Number format in which the networks compute.
+        objective: Training objective.
+        precision: Precision of the networks.
         world: Ranks that share a batch.
         seed: Seed of the run.
         changes: Changes of latents before decoding.
@@ -41,7 +40,7 @@ class WholeBatch:
         model: Autoencoder,
         objective: Objective,
         precision: Precision,
-        world: World,
+        world: DistributedContext,
         seed: int,
         changes: LatentChanges,
     ) -> None:
@@ -56,15 +55,15 @@ class WholeBatch:
     def __call__(
         self, parts: Sequence[torch.Tensor], index: int, samples_seen: int
     ) -> Iterator[float | None]:
-        """Look at a batch; its micro-batches are trained inside the context.
+        """Compute the quantities of a batch, whose micro-batches are trained inside the context.
 
         Args:
             parts: Micro-batches ``(B, C, *spatial)`` of this rank in model units.
             index: Index of the first sample in the run.
-            samples_seen: Samples before this batch, of all ranks.
+            samples_seen: Samples before this batch on all ranks.
 
         Yields:
-            The adaptive adversarial weight; ``None`` if there is none, or a single micro-batch.
+            The adaptive adversarial weight; ``None`` without one, or for a single micro-batch.
         """
         if len(parts) == 1:
             yield None
@@ -106,7 +105,7 @@ class WholeBatch:
 
 @contextmanager
 def _only_trained(model: Autoencoder, layer: torch.Tensor) -> Iterator[None]:
-    """Compute gradients at one layer alone, and leave a codebook as it is."""
+    """Compute gradients of one layer only, and do not update a codebook."""
     frozen = [p for p in model.parameters() if p.requires_grad and p is not layer]
     quantizer = model.quantizer if isinstance(model, QuantizedAutoencoder) else nn.Identity()
     training = quantizer.training

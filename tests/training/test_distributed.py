@@ -13,7 +13,7 @@ from ct_vae.errors import ConfigError
 from ct_vae.io import write_volume
 from ct_vae.training import train
 from ct_vae.training.checkpoints.checkpoint import newest_checkpoint
-from ct_vae.training.distributed import World, joined_world
+from ct_vae.training.distributed import DistributedContext, distributed_context
 from tests._forked import Program
 from tests._small import ct_volume
 from tests.training.checkpoints.test_resume import config
@@ -102,8 +102,8 @@ def test_a_signal_to_one_rank_stops_all_and_they_go_on_together(tmp_path):
 
 
 def test_alone_everything_is_as_it_was():
-    world, value = World(), torch.ones(2)
-    assert world.first
+    world, value = DistributedContext(), torch.ones(2)
+    assert world.is_main_process
     assert world.mean(value) is value
     assert world.any(True)
     assert not world.any(False)
@@ -112,7 +112,7 @@ def test_alone_everything_is_as_it_was():
 
 def test_one_gpu_for_all_ranks_is_refused(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(ConfigError, match="every rank to one place"), joined_world("cuda:0"):
+    with pytest.raises(ConfigError, match="every rank to one place"), distributed_context("cuda:0"):
         pass
 
 
@@ -120,7 +120,7 @@ def test_means_leave_what_they_are_of_as_it_was(monkeypatch):
     """The other rank holds three times as much."""
     monkeypatch.setattr(distributed, "all_reduce", lambda tensor: tensor.mul_(4))
     own = torch.tensor([1.0, 2.0])
-    assert World(0, 2).mean(own).tolist() == [2.0, 4.0]
+    assert DistributedContext(0, 2).mean(own).tolist() == [2.0, 4.0]
     assert own.tolist() == [1.0, 2.0]
 
 
@@ -132,7 +132,7 @@ def test_gradients_become_means_whatever_their_types_and_layouts(monkeypatch):
     ]
     parameters[0].grad = wide.to(memory_format=torch.channels_last_3d)
     parameters[1].grad, parameters[3].grad = half.clone(), wide[0].clone()
-    World(0, 2).mean_gradients(parameters)
+    DistributedContext(0, 2).mean_gradients(parameters)
     assert parameters[2].grad is None
     for parameter, expected in ((0, wide), (1, half), (3, wide[0])):
         assert torch.equal(parameters[parameter].grad, 2 * expected)
@@ -144,13 +144,13 @@ def test_one_rank_is_enough_for_a_flag(monkeypatch):
         told.clamp_(min=1)
 
     monkeypatch.setattr(distributed, "all_reduce", other_is_asked)
-    assert World(0, 2).any(False)
+    assert DistributedContext(0, 2).any(False)
 
 
 def test_a_group_that_exists_is_used_and_left_as_it_is():
     distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
     try:
-        with joined_world("cpu") as world:
+        with distributed_context("cpu") as world:
             assert (world.rank, world.size) == (0, 1)
         assert distributed.is_initialized()
     finally:

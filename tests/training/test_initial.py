@@ -40,13 +40,13 @@ def test_the_posterior_starts_narrow_and_its_means_do_not():
 def test_every_parameter_can_still_learn():
     """Zeros at the end of a block pass no gradient to what lies before them, for one step only."""
     model = initial_model(SMALL_MODEL, 0).train()
-    optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     for _ in range(2):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         x = torch.randn(1, 1, 16, 16, 16, generator=torch.Generator().manual_seed(0))
         reconstruction, posterior = model(x)
         ((reconstruction - x).square().mean() + posterior.kl_elements().mean()).backward()
-        optimiser.step()
+        optimizer.step()
     for name, parameter in model.named_parameters():
         assert parameter.grad.abs().max() > 0, name
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ct_vae.config.training import TrainingConfig
-from ct_vae.training.optim import build_optimiser, learning_rate
+from ct_vae.training.optim import build_optimizer, learning_rate
 
 
 def config(**changes):
@@ -73,6 +73,6 @@ def test_after_warm_up_the_rate_never_rises(seen, schedule):
 
 def test_the_optimiser_is_the_one_that_is_configured():
     settings = config(betas=(0.5, 0.9), weight_decay=0.25)
-    optimiser = build_optimiser([torch.nn.Parameter(torch.ones(1))], settings)
-    (group,) = optimiser.param_groups
+    optimizer = build_optimizer([torch.nn.Parameter(torch.ones(1))], settings)
+    (group,) = optimizer.param_groups
     assert (group["betas"], group["weight_decay"], group["lr"]) == ((0.5, 0.9), 0.25, 1.0)

@@ -7,9 +7,9 @@ from ct_vae.errors import CtVaeError
 from ct_vae.losses.build import build_objective
 from ct_vae.losses.objective import Objective
 from ct_vae.losses.terms import LossTerms
-from ct_vae.training.distributed import World
+from ct_vae.training.distributed import DistributedContext
 from ct_vae.training.latent_changes import LatentChanges, transform_pair
-from ct_vae.training.learner import Learner
+from ct_vae.training.optimized_network import OptimizedNetwork
 from ct_vae.training.precision import Precision
 from ct_vae.training.seeding import generator as generator_of
 from ct_vae.training.step import StepSettings, TrainStep
@@ -21,7 +21,7 @@ def batch(count=2, seed=0):
     return torch.rand(count, 1, 8, 8, 8, generator=generator) * 2 - 1
 
 
-ALONE = World()
+ALONE = DistributedContext()
 CPU = torch.device("cpu")
 FULL = Precision("fp32", CPU)
 
@@ -31,8 +31,8 @@ def settings_of(**training):
     return RunConfig(model=SMALL_MODEL, training=TrainingConfig(**tree))
 
 
-def learner(module, grad_clip=None, precision=FULL, make=torch.optim.SGD, world=ALONE):
-    return Learner(module, make(module.parameters(), lr=1e-3), grad_clip, precision, world)
+def optimized_network(module, grad_clip=None, precision=FULL, make=torch.optim.SGD, world=ALONE):
+    return OptimizedNetwork(module, make(module.parameters(), lr=1e-3), grad_clip, precision, world)
 
 
 def make_step(
@@ -40,7 +40,7 @@ def make_step(
 ):
     objective = build_objective(settings_of(**training), model.output_activation, CPU)
     changes = LatentChanges(equivariance=training.get("equivariance_weight", 0) > 0)
-    generator = learner(model, grad_clip, precision, world=world)
+    generator = optimized_network(model, grad_clip, precision, world=world)
     other = objective.adversary
     return TrainStep(
         generator,
@@ -48,7 +48,7 @@ def make_step(
         StepSettings(seed, micro_batch, changes=changes),
         precision,
         world,
-        None if other is None else learner(other, grad_clip, precision, world=world),
+        None if other is None else optimized_network(other, grad_clip, precision, world=world),
     )
 
 
@@ -171,7 +171,7 @@ def test_a_rank_draws_noise_for_its_own_samples(monkeypatch):
     """The second rank's first step, with another rank that finds the same."""
     monkeypatch.setattr(torch.distributed, "all_reduce", lambda tensor: tensor.mul_(2))
     results = []
-    for world, seen in ((World(1, 2), 0), (World(), 2)):
+    for world, seen in ((DistributedContext(1, 2), 0), (DistributedContext(), 2)):
         model = small_model()
         step = make_step(model, grad_clip=None, world=world)
         results.append((step(batch(), seen, 0.1).loss, weights(model)))
@@ -188,7 +188,7 @@ def test_ranks_do_not_take_smaller_micro_batches_alone(monkeypatch):
 
     monkeypatch.setattr(model.encoder, "forward", no_memory)
     with pytest.raises(CtVaeError, match=r"does not hold 2 sample"):
-        make_step(model, world=World(0, 2))(batch(), 0, 0.1)
+        make_step(model, world=DistributedContext(0, 2))(batch(), 0, 0.1)
 
 
 ADVERSARIAL = {
@@ -205,11 +205,11 @@ ADVERSARIAL = {
 
 
 def test_each_side_learns_from_its_own_gradient_alone():
-    """With the other side's optimiser stopped, the other side does not move."""
+    """With the other side's optimizer stopped, the other side does not move."""
     for still in ("generator", "discriminator"):
         step = make_step(small_model(), **ADVERSARIAL)
         sides = {"generator": step.generator, "discriminator": step.discriminator}
-        sides[still].optimiser.step = lambda *_, **__: None
+        sides[still].optimizer.step = lambda *_, **__: None
         before = {name: weights(side.module) for name, side in sides.items()}
         parameters = {n: dict(s.module.named_parameters()) for n, s in sides.items()}
         assert step(batch(), 0, 0.1).discriminator.keys() >= {"d_real", "d_fake", "r1", "lecam"}
@@ -221,7 +221,7 @@ def test_each_side_learns_from_its_own_gradient_alone():
 def test_what_the_discriminator_learns_is_not_in_the_generators_gradient():
     """The generator's gradient is that of its own terms: the same whether the other learns."""
     steps = [make_step(small_model(), grad_clip=None, **ADVERSARIAL) for _ in range(2)]
-    steps[1].discriminator.begin = lambda _: steps[1].discriminator.optimiser.zero_grad()
+    steps[1].discriminator.begin = lambda _: steps[1].discriminator.optimizer.zero_grad()
     steps[1].discriminator.add = lambda _: None
     for step in steps:
         step(batch(), 0, 0.1)

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import distributed
 
-from ct_vae.training.distributed import World
+from ct_vae.training.distributed import DistributedContext
 from ct_vae.training.step_metrics import MetricAccumulator
 
 
@@ -10,7 +10,7 @@ def test_micro_batches_count_by_their_samples():
     metrics = MetricAccumulator(4)
     metrics.add(3, loss={"total": torch.tensor(1.0)}, weights={"kl": 0.5})
     metrics.add(1, loss={"total": torch.tensor(5.0)}, weights={"kl": 0.5})
-    assert metrics.means(World()) == {"loss": {"total": 2.0}, "weights": {"kl": 0.5}}
+    assert metrics.means(DistributedContext()) == {"loss": {"total": 2.0}, "weights": {"kl": 0.5}}
 
 
 def test_means_are_those_of_all_ranks(monkeypatch):
@@ -18,6 +18,6 @@ def test_means_are_those_of_all_ranks(monkeypatch):
     monkeypatch.setattr(distributed, "all_reduce", lambda tensor: tensor.mul_(4))
     metrics = MetricAccumulator(1)
     metrics.add(1, loss={"total": torch.tensor(1.0)}, image={"mae": torch.tensor(2.0)})
-    told = metrics.means(World(0, 2))
+    told = metrics.means(DistributedContext(0, 2))
     assert told["loss"]["total"] == pytest.approx(2)
     assert told["image"]["mae"] == pytest.approx(4)

@@ -364,7 +364,7 @@ def validations(monkeypatch):
                 "val_ssim_full": 0.5 - sign * number / 100,
             }
 
-        monkeypatch.setattr("ct_vae.training.run.summarise", summary)
+        monkeypatch.setattr("ct_vae.training.run.summarize", summary)
 
     return begin
 

@@ -1,4 +1,4 @@
-"""The best validation of a run: its model folder, and early stopping when none is better."""
+"""Best validation of a run, its model folder, and early stopping."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ _HIGHER_IS_BETTER = ("val_psnr_", "val_ssim_")
 
 
 class Best:
-    """Remembers the best validation, and where the model that had it lies.
+    """Tracks the best validation and the folder of its model.
 
     Args:
-        run: The run folder; the best model is its folder ``best``.
-        metric: By which validations are compared; lower is better, but for PSNR and SSIM.
-        patience: Validations in a row that may be no better before training ends; ``None`` trains
+        run: The run folder; the best model is in its folder ``best``.
+        metric: Metric to compare validations by; lower is better, except for PSNR and SSIM.
+        patience: Validations in a row without improvement before training ends; ``None`` to train
             to the end.
 
     Attributes:
-        metrics: Of the best validation; empty before there is one.
-        samples_seen: Samples that the best model had seen, or ``None``.
-        since: Validations in a row that were no better.
+        metrics: Metrics of the best validation; empty before the first one.
+        samples_seen: Samples seen by the best model, or ``None``.
+        since: Validations in a row without improvement.
     """
 
     def __init__(self, run: Path, metric: str, patience: int | None = None) -> None:
@@ -41,18 +41,18 @@ class Best:
 
     @property
     def out_of_patience(self) -> bool:
-        """True once as many validations in a row as allowed were no better."""
+        """True if there was no improvement for the permitted number of validations."""
         return self._patience is not None and self.since >= self._patience
 
     def recall(self, log: Path) -> None:
-        """Take up the validations that a log of the run holds."""
+        """Restore the state from the validations in a log."""
         for line in read_log(log):
             if is_validation(line):
                 metrics = {k: float(v) for k, v in line.items() if k.startswith("val_")}
                 self.improved(metrics, line["samples_seen"])
 
     def clear(self) -> None:
-        """Remove the best model of an earlier run; files of other names are left alone.
+        """Remove the best model of an earlier run, but no other files.
 
         Raises:
             OutputError: If a file cannot be removed.
@@ -62,7 +62,7 @@ class Best:
             self.folder.rmdir()
 
     def improved(self, metrics: Mapping[str, float], samples_seen: int) -> bool:
-        """Whether a validation is the best so far; one without the metric never is."""
+        """Add a validation; return True if it is the best so far, which requires the metric."""
         error = self._sign * metrics.get(self._metric, self._sign * math.inf)
         if not error < self._lowest:
             self.since += 1

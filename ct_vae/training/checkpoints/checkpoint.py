@@ -1,4 +1,4 @@
-"""States of a run on disk, from which it goes on as if it had never stopped."""
+"""Checkpoints: states on disk from which a run resumes as if it had never stopped."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class Checkpoint:
     """State of a run after ``samples_seen`` samples.
 
     Attributes:
-        samples_seen: The run's clock.
-        tensors: By name: parameters, averages, moments, buffers.
-        settings: Numbers and the configuration, as JSON.
+        samples_seen: Samples seen by the run.
+        tensors: Parameters, averages, moments and buffers by name.
+        settings: Counters and the configuration, as JSON.
     """
 
     samples_seen: int
@@ -43,10 +43,10 @@ class Checkpoint:
 
 
 def save_checkpoint(run: Path, checkpoint: Checkpoint) -> Path:
-    """Write a state whole or not at all, read it back, and only then remove older ones but one.
+    """Write a checkpoint atomically, verify it, and then remove older ones except the latest.
 
     Raises:
-        OutputError: If it cannot be written, or if the disk gives back other bytes.
+        OutputError: If the checkpoint cannot be written, or differs when it is read back.
     """
     folder = run / CHECKPOINTS / f"samples-{checkpoint.samples_seen:012d}"
     tensors = {
@@ -78,13 +78,13 @@ def save_checkpoint(run: Path, checkpoint: Checkpoint) -> Path:
 
 
 def newest_checkpoint(run: Path, report: Callable[[str], None]) -> Checkpoint | None:
-    """The newest state that is whole; ``report`` is told of those that are not.
+    """Return the newest valid checkpoint; ``report`` is called with a line for each damaged one.
 
     Returns:
-        ``None`` if there is none at all.
+        The checkpoint, or ``None`` if there are no checkpoints.
 
     Raises:
-        InputError: If there are some, none of them whole.
+        InputError: If all checkpoints are damaged.
     """
     folders = _folders(run)
     for folder in folders:
@@ -104,7 +104,7 @@ def clear_checkpoints(run: Path) -> None:
     """Remove the states of an earlier run.
 
     Raises:
-        OutputError: If one cannot be removed.
+        OutputError: If a checkpoint cannot be removed.
     """
     for folder in _folders(run):
         try:
@@ -117,12 +117,12 @@ def clear_checkpoints(run: Path) -> None:
 
 
 def has_checkpoint(run: Path) -> bool:
-    """Whether there is any state, whole or not."""
+    """Return True if there is a checkpoint, valid or not."""
     return bool(_folders(run))
 
 
 def _folders(run: Path) -> list[Path]:
-    """Newest first; what a killed writer left has another name."""
+    """Return the folders of checkpoints, newest first; leftovers of killed writers are excluded."""
     place = run / CHECKPOINTS
     if not place.is_dir():
         return []
@@ -145,7 +145,7 @@ def _read(folder: Path) -> Checkpoint:
 
 
 def _verified(folder: Path) -> dict[str, bytes]:
-    """The files of a state by name, each as its checksum says."""
+    """Read the files of a checkpoint by name and verify their checksums."""
     try:
         sums = json.loads((folder / _MANIFEST).read_bytes())
         contents = {name: (folder / name).read_bytes() for name in (_STATE, _SETTINGS)}

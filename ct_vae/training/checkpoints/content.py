@@ -1,4 +1,4 @@
-"""The data and weights of a run by content: it goes on with the same data, wherever they lie."""
+"""Digests of the data and weights of a run, which must be the same when it resumes."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _LISTS = {"train": "training", "val": "validation"}
 
 @dataclass(frozen=True)
 class Content:
-    """Digests of what a run was made from; they name nothing and hold no path.
+    """Digests of the data and weights of a run, without names and paths.
 
     Attributes:
-        cases: Of the training cases under ``train`` and the validation cases under ``val``, in
-            their order; empty where data were given in Python.
-        weights: Of weights files, by the key of the configuration that names them.
-        keys: Names of the same cases, for messages alone.
+        cases: Digests of the training cases under ``train`` and the validation cases under ``val``,
+            in order; empty for data sets in Python.
+        weights: Digests of weights files, by key of the configuration.
+        keys: Names of the cases, for messages only.
     """
 
     cases: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -32,38 +32,38 @@ class Content:
     keys: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
-        """The same for a state of the run."""
+        """Return the digests for a checkpoint."""
         cases = {name: list(digests) for name, digests in self.cases.items()}
         return {"cases": cases, "weights": dict(self.weights)}
 
     def check(self, before: Mapping[str, Any]) -> None:
-        """Refuse to go on with other content.
+        """Check that the content is the same as at the start of the run.
 
         Args:
-            before: What `as_json` gave when the run began.
+            before: Result of `as_json` at the start of the run.
 
         Raises:
-            ConfigError: With everything that differs.
+            ConfigError: If the content differs; lists all differences.
         """
-        told: list[str] = []
+        changed: list[str] = []
         for name, kind in _LISTS.items():
             old, new = before["cases"].get(name, ()), self.cases.get(name, ())
-            told += _differences(kind, old, new, self.keys.get(name, ()))
+            changed += _differences(kind, old, new, self.keys.get(name, ()))
         for key, digest in self.weights.items():
             if before["weights"].get(key) not in (None, digest):
-                told.append(f"the weights that {key} names are others")
-        if told:
+                changed.append(f"the weights of {key} have changed")
+        if changed:
             raise ConfigError(
-                f"the run began with other data: {'; '.join(told)}",
-                "put back what it began with, or begin a new run in another training.output_dir",
+                f"the run began with other data: {'; '.join(changed)}",
+                "restore the data, or begin a new run in another training.output_dir",
             )
 
 
 def named_weights(config: RunConfig) -> dict[str, str]:
-    """Digests of the weights files that a configuration names, by their keys.
+    """Return the digests of the weights files in a configuration, by key.
 
     Raises:
-        InputError: If one cannot be read.
+        InputError: If a file cannot be read.
     """
     found = {
         "model.ckpt_path": config.model.ckpt_path,
@@ -80,7 +80,7 @@ def _file(path: str) -> Path:
 def _differences(
     kind: str, before: Sequence[str], now: Sequence[str], keys: Sequence[str]
 ) -> list[str]:
-    """How two lists of cases differ, in one clause; none if they do not."""
+    """Return the differences between two lists of cases as one clause; empty if there are none."""
     if list(before) == list(now):
         return []
     if sorted(before) == sorted(now):

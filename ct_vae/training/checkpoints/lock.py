@@ -1,4 +1,4 @@
-"""One run folder, one run at a time."""
+"""Lock of a run folder, so that only one run uses it at a time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ct_vae.io.folders import make_folders
 from ct_vae.io.lock_file import lock, open_lock_file
 
 LOCK = ".lock"
-# A fork shares the lock, and worker processes may live on for seconds after their parent is killed.
+# A fork shares the lock, and worker processes may outlive a killed parent for seconds.
 _held: set[int] = set()
 
 
@@ -30,12 +30,12 @@ os.register_at_fork(after_in_child=_let_go)
 
 @contextmanager
 def run_lock(folder: Path) -> Iterator[None]:
-    """Hold a run folder for the length of the block; a killed holder lets go of it.
+    """Lock a run folder within a block; the system releases the lock of a killed process.
 
-    Some network file systems have no locks; there, nobody is refused.
+    On file systems without locks, this has no effect.
 
     Raises:
-        ConfigError: If another process holds it, with that process's name.
+        ConfigError: If another process has locked the folder.
         OutputError: If the folder cannot be written.
     """
     path = folder / LOCK
@@ -45,7 +45,6 @@ def run_lock(folder: Path) -> Iterator[None]:
     except OSError as error:
         writing_failed(path, error)
     try:
-        # Where there are no locks, nobody is refused.
         if lock(descriptor) == "busy":
             owner = os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "unknown"
             raise ConfigError(

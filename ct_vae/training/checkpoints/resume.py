@@ -1,4 +1,4 @@
-"""Whether a run may go on under a configuration, and what has changed since it began."""
+"""Comparison of the configuration of a resumed run with that of its start."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from ct_vae.errors import ConfigError
 from ct_vae.training.checkpoints.checkpoint import Checkpoint
 from ct_vae.training.checkpoints.content import Content
 
-# Keys that change how long a run is, what it tells, or how it learns from here on, but neither the
-# networks nor which sample comes at which place.
+# Keys that affect the length of a run, its output or its further optimization, but neither the
+# networks nor the order of samples.
 _FREE = {
     "notes": None,
     "inference": None,
@@ -37,8 +37,7 @@ _FREE = {
         "tracker",
     },
 }
-# Keys that say where data and weights lie, and which of the data are taken: what counts is what is
-# found there.
+# Keys with paths of data and weights, and with the choice of data, whose content is compared.
 _PLACES = {
     ("cases",),
     ("model", "ckpt_path"),
@@ -54,15 +53,15 @@ _DEFAULTS = RunConfig().as_json()
 def changes(
     before: Mapping[str, Any], after: Mapping[str, Any], by_content: bool = False
 ) -> list[str]:
-    """Differences between two configurations as JSON, one line ``key: old -> new`` for each.
+    """Return the differences between two configurations, one line ``key: old -> new`` for each.
 
     Args:
-        before: With which the run began.
-        after: With which it is to go on.
-        by_content: Leave out where data and weights lie, since their content is compared.
+        before: Configuration at the start of the run, as JSON.
+        after: Configuration of the resumed run, as JSON.
+        by_content: Ignore paths of data and weights, since their content is compared.
 
     Raises:
-        ConfigError: If a key differs that must not; all of them are listed.
+        ConfigError: If a key differs that must not change; lists all such keys.
     """
     found = list(_differences(_filled(before, _DEFAULTS), _filled(after, _DEFAULTS), ()))
     if by_content:
@@ -79,32 +78,32 @@ def changes(
 def resumed_changes(
     checkpoint: Checkpoint, samples: int, config: Mapping[str, Any], content: Content
 ) -> list[str]:
-    """What has changed since a run began that goes on from a state.
+    """Return the changes of the configuration since the start of a resumed run.
 
     Args:
-        checkpoint: The state.
-        samples: Length of the run.
-        config: The configuration as JSON, without paths.
-        content: Of data and weights.
+        checkpoint: Checkpoint to resume from.
+        samples: Length of the run in samples.
+        config: Configuration as JSON, without paths.
+        content: Digests of data and weights.
 
     Raises:
-        ConfigError: If something has changed that must not.
+        ConfigError: If something has changed that must stay the same.
     """
     if checkpoint.samples_seen > samples:
         raise ConfigError(
             f"training.samples {samples}: the run has seen {checkpoint.samples_seen} already",
             "choose at least as many",
         )
-    # Neither states of earlier versions nor data sets in Python tell of content.
+    # Checkpoints of earlier versions and data sets in Python have no content digests.
     before = checkpoint.settings.get("content") if content.cases else None
-    told = changes(checkpoint.settings["config"], config, by_content=before is not None)
+    changed = changes(checkpoint.settings["config"], config, by_content=before is not None)
     if before is not None:
         content.check(before)
-    return told
+    return changed
 
 
 def _filled(tree: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration of an older version together with the keys that it could not have."""
+    """Add the defaults of missing keys to a configuration of an older version."""
     filled = dict(defaults) | dict(tree)
     for key, value in defaults.items():
         if isinstance(value, Mapping) and isinstance(filled[key], Mapping):

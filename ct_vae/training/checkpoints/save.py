@@ -29,17 +29,17 @@ SETTINGS = "train_config.json"
 
 @dataclass(frozen=True, eq=False)
 class RunFacts:
-    """What does not change in a run.
+    """Constant facts of a run.
 
     Attributes:
-        config: Of the run.
-        name: Of the run.
-        folder: Of the run.
+        config: Configuration of the run.
+        name: Name of the run.
+        folder: Run folder.
         settings: The configuration as JSON, without paths.
         train_cases: Number of training cases.
-        spacings_mm: Of training cases; empty where they are not known.
+        spacings_mm: Spacings of training cases; empty if unknown.
         val_cases: Number of validation cases.
-        val_patches: True if these are patches and no whole volumes.
+        val_patches: True if these are patches instead of volumes.
     """
 
     config: RunConfig
@@ -53,7 +53,7 @@ class RunFacts:
 
 
 class ModelSaver:
-    """Writes what a save leaves in the run folder: log line, images, model, best model.
+    """Writes the results of a save into the run folder: log line, images, model, best model.
 
     Args:
         facts: Facts of the run.
@@ -65,7 +65,7 @@ class ModelSaver:
         self._best = best
 
     def clear(self) -> None:
-        """Remove what an earlier run has left, which would pass for results of this one.
+        """Remove the results of an earlier run.
 
         Raises:
             OutputError: If a file cannot be removed.
@@ -84,21 +84,21 @@ class ModelSaver:
         samples_seen: int,
         log: RunLog | NoLog,
     ) -> list[str]:
-        """Log a validation, then write pictures and the model, which says that the save is done.
+        """Log a validation, then write images, and last the model, which completes the save.
 
         Args:
-            model: In evaluation mode.
-            images: Training images in model units, over which the latent is measured.
+            model: Model in evaluation mode.
+            images: Training images in model units, for the statistics of the latent.
             metrics: Metrics of the last validation; empty without one.
-            pictures: Slices of its first cases.
-            samples_seen: The run's clock.
-            log: Of the run.
+            pictures: Slices of the first validation cases.
+            samples_seen: Samples seen by the run.
+            log: Log of the run.
 
         Returns:
-            A line about each picture that could not be drawn.
+            A line for each image that could not be drawn.
 
         Raises:
-            OutputError: If something cannot be written.
+            OutputError: If a file cannot be written.
         """
         if metrics:
             log.write({"samples_seen": samples_seen, **metrics})
@@ -122,7 +122,7 @@ class ModelSaver:
         facts, run = self._facts, self._facts.config
         config = ModelFolderConfig(
             name=facts.name,
-            # Where the weights came from is a path, and no part of the architecture.
+            # The path of initial weights is not part of the architecture.
             model=run.model.model_copy(update={"ckpt_path": None}),
             preprocess=run.preprocess,
             inference=run.inference,
@@ -147,7 +147,7 @@ class ModelSaver:
 
 
 def saved_at(folder: Path) -> int | None:
-    """Samples that the model in a run folder had seen; ``None`` if there is no whole one."""
+    """Return the samples seen by the model in a run folder; ``None`` without a valid model."""
     try:
         config = own_config(folder)
     except WeightsError:

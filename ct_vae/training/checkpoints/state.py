@@ -1,4 +1,4 @@
-"""The networks of a run and their optimisers, as one flat set of tensors, and back."""
+"""Conversion of the networks and optimizers of a run to a flat dictionary of tensors and back."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from torch.optim.swa_utils import AveragedModel
 from ct_vae.errors import ConfigError, InputError
 from ct_vae.training.checkpoints.checkpoint import Checkpoint, newest_checkpoint
 from ct_vae.training.checkpoints.save import saved_at
-from ct_vae.training.distributed import World
-from ct_vae.training.learner import Learner
+from ct_vae.training.distributed import DistributedContext
+from ct_vae.training.optimized_network import OptimizedNetwork
 from ct_vae.training.step import TrainStep
 
 
 def gather_state(step: TrainStep, ema: AveragedModel) -> dict[str, torch.Tensor]:
-    """Parameters, buffers, moments and averages by name."""
+    """Collect parameters, buffers, moments and averages by name."""
     tensors = {f"ema.{k}": v for k, v in ema.state_dict().items()}
     for name, side in _sides(step).items():
         tensors |= {f"{name}.module.{k}": v for k, v in side.module.state_dict().items()}
@@ -26,7 +26,7 @@ def gather_state(step: TrainStep, ema: AveragedModel) -> dict[str, torch.Tensor]
 
 
 def restore_state(step: TrainStep, ema: AveragedModel, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Take up what `gather_state` gave."""
+    """Restore the result of `gather_state`."""
     ema.load_state_dict(_below("ema.", tensors))
     for name, side in _sides(step).items():
         side.module.load_state_dict(_below(f"{name}.module.", tensors))
@@ -34,13 +34,13 @@ def restore_state(step: TrainStep, ema: AveragedModel, tensors: Mapping[str, tor
 
 
 def shared_checkpoint(
-    folder: Path, world: World, report: Callable[[str], None]
+    folder: Path, world: DistributedContext, report: Callable[[str], None]
 ) -> Checkpoint | None:
-    """The newest whole state of a run folder, the same on all ranks; ``None`` in an empty one.
+    """Return the newest valid checkpoint of a run folder, or ``None`` if it is empty.
 
     Raises:
-        ConfigError: If there is a model, but no state.
-        InputError: If no state is whole, or if ranks see different ones.
+        ConfigError: If there is a model, but no checkpoint.
+        InputError: If all checkpoints are damaged, or if ranks see different ones.
     """
     checkpoint = newest_checkpoint(folder, report)
     reached = world.gather([None if checkpoint is None else checkpoint.samples_seen])
@@ -57,7 +57,7 @@ def shared_checkpoint(
     return checkpoint
 
 
-def _sides(step: TrainStep) -> dict[str, Learner]:
+def _sides(step: TrainStep) -> dict[str, OptimizedNetwork]:
     sides = {"generator": step.generator, "discriminator": step.discriminator}
     return {name: side for name, side in sides.items() if side is not None}
 

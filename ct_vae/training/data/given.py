@@ -1,4 +1,4 @@
-"""Data sets that are given in Python: their images, and the checks before a run."""
+"""Data sets given in Python: their images, and checks before a run."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from ct_vae.volume import Volume
 
 ValidationCase = Callable[[], Volume | torch.Tensor]
 _FIRST_ITEMS = 8
-# Looked at, spread over the data set, when the first ones show nothing but air.
+# Number of further items, spread over the data set, if the first ones are only air.
 _MORE_ITEMS = 32
-# Of one image: patches whole, volumes in parts.
+# Largest number of values to check of one image.
 _MOST_VALUES = 1 << 19
 _HINT = (
     "give values in HU: model units are made of them by preprocess.window_hu and "
@@ -33,7 +33,7 @@ _HINT = (
 
 
 class ImageDataset(Dataset[torch.Tensor]):
-    """The images of a data set, each sample of an item counted as an item of its own.
+    """The images of a data set, with each sample of an item as a separate item.
 
     Args:
         data: Data set with ``__len__`` and ``__getitem__``.
@@ -48,7 +48,7 @@ class ImageDataset(Dataset[torch.Tensor]):
         self.data = data
         self.per_item = per_item
         self._reader = reader
-        # Further samples of the item that was taken last, by their number.
+        # Remaining samples of the last item, by number.
         self._left: tuple[int, dict[int, torch.Tensor]] = (-1, {})
 
     def __len__(self) -> int:
@@ -94,9 +94,9 @@ def restored_randomness(seed: int | None = None) -> Iterator[None]:
 
 
 class FirstImages:
-    """What a data set gives, as far as its first items tell.
+    """Properties of the images of a data set, from its first items.
 
-    Nothing that the run draws depends on having looked: global random states are restored.
+    Global random states are restored, so that the run does not depend on these checks.
 
     Args:
         data: The data set.
@@ -126,13 +126,13 @@ class FirstImages:
         return max(self.sizes, key=math.prod)
 
     def problem(self) -> InputError | None:
-        """Return the reason why the values are not CT in HU, or ``None``."""
+        """Return an error if the values are not CT in HU, or ``None``."""
         if not self.finite:
-            # Steps that are not finite are skipped and counted.
+            # Training skips and counts steps that are not finite.
             return None
         problem = _implausible(self._values, excerpt=True)
         if problem is None and _implausible(self._values, excerpt=False) is not None:
-            # Random crops may begin with air.
+            # The first random crops may be only air.
             first, count = min(_FIRST_ITEMS, len(self._data)), len(self._data)
             step = max(1, (count - first) // _MORE_ITEMS)
             self._values += self._look(range(first, count, step)[:_MORE_ITEMS])
@@ -158,14 +158,14 @@ class FirstImages:
 
 
 def check_countable(data: Any, name: str) -> None:
-    """Refuse a data set without a length or without items.
+    """Raise an error for a data set without a length or without items.
 
     Args:
         data: The data set.
-        name: Its name in messages, such as ``training``.
+        name: Name in messages, such as ``training``.
 
     Raises:
-        InputError: With what was given.
+        InputError: If the data set has no length, no items, or no access by index.
     """
     kind = type(data).__name__
     if isinstance(data, IterableDataset) or not (
@@ -197,17 +197,16 @@ class ValidationData:
 
 
 def validation_data(data: Any, reader: ImageReader) -> ValidationData:
-    """Look at the first items of a validation data set, and find out what it gives.
+    """Check the first items of a validation data set and return its cases.
 
-    Random data sets give the same patches in every validation: each is drawn with a seed of its
-    own.
+    Random data sets return the same patches in every validation, since each case has a fixed seed.
 
     Args:
-        data: Volumes or patches, by number.
+        data: Volumes or patches by index.
         reader: Reads the images of an item.
 
     Raises:
-        InputError: If items are neither volumes nor patches, or not all of one kind.
+        InputError: If items are neither volumes nor patches, or of several kinds.
     """
     check_countable(data, "validation")
     with restored_randomness():
@@ -230,7 +229,7 @@ def _drawn(images: ImageDataset, place: int) -> torch.Tensor:
 
 
 def _volumes(volumes: Sequence[Volume]) -> list[ValidationCase]:
-    # A sequence that reads its volumes need not hold them all at once.
+    # A sequence that reads its volumes need not keep all of them in memory.
     kinds = (type(volumes[place]) for place in range(len(volumes)))
     strange = sorted({kind.__name__ for kind in kinds if not issubclass(kind, Volume)})
     if strange:
@@ -256,6 +255,6 @@ def volume_problem(volume: Volume, name: str) -> InputError | None:
 
 
 def _implausible(values: Sequence[torch.Tensor], *, excerpt: bool) -> InputError | None:
-    # Padding is settled in place, and joining makes a copy.
+    # Padding is replaced in place, in the copy that `cat` makes.
     joined = torch.cat(list(values)).numpy()
     return implausibility(joined, replace_padding(joined), excerpt=excerpt) if joined.size else None

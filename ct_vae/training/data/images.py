@@ -1,4 +1,4 @@
-"""Training images from the items of a data set, whatever library made it."""
+"""Training images from the items of data sets of several libraries."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class ImageReader:
 
     def _tensor(self, value: Any) -> torch.Tensor:
         if isinstance(value, torch.Tensor):
-            # The geometry that a MetaTensor carries is of no use to a patch.
+            # Patches do not need the geometry of a MetaTensor.
             return value.detach().as_subclass(torch.Tensor)
         if isinstance(value, np.ndarray) and value.dtype.kind in "iufb":
             return _from_numpy(value)
@@ -150,7 +150,7 @@ def _is_nibabel(value: Any) -> bool:
 
 
 def _is_torchio(value: Any) -> bool:
-    """Tell a ``ScalarImage`` of TorchIO, but no ``LabelMap``."""
+    """Return True for a ``ScalarImage`` of TorchIO, not for a ``LabelMap``."""
     names = {kind.__name__ for kind in type(value).__mro__}
     return "ScalarImage" in names and isinstance(getattr(value, "data", None), torch.Tensor)
 

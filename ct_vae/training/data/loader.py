@@ -1,4 +1,4 @@
-"""The batches of a run, as this rank sees them."""
+"""Batches of a run for one rank."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from ct_vae.batch.signals import SIGNALS
 from ct_vae.datasets.patches import PatchDataset
 from ct_vae.errors import ConfigError, CtVaeError, InputError
 from ct_vae.training.data.order import SeededOrder
-from ct_vae.training.distributed import World
+from ct_vae.training.distributed import DistributedContext
 
-# A batch takes seconds, a cold network disk minutes; nobody waits longer for a worker that hangs.
-_PATIENCE_S = 600
+# A batch takes seconds, or minutes on a slow network disk; a longer wait means that workers hang.
+_TIMEOUT_S = 600
 
 
 class Batches:
-    """Shares of global batches, in the one order that the seed decides.
+    """Loads this rank's part of each global batch, in an order that depends only on the seed.
 
-    Sample number ``i`` of the run is the same whatever the number of ranks and workers; a rank
-    takes one contiguous part of every global batch.
+    Sample ``i`` of the run is the same for any number of ranks and workers; a rank takes one
+    contiguous part of every global batch.
 
     Args:
-        data: Patches; those of a `PatchDataset` are numbered by their place in the run. Where
-            ``per_item`` says so, as many samples in a row are those of one item.
-        samples: Length of the run.
+        data: Patches; those of a `PatchDataset` are indexed by their position in the run. If the
+            data set has ``per_item``, that many consecutive samples belong to one item.
+        samples: Length of the run in samples.
         batch_size: Samples of a global batch; the last batch may be smaller.
-        seed: Of the order of other data.
-        workers: Processes that prepare patches.
+        seed: Seed of the order of other data sets.
+        workers: Number of processes that prepare patches.
         world: Ranks that share a batch.
 
     Attributes:
-        notes: What happened and must be told; the caller empties it.
+        notes: Messages for the user, which the caller removes.
 
     Raises:
         ConfigError: If the ranks cannot share the batches evenly.
@@ -52,25 +52,25 @@ class Batches:
         batch_size: int,
         seed: int,
         workers: int = 0,
-        world: World | None = None,
+        world: DistributedContext | None = None,
     ) -> None:
         self._data = data
         self._samples = samples
         self._batch_size = batch_size
         self._seed = seed
         self._workers = workers
-        self._world = world or World()
+        self._world = world or DistributedContext()
         self.notes: list[str] = []
         check_shares(samples, batch_size, self._world.size)
 
     def __call__(self, start: int) -> Iterator[torch.Tensor]:
-        """This rank's images ``(B, C, *spatial)`` from sample ``start`` of the run on.
+        """Yield this rank's images ``(B, C, *spatial)`` from sample ``start`` of the run.
 
-        When a worker dies, or none gives a batch for ten minutes, the rest is prepared without
-        workers, and `notes` say so.
+        If a worker dies, or no batch arrives within ten minutes, the rest is prepared without
+        workers, with a message in `notes`.
 
         Raises:
-            CtVaeError: As the data set raises it.
+            CtVaeError: If the data set raises one.
         """
         workers: list[BaseProcess] = []
         end = atexit.register(partial(_end, workers))
@@ -79,7 +79,7 @@ class Batches:
         except GeneratorExit:
             atexit.unregister(end)
             raise
-        # After an error its traceback holds the loader, and so the workers, up to the end.
+        # After an error, the traceback keeps the loader and its workers alive until exit.
         atexit.unregister(end)
 
     def _given(self, shares: list[list[int]], workers: list[BaseProcess]) -> Iterator[torch.Tensor]:
@@ -94,7 +94,7 @@ class Batches:
                 if not (workers and str(error).startswith("DataLoader ")):
                     raise
                 lost = str(error).splitlines()[0]
-            # Outside the handler, whose traceback would keep the workers from being given up.
+            # Outside the handler, whose traceback would keep the workers alive.
             if lost:
                 self.notes.append(
                     f"no batch came from the processes that prepare patches ({lost}): from here on "
@@ -118,12 +118,12 @@ class Batches:
         loader = DataLoader(
             _Caught(self._data),
             batch_sampler=shares,
-            collate_fn=_stack_or_tell,
+            collate_fn=_stack_or_error,
             worker_init_fn=_ignore_signals,
             num_workers=workers,
-            timeout=_PATIENCE_S if workers else 0,
+            timeout=_TIMEOUT_S if workers else 0,
             pin_memory=self._world.device.type == "cuda",
-            # Without one of its own it would draw from the caller's random state.
+            # The default generator would advance the global random state.
             generator=torch.Generator(),
         )
         return iter(loader)
@@ -139,7 +139,7 @@ class Batches:
         return shares
 
     def _shuffled(self, start: int) -> Sequence[int]:
-        """Items in random order; the samples of one item follow each other."""
+        """Return the indices in random order, with consecutive samples of each item."""
         per_item = getattr(self._data, "per_item", 1)
         size = len(self._data) // per_item  # type: ignore[arg-type]
         items = -(-self._samples // per_item)
@@ -150,10 +150,10 @@ class Batches:
 
 
 def check_shares(samples: int, batch_size: int, ranks: int) -> None:
-    """Refuse batches that ranks cannot share evenly.
+    """Check that ranks can share all batches evenly.
 
     Raises:
-        ConfigError: With the numbers.
+        ConfigError: If a batch size is not a multiple of the number of ranks.
     """
     last = samples % batch_size
     if batch_size % ranks or last % ranks:
@@ -165,7 +165,7 @@ def check_shares(samples: int, batch_size: int, ranks: int) -> None:
 
 
 class _Caught(Dataset[Any]):
-    """A data set whose refusals come out of a worker as they are, not as a traceback."""
+    """Data set that returns its errors, which would leave a worker as a traceback otherwise."""
 
     def __init__(self, data: Dataset[Any]) -> None:
         self._data = data
@@ -177,26 +177,26 @@ class _Caught(Dataset[Any]):
             return error
 
 
-def _stack_or_tell(items: Sequence[Any]) -> torch.Tensor | CtVaeError:
-    told = [item for item in items if isinstance(item, CtVaeError)]
+def _stack_or_error(items: Sequence[Any]) -> torch.Tensor | CtVaeError:
+    errors = [item for item in items if isinstance(item, CtVaeError)]
     try:
-        return told[0] if told else stack_images(items)
+        return errors[0] if errors else stack_images(items)
     except CtVaeError as error:
         return error
 
 
 def _ignore_signals(_: int) -> None:
-    # Batch systems send them to every process of a group; the one that trains ends its workers.
+    # Batch systems signal all processes of a group; the main process ends its workers itself.
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 
 def _end(workers: list[BaseProcess]) -> None:
-    """End workers that are left at the very end, as when a traceback still holds their loader.
+    """Kill workers that are left at exit, for example if a traceback keeps their loader alive.
 
-    The trainer would wait for them, and they heed no other signal.
+    The main process would wait for them, and they ignore other signals.
     """
-    # PyTorch would raise an error about a worker that dies.
+    # PyTorch would raise an error about a dead worker.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for worker in workers:
         worker.kill()
@@ -206,13 +206,13 @@ def stack_images(items: Sequence[Any]) -> torch.Tensor:
     """Collate items of a data set to ``(B, C, *spatial)``.
 
     Raises:
-        InputError: If an item is no tensor, or if shapes differ.
+        InputError: If an item is not a tensor, or if shapes differ.
     """
     images = [item.get("image") if isinstance(item, Mapping) else item for item in items]
     kinds = sorted({type(image).__name__ for image in images if not torch.is_tensor(image)})
     if kinds:
         raise InputError(f"data sets give tensors or dictionaries with 'image', got {kinds}")
-    # The geometry that a MetaTensor carries is of no use to a patch.
+    # Patches do not need the geometry of a MetaTensor.
     plain = [image.as_subclass(torch.Tensor) for image in images if image is not None]
     shapes = {tuple(image.shape) for image in plain}
     if len(shapes) > 1:

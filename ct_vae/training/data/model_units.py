@@ -1,4 +1,4 @@
-"""From patches in HU to what the network takes."""
+"""Conversion of patches in HU to model units."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ct_vae.preprocess.pipeline import build_preprocessor
 
 
 class ToModelUnits:
-    """Turns patches in HU into images in model units on a device.
+    """Converts patches in HU to images in model units on a device.
 
     Args:
-        config: Its preprocessing and the image channels of its model.
-        device: Where the network computes.
+        config: Configuration with the preprocessing and the image channels of the model.
+        device: Device of the network.
 
     Attributes:
-        hu_per_unit: HU for each model unit.
+        hu_per_unit: HU per model unit.
     """
 
     def __init__(self, config: RunConfig, device: torch.device) -> None:
@@ -29,10 +29,10 @@ class ToModelUnits:
         self.hu_per_unit = self._scale.hu_per_unit
 
     def __call__(self, patches: torch.Tensor) -> torch.Tensor:
-        """Convert patches ``(B, C, *spatial)``; a grey value is repeated for every image channel.
+        """Convert patches ``(B, C, *spatial)``; a single channel is repeated for all channels.
 
         Raises:
-            InputError: If they have another number of axes.
+            InputError: If the number of axes differs from that of the model.
         """
         if patches.ndim != self._dims + 2:
             raise InputError(

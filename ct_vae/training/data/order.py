@@ -1,4 +1,4 @@
-"""The order of a run: which item of the data each sample of the run is."""
+"""Order of the samples of a run."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from torch.utils.data import Sampler
 
 
 class SeededOrder(Sampler[int]):
-    """Shuffled passes over ``size`` items, cut off after ``samples``.
+    """Shuffled passes over ``size`` items, ``samples`` in total.
 
-    Pass number ``p`` is a permutation drawn from ``(seed, p)``, so that the item at any place of
-    the run is known without the places before it.
+    Pass ``p`` is a permutation drawn from ``(seed, p)``, so that any position of the run is known
+    without the positions before it.
 
     Args:
-        size: Number of items in the data.
+        size: Number of items in the data set.
         samples: Number of samples in the run.
-        seed: Decides every permutation.
-        start: Place in the run to begin from.
+        seed: Seed of all permutations.
+        start: Position in the run to start from.
     """
 
     def __init__(self, size: int, samples: int, seed: int, start: int = 0) -> None:

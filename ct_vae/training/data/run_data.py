@@ -1,4 +1,4 @@
-"""What a run learns from, and what it is judged by."""
+"""Training and validation data of a run."""
 
 from __future__ import annotations
 
@@ -39,18 +39,17 @@ _NARROW_HU = 20
 
 @dataclass(frozen=True, eq=False)
 class RunData:
-    """What a run learns from and is judged by.
+    """Training and validation data of a run.
 
     Attributes:
         train: Patches in HU.
-        validation: Each gives a whole volume, or a patch ``[C, *spatial]`` in HU.
-        keys: Names of the training cases, of which a digest is kept; ``None`` for a data set that
-            was given in Python.
+        validation: Functions that return a volume, or a patch ``[C, *spatial]`` in HU.
+        keys: Names of the training cases, of which only a digest is stored; ``None`` for a data set
+            given in Python.
         val_keys: Names of the validation cases.
-        content: Digests of what the cases consist of, as in `Content`; empty where data were given
-            in Python.
-        image_size: Sides of the images of a data set given in Python that decides them itself;
-            ``None`` where the configuration decides.
+        content: Digests of the cases, as in `Content`; empty for data sets given in Python.
+        image_size: Size of the images of a data set given in Python; ``None`` if it follows from
+            the configuration.
         val_patches: True if validation cases are patches.
     """
 
@@ -64,29 +63,29 @@ class RunData:
 
     @property
     def case_count(self) -> int:
-        """Training cases, or items of a data set given in Python."""
+        """Number of training cases, or of items of a data set given in Python."""
         if isinstance(self.train, PatchDataset):
             return self.train.case_count
         return cast(ImageDataset, self.train).item_count
 
     @property
     def spacings_mm(self) -> Sequence[tuple[float, float, float]]:
-        """Of training cases, as they are trained on; empty where they are not known."""
+        """Spacings of the oriented training cases; empty if unknown."""
         return self.train.spacings_mm if isinstance(self.train, PatchDataset) else ()
 
     @property
     def cases(self) -> str:
-        """A text that differs when the training cases or their order do; it names none."""
+        """Description of the training cases and their order by a digest, without names."""
         if self.keys is None:
             return f"a data set given in Python, {self.case_count} items"
         digest = hashlib.sha256(json.dumps(self.keys).encode()).hexdigest()[:16]
         return f"{len(self.keys)} case(s), sha256 {digest}"
 
     def settings(self, config: RunConfig) -> dict[str, Any]:
-        """The configuration as JSON, without paths."""
+        """Return the configuration as JSON, without paths."""
         tree = redacted(config.as_json())
         if self.keys is None:
-            # The section tells of cases that such a run has never seen.
+            # The cases in the configuration are not used.
             return {**tree, "data": {**tree["data"], "train": self.cases}}
         return tree
 
@@ -97,22 +96,22 @@ def named_data(
     report: Callable[[str], None],
     keep: bool = True,
 ) -> RunData:
-    """The data that a configuration names, checked as a whole before anything is loaded.
+    """Load the data of a configuration after checks of all of it.
 
     Args:
-        config: Of the run.
-        val_dataset: Volumes or patches to take instead of the validation cases.
-        report: Takes a line about each case that is loaded, and about what is not used.
-        keep: Keep the voxels; a plan only has to know what would be refused.
+        config: Configuration of the run.
+        val_dataset: Volumes or patches to use instead of the validation cases.
+        report: Called with a line for each loaded case, and for everything that is not used.
+        keep: Keep the voxels; False only checks the data.
 
     Raises:
-        ConfigError: With everything that is wrong.
+        ConfigError: If there are problems; lists all of them.
         InputError: If volumes are damaged or refused.
     """
     split = checked_split(config)
     for note in split.notes:
         report(f"note: {note}")
-    # Before they are read, so that a file that changes later is noticed.
+    # Computed before the files are read, to detect later changes.
     folder = config.data.cache_dir
     content = {"train": case_digests(split.train, folder, keep)}
     patches = build_patches(config, split.train, report, keep)
@@ -135,26 +134,26 @@ def given_data(
     report: Callable[[str], None],
     force: bool = False,
 ) -> RunData:
-    """A data set that was given in Python, its images resized if the configuration says so.
+    """Check data sets given in Python and return the data of a run.
 
     Args:
-        config: Of the run.
-        data: Patches in HU, or whole volumes, from which patches are cut; the first are looked at.
-        val_dataset: Whole volumes or patches in HU; may be empty or ``None``.
-        report: Takes a line about values that are not HU and are taken by ``force``, and about
-            patches of another size than the configuration names.
-        force: Take values that do not look like HU.
+        config: Configuration of the run.
+        data: Patches in HU, or volumes to cut patches from; the first items are checked.
+        val_dataset: Volumes or patches in HU; may be empty or ``None``.
+        report: Called with a line about values that are not HU but accepted by ``force``, and about
+            patches with another size than in the configuration.
+        force: Accept values that do not look like HU.
 
     Raises:
-        InputError: If it has no items, if an item holds no image that the model takes, or if
-            values do not look like HU.
+        InputError: If a data set has no items, if an item has no suitable image, or if values do
+            not look like HU.
     """
     reader = ImageReader(config)
     check_countable(data, "training")
     train, size, problems = _training_images(config, data, reader)
     given = _validation(val_dataset, reader)
     low, high = config.preprocess.window_hu
-    # A window of so few HU shows nothing of CT: the configuration is made for other units.
+    # With such a narrow window, the configuration is for other units than HU.
     if high - low > _NARROW_HU:
         for each in filter(None, (*problems, given.problem)):
             if not force:
@@ -171,7 +170,7 @@ def given_data(
 def _training_images(
     config: RunConfig, data: Any, reader: ImageReader
 ) -> tuple[Dataset[Any], tuple[int, ...] | None, list[InputError | None]]:
-    """Patches, their size if the data set decides it, and why they are not HU."""
+    """Return the patches, their size if the data set determines it, and errors about values."""
     if isinstance(data, PatchDataset):
         return data, None, []
     with restored_randomness():
@@ -201,7 +200,7 @@ def _sides(size: Sequence[int]) -> str:
 
 
 def _read_once(cases: Sequence[TrainingCase]) -> None:
-    """Find out now, and not hours later, which validation cases are refused."""
+    """Read all validation cases, to report errors before the run instead of hours later."""
     problems: list[CtVaeError] = []
     for case in cases:
         try:

@@ -1,4 +1,4 @@
-"""How many bits a latent takes."""
+"""Bit rate of latents."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from math import log2, prod
 
 from ct_vae.config.model import ModelConfig
 
-# Latents are stored as int16 unless float32 is asked for.
+# Latents are stored as int16 by default.
 _STORED_BITS = 16
 
 
 def bits_per_voxel(config: ModelConfig) -> float:
-    """Bits of a latent for each voxel of the image, before any entropy coding.
+    """Return the bits of a latent per voxel of the image, without entropy coding.
 
-    Continuous latents take 16 bits for each number, codes the logarithm of the codebook's size.
+    Continuous latents have 16 bits per value, codes the binary logarithm of the codebook size.
     """
     codes = config.latent_type != "kl"
     bits = log2(config.codebook_size) if codes else _STORED_BITS * config.latent_channels

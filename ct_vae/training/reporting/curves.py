@@ -23,23 +23,23 @@ Series = dict[str, tuple[list[float], list[float]]]
 _CLOCK = "samples_seen"
 _RMSE, _STD = "val_rmse_hu_", "val_latent_std_"
 _SIZE, _DPI = (12.0, 7.5), 110
-# Noisy curves get a running mean over this share of their points.
+# Noisy curves get a running mean over one of this many parts of their points.
 _SMOOTH = 40
-# Colours would repeat beyond this number of curves.
+# Colors would repeat with more curves.
 _MOST_CURVES = 10
 
 
 def write_curves(metrics: Path, path: Path) -> None:
     """Draw loss terms, validation errors, learning rate and the spread of the latent.
 
-    Every term of the objective is drawn times its weight, so that its share of the loss is seen.
+    Terms of the objective are multiplied by their weights to show their contribution to the loss.
 
     Args:
-        metrics: ``metrics.jsonl`` of a run, which may hold no line yet.
-        path: The PNG to write; it carries neither names nor paths.
+        metrics: ``metrics.jsonl`` of a run, which may be empty.
+        path: PNG file to write; it contains neither names nor paths.
 
     Raises:
-        OutputError: If the picture cannot be written.
+        OutputError: If the image cannot be written.
     """
     figure = _draw(read_log(metrics))
     with atomic_write(path) as file:
@@ -50,7 +50,7 @@ def _draw(lines: Sequence[Line]) -> Figure:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=_SIZE)
-    # A layout engine would take longer than all the rest.
+    # A layout engine would take longer than the drawing.
     figure.subplots_adjust(0.06, 0.07, 0.98, 0.95, wspace=0.15, hspace=0.15)
     (loss, error), (rate, latent) = figure.subplots(2, 2, sharex=True)
     loss.set_title("loss, and its terms times their weights")
@@ -81,7 +81,7 @@ def _finish(axis: Axes) -> None:
 
 
 def _latent(axis: Axes, lines: Sequence[Line]) -> None:
-    """How the latent is used: codes where there are some, and else the spread of its channels."""
+    """Draw the use of codes, or the standard deviation of the channels without codes."""
     step = _series(lines, {"code_usage": "one training step"})
     validation = _series(lines, {"val_code_usage": "all validation cases"})
     if step or validation:
@@ -99,18 +99,18 @@ def _latent(axis: Axes, lines: Sequence[Line]) -> None:
 def _terms(lines: Iterable[Line]) -> Series:
     series: Series = {}
     for line in lines:
-        told = {"loss": line["loss"]} if "loss" in line else {}
-        told |= {
+        terms = {"loss": line["loss"]} if "loss" in line else {}
+        terms |= {
             f"{name.replace('_', ' ')} x weight": value * line[f"{name}_weight"]
             for name, value in line.items()
             if f"{name}_weight" in line
         }
-        _add(series, line, told)
+        _add(series, line, terms)
     return series
 
 
 def _errors(lines: Iterable[Line]) -> Series:
-    """Curves of the windows; their names tell the lowest value."""
+    """Return the curves of the windows, with the lowest value in their names."""
     names = {n: n.removeprefix(_RMSE).replace("_", " ") for n in _with_prefix(lines, _RMSE)}
     series = _series(lines, names)
     return {f"{n}, lowest {min(pair[1]):.4g}": pair for n, pair in series.items()}
@@ -123,8 +123,8 @@ def _series(lines: Iterable[Line], names: Mapping[str, str]) -> Series:
     return series
 
 
-def _add(series: Series, line: Line, told: Mapping[str, float]) -> None:
-    for name, value in told.items():
+def _add(series: Series, line: Line, values_by_name: Mapping[str, float]) -> None:
+    for name, value in values_by_name.items():
         clock, values = series.setdefault(name, ([], []))
         clock.append(line[_CLOCK])
         values.append(value)
@@ -138,7 +138,7 @@ def _with_prefix(lines: Iterable[Line], prefix: str) -> list[str]:
 def _curves(axis: Axes, series: Series, *, smooth: bool = False, marker: str = "") -> None:
     for label, (clock, values) in series.items():
         width = len(values) // _SMOOTH if smooth else 0
-        # The loss is often hidden by the term that rules it.
+        # The curve of the largest term often covers that of the loss.
         thick = 3.0 if label == "loss" else 1.5
         if width < 2:
             axis.plot(clock, values, marker=marker, label=label, linewidth=thick)
@@ -154,7 +154,7 @@ def _curves(axis: Axes, series: Series, *, smooth: bool = False, marker: str = "
 
 
 def _scale(axis: Axes) -> None:
-    """Logarithmic, and linear about zero where a term is negative."""
+    """Set a logarithmic scale, with a linear part around zero if a term is negative."""
     values = np.concatenate([np.asarray(c.get_ydata(), float) for c in axis.lines] or [np.ones(1)])
     sizes = np.abs(values[values != 0])
     if not sizes.size:

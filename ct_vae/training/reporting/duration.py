@@ -1,4 +1,4 @@
-"""Seconds as people read them."""
+"""Formatting of durations."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 
 def readable_duration(seconds: float) -> str:
-    """Such as ``45 s``, ``12 min``, ``3 h 05 min``, ``2 d 07 h``; infinity is ``unknown``."""
+    """Format as ``45 s``, ``12 min``, ``3 h 05 min`` or ``2 d 07 h``; infinity is ``unknown``."""
     if not math.isfinite(seconds):
         return "unknown"
     whole = round(seconds)

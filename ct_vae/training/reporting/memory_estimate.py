@@ -1,4 +1,4 @@
-"""Memory that a training step takes, counted without computing anything."""
+"""Estimate of the memory of a training step on the meta device."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ from ct_vae.models.build import build_untrained
 from ct_vae.training.precision import DTYPES
 
 _FLOAT32 = 4
-# The gradients that enter and leave a layer, beside all that waits for the way back.
+# Gradients of the input and output of one layer, in addition to saved tensors.
 _PASSING_MAPS = 2
 _META = torch.device("meta")
 
 
 class Networks:
-    """The networks of a run without their numbers.
+    """The networks of a run on the meta device.
 
     Args:
-        config: Of the run.
-        precision: Numbers in which the networks compute: ``fp32``, ``bf16`` or ``fp16``.
-        device: Type of the device, ``cpu`` or ``cuda``, which decides what is kept in lower
-            precision.
+        config: Configuration of the run.
+        precision: Precision of the networks: ``fp32``, ``bf16`` or ``fp16``.
+        device: Type of the device, ``cpu`` or ``cuda``, which affects the precision of saved
+            tensors.
 
     Attributes:
-        parameters: Of the autoencoder.
-        discriminator_parameters: Of the discriminator; 0 without one.
+        parameters: Number of parameters of the autoencoder.
+        discriminator_parameters: Number of parameters of the discriminator; 0 without one.
     """
 
     def __init__(self, config: RunConfig, precision: str = "fp32", device: str = "cpu") -> None:
         self._config = config
         dtype = DTYPES.get(precision)
         self._cast = nullcontext() if dtype is None else _AutocastOnMeta(dtype, device == "cuda")
-        # Weights that a run begins from change no size.
+        # Initial weights do not affect sizes.
         bare = config.model.model_copy(update={"ckpt_path": None})
         with _META:
             self._model = build_untrained(bare)
@@ -54,14 +54,14 @@ class Networks:
         self.discriminator_parameters = _count(self._discriminator)
 
     def memory(self, micro_batch: int, batch: int) -> dict[str, int]:
-        """Bytes of one rank, by what they are for.
+        """Return the bytes of one rank by purpose.
 
-        Activations are what autograd keeps of a forward pass, in the precision of the run. What
-        libraries take for themselves is not counted.
+        Activations are the tensors that autograd saves in a forward pass, in the precision of the
+        run. Internal memory of libraries is not included.
 
         Args:
-            micro_batch: Patches that go through the networks at once.
-            batch: Patches of this rank's batch, of which the reconstructions wait for the
+            micro_batch: Patches per micro-batch.
+            batch: Patches of this rank's batch, whose reconstructions are kept for the
                 discriminator.
         """
         weights = _FLOAT32 * (self.parameters + self.discriminator_parameters)
@@ -72,7 +72,7 @@ class Networks:
             "gradients": weights,
             "moments": 2 * weights,
             "average": _FLOAT32 * self.parameters if averaged else 0,
-            # It is frozen, and computes in float32.
+            # The frozen network computes in float32.
             "perceptual network": _FLOAT32 * _count(self._vgg),
             "activations": self._activations(micro_batch),
             "batch": 2 * batch * patch,
@@ -100,11 +100,11 @@ class Networks:
                 judge(image)
 
         judged, wide = _saved_bytes(judge, discriminator)
-        # The generator is judged once; the discriminator sees real and reconstructed images.
+        # The generator's step needs the discriminator once, the discriminator's step twice.
         return max(kept + judged, 2 * judged) + _PASSING_MAPS * max(largest, wide)
 
     def _perceptual(self, patches: int) -> int:
-        """Bytes that the perceptual distance keeps, in float32 whatever the precision is."""
+        """Return the bytes that the perceptual distance saves, always in float32."""
         if self._vgg is None:
             return 0
         config, network = self._config, self._vgg
@@ -116,10 +116,10 @@ class Networks:
 
 
 class _AutocastOnMeta(TorchFunctionMode):
-    """Casts as autocast does, which the meta device does not have.
+    """Casts like autocast, which the meta device does not support.
 
     Args:
-        dtype: Type of convolutions, products and attention.
+        dtype: Type of convolutions, matrix products and attention.
         wide_norms: Normalize in float32, as on GPUs.
     """
 
@@ -156,9 +156,9 @@ def _map(patches: int, channels: int, sides: tuple[int, ...] | list[int]) -> tor
 
 
 def _saved_bytes(module: nn.Module, forward: Callable[[], object]) -> tuple[int, int]:
-    """Bytes that a forward pass keeps for the way back, weights aside, and the largest tensor's."""
+    """Return the bytes that a forward pass saves, without weights, and the largest tensor's."""
     own = {p.untyped_storage()._cdata for p in module.parameters()}
-    # Held, so that no other storage gets the same place.
+    # Kept alive, so that no other storage gets the same address.
     kept: dict[int, torch.UntypedStorage] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The card that lies beside a trained model."""
+"""Model card of a trained model."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ models, for features, and for compression where loss is accepted.
 
 @dataclass(frozen=True)
 class TrainingSummary:
-    """What a card tells of a run; it holds no name and no path.
+    """Facts of a run for its model card, without names and paths.
 
     Attributes:
-        parameters: Of the autoencoder.
-        train_cases: Number of training cases, or items of a data set given in Python.
+        parameters: Number of parameters of the autoencoder.
+        train_cases: Number of training cases, or of items of a data set given in Python.
         val_cases: Number of validation cases.
-        patch: Sides of a training patch in voxels.
-        objective: What was minimised.
-        spacings_mm: Of training cases; empty where it is not known.
+        patch: Size of a training patch in voxels.
+        objective: The training objective.
+        spacings_mm: Spacings of training cases; empty if unknown.
         last: Metrics of the last validation by name, with units in the names.
         best: Metrics of the best validation.
-        best_samples: Samples that the best model had seen; ``None`` without one.
-        val_patches: True if validation cases are patches and no whole volumes.
+        best_samples: Samples seen by the best model; ``None`` without one.
+        val_patches: True if validation cases are patches instead of volumes.
     """
 
     parameters: int
@@ -72,12 +72,12 @@ class TrainingSummary:
 def model_card(
     config: ModelFolderConfig, summary: TrainingSummary, licence: str | None = None
 ) -> str:
-    """Write the card in Markdown.
+    """Return the model card in Markdown.
 
     Args:
-        config: The model's configuration.
-        summary: How it was trained.
-        licence: Of the weights, such as ``CC-BY-4.0``; ``None`` means that none was stated.
+        config: Configuration of the model.
+        summary: Facts of the training run.
+        licence: License of the weights, such as ``CC-BY-4.0``; ``None`` if unknown.
     """
     low, high = config.preprocess.window_hu
     return _TEMPLATE.format(
@@ -125,7 +125,7 @@ def _spread(spacings: Sequence[tuple[float, float, float]]) -> str:
 
 
 def _objective(model: ModelConfig, objective: ObjectiveConfig) -> list[str]:
-    """The reconstruction loss, and every term that had a weight and meant something."""
+    """Return lines about the reconstruction loss and every other term with an effect."""
     silent = _silent(model, objective)
     kinds = {"kl": objective.kl_reduction, "adversarial": objective.adversarial_loss}
     lines = [f"reconstruction: {objective.recon_type}"]
@@ -139,9 +139,9 @@ def _objective(model: ModelConfig, objective: ObjectiveConfig) -> list[str]:
 
 
 def _silent(model: ModelConfig, objective: ObjectiveConfig) -> set[str]:
-    """Terms that this kind of latent does not have, or that have no adversary."""
-    heard = {"kl": {"kl"}, "ema": {"commitment"}, "lfq": {"commitment", "entropy"}}
-    silent = {"kl", "commitment", "entropy"} - heard.get(model.quantizer or "kl", set())
+    """Return the terms without effect for this kind of latent, or without an adversary."""
+    used = {"kl": {"kl"}, "ema": {"commitment"}, "lfq": {"commitment", "entropy"}}
+    silent = {"kl", "commitment", "entropy"} - used.get(model.quantizer or "kl", set())
     if objective.adversarial_weight == 0:
         silent |= {"feature_matching", "r1", "lecam"}
     return silent

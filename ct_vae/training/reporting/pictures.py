@@ -1,4 +1,4 @@
-"""The pictures of a run folder, drawn so that a run never ends for one of them."""
+"""Images in a run folder; errors of drawing never end a run."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ _NAME = re.compile(r"samples-(\d{9})\.png")
 def draw_pictures(
     folder: Path, metrics: Path, cases: Sequence[CasePicture], samples_seen: int
 ) -> list[str]:
-    """Draw ``progress.png`` and, of a validation, ``validation.png``.
+    """Draw ``progress.png`` and, after a validation, ``validation.png``.
 
-    The newest validation picture is kept as ``validation/samples-N.png`` as well; of those, twelve
-    stay, the first, the newest and ones that lie evenly between.
+    Validation images are also kept as ``validation/samples-N.png``: at most twelve, with the first,
+    the newest and evenly spaced ones in between.
 
     Args:
-        folder: Of the run.
-        metrics: Its ``metrics.jsonl``.
-        cases: Slices of the first cases; without any there is no validation picture.
-        samples_seen: The run's clock.
+        folder: Run folder.
+        metrics: Path of ``metrics.jsonl``.
+        cases: Slices of the first cases; without them, there is no validation image.
+        samples_seen: Samples seen by the run.
 
     Returns:
-        A line for each picture that could not be drawn.
+        A line for each image that could not be drawn.
 
     Raises:
-        OutputError: If a picture could not be written, as on a full disk.
+        OutputError: If an image cannot be written, for example on a full disk.
     """
     failed = [_try(lambda: write_curves(metrics, folder / CURVES), CURVES)]
     if cases:
@@ -45,10 +45,10 @@ def draw_pictures(
 
 
 def clear_pictures(folder: Path) -> None:
-    """Remove the pictures of an earlier run; files of other names are left alone.
+    """Remove the images of an earlier run, but no other files.
 
     Raises:
-        OutputError: If one cannot be removed.
+        OutputError: If an image cannot be removed.
     """
     try:
         for path in (folder / CURVES, folder / NEWEST, *_kept(folder).values()):
@@ -72,7 +72,7 @@ def _thin(folder: Path) -> None:
     kept = _kept(folder)
     while len(kept) > _MOST_KEPT:
         clock = sorted(kept)
-        # Without it, the largest gap that opens is as small as it can be.
+        # Remove the image that leaves the smallest gap.
         gaps = {clock[i]: clock[i + 1] - clock[i - 1] for i in range(1, len(clock) - 1)}
         kept.pop(min(gaps, key=gaps.__getitem__)).unlink(missing_ok=True)
 
@@ -87,6 +87,6 @@ def _try(draw: Callable[[], None], name: str) -> str | None:
         draw()
     except CtVaeError:
         raise
-    except Exception as error:  # A picture is worth less than the run.
+    except Exception as error:  # Errors of an image must not end the run.
         return f"{name} could not be drawn: {type(error).__name__}: {error}"
     return None

@@ -1,4 +1,4 @@
-"""What a person sees of a run: a bar on a terminal, plain lines elsewhere."""
+"""Progress of a run on standard error: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -24,18 +24,17 @@ _CHANNEL = "latent_std_"
 
 
 class Progress:
-    """Shows loss, PSNR in HU, pace and time left; everything goes to standard error.
+    """Shows loss, PSNR, speed and remaining time on standard error.
 
-    The PSNR is that of the patches of one step, ``20 log10(4024 HU / RMSE)``. Its data range is
-    the whole range of CT, [-1024, 3000] HU, whatever the model's own range is, so that models can
-    be compared; errors outside the model's range are not in it, for there patches are clipped.
-    Pace and time left come from this process alone, also in a run that was resumed. A terminal that
-    is gone, as after a dropped connection, is no error: the run has still to be saved.
+    The PSNR of the patches of one step is ``20 log10(4024 HU / RMSE)``. Its data range is that of
+    CT, [-1024, 3000] HU, for all models, so that they can be compared; patches are clipped to the
+    range of the model. Speed and remaining time of a resumed run only consider this process.
+    Errors of a lost terminal are ignored, since the run must still be saved.
 
     Args:
-        samples: Length of the run.
+        samples: Length of the run in samples.
         start: Samples seen before this process.
-        quiet: Show nothing, as all ranks but the first do.
+        quiet: Show nothing, as on all ranks except the first.
     """
 
     def __init__(self, samples: int, start: int = 0, quiet: bool = False) -> None:
@@ -71,7 +70,7 @@ class Progress:
             self._bar.stop()
 
     def show(self, samples_seen: int, values: StepMetrics, hu_per_unit: float) -> None:
-        """Report a step; ``hu_per_unit`` turns errors in model units into HU."""
+        """Report a step; ``hu_per_unit`` converts errors in model units to HU."""
         elapsed = max(time.monotonic() - self._started, 1e-9)
         pace = (samples_seen - self._start) / elapsed
         left = (self._samples - samples_seen) / pace if pace else math.inf
@@ -85,13 +84,13 @@ class Progress:
             self.say(f"{samples_seen}/{self._samples} samples, {state}, {details}, {speed}")
 
     def note(self, samples_seen: int, metrics: Mapping[str, float]) -> None:
-        """Report a validation; single channels of the latent are left to the log."""
-        told = {n.removeprefix("val_"): v for n, v in metrics.items() if _CHANNEL not in n}
-        text = ", ".join(f"{name} {value:.4g}" for name, value in told.items())
+        """Report a validation, without single channels of the latent."""
+        shown = {n.removeprefix("val_"): v for n, v in metrics.items() if _CHANNEL not in n}
+        text = ", ".join(f"{name} {value:.4g}" for name, value in shown.items())
         self.say(f"{samples_seen}/{self._samples} samples, validation: {text}")
 
     def say(self, text: str) -> None:
-        """Report anything else in one line."""
+        """Report a message in one line."""
         with contextlib.suppress(OSError):
             self._console.print(Text(printable(text)), soft_wrap=True)
 
@@ -103,6 +102,6 @@ def _psnr(mse: float, hu_per_unit: float) -> str:
 
 def _details(values: StepMetrics, hu_per_unit: float) -> str:
     parts = {"MAE": f"{values.mae * hu_per_unit:.1f} HU"}
-    for told in (values.losses, values.codes, values.discriminator):
-        parts |= {name.replace("_", " "): f"{value:.3g}" for name, value in told.items()}
+    for group in (values.losses, values.codes, values.discriminator):
+        parts |= {name.replace("_", " "): f"{value:.3g}" for name, value in group.items()}
     return ", ".join(f"{name} {value}" for name, value in parts.items())

@@ -1,4 +1,4 @@
-"""``metrics.jsonl``: one line per logged step, each whole or absent."""
+"""``metrics.jsonl``: one line per logged step, each complete or absent."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ METRICS = "metrics.jsonl"
 
 
 class NoLog:
-    """Takes lines and keeps none, for ranks that do not write."""
+    """Log without output, for ranks that do not write."""
 
     def write(self, values: Mapping[str, float | int | str | None]) -> None:
         """Do nothing."""
@@ -30,12 +30,12 @@ class NoLog:
 class RunLog:
     """Appends JSON lines to a file.
 
-    A line goes out in one system call; when the disk takes only a part of it, the part is cut off
-    again, so that every line of the file can be parsed at any time.
+    A line is written in one system call. If the disk is full, a partial line is removed, so that
+    every line of the file can be parsed at any time.
 
     Args:
-        path: The file; it is created together with its folder. An unfinished last line, left by a
-            loss of power, is removed.
+        path: The file; it is created together with its folder. An unfinished last line, as after a
+            power loss, is removed.
 
     Raises:
         OutputError: If the file cannot be opened or written.
@@ -45,7 +45,7 @@ class RunLog:
         self._path = path
         try:
             make_folders(path.parent)
-            # A link in its place would have what it leads to cut and written to.
+            # Do not follow a link, whose target would be overwritten.
             flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
             self._file = os.open(path, flags, 0o666)
         except OSError as error:
@@ -75,10 +75,10 @@ class RunLog:
             writing_failed(self._path, error)
 
     def sync(self) -> None:
-        """Bring all lines to the disk, so that no state of the run outlives what led to it.
+        """Flush all lines to the disk, so that no checkpoint is newer than the log.
 
         Raises:
-            OutputError: If that fails.
+            OutputError: If the file cannot be synced.
         """
         try:
             os.fsync(self._file)
@@ -91,14 +91,14 @@ class RunLog:
             if os.write(self._file, line) < len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError:
-            # What cannot even be cut off is passed over by `read_log`, and cut at the next start.
+            # If this fails, `read_log` ignores the line, and the next start removes it.
             with contextlib.suppress(OSError):
                 os.ftruncate(self._file, size)
             raise
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The lines of a log in their order; an unfinished last one is left out."""
+    """Return the lines of a log, without an unfinished last line."""
     if not path.is_file():
         return []
     lines = path.read_bytes()[: _whole_lines(path)].splitlines()
@@ -106,12 +106,12 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 
 def rewind_log(path: Path, samples_seen: int, validated: bool) -> None:
-    """Take out of a log what a run tells again when it goes on from ``samples_seen``.
+    """Remove the lines that a run resumed from ``samples_seen`` writes again.
 
     Args:
         path: The log.
-        samples_seen: The run's clock.
-        validated: Whether the validation at that very moment stays.
+        samples_seen: Samples seen at the checkpoint.
+        validated: Whether to keep the validation at ``samples_seen``.
 
     Raises:
         OutputError: If the log cannot be written.
@@ -126,7 +126,7 @@ def rewind_log(path: Path, samples_seen: int, validated: bool) -> None:
 
 
 def is_validation(line: Mapping[str, Any]) -> bool:
-    """Whether a line of the log tells of a validation, and not of a step or an event."""
+    """Return True if a line of the log is a validation, not a step or an event."""
     return any(name.startswith("val_") for name in line)
 
 

@@ -1,4 +1,4 @@
-"""The places where a run reports: log file, progress on the terminal, experiment tracker."""
+"""Outputs of a run: log file, progress on the terminal, and experiment tracker."""
 
 from __future__ import annotations
 

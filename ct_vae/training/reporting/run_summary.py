@@ -1,4 +1,4 @@
-"""What a run is going to be: sizes, steps, memory and time, before it begins."""
+"""Summary of a run before it begins: sizes, steps, memory and time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ct_vae.config.run import RunConfig
-from ct_vae.training.distributed import World
+from ct_vae.training.distributed import DistributedContext
 from ct_vae.training.reporting.bit_rate import bits_per_voxel
 from ct_vae.training.reporting.duration import readable_duration
 from ct_vae.training.reporting.memory_estimate import Networks
@@ -17,28 +17,28 @@ from ct_vae.training.reporting.trial import Trial
 
 @dataclass(frozen=True)
 class RunSummary:
-    """The numbers of a run; bytes are those of one rank.
+    """Properties of a run; bytes are those of one rank.
 
     Attributes:
         latent_type: ``kl``, ``vq`` or ``magvit``.
-        parameters: Of the autoencoder.
-        discriminator_parameters: Of the discriminator; 0 without one.
-        factor: Voxels per latent voxel and axis.
-        patch: Sides of a training patch in voxels.
+        parameters: Number of parameters of the autoencoder.
+        discriminator_parameters: Number of parameters of the discriminator; 0 without one.
+        factor: Voxels per latent voxel along each axis.
+        patch: Size of a training patch in voxels.
         latent: Shape of its latent, channels first.
-        compression: Numbers of the image for each number of the latent on disk.
-        bits_per_voxel: Of the latent on disk.
-        train_cases: Training cases.
-        val_cases: Validation cases.
-        samples: Length of the run.
-        start: Samples seen before.
-        batch_size: Patches per step, of all ranks.
-        ranks: Processes that share a batch.
-        micro_batch: Patches that go through a network at once.
-        precision: Numbers in which the networks compute.
-        memory_ranks: Ranks that share a memory, that of their machine or of a GPU.
-        memory: Estimated bytes by what they are for.
-        trial: What steps on trial took; ``None`` when there were none.
+        compression: Ratio of the numbers of image and latent values.
+        bits_per_voxel: Bits of the latent on disk per voxel.
+        train_cases: Number of training cases.
+        val_cases: Number of validation cases.
+        samples: Length of the run in samples.
+        start: Samples seen before, in a resumed run.
+        batch_size: Patches per step on all ranks.
+        ranks: Number of processes.
+        micro_batch: Patches per micro-batch.
+        precision: Precision of the networks.
+        memory_ranks: Number of ranks that share the memory of a machine or GPU.
+        memory: Estimated bytes by purpose.
+        trial: Measurement of trial steps; ``None`` without trial.
     """
 
     latent_type: str
@@ -63,26 +63,26 @@ class RunSummary:
 
     @property
     def steps(self) -> int:
-        """Steps that are left."""
+        """Number of remaining steps."""
         return math.ceil((self.samples - self.start) / self.batch_size)
 
     @property
     def micro_batches(self) -> int:
-        """Turns in which a rank takes its part of a batch."""
+        """Micro-batches per step on a rank."""
         return math.ceil(self.batch_size / self.ranks / self.micro_batch)
 
     @property
     def memory_bytes(self) -> int:
-        """Estimate of all memory that a step takes on a rank."""
+        """Estimated memory of a step on a rank."""
         return sum(self.memory.values())
 
     @property
     def seconds(self) -> float | None:
-        """Time of the steps that are left, without waiting for data and without validations."""
+        """Time of the remaining steps, without validations and waiting for data."""
         return None if self.trial is None else self.steps * self.trial.seconds
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything, as JSON would hold it."""
+        """Return all properties for JSON."""
         derived = {
             "steps": self.steps,
             "micro_batches": self.micro_batches,
@@ -96,23 +96,23 @@ def summarize_run(
     config: RunConfig,
     cases: tuple[int, int],
     *,
-    world: World | None = None,
+    world: DistributedContext | None = None,
     start: int = 0,
     precision: str = "fp32",
     trial: Trial | None = None,
 ) -> RunSummary:
-    """Work out a run; no weight is made and nothing is read.
+    """Summarize a run without allocating weights or reading files.
 
     Args:
-        config: Of the run.
-        cases: How many cases it trains on and how many it is validated on.
+        config: Configuration of the run.
+        cases: Numbers of training and validation cases.
         world: Processes that share a batch; defaults to one on a CPU.
-        start: Samples seen before, in a run that is resumed.
+        start: Samples seen before, in a resumed run.
         precision: ``fp32``, ``bf16`` or ``fp16``.
-        trial: What a step took.
+        trial: Measurement of trial steps.
     """
     model, training = config.model, config.training
-    world = world or World()
+    world = world or DistributedContext()
     share = math.ceil(training.batch_size / world.size)
     micro_batch = min(training.micro_batch_size or share, share)
     networks = Networks(config, precision, world.device.type)
@@ -132,7 +132,7 @@ def summarize_run(
         start=start,
         batch_size=training.batch_size,
         ranks=world.size,
-        # Every rank has a GPU of its own.
+        # Every rank has a separate GPU.
         memory_ranks=world.ranks_on_machine if world.device.type == "cpu" else 1,
         micro_batch=micro_batch,
         precision=precision,
@@ -142,7 +142,7 @@ def summarize_run(
 
 
 def summary_lines(plan: RunSummary) -> list[str]:
-    """The plan for people, one fact a line."""
+    """Format a summary, one property per line."""
     facts = {
         "model": _model(plan),
         "latent": f"{_sides(plan.patch)} voxels become {_sides(plan.latent)} "

@@ -15,14 +15,14 @@ from ct_vae.errors import ConfigError
 from ct_vae.terminal import say
 from ct_vae.training.redact import redacted
 
-# Names the server of MLflow.
+# Environment variable with the server of MLflow.
 _SERVER = "MLFLOW_TRACKING_URI"
-# What that server takes at once, and for one parameter.
+# Limits of that server for one request, and for one parameter.
 _MOST_PARAMS, _LONGEST_PARAM = 100, 500
 
 
 class Tracker(Protocol):
-    """Receives metrics and pictures of a run."""
+    """Interface of trackers."""
 
     def write(self, values: Mapping[str, float], samples_seen: int) -> None:
         """Record metrics by name."""
@@ -31,11 +31,11 @@ class Tracker(Protocol):
         """Record a PNG file under a name."""
 
     def close(self) -> None:
-        """Bring everything to where it belongs; the last call."""
+        """Flush and close the tracker."""
 
 
 class NoTracker:
-    """Records nothing."""
+    """Tracker without output."""
 
     def write(self, values: Mapping[str, float], samples_seen: int) -> None:
         """Do nothing."""
@@ -50,13 +50,13 @@ class NoTracker:
 class TensorBoardTracker:
     """Event files in ``tensorboard/`` of the run folder, for ``tensorboard --logdir``.
 
-    Their names hold the time and the name of the machine, as that tool wants it.
+    Their names contain the time and the name of the machine, as TensorBoard requires.
     """
 
     def __init__(self, folder: Path, config: Mapping[str, Any], start: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        # Hides what an interrupted run has written of the part that is now done again.
+        # Hides the events of an interrupted run that the resumed run writes again.
         purge = start + 1 if start else None
         self._writer: Any = SummaryWriter(str(folder / "tensorboard"), purge_step=purge)
         rows = "".join(f"| {key} | {value} |\n" for key, value in config.items())
@@ -83,10 +83,10 @@ class TensorBoardTracker:
 
 
 class MlflowTracker:
-    """A run in the experiment ``ct_vae`` of the server that ``MLFLOW_TRACKING_URI`` names.
+    """Run in the experiment ``ct_vae`` of the server in ``MLFLOW_TRACKING_URI``.
 
-    The plain client is used, which sends no name of a user, a script or a machine. A resumed run
-    is a new one there.
+    It uses the low-level client, which sends no names of users, scripts or machines. A resumed run
+    is a new run there.
     """
 
     def __init__(self, _: Path, config: Mapping[str, Any], __: int) -> None:
@@ -122,10 +122,10 @@ class MlflowTracker:
 
 
 class WandbTracker:
-    """A run in ``wandb/`` of the run folder, offline unless ``WANDB_MODE`` says otherwise.
+    """Run in ``wandb/`` of the run folder, offline unless ``WANDB_MODE`` is set.
 
-    Weights & Biases is asked to gather nothing about machine, user, code and terminal. Its own
-    logs in that folder name the folder itself. A resumed run is a new one there.
+    The collection of data about machine, user, code and terminal is disabled. The logs of Weights &
+    Biases in that folder contain its path. A resumed run is a new run there.
     """
 
     def __init__(self, folder: Path, config: Mapping[str, Any], _: int) -> None:
@@ -180,13 +180,13 @@ class GuardedTracker:
         self._try(lambda: self._tracker.write_picture(name, path, samples_seen))
 
     def close(self) -> None:
-        """Bring everything to where it belongs; the last call."""
+        """Flush and close the tracker."""
         self._try(self._tracker.close)
 
     def _try(self, action: Callable[[], None]) -> None:
         try:
             action()
-        except Exception as error:  # Of whichever kind the tool, its server or the network has.
+        except Exception as error:  # Tools, servers and networks raise arbitrary exceptions.
             self._tracker = NoTracker()
             self._say(
                 f"the tracker failed and gets no more metrics: {type(error).__name__}: {error}"
@@ -201,10 +201,10 @@ _TRACKERS: dict[str, type[TensorBoardTracker | MlflowTracker | WandbTracker]] = 
 
 
 def check_tracker(name: str | None) -> None:
-    """Find out whether there is such a tracker, without opening anything.
+    """Check that a tracker is available, without opening it.
 
     Raises:
-        ConfigError: If the name is unknown, its package is missing, or its server is not named.
+        ConfigError: If the name is unknown, or its package or server is missing.
     """
     if name is None:
         return
@@ -232,14 +232,14 @@ def build_tracker(
     samples_seen: int = 0,
     say: Callable[[str], None] = say,
 ) -> Tracker:
-    """The tracker of that name, ready to write.
+    """Build a tracker by name.
 
     Args:
         name: ``tensorboard``, ``mlflow``, ``wandb``, or ``None`` for none.
-        folder: Of the run.
-        config: The run's configuration as JSON; paths are taken out here.
-        samples_seen: Where a resumed run begins.
-        say: Reports in one line when the tracker fails later on.
+        folder: Run folder.
+        config: Configuration of the run as JSON; paths are removed here.
+        samples_seen: Samples seen before, in a resumed run.
+        say: Called with a line if the tracker fails.
 
     Raises:
         ConfigError: If the name is unknown or its package is missing.
@@ -255,7 +255,7 @@ def build_tracker(
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Values by dotted key."""
+    """Flatten nested values to dotted keys."""
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         if isinstance(value, Mapping):

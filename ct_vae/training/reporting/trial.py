@@ -1,4 +1,4 @@
-"""Steps on trial, for their time and memory."""
+"""Measurement of time and memory of trial steps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-# Steps that are measured: this many, unless they take longer than the time.
+# Smallest and largest number of measured steps, and the time limit in between.
 _FEWEST, _MOST, _LONGEST_S = 3, 10, 10.0
 
 
@@ -18,11 +18,11 @@ class Trial:
     """Time and memory of training steps.
 
     Attributes:
-        seconds: Median time of a step, the first one left out.
-        peak_bytes: Most memory that PyTorch held on the GPU; ``None`` on a CPU.
+        seconds: Median time of a step, without the first one.
+        peak_bytes: Peak memory of PyTorch on the GPU; ``None`` on a CPU.
         fastest: Shortest time of a step in seconds.
         slowest: Longest time of a step in seconds.
-        steps: Number of steps that were measured.
+        steps: Number of measured steps.
     """
 
     seconds: float
@@ -33,13 +33,13 @@ class Trial:
 
 
 def try_steps(step: Callable[[], object], device: torch.device) -> Trial:
-    """Take some steps and measure all but the first, which also makes plans and caches.
+    """Run some steps and measure all but the first one, which includes initialization.
 
-    At least three steps are measured, and up to ten as long as they take less than ten seconds.
+    At least three steps are measured, and up to ten within ten seconds.
 
     Args:
-        step: Forward, backward and update; it changes what it trains.
-        device: On which it computes.
+        step: Forward, backward and update; it changes the weights.
+        device: Device of the step.
     """
     cuda = device.type == "cuda"
     if cuda:

@@ -1,4 +1,4 @@
-"""What a validation looks like: slices of the first cases, their reconstruction, the error."""
+"""Validation image: slices of the first cases, their reconstructions and errors."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
-# Cases that a picture shows.
+# Number of cases in an image.
 PICTURED_CASES = 3
 _PLANES = PLANES[:2]
 _WINDOWS = DEFAULT_WINDOWS
 _COLUMNS = 2 * len(_WINDOWS) + 1
-# In inches: a cell's width, what lies beside, above and below all cells, a gap, a bar.
+# In inches: width of a cell, margins, gap between cells, and height of a color bar.
 _CELL, _LEFT, _RIGHT, _TOP, _BOTTOM, _GAP, _BAR = 2.3, 0.35, 0.1, 0.85, 0.75, 0.06, 0.16
 _DPI = 110
 
@@ -44,13 +44,13 @@ CasePicture = tuple[PicturedSlice, ...]
 def case_picture(original: Volume, reconstruction: Volume, body: Mask) -> CasePicture:
     """Keep the axial and the coronal slice through the middle of the body.
 
-    Of a single slice, nothing is coronal.
+    For a volume of a single slice, only the axial one is kept.
     """
     middle = middle_of(original, body)
     planes = _PLANES[: 1 if original.grid.shape[axial_axis(original)] == 1 else 2]
     pairs = (slice_images(v.voxels, v.grid, middle) for v in (original, reconstruction))
     return tuple(
-        # Copies, because a view would keep the volume in memory.
+        # Copies, since views would keep the volume in memory.
         PicturedSlice(before.copy(), after.copy())
         for before, after in zip(*pairs, strict=True)
         if before.plane in planes
@@ -74,13 +74,13 @@ def write_validation_picture(
         row[0].set_ylabel(f"case {number}, {one.original.plane}")
         images = _draw(row, one)
     for place, (image, label) in enumerate(images):
-        _colour_bar(figure, image, label, axes[-1][2 * place : 2 * place + 2])
+        _color_bar(figure, image, label, axes[-1][2 * place : 2 * place + 2])
     with atomic_write(path) as file:
         figure.savefig(file, format="png", dpi=_DPI)
 
 
 def _draw(row: Sequence[Axes], one: PicturedSlice) -> list[tuple[AxesImage, str]]:
-    """Fill a row; gives the pictures of which a colour bar tells the scale, and its label."""
+    """Fill a row; return an image and a label for each color bar."""
     shown = []
     for place, window in enumerate(_WINDOWS):
         limits = window.low, window.high
@@ -93,7 +93,7 @@ def _draw(row: Sequence[Axes], one: PicturedSlice) -> list[tuple[AxesImage, str]
     return shown
 
 
-def _colour_bar(figure: Figure, image: AxesImage, label: str, above: Sequence[Axes]) -> None:
+def _color_bar(figure: Figure, image: AxesImage, label: str, above: Sequence[Axes]) -> None:
     first, last = above[0].get_position(), above[-1].get_position()
     height = figure.get_figheight()
     box = (first.x0, first.y0 - 1.5 * _BAR / height, last.x1 - first.x0, _BAR / height)
@@ -104,7 +104,7 @@ def _colour_bar(figure: Figure, image: AxesImage, label: str, above: Sequence[Ax
 
 
 def _figure(slices: Sequence[PicturedSlice], samples_seen: int) -> tuple[Figure, list[list[Axes]]]:
-    """Cells of one width, placed by hand: a layout engine takes longer than all the rest."""
+    """Create axes of equal width without a layout engine, which would be slower than drawing."""
     from matplotlib.figure import Figure
 
     originals = [s.original for s in slices]

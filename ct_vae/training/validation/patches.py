@@ -22,12 +22,12 @@ from ct_vae.training.reporting.validation_picture import CasePicture, case_pictu
 from ct_vae.training.validation.result import ValidationResult, errors_in_hu
 from ct_vae.volume import Volume
 
-# Height of the strip that shows a 1-D patch, in terms of its length.
+# Ratio of length and height of the image of a 1-D patch.
 _STRIP = 8
 
 
 class PatchValidator:
-    """Sends patches through a model and compares them with their reconstructions.
+    """Reconstructs patches and compares them with the originals.
 
     Args:
         model: Model in evaluation mode.
@@ -42,24 +42,24 @@ class PatchValidator:
 
     @torch.no_grad()
     def __call__(self, patch: torch.Tensor, pictured: bool = True) -> ValidationResult:
-        """Reconstruct one patch from its latent without noise, and compare them.
+        """Reconstruct one patch from its latent without noise, and compute its errors.
 
-        Errors are those of whole HU, over all voxels, and means over the channels. Sides that are
-        not multiples of the factor are padded with copies of the border.
+        Errors are in HU after rounding, over all voxels, averaged over channels. Sizes that are not
+        multiples of the factor are padded by replication.
 
         Args:
             patch: Patch ``[C, *spatial]`` in HU.
             pictured: True to keep slices of its first channel.
 
         Raises:
-            InputError: If the model gives values that are not finite.
+            InputError: If the model returns values that are not finite.
         """
         sides = tuple(patch.shape[1:])
         image = self._to_model_units(_padded(patch, self._model.factor)[None])
         latent, counts, moments = self._encode(image)
         found = self._to_hu(self._model.decode(latent))[0]
         if len(patch) == 1:
-            # A grey value is given to every image channel.
+            # A single channel was repeated for every image channel.
             found = found.mean(0, keepdim=True)
         inside = (slice(None), *(slice(side) for side in sides))
         pairs = list(zip(patch.cpu(), np.rint(found[inside].cpu().numpy()), strict=True))
@@ -71,7 +71,7 @@ class PatchValidator:
     def _encode(
         self, image: torch.Tensor
     ) -> tuple[torch.Tensor, NDArray[np.int64] | None, LatentMoments | None]:
-        """Return the latent without noise, and how often codes occur or the moments of channels."""
+        """Return the latent without noise, and counts of codes or moments of channels."""
         model = self._model
         if isinstance(model, QuantizedAutoencoder):
             quantized = model.quantize(model.features(image))

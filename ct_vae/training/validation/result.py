@@ -1,4 +1,4 @@
-"""Results of a validation: errors in HU, slices to look at, and what the latent holds."""
+"""Results of a validation: errors in HU, slices for images, and statistics of the latent."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class ValidationResult:
     """Result of one case, a volume or a patch; it is small and can be pickled.
 
     Attributes:
-        values: Errors by metric and window, as `errors_in_hu` returns them: inside the body of a
+        values: Errors by metric and window, as returned by `errors_in_hu`: inside the body of a
             volume, over all voxels of a patch.
-        picture: Slices of original and reconstruction; ``None`` when none was asked for.
-        code_counts: ``(codebook_size,)`` int64, how often each code occurs in the same place;
-            ``None`` without codes.
-        moments: Moments of the latent's channels in the same place; ``None`` with codes.
+        picture: Slices of original and reconstruction; ``None`` if not requested.
+        code_counts: ``(codebook_size,)`` int64 counts of the codes in the same region; ``None``
+            without codes.
+        moments: Moments of the latent's channels in the same region; ``None`` with codes.
     """
 
     values: dict[str, float]
@@ -39,16 +39,16 @@ class ValidationResult:
     moments: LatentMoments | None
 
 
-def summarise(results: Sequence[ValidationResult]) -> dict[str, float]:
-    """Summarize the cases of a validation; their order does not matter.
+def summarize(results: Sequence[ValidationResult]) -> dict[str, float]:
+    """Summarize the cases of a validation, independent of their order.
 
     Returns:
-        Means over cases of every metric, as ``val_rmse_hu_full``. Of a continuous latent
-        ``val_latent_std_0`` and so on, over the voxels of all cases inside the body, and
-        ``val_active_channels``: those of which the posterior mean has a variance above 0.01
-        (Burda et al. 2016, section 5.2). Of codes ``val_code_usage``, the share that occurs, and
-        ``val_perplexity``, both over the ``val_codes_counted`` codes inside the body of all cases
-        together. Never NaN or infinite; empty without cases.
+        Means over cases of every metric, such as ``val_rmse_hu_full``. For a continuous latent,
+        also ``val_latent_std_0`` etc. over the voxels of all cases inside the body, and
+        ``val_active_channels``, the number of channels with a variance of the posterior mean above
+        0.01 (Burda et al. 2016, section 5.2). For codes, also ``val_code_usage``, the fraction that
+        occurs, and ``val_perplexity``, both over the ``val_codes_counted`` codes inside the body of
+        all cases. Never NaN or infinite; empty without cases.
     """
     names = dict.fromkeys(name for result in results for name in result.values)
     summary = {}
@@ -70,7 +70,7 @@ def errors_in_hu(original: Volume, result: Volume, mask: Mask) -> dict[str, floa
     Args:
         original: Original volume.
         result: Reconstruction on the same grid.
-        mask: Voxels that count.
+        mask: Voxels to evaluate.
 
     Raises:
         InputError: If a value is not finite.
@@ -79,8 +79,8 @@ def errors_in_hu(original: Volume, result: Volume, mask: Mask) -> dict[str, floa
     rows = evaluate_pair(original, result, case="validation", masks=(mask,))
     for row, window in zip(rows, DEFAULT_WINDOWS, strict=True):
         similarity = axial_ssim(original, result, window, mask)
-        told = {"rmse_hu": row.rmse, "psnr_db": row.psnr, "ssim": similarity}
-        values |= {f"{k}_{window.name}": v for k, v in told.items() if v is not None}
+        metrics = {"rmse_hu": row.rmse, "psnr_db": row.psnr, "ssim": similarity}
+        values |= {f"{k}_{window.name}": v for k, v in metrics.items() if v is not None}
     return values
 
 

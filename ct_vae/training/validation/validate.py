@@ -1,4 +1,4 @@
-"""Validation of a model on whole volumes or patches."""
+"""Validation of a model on volumes or patches."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ct_vae.models.autoencoder import Autoencoder
 from ct_vae.models.quantized_autoencoder import QuantizedAutoencoder
 from ct_vae.preprocess.pipeline import Preprocessor, build_preprocessor
 from ct_vae.training.data.given import ValidationCase
-from ct_vae.training.distributed import World
+from ct_vae.training.distributed import DistributedContext
 from ct_vae.training.reporting.validation_picture import PICTURED_CASES, case_picture
 from ct_vae.training.validation.patches import PatchValidator
 from ct_vae.training.validation.result import ValidationResult, errors_in_hu
@@ -33,20 +33,20 @@ _NO_DIGEST = "0" * 64
 def make_codec(
     model: Autoencoder, preprocessor: Preprocessor, tiling: Tiling | None = None
 ) -> Codec:
-    """A codec of weights that are still being trained; the model is put into evaluation mode."""
+    """Create a codec of a model in training; the model is set to evaluation mode."""
     kind: Literal["kl", "vq"] = "vq" if isinstance(model, QuantizedAutoencoder) else "kl"
     identity = ModelRecord(name="training", sha256=_NO_DIGEST, latent_type=kind)
     return Codec(model, preprocessor, identity, tiling)
 
 
 def validation_codec(model: Autoencoder, config: RunConfig) -> Codec:
-    """Return the codec that validates a model on volumes; the model is put into evaluation mode.
+    """Create the codec for validation on volumes; the model is set to evaluation mode.
 
     Raises:
         ConfigError: If the model cannot encode volumes.
     """
-    wishes = config.inference
-    tiling = Tiling(wishes.tiling, wishes.tile, wishes.overlap, wishes.max_memory_gb)
+    settings = config.inference
+    tiling = Tiling(settings.tiling, settings.tile, settings.overlap, settings.max_memory_gb)
     return make_codec(model, build_preprocessor(config.preprocess), tiling)
 
 
@@ -54,20 +54,20 @@ def validate(
     model: Autoencoder,
     cases: Sequence[ValidationCase],
     config: RunConfig,
-    world: World,
+    world: DistributedContext,
     stop: StopRequest,
 ) -> list[ValidationResult]:
-    """Send every validation case through the model; ranks take turns.
+    """Validate a model on all cases, which ranks share.
 
     Args:
-        model: Put into evaluation mode.
-        cases: Each returns a whole volume, or a patch ``[C, *spatial]`` in HU.
-        config: Its preprocessing and inference settings.
+        model: Model, which is set to evaluation mode.
+        cases: Functions that return a volume, or a patch ``[C, *spatial]`` in HU.
+        config: Configuration with preprocessing and inference settings.
         world: Ranks that share the cases.
         stop: Ends the validation early.
 
     Returns:
-        Results of all cases in their order, on every rank; fewer when asked to stop.
+        Results of all cases in order, on every rank; fewer if a stop is requested.
     """
     model.eval()
     if not cases:
@@ -80,7 +80,7 @@ def validate(
             break
         case, pictured = cases[number](), number < PICTURED_CASES
         if isinstance(case, Volume):
-            # A 1-D model, which validates on patches, has none.
+            # 1-D models have no codec, and validate on patches.
             codec = codec or validation_codec(model, config)
             result = validate_case(codec, case, pictured)
         else:
@@ -90,17 +90,17 @@ def validate(
 
 
 def validate_case(codec: Codec, volume: Volume, pictured: bool = True) -> ValidationResult:
-    """Encode and decode one whole volume, and compare it with the original inside the body.
+    """Encode and decode one volume, and compute its errors inside the body.
 
-    Errors are those of whole HU, as int16 files hold them.
+    Errors are in HU after rounding, as in int16 files.
 
     Args:
-        codec: The model.
-        volume: The original.
-        pictured: Whether slices are kept.
+        codec: Codec of the model.
+        volume: Original volume.
+        pictured: True to keep slices.
 
     Raises:
-        InputError: If the model gives values that are not finite.
+        InputError: If the model returns values that are not finite.
     """
     latent = codec.encode(volume)
     decoded = codec.decode(latent)
@@ -117,8 +117,8 @@ def validate_case(codec: Codec, volume: Volume, pictured: bool = True) -> Valida
 
 
 def _on_latent(mask: Mask, volume: Volume, latent: Latent) -> BoolArray:
-    """Latent voxels of which the centre lies in a voxel of the mask, ``(X, Y, Z)`` bool."""
-    # Not the grid that is stored, which is straightened where a source is sheared.
+    """Return the mask ``(X, Y, Z)`` of latent voxels with their center inside a mask."""
+    # The stored grid differs if the source is sheared.
     grid = latent.record.padded_grid().coarsen(latent.record.factor)
     matrix = np.linalg.inv(volume.grid.affine) @ grid.affine
     inside: BoolArray = ndimage.affine_transform(

@@ -58,7 +58,7 @@ def test_what_cannot_be_removed_is_told(tmp_path):
 def test_the_best_model_is_the_one_of_the_lowest_validation(tmp_path, monkeypatch):
     """Saves at 2, 4, 6 and 8 samples; the errors are given, not computed."""
     errors = iter([50.0, 30.0, 30.0, 40.0])
-    monkeypatch.setattr("ct_vae.training.run.summarise", lambda _: {BEST_BY: next(errors)})
+    monkeypatch.setattr("ct_vae.training.run.summarize", lambda _: {BEST_BY: next(errors)})
     folder = train(patches(), config(tmp_path, save_every=2), [ct_volume()])
     best, last = load_model_folder(folder / "best"), load_model_folder(folder)
     assert (best.config.samples_seen, last.config.samples_seen) == (4, 8)

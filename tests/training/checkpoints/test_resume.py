@@ -378,7 +378,7 @@ def test_first_weights_are_compared_by_content_too(tmp_path, finished):
     train(None, begun_from("one"))
     train(None, begun_from("copy", samples=8), resume=True)
     train(patches(7), config(tmp_path / "copy", samples=84), resume=True)
-    with pytest.raises(ConfigError, match=r"weights that model\.ckpt_path names are others"):
+    with pytest.raises(ConfigError, match=r"weights of model\.ckpt_path have changed"):
         train(None, begun_from("copy", samples=12), resume=True)
 
 
@@ -403,7 +403,7 @@ def test_a_state_holds_no_name_of_a_case(tmp_path):
 def test_patience_ends_a_run_and_resuming_it_changes_nothing(tmp_path, monkeypatch):
     errors = iter([3.0, 5.0, 4.0, 1.0])
     monkeypatch.setattr(
-        "ct_vae.training.run.summarise", lambda _: {"val_rmse_hu_full": next(errors)}
+        "ct_vae.training.run.summarize", lambda _: {"val_rmse_hu_full": next(errors)}
     )
     settings = config(tmp_path, save_every=8, patience=2)
     run = train(patches(7), settings, [ct_volume()])

@@ -15,7 +15,7 @@ from ct_vae.datasets.patches import PatchDataset
 from ct_vae.errors import ConfigError, InputError
 from ct_vae.training.data.loader import Batches, stack_images
 from ct_vae.training.data.order import SeededOrder
-from ct_vae.training.distributed import World
+from ct_vae.training.distributed import DistributedContext
 from tests._small import ct_volume
 
 ROOT = Path(__file__).parents[3]
@@ -40,7 +40,9 @@ def numbers(batches, start=0):
 
 def test_ranks_share_the_batches_of_one():
     alone = numbers(Batches(Numbers(7), 22, 4, seed=3))
-    ranks = [numbers(Batches(Numbers(7), 22, 4, 3, world=World(r, 2))) for r in range(2)]
+    ranks = [
+        numbers(Batches(Numbers(7), 22, 4, 3, world=DistributedContext(r, 2))) for r in range(2)
+    ]
     assert [a + b for a, b in zip(*ranks, strict=True)] == alone
     assert [i for batch in alone for i in batch] == list(SeededOrder(7, 22, 3))
 
@@ -77,7 +79,7 @@ def test_workers_keep_the_order(workers):
 @pytest.mark.parametrize(("samples", "batch_size"), [(12, 3), (7, 4)])
 def test_ranks_that_cannot_share_evenly_are_refused(samples, batch_size):
     with pytest.raises(ConfigError, match="not multiples of 2 ranks"):
-        Batches(Numbers(5), samples, batch_size, 0, world=World(0, 2))
+        Batches(Numbers(5), samples, batch_size, 0, world=DistributedContext(0, 2))
 
 
 def test_meta_tensors_and_mixed_types_become_plain_float32():
@@ -128,7 +130,7 @@ def test_without_a_worker_that_died_the_same_batches_come():
 
 
 def test_nobody_waits_for_ever_for_a_worker_that_hangs(monkeypatch):
-    monkeypatch.setattr("ct_vae.training.data.loader._PATIENCE_S", 2)
+    monkeypatch.setattr("ct_vae.training.data.loader._TIMEOUT_S", 2)
     # For so long PyTorch waits that a worker ends by itself.
     monkeypatch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.2)
     others = active_children()
@@ -153,14 +155,14 @@ def test_signals_to_the_whole_group_leave_workers_at_work():
 LEFT = """
 import os, signal, sys
 from ct_vae.training.data.loader import Batches
-from ct_vae.training.distributed import World
+from ct_vae.training.distributed import DistributedContext
 from tests.training.data.test_loader import Broken, Numbers
 
 ended = {}
 for data in (Numbers, Broken):
     if not (child := os.fork()):
         signal.alarm(100)
-        left = Batches(data(100), 100, 2, 0, 1, World())(0)
+        left = Batches(data(100), 100, 2, 0, 1, DistributedContext())(0)
         next(left)
         sys.exit(3)
     ended[data.__name__] = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

@@ -5,7 +5,7 @@ import pytest
 from ct_vae.config.model import ModelConfig
 from ct_vae.config.run import RunConfig
 from ct_vae.config.training import TrainingConfig
-from ct_vae.training.distributed import World
+from ct_vae.training.distributed import DistributedContext
 from ct_vae.training.reporting.run_summary import summarize_run, summary_lines
 from ct_vae.training.reporting.trial import Trial
 from tests._small import SMALL_CODES, SMALL_MODEL, small_model
@@ -34,7 +34,9 @@ def test_numbers_are_those_of_the_model():
     [(1, None, 12, 1), (1, 5, 5, 3), (3, None, 4, 1), (3, 2, 2, 2), (4, 8, 3, 1)],
 )
 def test_a_batch_is_shared_over_ranks_and_turns(ranks, micro, at_once, turns):
-    plan = summarize_run(config(micro_batch_size=micro), (5, 2), world=World(size=ranks))
+    plan = summarize_run(
+        config(micro_batch_size=micro), (5, 2), world=DistributedContext(size=ranks)
+    )
     assert (plan.micro_batch, plan.micro_batches) == (at_once, turns)
     assert f"{ranks} rank(s) x {turns} turn(s) of {at_once}" in line(plan, "step")
 
@@ -86,7 +88,7 @@ def test_a_plan_is_json_and_lines_are_short_facts():
 
 def test_ranks_on_one_machine_share_its_memory(monkeypatch):
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
-    plan = summarize_run(config(), (5, 2), world=World(size=6))
+    plan = summarize_run(config(), (5, 2), world=DistributedContext(size=6))
     total = 4 * plan.memory_bytes / 2**20
     assert f"; {total:.0f} MiB for the 4 ranks on this machine" in line(plan, "memory")
     assert "this machine" not in line(summarize_run(config(), (5, 2)), "memory")

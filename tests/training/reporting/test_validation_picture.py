@@ -50,7 +50,7 @@ def test_the_error_has_colours_and_a_perfect_case_has_none(tmp_path):
         path = tmp_path / "v.png"
         write_validation_picture([pictured(hu=hu)], path, 2000)
         image = imread(path)[..., :3]
-        # The colour bar alone is coloured in any case.
+        # The color bar alone is coloured in any case.
         upper = image[: int(0.85 * len(image))]
         return float((np.ptp(upper, axis=-1) > 0.1).mean())
 

@@ -11,7 +11,7 @@ from ct_vae.grid import Grid
 from ct_vae.inference.tiling import Tiling
 from ct_vae.phantoms.make_phantom import make_phantom
 from ct_vae.preprocess.pipeline import Preprocessor
-from ct_vae.training.validation.result import summarise
+from ct_vae.training.validation.result import summarize
 from ct_vae.training.validation.validate import make_codec, validate_case
 from ct_vae.volume import Volume
 from tests._small import SMALL_CODES, ct_volume, small_model
@@ -61,7 +61,7 @@ def test_latent_voxels_count_where_their_centre_lies_in_the_body(axcodes):
     array = made.encode(turned).array
     chosen = []
     for x, y, z in np.ndindex(array.shape[1:]):
-        # The centre of a block of 4 lies between its voxels 1 and 2; ndimage takes the upper.
+        # The center of a block of 4 lies between its voxels 1 and 2; ndimage takes the upper.
         i, j, k = 4 * x + 1.5, 4 * y + 1.5, 4 * z + 1.5
         near = [
             body[a, b, c] if all(n < s for n, s in zip((a, b, c), body.shape, strict=True)) else 0
@@ -135,7 +135,7 @@ def test_a_perfect_reconstruction_has_no_psnr():
 
 def test_numbers_are_plain_and_finite():
     for kind in ("kl", "vq"):
-        told = summarise([validate_case(codec(kind), volume(seed)) for seed in range(2)])
+        told = summarize([validate_case(codec(kind), volume(seed)) for seed in range(2)])
         assert all(type(v) is float and math.isfinite(v) for v in told.values()), kind
 
 

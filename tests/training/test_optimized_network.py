@@ -1,20 +1,20 @@
 import pytest
 import torch
 
-from ct_vae.training.distributed import World
-from ct_vae.training.learner import Learner
+from ct_vae.training.distributed import DistributedContext
+from ct_vae.training.optimized_network import OptimizedNetwork
 from ct_vae.training.precision import Precision
 
 CPU = torch.device("cpu")
-ALONE = World()
+ALONE = DistributedContext()
 
 
-def learner(precision="fp32", world=ALONE, **settings):
+def optimized_network(precision="fp32", world=ALONE, **settings):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         module = torch.nn.Conv3d(2, 3, 2).to(memory_format=torch.channels_last_3d)
-    optimiser = torch.optim.AdamW(module.parameters(), lr=1.0)
-    return Learner(module, optimiser, None, Precision(precision, CPU), world, **settings)
+    optimizer = torch.optim.AdamW(module.parameters(), lr=1.0)
+    return OptimizedNetwork(module, optimizer, None, Precision(precision, CPU), world, **settings)
 
 
 def loss(side):
@@ -27,13 +27,13 @@ def weights(side):
 
 
 def test_the_rate_is_a_share_of_the_autoencoders():
-    side = learner(lr_share=0.25)
+    side = optimized_network(lr_share=0.25)
     side.begin(0.2)
-    assert [group["lr"] for group in side.optimiser.param_groups] == [pytest.approx(0.05)]
+    assert [group["lr"] for group in side.optimizer.param_groups] == [pytest.approx(0.05)]
 
 
 def test_old_gradients_are_forgotten():
-    side = learner()
+    side = optimized_network()
     for _ in range(2):
         side.begin(0.1)
         side.add(loss(side))
@@ -47,7 +47,7 @@ def test_gradients_are_means_over_ranks(monkeypatch):
     """The other rank has three times the gradient of this one."""
     monkeypatch.setattr(torch.distributed, "all_reduce", lambda tensor: tensor.mul_(4))
     norms = []
-    for side in (learner(), learner(world=World(0, 2))):
+    for side in (optimized_network(), optimized_network(world=DistributedContext(0, 2))):
         side.begin(0.1)
         side.add(loss(side))
         norms.append(side.norm())
@@ -55,7 +55,7 @@ def test_gradients_are_means_over_ranks(monkeypatch):
 
 
 def test_losses_that_are_scaled_give_the_norm_and_the_step_of_those_that_are_not():
-    plain, scaled = learner(), learner("fp16")
+    plain, scaled = optimized_network(), optimized_network("fp16")
     norms = []
     for side in (plain, scaled):
         side.begin(0.1)
@@ -68,7 +68,7 @@ def test_losses_that_are_scaled_give_the_norm_and_the_step_of_those_that_are_not
 
 
 def test_a_step_that_is_left_out_changes_nothing_but_the_scale():
-    side = learner("fp16")
+    side = optimized_network("fp16")
     before, scale = weights(side), side.scaler.get_scale()
     side.begin(0.1)
     side.add(loss(side) * torch.inf)
@@ -82,7 +82,7 @@ def test_a_step_that_is_left_out_changes_nothing_but_the_scale():
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_a_learner_goes_on_from_its_state(precision):
     """Moments, the count of steps and the scale come back, laid out as the parameters are."""
-    first, second = learner(precision), learner(precision)
+    first, second = optimized_network(precision), optimized_network(precision)
     first.begin(0.1)
     first.add(loss(first) * torch.inf)
     first.norm()
@@ -97,7 +97,7 @@ def test_a_learner_goes_on_from_its_state(precision):
     plain = torch.contiguous_format
     second.load_state({k: v.clone(memory_format=plain) for k, v in first.state().items()})
     assert second.scaler.get_scale() == first.scaler.get_scale()
-    moments = second.optimiser.state[second.module.weight]["exp_avg"]
+    moments = second.optimizer.state[second.module.weight]["exp_avg"]
     assert moments.stride() == second.module.weight.stride()
     for side in (first, second):
         side.begin(0.1)
@@ -108,11 +108,11 @@ def test_a_learner_goes_on_from_its_state(precision):
 
 
 def test_a_run_may_go_on_in_other_numbers():
-    half, full = learner("fp16"), learner()
+    half, full = optimized_network("fp16"), optimized_network()
     half.begin(0.1)
     half.add(loss(half))
     half.norm()
     half.step()
     full.load_state(half.state())
     half.load_state(full.state())
-    assert full.optimiser.state[full.module.weight]["step"] == 1
+    assert full.optimizer.state[full.module.weight]["step"] == 1
