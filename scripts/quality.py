@@ -9,6 +9,7 @@ codec. A volume is a path, or NAME=PATH. Run it again when the models have chang
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -114,6 +115,7 @@ def main() -> None:
         help="weights of another project, as [NAME=]WEIGHTS[,CONFIG]; may be repeated",
     )
     parser.add_argument("-o", "--output", type=Path, required=True, help="Markdown file to write")
+    parser.add_argument("--picture", type=Path, help="PNG to write; default: beside the page")
     given = parser.parse_args()
     folders = [convert(text, given.output.parent / "models") for text in given.weights]
     names = [*(given.model or ["ct-f4", "ct-f4c16"]), *folders]
@@ -123,9 +125,9 @@ def main() -> None:
         name, named, path = text.partition("=")
         file = Path(path if named else text)
         found.append(measure(name if named else file.name.split(".")[0], file, models))
-    picture = given.output.with_name(f"{given.output.stem}.png")
+    picture = given.picture or given.output.with_suffix(".png")
     write_picture(found, picture)
-    write_text(given.output, page(found, picture.name))
+    write_text(given.output, page(found, os.path.relpath(picture, given.output.parent)))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 import os
+import runpy
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ from monai.apps.generation.maisi.networks.autoencoderkl_maisi import Autoencoder
 from ct_vae.io import write_volume
 from ct_vae.models import AutoencoderKL
 from ct_vae.phantoms.make_phantom import make_phantom
+from tests.evaluation.rate_distortion._curves import RATES, power_curve
 
 # As in the configuration files of MedVAE, which do not state the groups.
 MEDVAE = """
@@ -104,3 +106,17 @@ def test_without_weights_the_usage_is_shown(repository):
     done = subprocess.run(["bash", script], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "[NAME=]WEIGHTS[,CONFIG]" in done.stderr
+
+
+def test_statements_say_where_curves_cross(repository):
+    page = runpy.run_path(str(repository / "scripts" / "quality_page.py"))
+    flat, steep = power_curve("model", 10, 0.3, RATES), power_curve("sperr", 5, 1, RATES)
+    # They are equal where 10 r^-0.3 = 5 r^-1.
+    at = f"{0.5 ** (1 / 0.7):.3f}"
+    tell = page["statement"]
+    assert tell(flat, steep, "body") == f"below it from 0.010 to {at}, above it elsewhere"
+    assert tell(steep, flat, "body") == f"below it from {at} to 1.000, above it elsewhere"
+    better = power_curve("model", 4, 1, RATES)
+    assert tell(better, steep, "body") == "below it at all common rates, 0.010 to 1.000"
+    assert tell(steep, better, "body") == "above it from 0.010 to 1.000"
+    assert tell(better, power_curve("hevc", 4, 1, RATES + 9), "body").startswith("not comparable")

@@ -107,8 +107,13 @@ def crossings(curve: Curve, reference: Curve, region: Region) -> list[float]:
         return []
     searched = np.linspace(np.log10(low), np.log10(high), _SEARCHED)
     own, other = (PchipInterpolator(np.log10(r), np.log10(e))(searched) for r, e in sides)
-    changes = np.flatnonzero(np.diff(np.sign(own - other)) != 0)
-    return [float(10 ** ((searched[k] + searched[k + 1]) / 2)) for k in changes]
+    apart = own - other
+    before = np.flatnonzero(np.diff(np.sign(apart)) != 0)
+    # Linear between two rates.
+    share = apart[before] / (apart[before] - apart[before + 1])
+    found = searched[before] + share * (searched[before + 1] - searched[before])
+    rates: list[float] = (10**found).tolist()
+    return rates
 
 
 def mean_curve(curves: Sequence[Curve], region: Region, count: int = 32) -> Curve | None:

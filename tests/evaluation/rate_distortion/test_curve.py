@@ -50,7 +50,7 @@ def test_power_laws_cross_where_they_are_equal():
     flat, steep = power_curve("a", 10, 0.3, RATES), power_curve("b", 5, 1, RATES)
     # 10 r^-0.3 = 5 r^-1
     (at,) = crossings(flat, steep, "soft_tissue")
-    assert at == pytest.approx(0.5 ** (1 / 0.7), rel=5e-3)
+    assert at == pytest.approx(0.5 ** (1 / 0.7), rel=1e-9)
 
 
 def test_points_that_another_one_dominates_do_not_count():
