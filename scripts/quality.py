@@ -9,9 +9,11 @@ codec. A volume is a path, or NAME=PATH. Run it again when the models have chang
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -20,34 +22,32 @@ from quality_page import Measured, page
 
 import ct_vae
 from ct_vae.evaluation.baselines.hevc import HIGHEST_QP, hevc_baseline
-from ct_vae.evaluation.baselines.jpeg2000 import jpeg2000_baseline
+from ct_vae.evaluation.baselines.jpeg2000 import jpeg2000_at_rmse
 from ct_vae.evaluation.baselines.sperr import sperr_baseline
 from ct_vae.evaluation.method_styles import METHODS, MethodStyle
 from ct_vae.evaluation.metrics.masks import Mask, body_mask
 from ct_vae.evaluation.metrics.texture import measure_texture
-from ct_vae.evaluation.rate_distortion.curve import REGIONS, Curve
+from ct_vae.evaluation.rate_distortion.curve import REGIONS, Curve, RatePoint
 from ct_vae.evaluation.rate_distortion.measure import BodyErrors, codec_curves, model_curves
 from ct_vae.evaluation.rate_distortion.plot import TITLES, draw_curves
 from ct_vae.evaluation.rate_distortion.summary import MODEL, CaseCurves
 from ct_vae.evaluation.rounding import stored
 from ct_vae.inference.codec import Codec
-from ct_vae.io import read_volume
-from ct_vae.io.atomic.file import atomic_write, write_text
+from ct_vae.io import read_volume, volume_sha256
+from ct_vae.io.atomic.file import atomic_write, write_json, write_text
 from ct_vae.volume import Volume
 
 # Colors of models after the first one.
 _COLORS = ("#d4451d", "#8f1f5f", "#c98a00", "#4d4dc9", "#5a8f1f")
 
 
-def measure(name: str, path: Path, models: Sequence[Codec]) -> Measured:
-    """Measure all curves of one volume."""
+def measure(name: str, path: Path, models: Sequence[Codec], kept: Path) -> Measured:
+    """Measure all curves of one volume; those of the codecs are kept for the next time."""
     volume = read_volume(path)
     found = Measured(name, volume, body_mask(volume))
     errors = BodyErrors(volume, found.body)
-    notes: list[str] = []
-    found.codecs = {curve.name: curve for curve in codec_curves(errors, notes)}
-    for note in notes:
-        print(f"warning: {name}: {note}", file=sys.stderr)
+    found.codecs = {curve.name: curve for curve in kept_codec_curves(errors, kept)}
+    print(f"{name}: codecs measured", file=sys.stderr)
     for codec in models:
         model = codec.identity.name
         latent = codec.encode(volume)
@@ -65,6 +65,21 @@ def measure(name: str, path: Path, models: Sequence[Codec]) -> Measured:
     return found
 
 
+def kept_codec_curves(errors: BodyErrors, folder: Path) -> list[Curve]:
+    """Return the curves of the codecs, from a file of the volume's digest if there is one."""
+    file = folder / f"{volume_sha256(errors.original)}.json"
+    if file.is_file():
+        stored = json.loads(file.read_text(encoding="utf-8"))
+        return [Curve(c["name"], tuple(RatePoint(**p) for p in c["points"])) for c in stored]
+    notes: list[str] = []
+    curves = list(codec_curves(errors, notes))
+    for note in notes:
+        print(f"warning: {note}", file=sys.stderr)
+    if not notes:
+        write_json(file, [asdict(curve) for curve in curves])
+    return curves
+
+
 def noise(original: Volume, other: Volume, body: Mask) -> float | None:
     """Return the variance of the noise in flat regions over that of the original."""
     return measure_texture(original, other, body).noise_ratio
@@ -75,13 +90,13 @@ def at_rate(volume: Volume, bits: float, curve: Curve) -> Volume | None:
     points = sorted(curve.points, key=lambda p: p.bits_per_voxel)
     if not points[0].bits_per_voxel <= bits:
         return None
-    if curve.name == "jpeg2000":
-        return jpeg2000_baseline(volume, bits).volume
     if curve.name == "sperr":
         return sperr_baseline(volume, bits).volume
     rates = np.log([point.bits_per_voxel for point in points])
-    qp = float(np.interp(np.log(bits), rates, [point.level for point in points]))
-    return hevc_baseline(volume, min(round(qp), HIGHEST_QP)).volume
+    level = float(np.interp(np.log(bits), rates, [point.level for point in points]))
+    if curve.name == "jpeg2000":
+        return jpeg2000_at_rmse(volume, level).volume
+    return hevc_baseline(volume, min(round(level), HIGHEST_QP)).volume
 
 
 def write_picture(found: Sequence[Measured], path: Path) -> None:
@@ -115,6 +130,12 @@ def main() -> None:
         help="weights of another project, as [NAME=]WEIGHTS[,CONFIG]; may be repeated",
     )
     parser.add_argument("-o", "--output", type=Path, required=True, help="Markdown file to write")
+    parser.add_argument(
+        "--kept",
+        type=Path,
+        default=Path("build/codec_curves"),
+        help="folder that keeps the curves of the codecs for the next time",
+    )
     parser.add_argument("--picture", type=Path, help="PNG to write; default: beside the page")
     given = parser.parse_args()
     folders = [convert(text, given.output.parent / "models") for text in given.weights]
@@ -124,7 +145,8 @@ def main() -> None:
     for text in given.volumes:
         name, named, path = text.partition("=")
         file = Path(path if named else text)
-        found.append(measure(name if named else file.name.split(".")[0], file, models))
+        short = name if named else file.name.split(".")[0]
+        found.append(measure(short, file, models, given.kept))
     picture = given.picture or given.output.with_suffix(".png")
     write_picture(found, picture)
     write_text(given.output, page(found, os.path.relpath(picture, given.output.parent)))

@@ -86,6 +86,10 @@ RateDistortion = Annotated[
         help="Measure RMSE over bits per voxel, beside JPEG 2000, SPERR and HEVC.",
     ),
 ]
+LpipsWeights = Annotated[
+    Path | None,
+    typer.Option(help="Local weights of VGG-16: adds the perceptual distance LPIPS."),
+]
 BitsPerVoxel = Annotated[
     float | None,
     typer.Option(min=1e-6, help="Size of the code of the reconstructions, for --rate-distortion."),
@@ -109,6 +113,7 @@ GROUP = OptionGroup(
         "write_masks": (WriteMasks, False),
         "datalist": (Datalist, None),
         "rate_distortion": (RateDistortion, False),
+        "lpips_weights": (LpipsWeights, None),
         "panels": (Panels, True),
         "report": (Report, True),
         "full": (Full, False),
@@ -127,6 +132,7 @@ NAMES = (
     "write_masks",
     "datalist",
     "rate_distortion",
+    "lpips_weights",
     "full",
 )
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from ct_vae.evaluation.metrics.bland_altman import region_agreement
 from ct_vae.evaluation.metrics.gradient_error import gradient_errors
 from ct_vae.evaluation.metrics.linearity import linearities
+from ct_vae.evaluation.metrics.lpips import load_network, lpips_distance
 from ct_vae.evaluation.metrics.masks import Mask
 from ct_vae.evaluation.metrics.metric_rows import MetricRow, error_rows
 from ct_vae.evaluation.metrics.ms_ssim import multi_scale_ssim, scales_of
@@ -57,6 +59,7 @@ class Plan:
             over all voxels; ``errors`` are always computed.
         unclipped: True to add rows for the mask ``in_window``.
         luminance_everywhere: True to use the luminance term of MS-SSIM at each scale.
+        lpips_weights: Weights for the perceptual distance; ``None`` if it is not computed.
         rate_distortion: True to measure rate-distortion curves of the model and of image codecs.
     """
 
@@ -65,6 +68,7 @@ class Plan:
     metrics: tuple[str, ...] = DEFAULT_METRICS
     unclipped: bool = True
     luminance_everywhere: bool = False
+    lpips_weights: Path | None = None
     rate_distortion: bool = False
 
 
@@ -124,6 +128,9 @@ def _more(pair: Pair, plan: Plan, masks: Sequence[Mask], slab_voxels: int) -> Fo
         put(plan.windows[0], [_regions(pair, masks[0])])
     if "texture" in plan.metrics:
         put(plan.windows[0], [_texture(pair, masks[0])])
+    if plan.lpips_weights is not None:
+        network = load_network(plan.lpips_weights)
+        put(plan.windows[0], [{"lpips": lpips_distance(pair, plan.windows[0], network)}])
     return found
 
 

@@ -14,6 +14,7 @@ from ct_vae.evaluation.metrics.error_tally import FLOAT_BIN_HU
 from ct_vae.evaluation.metrics.tissue_bands import TISSUE_BANDS
 from ct_vae.evaluation.windows import Window
 from ct_vae.io import volume_sha256
+from ct_vae.io.atomic.file import sha256_file
 from ct_vae.volume import Volume
 
 _PACKAGES = ("ct_vae", "numpy", "scipy", "torch", "monai", "nibabel")
@@ -94,6 +95,11 @@ def _constants(plan: Plan) -> dict[str, Any]:
         constants["regions_mm"] = REGION_MM
     if "tissue_bands" in plan.metrics:
         constants["tissue_bands"] = [_window(band) for band in TISSUE_BANDS]
+    if plan.lpips_weights is not None:
+        constants["lpips"] = {
+            "network": "VGG-16, axial slices, all voxels, first window from black to white",
+            "weights_sha256": sha256_file(plan.lpips_weights),
+        }
     if plan.rate_distortion:
         constants["rate_distortion"] = {
             "latent_steps": "standard deviation of the rounding error over that of the posterior",

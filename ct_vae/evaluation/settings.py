@@ -9,6 +9,7 @@ from pathlib import Path
 from ct_vae.errors import ConfigError
 from ct_vae.evaluation.measure import DEFAULT_METRICS, METRICS, Plan
 from ct_vae.evaluation.metrics.given_masks import GivenMasks, name_masks, read_label_names
+from ct_vae.evaluation.metrics.lpips import load_network
 from ct_vae.evaluation.patients import Patients, read_patients
 from ct_vae.evaluation.protocols import PROTOCOLS, Masking
 from ct_vae.evaluation.windows import parse_window
@@ -92,6 +93,7 @@ def build_settings(  # noqa: PLR0913 - one parameter per option
     phantom: bool = False,
     latent: bool = False,
     rate_distortion: bool = False,
+    lpips_weights: str | Path | None = None,
 ) -> Settings:
     """Build settings from names and paths.
 
@@ -113,11 +115,12 @@ def build_settings(  # noqa: PLR0913 - one parameter per option
         phantom: Run the phantom probe too.
         latent: Measure the latents too.
         rate_distortion: Measure rate-distortion curves.
+        lpips_weights: Weights of VGG-16 for the perceptual distance LPIPS; nothing is downloaded.
 
     Raises:
         ConfigError: If a name is unknown, a protocol is combined with windows or metrics, label
             names or labels of reconstructions are given without labels, ``full`` without a report,
-            or a list is invalid.
+            weights are missing, or a list is invalid.
     """
     if full and not report:
         raise ConfigError("full needs a report, but report is off", "leave out one of them")
@@ -130,8 +133,13 @@ def build_settings(  # noqa: PLR0913 - one parameter per option
         )
     names = read_label_names(Path(label_names)) if label_names else ()
     plan, masking, about = _plan(_listed(windows), _listed(metrics), protocol)
+    if rate_distortion:
+        plan = replace(plan, rate_distortion=True)
+    if lpips_weights:
+        load_network(Path(lpips_weights))
+        plan = replace(plan, lpips_weights=Path(lpips_weights))
     return Settings(
-        replace(plan, rate_distortion=True) if rate_distortion else plan,
+        plan,
         masking,
         GivenMasks(
             name_masks([masks] if isinstance(masks, str) else masks),

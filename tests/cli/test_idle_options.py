@@ -20,7 +20,7 @@ READING = "--frame 1|--nan air|--hu-offset -1024|--assume-ras|--force|--assume-h
 READING = f"{READING}|--resample-irregular|--any-sop-class".split("|")
 BLENDING = ["--tile 16", "--overlap 0.5", "--tiling exact --tile 16", "--tiling whole --overlap 0"]
 OF_INPUTS = "--window lung|--metrics ssim|--protocol maisi|--mask x|--labels x|--label-names x"
-OF_INPUTS = f"{OF_INPUTS}|--reconstruction-labels x"
+OF_INPUTS = f"{OF_INPUTS}|--reconstruction-labels x|--lpips-weights x"
 OF_INPUTS = f"{OF_INPUTS}|--latent|--write-masks|--datalist x|--rate-distortion|--full".split("|")
 
 # By command, what is refused, and words of the refusal. Words in capitals are paths.
@@ -62,6 +62,7 @@ REFUSED: dict[str, list[tuple[str, list[str], str]]] = {
         ("MODEL IN -o OUT --protocol maisi", ["--window lung", "--metrics ssim"], "has its own"),
         ("MODEL IN -o OUT", ["--label-names x"], "names of labels need labels"),
         ("MODEL IN -o OUT", ["--reconstruction-labels x"], "compared with labels"),
+        ("MODEL IN -o OUT", ["--lpips-weights x"], "no such file"),
         ("MODEL IN -o OUT", ["--datalist OTHERS"], "names none of the 1 volumes"),
     ],
     "compare": [
@@ -70,6 +71,7 @@ REFUSED: dict[str, list[tuple[str, list[str], str]]] = {
         ("IN IN -o OUT --protocol maisi", ["--window lung", "--metrics ssim"], "has its own"),
         ("IN IN -o OUT", ["--label-names x"], "names of labels need labels"),
         ("IN IN -o OUT", ["--reconstruction-labels x"], "compared with labels"),
+        ("IN IN -o OUT", ["--lpips-weights x"], "no such file"),
         ("IN IN -o OUT", ["--datalist OTHERS"], "names none of the 1 volumes"),
     ],
     "sample": [

@@ -82,6 +82,7 @@ def test_weights_of_other_projects_are_measured_beside_the_codecs(weights, tmp_p
             f"MedVAE={weights / 'vae.ckpt'},{weights / 'vae.yaml'}",
         ],
         env=os.environ | environment,
+        cwd=tmp_path,
         capture_output=True,
         text=True,
         check=False,
