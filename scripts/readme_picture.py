@@ -8,11 +8,12 @@ doi:10.7937/QXK2-QG03), CC BY 4.0, encoded with ct-f4.
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+import typer
 from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 
@@ -29,18 +30,12 @@ MARGIN = 10
 INCHES, TITLE_INCHES, DPI = 3.0, 0.3, 100
 
 
-def main() -> None:
-    """Read the arguments and write the picture."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("volume", type=Path)
-    parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--model", default="ct-f4")
-    parser.add_argument("--channel", type=int, default=0)
-    given = parser.parse_args()
-    draw(given.volume, given.output, given.model, given.channel)
-
-
-def draw(path: Path, output: Path, model: str, channel: int = 0) -> None:
+def draw(
+    path: Annotated[Path, typer.Argument(metavar="VOLUME")],
+    output: Annotated[Path, typer.Option("--output", "-o")],
+    model: str = "ct-f4",
+    channel: int = 0,
+) -> None:
     """Write the picture of the axial slice through the center of a volume."""
     codec = ct_vae.load_codec(model)
     volume = around_body(read_volume(path))
@@ -91,4 +86,4 @@ def around_body(volume: Volume) -> Volume:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(draw)

@@ -9,11 +9,12 @@ CC BY 4.0.
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+import typer
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
@@ -28,18 +29,12 @@ RANGE_HU = (1e-4, 1e1)
 INCHES, EXTRA_INCHES, DPI = 3.0, 1.2, 100
 
 
-def main() -> None:
-    """Read the arguments and write the picture."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("volume", type=Path)
-    parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--model", default="ct-f4")
-    parser.add_argument("--tile", type=int, default=64)
-    given = parser.parse_args()
-    draw(given.volume, given.output, given.model, given.tile)
-
-
-def draw(path: Path, output: Path, model: str, tile: int) -> None:
+def draw(
+    path: Annotated[Path, typer.Argument(metavar="VOLUME")],
+    output: Annotated[Path, typer.Option("--output", "-o")],
+    model: str = "ct-f4",
+    tile: int = 64,
+) -> None:
     """Write the picture of the axial slice through the center of a volume."""
     codec = ct_vae.load_codec(model, tiling=Tiling("blend", tile=tile, overlap=0.25))
     volume = read_volume(path)
@@ -70,4 +65,4 @@ def draw(path: Path, output: Path, model: str, tile: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(draw)

@@ -4,6 +4,7 @@ import re
 import runpy
 import sys
 
+import pytest
 from matplotlib.image import imread
 
 from ct_vae.io import write_volume
@@ -56,7 +57,9 @@ def picture_of(script, folder, monkeypatch, *options):
     write_volume(ct_volume((32, 32, 32)), folder / "scan.nii.gz")
     paths = [str(folder / "scan.nii.gz"), "-o", str(folder / "picture.png")]
     monkeypatch.setattr(sys, "argv", [script.name, *paths, *options])
-    runpy.run_path(str(script), run_name="__main__")
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(script), run_name="__main__")
+    assert not ended.value.code
     return imread(folder / "picture.png")
 
 

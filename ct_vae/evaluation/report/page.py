@@ -23,13 +23,7 @@ from ct_vae.evaluation.report.listing import (
     table,
 )
 from ct_vae.evaluation.report.pictures import PICTURE_WINDOW
-from ct_vae.evaluation.report.viewer import (
-    policy,
-    source,
-    style_and_script,
-    viewer_data,
-    viewer_section,
-)
+from ct_vae.evaluation.report.viewer import framed, source, viewer_data, viewer_section
 
 _BYTES = "<!--voxels-->"
 # Pictures of the worst cases; those of the others are folded.
@@ -93,15 +87,7 @@ def page(shown: Sequence[Shown], found: Findings, *, model: str, full: bool) -> 
         model: Name of the model.
         full: True if the viewer contains all voxels.
     """
-    style, script = style_and_script()
-    text = Template(source("page.html")).substitute(
-        policy=policy(style, script),
-        style=style,
-        script=script,
-        voxels=_BYTES,
-        data=viewer_data(("original", "reconstruction", "error"), _viewer_cases(shown)),
-        model=f"<p>Model: {escape(model)}</p>" if model else "",
-        count=_count(len(shown)),
+    main = Template(source("page.html")).substitute(
         headline=headline(found.summary, found.curves, _rates(found.summary)),
         viewer=viewer_section(_held(shown, full=full)),
         pictures=_pictures(shown),
@@ -117,6 +103,12 @@ def page(shown: Sequence[Shown], found: Findings, *, model: str, full: bool) -> 
             )
         ),
     )
+    notes = (
+        f"{f'<p>Model: {escape(model)}</p>' if model else ''}"
+        f"<p>{_count(len(shown))}. Reconstructions are lossy, derived, not for diagnosis.</p>"
+    )
+    data = viewer_data(("original", "reconstruction", "error"), _viewer_cases(shown))
+    text = framed("CT reconstruction report", notes, main, data, _BYTES)
     before, _, after = text.partition(_BYTES)
     return before.encode(), after.encode()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -25,14 +24,7 @@ from ct_vae.evaluation.report.payload import (
     payload_of_layers,
     ras_pair,
 )
-from ct_vae.evaluation.report.viewer import (
-    View,
-    policy,
-    source,
-    style_and_script,
-    viewer_data,
-    viewer_section,
-)
+from ct_vae.evaluation.report.viewer import View, framed, source, viewer_data, viewer_section
 from ct_vae.grid import Grid
 from ct_vae.io.atomic.file import atomic_write
 from ct_vae.latent import Latent
@@ -103,20 +95,16 @@ def write_show_page(case: ShownCase, path: Path, *, title: str = "CT") -> None:
         description["latent"], more = latent_layer(case.latent, layers.affine, len(texts))
         texts += more
     sampled = max(description["volume"]["step"]) > 1
-    style, script = style_and_script()
-    text = Template(source("show.html")).substitute(
-        policy=policy(style, script),
-        style=style,
-        script=script,
-        title=escape(title),
+    main = Template(source("show.html")).substitute(
         viewer=viewer_section(_SAMPLED if sampled else "", single=True),
         facts="\n".join(facts_tables(name, facts) for name, facts in _facts(case).items()),
-        data=viewer_data(case.views, [{"name": title, "place": 0, **description}]),
-        voxels="\n".join(
-            f'<script type="text/plain" id="hu-0-{n}">{text.decode()}</script>'
-            for n, text in enumerate(texts)
-        ),
     )
+    voxels = "\n".join(
+        f'<script type="text/plain" id="hu-0-{n}">{text.decode()}</script>'
+        for n, text in enumerate(texts)
+    )
+    data = viewer_data(case.views, [{"name": title, "place": 0, **description}])
+    text = framed(title, "<p>Not for diagnosis.</p>", main, data, voxels)
     with atomic_write(path) as file:
         file.write(text.encode())
 

@@ -42,23 +42,41 @@ def viewer_data(views: Sequence[View], cases: Iterable[Mapping[str, Any]]) -> st
     return json.dumps(data, allow_nan=False).replace("<", "\\u003c")
 
 
-def style_and_script() -> tuple[str, str]:
-    """Return the style sheet and the script of the page."""
-    return source("style.css"), "\n".join(map(source, _SCRIPTS))
+def framed(title: str, notes: str, main: str, data: str, voxels: str) -> str:
+    """Return a page with the style, the script and the data of the viewer.
+
+    Args:
+        title: Title; is escaped.
+        notes: HTML next to the title.
+        main: HTML of the content.
+        data: Result of `viewer_data`.
+        voxels: HTML elements with the packed voxels.
+    """
+    style, script = source("style.css"), "\n".join(map(source, _SCRIPTS))
+    return Template(source("frame.html")).substitute(
+        policy=_policy(style, script),
+        style=style,
+        script=script,
+        title=escape(title),
+        notes=notes,
+        main=main,
+        data=data,
+        voxels=voxels,
+    )
 
 
-def policy(style: str, script: str) -> str:
+def source(name: str) -> str:
+    """Return the text of a file of this package."""
+    return files("ct_vae.evaluation.report").joinpath(name).read_text("utf-8")
+
+
+def _policy(style: str, script: str) -> str:
     """Return a content security policy that allows only this style and this script."""
     kept = (f"'sha256-{_sha256(text)}'" for text in (style, script))
     return (
         "default-src 'none'; style-src {}; script-src {}; img-src data:; base-uri 'none'; "
         "form-action 'none'"
     ).format(*kept)
-
-
-def source(name: str) -> str:
-    """Return the text of a file of this package."""
-    return files("ct_vae.evaluation.report").joinpath(name).read_text("utf-8")
 
 
 def _sha256(text: str) -> str:
