@@ -12,7 +12,6 @@ from typing import Literal, TypeVar
 import numpy as np
 import torch
 
-from ct_vae.config.default_models import find_model
 from ct_vae.errors import ConfigError, InputError
 from ct_vae.inference.device import (
     HOST,
@@ -29,7 +28,7 @@ from ct_vae.inference.tiling import Method, Tiling
 from ct_vae.inference.volume_adapter import VolumeAdapter
 from ct_vae.latent import Latent, LatentRecord, LatentStatistics, ModelRecord, StepResponse
 from ct_vae.models.autoencoder import Autoencoder
-from ct_vae.models.model_folder import load_model_folder
+from ct_vae.models.hub import load_model
 from ct_vae.models.posterior import DiagonalGaussian
 from ct_vae.models.quantized_autoencoder import QuantizedAutoencoder
 from ct_vae.preprocess.pipeline import Preprocessor, build_preprocessor
@@ -338,7 +337,8 @@ def load_codec(
     """Load a trained model for encoding and decoding.
 
     Args:
-        model_folder: Model folder, run folder, or name of a default model such as ``ct-f4``.
+        model_folder: Model folder, run folder, name of a default model such as ``ct-f4``, or
+            address on the Hugging Face Hub such as ``hf://organization/name@revision``.
         device: Device such as ``cpu`` or ``cuda:0``; ``None`` (the default) uses a GPU if
             available.
         tiling: Tiling of volumes; defaults to that of the model's configuration.
@@ -354,7 +354,7 @@ def load_codec(
         ((4, 4, 4), (-1024.0, 3071.0))
     """
     where = pick_device(device)
-    loaded = load_model_folder(find_model(model_folder))
+    loaded = load_model(model_folder)
     steps, defaults = loaded.config.preprocess, loaded.config.inference
     if tiling is None:
         tiling = Tiling(defaults.tiling, defaults.tile, defaults.overlap, defaults.max_memory_gb)

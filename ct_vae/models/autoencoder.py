@@ -6,8 +6,11 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from math import prod
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import torch
 from torch import nn
@@ -22,6 +25,9 @@ from ct_vae.models.encoder import Encoder
 from ct_vae.models.layers import Layers
 from ct_vae.models.linear_code import dct_code, load_linear_code
 from ct_vae.models.weights import load_into, load_weights, own_config
+
+if TYPE_CHECKING:
+    from ct_vae.config.model_folder import ModelFolderConfig
 
 LATENT_SCALE = 0.18215
 
@@ -48,6 +54,7 @@ class Autoencoder(nn.Module, ABC):
         scaling_factor: One over the latent's standard deviation; 0.18215 until measured.
         shift_factor: Value that is subtracted from latents before scaling; 0 except for converted
             models that have one, such as Stable Diffusion 3.
+        pretrained_config: Preprocessing and latent statistics that `from_pretrained` has read.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -60,6 +67,7 @@ class Autoencoder(nn.Module, ABC):
         self.resolution = config.resolution
         self.scaling_factor = LATENT_SCALE
         self.shift_factor = 0.0
+        self.pretrained_config: ModelFolderConfig | None = None
         layers = Layers(config)
         self.encoder = Encoder(layers)
         self.decoder = Decoder(layers)
@@ -69,6 +77,53 @@ class Autoencoder(nn.Module, ABC):
         if config.linear_skip:
             code = dct_code(config.in_channels, config.factor, latent)
             load_linear_code(self.encoder, self.decoder, code)
+
+    @classmethod
+    def from_pretrained(
+        cls, source: str | Path, revision: str | None = None, **download: Any
+    ) -> Self:
+        """Load a trained model in evaluation mode.
+
+        Args:
+            source: Model folder, name of a default model, repository of the Hugging Face Hub such
+                as ``organization/name``, or address ``hf://organization/name@revision``, to which
+                ``#sha256=digest`` can be added. A folder of that name is preferred to a repository.
+            revision: Branch, tag or commit of a repository; optional.
+            download: ``cache_dir``, ``force_download``, ``local_files_only`` and ``token`` of
+                ``huggingface_hub``.
+
+        Raises:
+            WeightsError: If the model cannot be loaded or downloaded, or is of another class.
+        """
+        return cast("Self", _hub().from_pretrained(cls, source, revision, **download))
+
+    def save_pretrained(self, folder: str | Path, **options: Any) -> None:
+        """Write a model folder; options are those of `ct_vae.models.hub.save_pretrained`.
+
+        Args:
+            folder: Folder, created if missing.
+            options: ``config`` with preprocessing and latent statistics, and ``license``.
+
+        Raises:
+            OutputError: If a file cannot be written.
+        """
+        _hub().save_pretrained(self, folder, **options)
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> str:
+        """Upload the model; options are those of `ct_vae.models.hub.push_to_hub`.
+
+        Args:
+            repo_id: Repository of the Hugging Face Hub, created if missing.
+            options: ``config``, ``license``, ``commit_message``, ``private``, ``token``, ``branch``
+                and ``create_pr``.
+
+        Returns:
+            URL of the commit.
+
+        Raises:
+            OutputError: If the upload fails.
+        """
+        return cast("str", _hub().push_to_hub(self, repo_id, **options))
 
     def __repr__(self) -> str:
         """Return a summary; ``print(model.encoder)`` and ``model.describe()`` list the layers."""
@@ -219,6 +274,11 @@ class Autoencoder(nn.Module, ABC):
         if config is not None:
             self.scaling_factor = config.latent.scaling_factor
             self.shift_factor = config.latent.shift_factor
+
+
+def _hub() -> ModuleType:
+    # The module builds models of all classes, so this one must not depend on it.
+    return import_module("ct_vae.models.hub")
 
 
 @dataclass(frozen=True)
