@@ -163,7 +163,6 @@ def test_every_key_is_described():
         "ct_f4",
         "ct_f4_large",
         "ct_f4c16",
-        "ct_f8c16",
         "kl_f4",
         "kl_f8",
         "vq_f4",
