@@ -1,9 +1,9 @@
 """Size, error and speed of the forms of latents, measured with models on given volumes.
 
-Usage: python scripts/measure_latents.py [VOLUME...] [--models NAME...] [--steps STEP...]
+Usage: python scripts/measure_latents.py [NAME=]PATH... [--models NAME...] [--steps STEP...]
        [--json FILE] [--update]
 
-Without volumes, those of the test data are taken (`CT_VAE_TEST_DATA`). Bytes are those of the file
+Without paths, the CT of the test data is taken (`CT_VAE_TEST_DATA`). Bytes are those of the file
 without the JSON record beside it; percents are of the int16 file. The rise of the RMSE is that of
 the whole decoded volume inside the body, in HU, against the float32 latent. Speeds are of one
 thread, in MB of float32 values per second of processor time, without reading and writing.
@@ -36,7 +36,7 @@ from ct_vae.volume import Volume
 
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "reference" / "latents.md"
 MARKS = ("<!-- sizes -->\n", "\n<!-- end of sizes -->")
-STEPS = (1.0, 2.0, 3.0)
+STEPS = (1.0, 2.0, 4.0, 8.0)
 # Files of fewer latent values say nothing about speed.
 ENOUGH_VALUES = 100_000
 Result = TypeVar("Result")
@@ -81,7 +81,7 @@ def forms(steps: Sequence[float]) -> Iterator[tuple[LatentDtype, float | None]]:
         yield "coded", step
 
 
-def rows_of(codec: Codec, case: Case, steps: Sequence[float]) -> Iterator[Row]:
+def rows_of(codec: Codec, name: str, case: Case, steps: Sequence[float]) -> Iterator[Row]:
     """Measure all forms of the latent of one volume."""
     volume = case.read()
     mask = body_mask(volume)
@@ -98,7 +98,7 @@ def rows_of(codec: Codec, case: Case, steps: Sequence[float]) -> Iterator[Row]:
             rmse = _rmse(codec, read_latent(path), volume, mask)
             row = Row(
                 codec.identity.name,
-                case.key.rpartition("/")[2] if case.series is None else case.path.parent.name,
+                name,
                 dtype if step is None else f"{dtype}, step {step:g}",
                 size,
                 100 * size / reference,
@@ -165,20 +165,28 @@ def table_of(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def cases_of(given: Sequence[str]) -> list[Case]:
-    """Return the volumes that were named, or those of the test data."""
-    inputs = given or [os.environ.get("CT_VAE_TEST_DATA", "../shared/data")]
-    return list(discover(inputs, unique=False))
+def cases_of(given: Sequence[str]) -> list[tuple[str, Case]]:
+    """Return the volumes that were named, or those of the test data, with their names."""
+    if not given:
+        folder = os.environ.get("CT_VAE_TEST_DATA", "../shared/data")
+        return [(case.key, case) for case in discover([folder], unique=False)]
+    found = []
+    for each in given:
+        name, _, path = each.rpartition("=")
+        found += [(name or case.key, case) for case in discover([path], unique=False)]
+    return found
 
 
-def measure(cases: Sequence[Case], models: Sequence[str], steps: Sequence[float]) -> list[Row]:
+def measure(
+    cases: Sequence[tuple[str, Case]], models: Sequence[str], steps: Sequence[float]
+) -> list[Row]:
     """Measure all models on all volumes; volumes that are refused are named and left out."""
     rows: list[Row] = []
     for model in models:
         codec = load_codec(model)
-        for case in cases:
+        for name, case in cases:
             try:
-                for row in rows_of(codec, case, steps):
+                for row in rows_of(codec, name, case, steps):
                     print(json.dumps(asdict(row)), flush=True)
                     rows.append(row)
             except CtVaeError as error:
@@ -189,7 +197,9 @@ def measure(cases: Sequence[Case], models: Sequence[str], steps: Sequence[float]
 def main() -> None:
     """Measure, print, and write what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("volumes", nargs="*", metavar="VOLUME", help="files, folders or patterns")
+    parser.add_argument(
+        "volumes", nargs="*", metavar="[NAME=]PATH", help="files, folders or patterns"
+    )
     parser.add_argument("--models", nargs="+", default=["ct-f4", "ct-f4c16"], metavar="NAME")
     parser.add_argument("--steps", nargs="+", type=float, default=list(STEPS), metavar="STEP")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where all figures are written")

@@ -52,7 +52,7 @@ from ct_vae.io.nifti.image import (
     write_parts,
 )
 from ct_vae.io.reading import reading
-from ct_vae.latent import Latent, LatentRecord, Layout
+from ct_vae.latent import RECORD_VERSION, Latent, LatentRecord, Layout
 
 _INTENT_LABEL = 1002
 _ENCODE_AGAIN = "one of the two was edited, or a write was cut off: encode the source again"
@@ -97,7 +97,12 @@ def write_latent(
     check_layout(layout, dtype, codes, latent.record.preprocess.axcodes, latent.record.posterior)
     check_name(path, dtype, layout, codes)
     stored = store(latent, dtype, step)
-    record = latent.record.model_copy(update={"quantisation": stored.how, "layout": layout})
+    changes = {
+        "format_version": RECORD_VERSION,
+        "quantisation": stored.how,
+        "layout": layout,
+    }
+    record = latent.record.model_copy(update=changes)
     if dtype == "coded":
         content = coded_bytes(record, stored.numbers)
     else:

@@ -1,3 +1,6 @@
+import shutil
+from pathlib import Path
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -271,3 +274,20 @@ def test_numbers_that_damage_has_made_endless_are_refused(tmp_path):
         path.write_bytes(data[:-4] + spoilt)
         with pytest.raises(InputError, match=r"a_latent.nii: holds values that are not finite"):
             read_latent(path)
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_files_of_version_1_are_read(tmp_path, beside):
+    here = Path(__file__).parent
+    for name in ("version_1_latent.nii.gz", "version_1_latent.json")[: 1 + beside]:
+        shutil.copy(here / name, tmp_path / name)
+    found = read_latent(tmp_path / "version_1_latent.nii.gz")
+    expected = latent_of(shape=(2, 3, 2))
+    assert found.record.format_version == 1
+    assert found.record.statistics.posterior_std is None
+    assert found.std is None
+    how = found.record.quantisation
+    np.testing.assert_allclose(found.array, expected.array, atol=how.max_abs_error, rtol=0)
+    written = write_latent(found, tmp_path / "again.nii.gz", "float32")
+    assert written.record.format_version == 2
+    np.testing.assert_array_equal(read_latent(tmp_path / "again.nii.gz").array, written.array)
