@@ -49,7 +49,7 @@ class LatentDataset(Dataset[dict[str, Any]]):
         InputError: If a record is damaged, latents are codes or of different encoders, or a latent
             is smaller than ``size``.
 
-    Example:
+    Examples:
         >>> from torch.utils.data import DataLoader
         >>> dataset = LatentDataset(["latents"], size=(8, 8, 8), flip_axes=(0,))  # doctest: +SKIP
         >>> batch = next(iter(DataLoader(dataset, batch_size=2, shuffle=True)))  # doctest: +SKIP

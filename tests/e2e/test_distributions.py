@@ -22,7 +22,7 @@ _DATA = (
     "ct_vae/config/shipped/schema.json",
     *(f"ct_vae/config/shipped/{name}.json" for name in shipped_configs()),
     "ct_vae/weights/ct-f4/model.safetensors",
-    "ct_vae/evaluation/report/viewer.js",
+    "ct_vae/evaluation/report/assets/viewer.js",
 )
 
 

@@ -24,9 +24,9 @@ def test_matplotlib_gets_the_same_colors():
 
 
 def test_the_viewer_has_the_same_colors():
-    script = files("ct_vae.evaluation.report").joinpath("viewer.js").read_text("utf-8")
+    script = files("ct_vae.evaluation.report").joinpath("assets/viewer.js").read_text("utf-8")
     assert f"const NO_ERROR = {NO_ERROR};" in script
     numbers = {float(n) for n in re.findall(r"NO_ERROR \+ (\d+) \*", script)}
     assert numbers == {float(HIGH[0]), float(HIGH[1])}
-    page = files("ct_vae.evaluation.report").joinpath("viewer.html").read_text("utf-8")
+    page = files("ct_vae.evaluation.report").joinpath("assets/viewer.html").read_text("utf-8")
     assert re.search(r'id="limit"[^>]*value="(\d+)"', page)[1] == f"{ERROR_HU:g}"

@@ -66,8 +66,8 @@ def framed(title: str, notes: str, main: str, data: str, voxels: str) -> str:
 
 
 def source(name: str) -> str:
-    """Return the text of a file of this package."""
-    return files("ct_vae.evaluation.report").joinpath(name).read_text("utf-8")
+    """Return the text of a file in ``assets``."""
+    return files("ct_vae.evaluation.report").joinpath("assets", name).read_text("utf-8")
 
 
 def _policy(style: str, script: str) -> str:
