@@ -36,7 +36,7 @@ from ct_vae.volume import Volume
 
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "reference" / "latents.md"
 MARKS = ("<!-- sizes -->\n", "\n<!-- end of sizes -->")
-STEPS = (1.0, 2.0, 4.0, 8.0)
+STEPS = (1.0, 2.0, 3.0, 6.0)
 # Files of fewer latent values say nothing about speed.
 ENOUGH_VALUES = 100_000
 Result = TypeVar("Result")
@@ -140,29 +140,33 @@ def _rmse(codec: Codec, latent: Latent, volume: Volume, mask: Mask) -> float:
 
 
 def table_of(rows: Sequence[Row]) -> str:
-    """Return the rows as Markdown."""
+    """Return the rows as Markdown, one line for each latent and one column for each form."""
+    columns = list(dict.fromkeys(row.form for row in rows if row.form != "int16"))
+    found = {(row.model, row.volume, row.form): row for row in rows}
     lines = [
-        "| model | volume | form | bytes | of int16 | bit / voxel | RMSE | rise | predicted |",
-        "|---|---|---|---|---|---|---|---|---|",
+        f"| model | volume | RMSE | int16 | {' | '.join(columns)} |",
+        f"|---|---|---|---|{'---|' * len(columns)}",
     ]
-    for row in rows:
-        predicted = "" if row.predicted_percent is None else f"{row.predicted_percent:.2f} %"
-        lines.append(
-            f"| {row.model} | {row.volume} | {row.form} | {row.bytes} | {row.percent:.1f} % "
-            f"| {row.bits_per_voxel:.3f} | {row.rmse_hu:.2f} HU | {row.rise_percent:+.2f} % "
-            f"| {predicted} |"
-        )
+    for model, volume in dict.fromkeys((row.model, row.volume) for row in rows):
+        reference = found[model, volume, "int16"]
+        cells = [_cell(found.get((model, volume, form))) for form in columns]
+        first = f"{reference.rmse_hu:.2f} HU | {reference.bytes / 1000:.0f} kB"
+        lines.append(f"| {model} | {volume} | {first} | {' | '.join(cells)} |")
     timed = [row for row in rows if row.encode_mb_s and row.decode_mb_s]
     if timed:
-        slowest = [min(row.encode_mb_s or 0 for row in timed)]
-        slowest.append(min(row.decode_mb_s or 0 for row in timed))
+        encode = min(row.encode_mb_s or 0 for row in timed)
+        decode = min(row.decode_mb_s or 0 for row in timed)
         lines += [
             "",
-            f"Speed of the coder on one core, of float32 values, in latents of more than "
-            f"{ENOUGH_VALUES} values: at least {slowest[0]:.0f} MB/s to encode and "
-            f"{slowest[1]:.0f} MB/s to decode.",
+            f"The coder encodes at least {encode:.0f} and decodes at least {decode:.0f} MB of "
+            f"float32 values per second on one core, in latents of more than {ENOUGH_VALUES:,} "
+            "values.",
         ]
     return "\n".join(lines)
+
+
+def _cell(row: Row | None) -> str:
+    return "" if row is None else f"{row.percent:.1f} %, {row.rise_percent:+.2f} %"
 
 
 def cases_of(given: Sequence[str]) -> list[tuple[str, Case]]:
