@@ -108,6 +108,15 @@ def failures_name(shard: Shard) -> str:
     return f"failures_{shard.index}_of_{shard.count}.jsonl"
 
 
+def find_lists(folder: Path) -> list[Path]:
+    """Return the lists of failures in a folder, those of all shards."""
+    try:
+        names = os.listdir(folder) if folder.exists() else []  # noqa: PTH208 - maybe very many
+    except OSError:
+        return []
+    return [folder / name for name in sorted(names) if _LISTS.fullmatch(name)]
+
+
 def _lists_to_clear(folder: Path, shard: Shard) -> list[Path]:
     """Return the list of this shard, and those of other divisions; not those of other shards."""
     own = failures_name(shard)

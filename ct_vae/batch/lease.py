@@ -178,6 +178,34 @@ def lease_path(target: Path) -> Path:
     return target.parent / f"{temporary_prefix(target)}lease"
 
 
+def is_running(path: Path) -> bool:
+    """Return True if a process holds a lease, without changing it.
+
+    Where the file system has no locks, a lease counts as held if it was touched recently.
+
+    Args:
+        path: Path of the lease.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        state = lock(descriptor)
+        if state == "held":
+            own = mount_of(path.parent).shares_locks
+            holder = _holder_of(descriptor)
+            if own or holder is None or holder.host == socket.gethostname():
+                return False
+        if state == "busy":
+            return True
+        return time.time() - os.fstat(descriptor).st_mtime < _DEAD_AFTER_S
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+
+
 def _is_at(descriptor: int, path: Path) -> bool:
     """Return True if the open file still has this path; its last holder may have removed it."""
     try:

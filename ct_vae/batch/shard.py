@@ -12,6 +12,15 @@ from ct_vae.inference.device import environment_number
 from ct_vae.io.search.cases import Case
 
 _ARRAY = "SLURM_ARRAY_TASK_"
+# Indices of array jobs whose systems do not tell the number of tasks, and the first index.
+_INDICES = {
+    "JOB_COMPLETION_INDEX": 0,
+    "PBS_ARRAY_INDEX": 0,
+    "PBS_ARRAYID": 0,
+    "LSB_JOBINDEX": 1,
+    "SGE_TASK_ID": 1,
+    f"{_ARRAY}ID": 0,
+}
 _HINT = "give --shard i/n, with i from 0 to n - 1, or --shard 0/1 for all cases"
 
 
@@ -43,11 +52,15 @@ def choose_shard(text: str | None, environment: Mapping[str, str]) -> Shard:
     """Return the given shard, or that of this process according to the environment.
 
     ``RANK`` and ``WORLD_SIZE`` are set by torchrun, ``SLURM_ARRAY_TASK_*`` by job arrays. If the
-    tasks of an array start torchrun, cases are divided among all processes.
+    tasks of an array start torchrun, cases are divided among all processes. With ``env/n``, the
+    index is that of an array job of Kubernetes (indexed), PBS, LSF, Grid Engine or SLURM with
+    ``n`` tasks; LSF and Grid Engine count from 1, the others from 0.
 
     Raises:
         ConfigError: If the text or the environment is invalid.
     """
+    if text is not None and text.startswith("env/"):
+        return _of_index(text, environment)
     if text is not None:
         found = re.fullmatch(r"(\d+)/(\d+)", text)
         if not found:
@@ -55,6 +68,22 @@ def choose_shard(text: str | None, environment: Mapping[str, str]) -> Shard:
         return Shard(int(found[1]), int(found[2]))
     task, rank = _of_array(environment), _of_ranks(environment)
     return Shard(task.index * rank.count + rank.index, task.count * rank.count)
+
+
+def _of_index(text: str, environment: Mapping[str, str]) -> Shard:
+    """Return the shard ``env/n`` of an array job."""
+    count = text.removeprefix("env/")
+    # Jobs without an array have no index, or one below the first or "undefined".
+    name = next((n for n, first in _INDICES.items() if _index(environment, n) >= first), None)
+    if not count.isdecimal() or name is None:
+        names = ", ".join(_INDICES)
+        raise ConfigError(f"--shard {text}: needs a number of tasks, and one of {names}", _HINT)
+    return Shard(_index(environment, name) - _INDICES[name], int(count))
+
+
+def _index(environment: Mapping[str, str], name: str) -> int:
+    text = environment.get(name, "")
+    return int(text) if text.isdecimal() else -1
 
 
 def _of_ranks(environment: Mapping[str, str]) -> Shard:

@@ -14,20 +14,30 @@ if TYPE_CHECKING:
     from ct_vae.io.search.cases import Case, FoundCases
 
 
-def find_cases(inputs: Sequence[str], *, unique: bool = True) -> FoundCases:
+def find_cases(
+    inputs: Sequence[str], *, unique: bool = True, from_list: Path | None = None
+) -> FoundCases:
     """Find the input cases, and report DICOM series and files that are skipped.
 
     Args:
         inputs: Files, folders and glob patterns.
         unique: True if results are named by case keys, which must then differ.
+        from_list: File with a list of cases, instead of inputs; optional.
 
     Raises:
         NoInputError: If an input does not exist or contains no case.
-        ConfigError: If two cases have the same key.
+        ConfigError: If two cases have the same key, or inputs and a list are given.
     """
     report_stage("searching for volumes")
     from ct_vae.io.search.cases import discover
 
+    if from_list is not None:
+        from ct_vae.errors import ConfigError
+        from ct_vae.io.search.case_list import read_case_list
+
+        if inputs:
+            raise ConfigError("INPUT and --from both name volumes", "give one of them")
+        return read_case_list(from_list)
     return discover(inputs, unique=unique, report=say)
 
 

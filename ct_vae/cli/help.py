@@ -16,13 +16,13 @@ SETTINGS: Mapping[str, Any] = {"help_option_names": ["-h", "--help"]}
 _PANELS = {
     "Input": "--frame --nan --hu-offset --assume-ras --assume-hu --force --resample-irregular "
     "--any-sop-class --like --config --datalist --mask --labels --label-names "
-    "--reconstruction-labels --patient",
+    "--reconstruction-labels --patient --from --inputs",
     "Model": "--tiling --tile --overlap --sample --seed --checkpoint --set",
     "Metrics": "--window --metrics --protocol --phantom --latent --rate-distortion "
     "--bits-per-voxel",
     "Memory and devices": "--device --max-memory-gb --fallback --shard",
     "Output": "--output --dtype --layout --format --keep-identity --overwrite --verify --panels "
-    "--report --full --write-masks --json --title --verbose --quiet --help",
+    "--report --full --retry --write-masks --json --title --verbose --quiet --help",
 }
 _PANEL_OF = {option: panel for panel, options in _PANELS.items() for option in options.split()}
 

@@ -22,6 +22,7 @@ from ct_vae.cli.commands.reconstruct import reconstruct
 from ct_vae.cli.commands.sample import sample
 from ct_vae.cli.commands.scan import scan
 from ct_vae.cli.commands.show import show as show_command
+from ct_vae.cli.commands.status import status
 from ct_vae.cli.commands.train import train
 from ct_vae.cli.commands.verify import verify
 from ct_vae.cli.help import SETTINGS, Group, register, register_group
@@ -44,7 +45,7 @@ app = typer.Typer(
     context_settings=dict(SETTINGS),
 )
 register(app, "Use a model", encode, decode, reconstruct, sample, models)
-register(app, "Look at data and results", scan, info, show_command, verify, phantom)
+register(app, "Look at data and results", scan, info, show_command, verify, status, phantom)
 register(app, "Measure quality", evaluate, compare)
 register(app, "Train and exchange models", train, convert, bundle, export)
 register_group(app, "Train and exchange models", "config", config_app)

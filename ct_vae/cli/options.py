@@ -43,6 +43,15 @@ Inputs = Annotated[
     list[str],
     typer.Argument(help="CT volumes: files, folders, or quoted glob patterns.", metavar="INPUT"),
 ]
+CaseList = Annotated[
+    Path | None,
+    typer.Option(
+        "--from",
+        help="File with one path per line, or a list written by ct-vae status --retry, instead of "
+        "INPUT.",
+        metavar="FILE",
+    ),
+]
 Latents = Annotated[
     list[str],
     typer.Argument(help="Latents: files, folders, or quoted glob patterns.", metavar="LATENT"),
@@ -131,7 +140,8 @@ AnySopClass = Annotated[
 Shard = Annotated[
     str | None,
     typer.Option(
-        help="Process shard I (from 0) of N; defaults to that of torchrun or the job array.",
+        help="Process shard I (from 0) of N; defaults to that of torchrun or the SLURM array. "
+        "env/N takes the index from an array job of Kubernetes, PBS, LSF or Grid Engine.",
         metavar="I/N",
     ),
 ]

@@ -77,3 +77,34 @@ def _refused(environment):
     except ConfigError:
         return True
     return False
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"JOB_COMPLETION_INDEX": "0"}, "0/8"),
+        ({"JOB_COMPLETION_INDEX": "7"}, "7/8"),
+        ({"PBS_ARRAY_INDEX": "3"}, "3/8"),
+        ({"PBS_ARRAYID": "3"}, "3/8"),
+        ({"LSB_JOBINDEX": "1"}, "0/8"),
+        ({"LSB_JOBINDEX": "0", "SGE_TASK_ID": "8"}, "7/8"),
+        ({"SGE_TASK_ID": "undefined", **array(5, 0, 7, 8)}, "5/8"),
+    ],
+)
+def test_the_index_of_an_array_job_is_that_of_its_system(environment, expected):
+    assert str(choose_shard("env/8", environment)) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "environment"),
+    [
+        ("env/8", {}),
+        ("env/8", {"LSB_JOBINDEX": "0"}),
+        ("env/8", {"SGE_TASK_ID": "undefined"}),
+        ("env/x", {"JOB_COMPLETION_INDEX": "1"}),
+        ("env/8", {"JOB_COMPLETION_INDEX": "8"}),
+    ],
+)
+def test_an_index_that_is_missing_or_too_large_is_refused(text, environment):
+    with pytest.raises(ConfigError):
+        choose_shard(text, environment)

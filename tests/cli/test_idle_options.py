@@ -111,7 +111,7 @@ REFUSED: dict[str, list[tuple[str, list[str], str]]] = {
 # What acts whatever else is given: names of inputs and outputs, ways of telling, consents to what
 # may be found in a file, and bounds.
 ALWAYS = {
-    "-q", "--quiet", "--install-completion", "--show-completion",
+    "-q", "--quiet", "--inputs", "--from", "--retry", "--install-completion", "--show-completion",
     "-o", "--output", "--device", "--tiling", "--max-memory-gb", "--verbose", "--json", "--set",
     "--layout", "--shard", "--format", "--phantom", "--panels", "--no-panels", "--report",
     "--no-report", "--protocol", "--mask", "--labels", "--write-masks", "--checkpoint", "--to",

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 @with_groups(options.READING_GROUP, options.CODEC_GROUP)
 def encode(  # noqa: PLR0913 - one parameter per option
     model: options.Model,
-    inputs: options.Inputs,
     output: options.Output,
+    inputs: options.Inputs = [],  # noqa: B006 - typer never changes it
     *,
     codec_options: options.CodecOptions,
     dtype: Annotated[
@@ -47,6 +47,7 @@ def encode(  # noqa: PLR0913 - one parameter per option
             help="Store the standard deviations of the posterior after the means.",
         ),
     ] = False,
+    list_: options.CaseList = None,
     reading: ReadOptions,
     overwrite: options.Overwrite = False,
     verify: Annotated[
@@ -81,7 +82,7 @@ def encode(  # noqa: PLR0913 - one parameter per option
     folder = output_folder(output)
     form = LatentForm(dtype, layout, step, posterior)
     check_dtype(form.storage, step)
-    cases = find_cases(inputs)
+    cases = find_cases(inputs, from_list=list_)
     targets = name_targets(cases, folder, lambda key: latent_name(key, form))
     codec = codec_options.load(model, fallback)
     work = encoding(
