@@ -57,7 +57,7 @@ Columns are bits per voxel. A dash means that the method does not reach the rate
 """
 _MODEL = """\
 The rate is that at which quantization raises the RMSE in the body by 1 %. The other methods are
-at the same rate.
+at the same rate, and the KLT at its largest one if that is lower.
 """
 _VERDICT = """\
 A negative BD-rate means that the model needs fewer bits at equal RMSE. Rates are in bits per
@@ -184,8 +184,10 @@ def model_table(found: Sequence[Measured], model: str) -> list[str]:
             curve = each.codecs.get(name) or case.curve(name)
             if curve is None:
                 continue
-            at = {region: curve.error_at(rate, region) for region in REGIONS}
-            lines.append(_row("", METHODS[name].label, rate, at, each.noise.get((model, name))))
+            # A code with few numbers cannot use more bits.
+            most = min(rate, max(p.bits_per_voxel for p in curve.points)) if name == "klt" else rate
+            at = {region: curve.error_at(most, region) for region in REGIONS}
+            lines.append(_row("", METHODS[name].label, most, at, each.noise.get((model, name))))
     return lines
 
 

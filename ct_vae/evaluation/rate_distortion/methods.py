@@ -26,9 +26,9 @@ LATENT_STEPS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 # Fractions of the HU range of the model; blocks of 4^3 voxels average the error of a coefficient.
 KLT_STEPS = (0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28)
 # In HU over all voxels, air included; the error in the body is larger.
-JPEG2000_RMSE_HU = (224.0, 160.0, 112.0, 80.0, 56.0, 40.0, 28.0, 20.0, 14.0, 10.0, 7.0)
-SPERR_BITS = (0.015, 0.03, 0.0625, 0.125, 0.25, 0.5, 1.0)
-HEVC_QP = (42, 36, 30, 24, 18, 12, 6)
+JPEG2000_RMSE_HU = (224.0, 160.0, 112.0, 80.0, 56.0, 40.0, 28.0, 20.0, 14.0, 10.0, 7.0, 5.0)
+SPERR_BITS = (0.015, 0.03, 0.0625, 0.125, 0.25, 0.5, 1.0, 2.0)
+HEVC_QP = (42, 36, 30, 24, 18, 12, 6, 0)
 
 
 @dataclass(frozen=True, eq=False)
