@@ -21,10 +21,13 @@ class FanOutStream:
         self._window = SliceWindow(source.empty, capacity)
         self._positions: list[int] = []
 
-    def reader(self) -> Stream:
-        """Return a new reader; all readers must be created before the first read."""
-        self._positions.append(0)
-        return _FanOutReader(self, len(self._positions) - 1)
+    def reader(self, start: int, stop: int) -> Stream:
+        """Return a reader of slices ``start`` to ``stop``.
+
+        All readers must be created before the first read.
+        """
+        self._positions.append(start)
+        return _FanOutReader(self, len(self._positions) - 1, stop - start)
 
     def view(self, reader: int, count: int) -> torch.Tensor:
         """Return the next slices of a reader, valid until the next read of any reader."""
@@ -38,9 +41,10 @@ class FanOutStream:
 
 
 class _FanOutReader(FilledStream):
-    def __init__(self, stream: FanOutStream, number: int) -> None:
+    def __init__(self, stream: FanOutStream, number: int, length: int) -> None:
         source = stream.source
-        super().__init__(source.shape, source.dtype, source.device)
+        channels, _, y, z = source.shape
+        super().__init__((channels, length, y, z), source.dtype, source.device)
         self._fan_out, self._number = stream, number
 
     def read_into(self, out: torch.Tensor) -> None:

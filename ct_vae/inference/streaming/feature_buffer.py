@@ -23,6 +23,7 @@ class FeatureBuffer:
         dtype: Data type of the map.
         store: Memory or file for the map, at least as large as the map.
         moments: If true, compute the channels' moments while writing; defaults to false.
+        first: First slice that `append` writes; defaults to 0.
     """
 
     def __init__(
@@ -31,10 +32,11 @@ class FeatureBuffer:
         dtype: torch.dtype,
         store: torch.Tensor | FeatureFile,
         moments: bool = False,
+        first: int = 0,
     ) -> None:
         self.shape, self.dtype, self.store = shape, dtype, store
         self.moments = RunningMoments(shape[0]) if moments else None
-        self._written = 0
+        self._written = first
         self._staging: torch.Tensor | None = None
 
     def append(self, slab: torch.Tensor) -> None:
@@ -44,13 +46,16 @@ class FeatureBuffer:
         slab = slab.contiguous(memory_format=torch.channels_last_3d)
         if self.moments is not None:
             self.moments.add(slab)
-        count = slab.shape[2]
+        self.write(self._written, slab)
+        self._written += slab.shape[2]
+
+    def write(self, start: int, slab: torch.Tensor) -> None:
+        """Write slices ``(1, C, n, Y, Z)`` with channels last in memory, from ``start`` on."""
         if isinstance(self.store, FeatureFile):
             values = slab.permute(0, 2, 3, 4, 1).contiguous()
-            self.store.write(self._offset(self._written), values.cpu())
+            self.store.write(self._offset(start), values.cpu())
         else:
-            self.view(self._written, count).copy_(slab)
-        self._written += count
+            self.view(start, slab.shape[2]).copy_(slab)
 
     def read_into(self, start: int, out: torch.Tensor) -> None:
         """Fill ``(1, C, n, Y, Z)``, channels last in memory, starting at slice ``start``."""

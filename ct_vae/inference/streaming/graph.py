@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -150,7 +151,11 @@ def _step(part: nn.Module, sources: tuple[int, ...], steps: Sequence[Step]) -> S
     # meta tensors, but torch imports its compiler for them, which takes a second.
     device = next((value.device for value in part.state_dict().values()), torch.device("cpu"))
     inputs = (torch.empty(0, *steps[i].shape, dtype=steps[i].dtype, device=device) for i in sources)
-    with torch.no_grad(), torch.autocast(device.type, enabled=False):
+    # The meta device has no autocast.
+    plain: AbstractContextManager[object] = (
+        nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
+    )
+    with torch.no_grad(), plain:
         result: Map = part(*inputs)
     channels, x, y, z = result.shape[1:]
     return Step(part, sources, (channels, x, y, z), result.dtype)

@@ -67,12 +67,12 @@ class FilledStream(Stream):
 
 
 class InputStream(FilledStream):
-    """Slices of an input tensor, moved to the device on demand."""
+    """Slices ``start`` to ``stop`` of an input tensor, moved to the device on demand."""
 
-    def __init__(self, whole: torch.Tensor, device: torch.device) -> None:
-        _, channels, x, y, z = whole.shape
-        super().__init__((channels, x, y, z), whole.dtype, device)
-        self._whole, self._position = whole, 0
+    def __init__(self, whole: torch.Tensor, device: torch.device, start: int, stop: int) -> None:
+        _, channels, _, y, z = whole.shape
+        super().__init__((channels, stop - start, y, z), whole.dtype, device)
+        self._whole, self._position = whole, start
 
     def read_into(self, out: torch.Tensor) -> None:
         """Copy the next slices."""
@@ -89,11 +89,12 @@ class InputStream(FilledStream):
 
 
 class BufferStream(FilledStream):
-    """Stream that reads a feature buffer."""
+    """Stream that reads slices ``start`` to ``stop`` of a feature buffer."""
 
-    def __init__(self, buffer: FeatureBuffer, device: torch.device) -> None:
-        super().__init__(buffer.shape, buffer.dtype, device)
-        self._buffer, self._position = buffer, 0
+    def __init__(self, buffer: FeatureBuffer, device: torch.device, start: int, stop: int) -> None:
+        channels, _, y, z = buffer.shape
+        super().__init__((channels, stop - start, y, z), buffer.dtype, device)
+        self._buffer, self._position = buffer, start
 
     def read_into(self, out: torch.Tensor) -> None:
         """Read the next slices."""
@@ -164,10 +165,7 @@ class SumStream(Stream):
 
 
 class PerSliceStream(Stream):
-    """Operator that processes every slice of its sources independently.
-
-    Each slice of a source with fewer slices than the first source is repeated.
-    """
+    """Operator that processes every slice of its sources independently."""
 
     def __init__(
         self,
@@ -177,12 +175,7 @@ class PerSliceStream(Stream):
         slab: int | None = None,
     ) -> None:
         super().__init__(shape, sources[0].dtype, sources[0].device, slab)
-        length = sources[0].shape[1]
-        self._sources = [
-            each if each.shape[1] == length else RepeatedStream(each, length // each.shape[1])
-            for each in sources
-        ]
-        self._run = run
+        self._sources, self._run = sources, run
 
     def read(self, count: int) -> torch.Tensor:
         """Read the next slices of all sources and apply the operator."""
@@ -196,20 +189,29 @@ class PerSliceStream(Stream):
 
 
 class RepeatedStream(Stream):
-    """Stream that repeats every slice of its source."""
+    """Stream that repeats every slice of its source.
 
-    def __init__(self, source: Stream, times: int) -> None:
+    Args:
+        source: Stream to read.
+        times: Repetitions of each slice.
+        skip: Repetitions of the first slice that are left out.
+    """
+
+    def __init__(self, source: Stream, times: int, skip: int = 0) -> None:
         channels, x, y, z = source.shape
-        super().__init__((channels, x * times, y, z), source.dtype, source.device)
-        self._source, self._times, self._position, self._read = source, times, 0, 0
+        super().__init__((channels, x * times - skip, y, z), source.dtype, source.device)
+        self._source, self._times, self._position, self._read = source, times, skip, 0
         self._last = source.empty(0)
 
     def read(self, count: int) -> torch.Tensor:
         """Return the next slices, reading the source as needed."""
         start, stop = self._position, self._position + count
         fresh = -(-stop // self._times) - self._read
-        kept = self._last[:, :, -1:] if start % self._times else self._last[:, :, :0]
-        self._last = torch.cat([kept, self._source.read(fresh)], dim=2) if fresh else kept
+        kept = self._last[:, :, -1:] if start % self._times and self._read else None
+        parts = [kept] if kept is not None else []
+        if fresh:
+            parts.append(self._source.read(fresh))
+        self._last = torch.cat(parts, dim=2)
         self._read, self._position = self._read + fresh, stop
         ahead = start % self._times
         return self._last.repeat_interleave(self._times, dim=2)[:, :, ahead : ahead + count]

@@ -25,6 +25,7 @@ class WindowStream(Stream):
         shape: Shape of the result.
         slab: Largest number of slices of the result that are computed at once.
         fetch: Function that reads any slices of the source, for circular padding; optional.
+        skip: Slices of the result of the first step that are left out; defaults to 0.
     """
 
     def __init__(
@@ -35,11 +36,13 @@ class WindowStream(Stream):
         shape: MapShape,
         slab: int,
         fetch: Fetch | None = None,
+        skip: int = 0,
     ) -> None:
         super().__init__(shape, source.dtype, source.device, slab)
         self._field, self._run, self._steps = field, run, window_steps(field, slab)
         self._window = _LineBuffer(source, field, self._steps, fetch)
         self._rest: torch.Tensor | None = None
+        self._skip = skip
 
     def read(self, count: int) -> torch.Tensor:
         """Compute the next slices, in several parts if they exceed a slab."""
@@ -61,8 +64,9 @@ class WindowStream(Stream):
         if self._rest is not None:
             part, self._rest = self._rest, None
         else:
-            lines = self._window.advance(-(-count // self._field.repeats))
-            part = self._run(lines).to(self.dtype)
+            lines = self._window.advance(-(-(count + self._skip) // self._field.repeats))
+            part = self._run(lines).to(self.dtype)[:, :, self._skip :]
+            self._skip = 0
         if part.shape[2] > count:
             self._rest = part[:, :, count:]
         return part[:, :, :count]

@@ -1,0 +1,58 @@
+"""Several processes compute together what one computes alone."""
+
+import pytest
+import torch
+
+from ct_vae.errors import ConfigError
+from ct_vae.inference.streaming.extents import Partition
+from ct_vae.inference.streaming.graph import trace_operators
+from ct_vae.inference.streaming.ranks import Ranks
+from ct_vae.inference.streaming.schedule import schedule
+from tests._asserts import assert_close
+from tests._forked import begin, finish
+from tests.inference._exact import MODELS, halves, tiny
+from tests.inference.streaming._split import compute, result
+
+CASES = [
+    (name, decodes, cuts, slab_bytes)
+    for number, name in enumerate(MODELS)
+    for decodes in (False, True)
+    for cuts, slab_bytes in [
+        (((), 4_000), (tuple(range(3, 80, 7)), 1), (tuple(range(2, 90, 3)), 10**6))[number % 3]
+    ]
+]
+
+
+# With two processes, one half of each model.
+@pytest.mark.parametrize(("size", "cases"), [(2, CASES[::4] + CASES[3::4]), (3, CASES)])
+def test_every_model_gives_the_same_on_several_processes(size, cases, tmp_path):
+    processes = [begin(compute, rank, size, str(tmp_path), cases) for rank in range(size)]
+    for process in processes:
+        finish(process)
+    parts = [torch.load(tmp_path / f"{rank}.pt") for rank in range(size)]
+    for number, case in enumerate(cases):
+        alone = result(*case, Ranks())
+        assert_close(torch.cat([part[number] for part in parts], dim=2), alone, 1e-10)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_parts_are_disjoint_and_complete(name):
+    model = tiny(name, torch.float32)
+    steps = trace_operators(halves(model)[1], (model.latent_channels, 7, 4, 4), torch.float32)
+    order = schedule(steps)
+    parts = Partition(steps, order, 3)
+    for i, step in enumerate(steps):
+        owned = [p for rank in range(3) for p in range(*parts.own(i, rank))]
+        assert owned == list(range(step.shape[1]))
+    for rank in range(3):
+        stored = parts.stored(rank)
+        for i in (0, *order.buffered):
+            run = [p for r in parts.missing(i, stored, rank) for p in range(r.length)]
+            assert len(run) == stored[i].length - parts.own(i, rank).length
+
+
+def test_more_processes_than_slices_are_refused():
+    model = tiny("kl group alone", torch.float32)
+    steps = trace_operators(halves(model)[0], (1, 8, 16, 16), torch.float32)
+    with pytest.raises(ConfigError, match=r"divided into 2 parts .* not among 3 processes"):
+        Partition(steps, schedule(steps), 3)
