@@ -66,6 +66,17 @@ def test_the_kind_of_a_file_follows_from_its_content_whatever_its_name(contents,
         assert path_kind(path) == kind, form
 
 
+def test_coded_latents_are_told_by_their_content(tmp_path):
+    write_latent(latent_of(), tmp_path / "a_latent.latz")
+    content = (tmp_path / "a_latent.latz").read_bytes()
+    assert path_kind(tmp_path / "a_latent.latz") == "latent"
+    assert path_kind(tmp_path / "a_latent.latz.json") == "record"
+    (tmp_path / "b.dat").write_bytes(content)
+    assert path_kind(tmp_path / "b.dat") == "latent"
+    (tmp_path / "b.dat").write_bytes(b"x" + content)
+    assert path_kind(tmp_path / "b.dat") == "unknown"
+
+
 def test_files_next_to_each_other_tell_records_latents_and_models(tmp_path, model_folder):
     write_latent(latent_of(), tmp_path / "a_latent.nii.gz")
     assert path_kind(tmp_path / "a_latent.json") == "record"

@@ -27,8 +27,8 @@ def encode(  # noqa: PLR0913 - one parameter per option
     dtype: Annotated[
         Literal["int8", "int16", "float32", "coded"] | None,
         typer.Option(
-            help="Storage of latents; defaults to int16. float32 is lossless; coded gives .latz "
-            "files of about a third of the size."
+            help="Storage of latents; defaults to int16, or float32 with --posterior. float32 is "
+            "lossless; coded gives .latz files of about a third of the size of int16."
         ),
     ] = None,
     step: options.Step = None,

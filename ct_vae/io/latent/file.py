@@ -75,8 +75,8 @@ def write_latent(
         dtype: ``"float32"`` bit for bit, ``"int16"`` with slope and intercept, ``"int8"`` with a
             step per channel, or ``"coded"``: range-coded integers with steps that follow the
             posterior. ``None`` takes ``coded`` for ``.latz``, float32 for layouts other than
-            ``plain``, and int16 otherwise. Codes are stored as uint16, or int32 if one is above
-            65 535, whatever is asked for.
+            ``plain`` and with standard deviations of the posterior, and int16 otherwise. Codes are
+            stored as uint16, or int32 if one is above 65 535, whatever is asked for.
         layout: How the file is laid out (see `ct_vae.io.latent.layout`).
         step: For int8 and coded, standard deviation of the rounding error in standard deviations
             of the posterior; defaults to 1. int8 takes larger steps where its range demands them.
@@ -91,7 +91,9 @@ def write_latent(
             not known and int8 or coded needs it.
         OutputError: If the files cannot be written in full.
     """
-    dtype = dtype or ("coded" if is_coded_name(path) else default_dtype(layout))
+    dtype = dtype or (
+        "coded" if is_coded_name(path) else default_dtype(layout, latent.record.posterior)
+    )
     check_dtype(dtype, step)
     codes = latent.record.kind == "codes"
     check_layout(layout, dtype, codes, latent.record.preprocess.axcodes, latent.record.posterior)

@@ -51,7 +51,7 @@ class LatentForm:
     @property
     def storage(self) -> LatentDtype:
         """Storage, resolved."""
-        return self.dtype or default_dtype(self.layout)
+        return self.dtype or default_dtype(self.layout, self.posterior)
 
     @property
     def stored_step(self) -> float | None:
@@ -86,9 +86,12 @@ class LatentForm:
         return record.kind == "codes" or (how.dtype, how.step) == (self.storage, self.stored_step)
 
 
-def default_dtype(layout: Layout) -> LatentDtype:
-    """Return the storage where nothing else is asked for."""
-    return "int16" if layout == "plain" else "float32"
+def default_dtype(layout: Layout, posterior: bool = False) -> LatentDtype:
+    """Return the storage where nothing else is asked for.
+
+    Standard deviations are too small for the one slope that means and they share in int16.
+    """
+    return "int16" if layout == "plain" and not posterior else "float32"
 
 
 @dataclass(frozen=True)

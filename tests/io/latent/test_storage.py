@@ -150,6 +150,13 @@ def test_layouts_of_other_readers_hold_no_standard_deviations(tmp_path):
             write_latent(with_posterior(latent_of()), tmp_path / name, layout=layout)
 
 
+def test_standard_deviations_are_stored_losslessly_unless_told(tmp_path):
+    latent = with_posterior(latent_of())
+    written = write_latent(latent, tmp_path / "a.nii.gz")
+    assert written.record.quantisation.dtype == LatentForm(posterior=True).storage == "float32"
+    np.testing.assert_array_equal(written.std, latent.std)
+
+
 def test_codes_are_not_coded(tmp_path):
     with pytest.raises(ConfigError, match="codes"):
         write_latent(latent_of("codes"), tmp_path / "a.latz")
