@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ct_vae.evaluation.error_colors import ERROR_HU, error_colormap
-from ct_vae.evaluation.metrics.masks import Mask, axial_axis
+from ct_vae.evaluation.metrics.masks import Mask
 from ct_vae.evaluation.panels import DEFAULT_WINDOWS, middle_of
 from ct_vae.evaluation.windows import Window
 from ct_vae.io.atomic.file import atomic_write
@@ -32,29 +32,51 @@ _DPI = 110
 
 @dataclass(frozen=True, eq=False)
 class PicturedSlice:
-    """One slice of the original and of the reconstruction, in HU."""
+    """One slice of the original and of the reconstruction, in HU.
+
+    Attributes:
+        original: Slice of the original.
+        reconstruction: The same slice of the reconstruction.
+        label: Name of the slice.
+        marks: True to draw the sides of the patient and a scale bar, which a patch does not tell.
+    """
 
     original: SliceImage
     reconstruction: SliceImage
+    label: str
+    marks: bool = True
 
 
 CasePicture = tuple[PicturedSlice, ...]
 
 
 def case_picture(original: Volume, reconstruction: Volume, body: Mask) -> CasePicture:
-    """Keep the axial and the coronal slice through the middle of the body.
+    """Keep the axial and the coronal slice through the middle of the body."""
+    pairs = _slices(original, reconstruction, middle_of(original, body))
+    return tuple(PicturedSlice(*pair, pair[0].plane) for pair in pairs)
 
-    For a volume of a single slice, only the axial one is kept.
+
+def patch_picture(original: Volume, reconstruction: Volume) -> CasePicture:
+    """Keep the middle slices of a patch, whose orientation and spacing are unknown.
+
+    Of a patch of a single slice, that one is kept.
     """
-    middle = middle_of(original, body)
-    planes = _PLANES[: 1 if original.grid.shape[axial_axis(original)] == 1 else 2]
-    pairs = (slice_images(v.voxels, v.grid, middle) for v in (original, reconstruction))
+    shape = original.grid.shape
+    middle = (shape[0] // 2, shape[1] // 2, shape[2] // 2)
+    pairs = _slices(original, reconstruction, middle)
+    labels = ("axes 1, 2", "axes 1, 3") if shape[2] > 1 else ("",)
     return tuple(
-        # Copies, since views would keep the volume in memory.
-        PicturedSlice(before.copy(), after.copy())
-        for before, after in zip(*pairs, strict=True)
-        if before.plane in planes
+        PicturedSlice(*pair, label, marks=False) for pair, label in zip(pairs, labels, strict=False)
     )
+
+
+def _slices(
+    original: Volume, reconstruction: Volume, at: tuple[int, int, int]
+) -> list[tuple[SliceImage, SliceImage]]:
+    pairs = (slice_images(v.voxels, v.grid, at) for v in (original, reconstruction))
+    # Copies, since views would keep the volume in memory.
+    found = [(before.copy(), after.copy()) for before, after in zip(*pairs, strict=True)]
+    return found[: len(_PLANES)]
 
 
 def write_validation_picture(
@@ -71,7 +93,8 @@ def write_validation_picture(
     slices = [(number, one) for number, case in enumerate(cases) for one in case]
     figure, axes = _figure([one for _, one in slices], samples_seen)
     for row, (number, one) in zip(axes, slices, strict=True):
-        row[0].set_ylabel(f"case {number}, {one.original.plane}")
+        kind = "case" if one.marks else "patch"
+        row[0].set_ylabel(", ".join(filter(None, (f"{kind} {number}", one.label))))
         images = _draw(row, one)
     for place, (image, label) in enumerate(images):
         _color_bar(figure, image, label, axes[-1][2 * place : 2 * place + 2])
@@ -85,10 +108,11 @@ def _draw(row: Sequence[Axes], one: PicturedSlice) -> list[tuple[AxesImage, str]
     for place, window in enumerate(_WINDOWS):
         limits = window.low, window.high
         for column, image in enumerate((one.original, one.reconstruction)):
-            last = draw_slice(row[2 * place + column], image, "gray", limits)
+            last = draw_slice(row[2 * place + column], image, "gray", limits, marks=one.marks)
         shown.append((last, f"HU, {_name(window)} {window.width:g}/{window.level:g}"))
     error = replace(one.original, pixels=one.reconstruction.pixels - one.original.pixels)
-    last = draw_slice(row[-1], error, error_colormap(), (-ERROR_HU, ERROR_HU))
+    limits = (-ERROR_HU, ERROR_HU)
+    last = draw_slice(row[-1], error, error_colormap(), limits, marks=one.marks)
     shown.append((last, "error in HU"))
     return shown
 

@@ -18,12 +18,12 @@ from ct_vae.models.autoencoder_kl import AutoencoderKL
 from ct_vae.models.quantized_autoencoder import QuantizedAutoencoder
 from ct_vae.preprocess.pipeline import build_preprocessor
 from ct_vae.training.data.model_units import ToModelUnits
-from ct_vae.training.reporting.validation_picture import CasePicture, case_picture
+from ct_vae.training.reporting.validation_picture import CasePicture, patch_picture
 from ct_vae.training.validation.result import ValidationResult, errors_in_hu
 from ct_vae.volume import Volume
 
 # Ratio of length and height of the image of a 1-D patch.
-_STRIP = 8
+_STRIP = 3
 
 
 class PatchValidator:
@@ -101,7 +101,7 @@ def _volume(values: NDArray[np.generic]) -> Volume:
 def _picture(original: Volume, result: Volume, dims: int) -> CasePicture:
     if dims == 1:
         original, result = (_strip(volume) for volume in (original, result))
-    return case_picture(original, result, everything(original))
+    return patch_picture(original, result)
 
 
 def _strip(volume: Volume) -> Volume:

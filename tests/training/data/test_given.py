@@ -41,3 +41,17 @@ def test_items_with_other_numbers_of_samples_are_refused():
     assert len(images) == 4
     with pytest.raises(InputError, match="item 1 of the data set is a list of 3 samples"):
         images[2]
+
+
+def test_random_crops_of_monai_are_read_once_for_all_their_samples():
+    from monai.data import Dataset
+    from monai.transforms import RandSpatialCropSamplesd
+
+    crops = RandSpatialCropSamplesd("ct", (8,), num_samples=3, random_size=False)
+    data = Dataset([{"ct": torch.full((1, 20), 10.0 * n)} for n in range(4)], crops)
+    batches = Batches(ImageDataset(data, READER, 3), samples=12, batch_size=6, seed=0)
+    first, second = (batch[:, 0] for batch in batches(0))
+    assert first.shape == (6, 8)
+    assert sorted(torch.cat([first, second])[:, 0].tolist()) == [
+        10.0 * n for n in range(4) for _ in range(3)
+    ]
