@@ -28,6 +28,8 @@ REFUSED: dict[str, list[tuple[str, list[str], str]]] = {
     "encode": [
         ("MODEL IN -o OUT", BLENDING, "--tile and --overlap are for blended tiles"),
         ("MODEL IN -o OUT", ["--sample", "--seed 3"], "--sample and --seed go together"),
+        ("MODEL IN -o OUT", ["--step 0.1"], "a step is given, and int16 has none"),
+        ("MODEL IN -o OUT --sample --seed 3", ["--posterior"], "exclude each other"),
         ("MODEL IN -o OUT --device cpu", ["--fallback cpu"], "no effect with --device cpu"),
         (
             "MODEL IN -o OUT",
@@ -105,6 +107,7 @@ REFUSED: dict[str, list[tuple[str, list[str], str]]] = {
         ("MODEL -o OUT --image-channels 1", ["--depth-stride 2"], ""),
         ("MODEL -o OUT --inflate central", ["--config CONFIG"], "has its own configuration"),
     ],
+    "latent convert": [("LATENTS -o OUT", ["--dtype int16 --step 0.1"], "a step is given")],
     "train": [("CONFIG --resume", ["--overwrite"], "give one of them")],
 }
 
@@ -116,6 +119,7 @@ ALWAYS = {
     "--layout", "--shard", "--format", "--phantom", "--panels", "--no-panels", "--report",
     "--no-report", "--protocol", "--mask", "--labels", "--write-masks", "--checkpoint", "--to",
     "--anatomy", "--spacing-mm", "--seed", "--val-share", "--test-share", "--patient", "--part",
+    "--precision", "--title",
     "--model-units", "--authors", "--copyright", "--version", "--dry-run", "--resume", "--count",
     "--rate-distortion", "--overwrite", "--inflate", *(option.split()[0] for option in READING),
 }  # fmt: skip
@@ -157,7 +161,7 @@ CASES = [
 @pytest.mark.parametrize(("command", "args", "words"), CASES)
 def test_what_would_be_ignored_is_refused_before_any_work(places, tmp_path, command, args, words):
     named = {**places, "OUT": tmp_path / "out"}
-    code, text = call(command, *(named.get(word, word) for word in args.split()))
+    code, text = call(*command.split(), *(named.get(word, word) for word in args.split()))
     assert code == 2, text
     assert words in text
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
