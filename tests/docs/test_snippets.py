@@ -88,7 +88,7 @@ def test_commands_that_are_not_run_have_options_that_exist(page):
     shown = [line for b in blocks_of(page) if b.kind == "sh" for line in lines_of(b.code)]
     for line in (*inline, *shown):
         # A command may follow a launcher, and a placeholder may stand for anything.
-        found = re.search(r"(?:ct-vae|-m ct_vae) +(\S.*)", line)
+        found = re.search(r"(?:ct-vae|-m ct_vae) +([\w-].*)", line)
         if found is None:
             continue
         words = shlex.split(found[1].replace("...", ""), comments=True)
