@@ -190,7 +190,7 @@ class QuantizationRecord(_Part):
             posterior; int8 and coded only.
         steps: Step of each channel in latent units: a value is its step times the sum of stored
             integer and origin. int8 and coded only.
-        origins: Integer that a stored 0 stands for, for each channel.
+        origins: Integer that a stored 0 represents, for each channel.
         integers_sha256: Digest of the stored integers ``(C, X, Y, Z)`` in little-endian int32.
         rmse_rise: Predicted rise of the RMSE in HU, as a fraction; null if it was not measured how
             the decoder responds.

@@ -35,7 +35,7 @@ __all__ = [
 
 @dataclass
 class _Messages:
-    """How messages are printed, in all threads."""
+    """State of message printing, common to all threads."""
 
     write: Callable[[str], None] | None = None
     quiet: bool = False

@@ -40,7 +40,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
 
 
 def _with_architecture(tree: dict[str, Any]) -> dict[str, Any]:
-    """Take architecture and preprocessing from the model of ``model.ckpt_path`` if it stands alone.
+    """Use architecture and preprocessing of ``model.ckpt_path`` if no other key is set.
 
     Sections and keys that the configuration has itself are kept.
     """

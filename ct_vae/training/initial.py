@@ -73,8 +73,8 @@ def other_preprocessing(config: RunConfig) -> str | None:
     differing = [k for k in type(now).model_fields if getattr(before, k) != getattr(now, k)]
     if not differing:
         return None
-    told = ", ".join(f"{k} {getattr(before, k)} (here {getattr(now, k)})" for k in differing)
-    return f"the weights of model.ckpt_path were trained with other preprocessing: {told}"
+    changes = ", ".join(f"{k} {getattr(before, k)} (here {getattr(now, k)})" for k in differing)
+    return f"the weights of model.ckpt_path were trained with other preprocessing: {changes}"
 
 
 def _take_trunk(model: Autoencoder, source: str | Path) -> None:

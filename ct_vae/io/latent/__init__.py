@@ -1,1 +1,1 @@
-"""Latent files: NIfTI with a JSON record beside it."""
+"""Latent files: NIfTI or coded files with a JSON record."""

@@ -1,4 +1,4 @@
-"""Latents in NIfTI files, 4-D with channels last unless told, or coded, and their records."""
+"""Reading and writing of latents in NIfTI or coded files with their records."""
 
 from __future__ import annotations
 
@@ -69,26 +69,26 @@ def write_latent(
 
     Args:
         latent: Latent to write. Standard deviations of the posterior follow the means.
-        path: Ends with ``.nii.gz`` or ``.nii``, with ``_emb.nii.gz`` in layout ``maisi``, or with
-            ``.latz`` for ``coded``. The record of a NIfTI file has the same stem and ``.json``;
-            that of ``x.latz`` is ``x.latz.json``.
+        path: Path that ends with ``.nii.gz`` or ``.nii``, with ``_emb.nii.gz`` in layout ``maisi``,
+            or with ``.latz`` for ``coded``. The record of a NIfTI file has the same stem and
+            ``.json``; that of ``x.latz`` is ``x.latz.json``.
         dtype: ``"float32"`` bit for bit, ``"int16"`` with slope and intercept, ``"int8"`` with a
             step per channel, or ``"coded"``: range-coded integers with steps that follow the
-            posterior. ``None`` takes ``coded`` for ``.latz``, float32 for layouts other than
+            posterior. ``None`` uses ``coded`` for ``.latz``, float32 for layouts other than
             ``plain`` and with standard deviations of the posterior, and int16 otherwise. Codes are
-            stored as uint16, or int32 if one is above 65 535, whatever is asked for.
-        layout: How the file is laid out (see `ct_vae.io.latent.layout`).
+            always stored as uint16, or int32 if one is above 65 535.
+        layout: Layout of the file (see `ct_vae.io.latent.layout`).
         step: For int8 and coded, standard deviation of the rounding error in standard deviations
-            of the posterior; defaults to 1. int8 takes larger steps where its range demands them.
+            of the posterior; defaults to 1. int8 uses larger steps where its range requires them.
 
     Returns:
-        The latent as `read_latent` will give it.
+        The latent as returned by `read_latent`.
 
     Raises:
-        ConfigError: If path, dtype, step or layout is none of those, or the layout does not hold
-            such a latent.
-        InputError: If values are not finite, codes negative or above int32, or the posterior is
-            not known and int8 or coded needs it.
+        ConfigError: If path, dtype, step or layout is invalid, or the layout does not support such
+            a latent.
+        InputError: If values are not finite, codes are negative or above int32, or int8 or coded
+            needs an unknown posterior.
         OutputError: If the files cannot be written in full.
     """
     dtype = dtype or (
@@ -118,16 +118,15 @@ def write_latent(
 
 
 def read_latent(path: str | Path) -> Latent:
-    """Read a latent with its record; without the JSON file, by the copy in the header.
+    """Read a latent with its record; without the JSON file, use the copy in the file.
 
     Raises:
-        NoInputError: If there is no such file.
-        ConfigError: If the path has not the suffix of a latent file.
-        InputError: If file or record is damaged, of a newer version, or not of the other.
+        NoInputError: If the file does not exist.
+        ConfigError: If the path does not have the suffix of a latent file.
+        InputError: If file or record is damaged, of a newer version, or of another latent.
     """
-    beside = record_path(path)
     with reading(path):
-        record = load_record(beside)
+        record = load_record(record_path(path))
         if record is not None and Path(path).is_file():
             _check_digest(Path(path), record)
         if Path(path).is_file() and is_coded(path):
@@ -140,10 +139,10 @@ def read_latent(path: str | Path) -> Latent:
 
 
 def is_done(path: str | Path, source_sha256: str, model_sha256: str) -> bool:
-    """Whether a complete latent of this very source and model lies at ``path``.
+    """Return True if ``path`` is a complete latent of this source and model.
 
-    True only if the record can be read, names both, and gives the file's checksum, and if in layout
-    ``maisi`` the JSON beside it agrees.
+    The record must be readable, match both digests and the checksum of the file, and in layout
+    ``maisi`` agree with the additional JSON file.
     """
     record = whole_record(path)
     if record is None:
@@ -152,10 +151,10 @@ def is_done(path: str | Path, source_sha256: str, model_sha256: str) -> bool:
 
 
 def whole_record(path: str | Path) -> LatentRecord | None:
-    """The record of a complete latent, found without decoding its values.
+    """Return the record of a complete latent without decoding its values, or ``None``.
 
-    ``None`` unless the record can be read, gives the file's checksum and agrees with the copy in
-    the file's header, and, in layout ``maisi``, with the JSON beside it.
+    The record must be readable, match the checksum of the file, and agree with the copy in the file
+    and, in layout ``maisi``, with the additional JSON file.
     """
     try:
         record = load_record(record_path(path))
@@ -170,7 +169,7 @@ def whole_record(path: str | Path) -> LatentRecord | None:
 
 
 def note_source(path: str | Path, record: LatentRecord, source_files: str) -> None:
-    """Write the stamp of a source's files into the record of a latent that lies at ``path``.
+    """Store the stamp of the source files in the record of a latent.
 
     Raises:
         OutputError: If the record cannot be written.
@@ -182,20 +181,20 @@ def note_source(path: str | Path, record: LatentRecord, source_files: str) -> No
 
 
 def verify_latent(path: str | Path) -> Latent:
-    """Read a latent and check all that lies beside it.
+    """Read a latent and check its record and additional files.
 
     Raises:
-        NoInputError: If there is no such file.
-        ConfigError: If the path has not the suffix of a latent file.
+        NoInputError: If the file does not exist.
+        ConfigError: If the path does not have the suffix of a latent file.
         InputError: If file, record or the JSON of layout ``maisi`` is damaged, missing or of
             another latent.
     """
     latent = read_latent(path)
-    beside = record_path(path)
+    record_file = record_path(path)
     with reading(path):
-        if not beside.is_file():
+        if not record_file.is_file():
             raise InputError(
-                f"its record {beside.name} is missing, and the checksum with it",
+                f"its record {record_file.name} is missing, and the checksum with it",
                 "restore the record or encode the source again",
             )
         if latent.record.layout == "maisi":
@@ -224,45 +223,45 @@ def _nifti_bytes(stored: Stored, record: LatentRecord, grid: Grid, path: str | P
 def _check_digest(path: Path, record: LatentRecord) -> None:
     found = sha256_file(path)
     if record.file_sha256 != found:
-        told = (record.file_sha256 or "nothing")[:12]
+        expected = (record.file_sha256 or "none")[:12]
         raise InputError(
-            f"does not belong to its record: checksum {found[:12]}, the record says {told}",
+            f"does not belong to its record: checksum {found[:12]}, the record has {expected}",
             _ENCODE_AGAIN,
         )
 
 
 def _copy_in(path: Path) -> LatentRecord | None:
-    """Return the short record that a file holds, without decoding its values."""
+    """Return the short record in a file, without decoding its values."""
     if is_coded(path):
         return load_coded(path).record
     return record_in_extensions(load_extensions(path))
 
 
-def _own_record(copy: LatentRecord | None, beside: LatentRecord | None) -> LatentRecord:
-    """Return the record beside a file, or the file's copy if there is none.
+def _own_record(copy: LatentRecord | None, record: LatentRecord | None) -> LatentRecord:
+    """Return the record of a file, or the copy in the file if there is none.
 
-    The copy is under the file's checksum and so guards what nothing else does.
+    The checksum of the file covers the copy, so a comparison detects changes of the record.
 
     Raises:
         InputError: If there is no copy, or the two disagree.
     """
-    if beside is not None:
-        if copy != beside.model_copy(update={"run": None, "file_sha256": None}):
-            raise InputError("does not agree with the record beside it", _ENCODE_AGAIN)
-        return beside
+    if record is not None:
+        if copy != record.model_copy(update={"run": None, "file_sha256": None}):
+            raise InputError("does not agree with its record", _ENCODE_AGAIN)
+        return record
     if copy is None:
         raise InputError(
-            "is not a latent of this package: no record beside it and none in its header"
+            "is not a latent of this package: it has no record, neither as a file nor in its header"
         )
-    # A file's name may be a patient's and has no place in a record.
-    note = "the record beside the file was missing; the copy in the header was used"
+    # The name of the file may be that of a patient, and must not be in a record.
+    note = "the record file was missing; the copy in the header was used"
     return copy.model_copy(update={"warnings": (*copy.warnings, note)})
 
 
-def _read_coded(path: Path, beside: LatentRecord | None) -> Latent:
+def _read_coded(path: Path, record: LatentRecord | None) -> Latent:
     file = load_coded(path)
-    record = _own_record(file.record, beside)
-    return _latent(file.integers(), record, record.latent_grid())
+    own = _own_record(file.record, record)
+    return _latent(file.integers(), own, own.latent_grid())
 
 
 def _assemble(file: NiftiFile, record: LatentRecord) -> Latent:
@@ -275,7 +274,7 @@ def _assemble(file: NiftiFile, record: LatentRecord) -> Latent:
         raise InputError("is not stored as its record says", _ENCODE_AGAIN)
     array = from_file_axes(stored, record.layout)
     numbers = array.astype(header.dtype.newbyteorder("="), order="C")
-    # The header's float32 affine is checked against the record, which has it in full.
+    # The float32 affine of the header is checked against that of the record, in full precision.
     return _latent(numbers, record, placed)
 
 
@@ -283,8 +282,8 @@ def _latent(numbers: NDArray[Any], record: LatentRecord, placed: Grid) -> Latent
     assert record.quantisation is not None
     values = values_of(numbers, record.quantisation)
     if values.dtype == np.float32 and not np.isfinite(values).all():
-        # None was written so.
-        raise InputError("holds values that are not finite: it is damaged", _ENCODE_AGAIN)
+        # The writer rejects such values.
+        raise InputError("has values that are not finite and is damaged", _ENCODE_AGAIN)
     means, std = split_posterior(values, record)
     checked = Latent(means, placed, record, std)
     return replace(checked, grid=record.latent_grid())

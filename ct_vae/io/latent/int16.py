@@ -1,4 +1,4 @@
-"""Storing latent values in 16 bits: one slope and one intercept per file."""
+"""Quantization of latent values to int16 with one slope and intercept per file."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ FloatLatent = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Quantised:
-    """Integers, and the float32 numbers by which ``slope * stored + inter`` gives values."""
+class Int16Latent:
+    """Integers with float32 slope and intercept; values are ``slope * stored + inter``."""
 
     stored: NDArray[np.int16]
     slope: float
     inter: float
 
     def values(self) -> FloatLatent:
-        """What a reader gets: computed in float64, rounded to float32."""
-        return dequantise(self.stored, self.slope, self.inter)
+        """Return the values, computed in float64 and rounded to float32."""
+        return dequantize_int16(self.stored, self.slope, self.inter)
 
 
 def check_finite(array: FloatLatent) -> None:
-    """Refuse a latent whose numbers overflowed.
+    """Raise an error for a latent with values that are not finite.
 
     Raises:
         InputError: If a value is not finite.
@@ -42,11 +42,11 @@ def check_finite(array: FloatLatent) -> None:
         )
 
 
-def quantise(array: FloatLatent) -> Quantised:
-    """Spread the range of the values over -32767 .. 32767.
+def quantize_int16(array: FloatLatent) -> Int16Latent:
+    """Map the range of the values to -32767 .. 32767.
 
-    Slope and intercept are rounded to float32, as the file keeps them, before the values are
-    divided, so that the error of a value is half a step and no more.
+    Slope and intercept are rounded to float32, as in the file, before values are quantized, so that
+    errors are at most half a step.
 
     Raises:
         InputError: If a value is not finite.
@@ -55,13 +55,13 @@ def quantise(array: FloatLatent) -> Quantised:
     low, high = float(array.min()), float(array.max())
     inter = float(np.float32((low + high) / 2))
     reach = max(high - inter, inter - low)
-    # The next larger float32: rounding down would push the ends out of the range.
+    # The next larger float32, since rounding down would move the ends out of the range.
     slope = float(np.nextafter(np.float32(reach / _HIGHEST), np.float32(np.inf)))
     slope = 1.0 if reach == 0 else max(slope, float(_TINY))
     steps = np.rint((array.astype(np.float64) - inter) / slope)
-    return Quantised(steps.astype(np.int16), slope, inter)
+    return Int16Latent(steps.astype(np.int16), slope, inter)
 
 
-def dequantise(stored: NDArray[np.generic], slope: float, inter: float) -> FloatLatent:
-    """Values of stored integers: computed in float64, rounded to float32."""
+def dequantize_int16(stored: NDArray[np.generic], slope: float, inter: float) -> FloatLatent:
+    """Return the values of stored integers, computed in float64 and rounded to float32."""
     return (stored.astype(np.float64) * slope + inter).astype(np.float32)

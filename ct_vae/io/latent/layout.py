@@ -1,12 +1,12 @@
-"""How a latent is laid out in its NIfTI file, and the JSON that goes with layout ``maisi``.
+"""Layouts of latents in NIfTI files, and the additional JSON file of layout ``maisi``.
 
-``plain`` is 4-D with channels last, ``vector`` 5-D float32 ``(X, Y, Z, 1, C)`` with the intent of a
-vector, and ``maisi`` what the diffusion training of MAISI (NVIDIA's NV-Generate-CTMR,
-``scripts/diff_model_train.py``) reads: 4-D float32, channels last, not scaled, in
-``<stem>_emb.nii.gz``, and beside it ``<stem>_emb.nii.gz.json`` with ``spacing`` and ``modality``.
-The spacing is that of the CT, not of the latent: it conditions the network on the image to be made.
-Where that training asks for body regions (``ddpm-ct``), ``top_region_index`` and
-``bottom_region_index`` are to be added to the JSON by hand; what is added there is left alone.
+``plain`` is 4-D with channels last. ``vector`` is 5-D float32 ``(X, Y, Z, 1, C)`` with the intent
+of a vector. ``maisi`` is the format of the diffusion training of MAISI (NVIDIA's NV-Generate-CTMR,
+``scripts/diff_model_train.py``): 4-D float32, channels last, not scaled, in ``<stem>_emb.nii.gz``,
+with a file ``<stem>_emb.nii.gz.json`` with ``spacing`` and ``modality``. The spacing is that of the
+CT, since it conditions the network on the generated image. For training with body regions
+(``ddpm-ct``), add ``top_region_index`` and ``bottom_region_index`` to the JSON file; further keys
+are ignored.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SAME_SPACING = 1e-6
 
 
 def latent_ending(layout: Layout, dtype: str | None = None) -> str:
-    """Return what is appended to the stem of a source to name its latent."""
+    """Return the ending of the name of a latent, after the stem of its source."""
     if dtype == "coded":
         return f"_latent{CODED_SUFFIX}"
     return MAISI_ENDING if layout == "maisi" else "_latent.nii.gz"
@@ -38,17 +38,17 @@ def latent_ending(layout: Layout, dtype: str | None = None) -> str:
 def check_layout(
     layout: Layout, dtype: str, codes: bool, axcodes: str, posterior: bool = False
 ) -> None:
-    """Refuse what a layout cannot hold.
+    """Check that a layout supports a latent.
 
     Args:
-        layout: Asked for.
-        dtype: How the values are to be stored.
+        layout: Requested layout.
+        dtype: Stored type of the values.
         codes: Whether the latent consists of codes.
         axcodes: Directions of the latent's axes.
         posterior: Whether standard deviations follow the means.
 
     Raises:
-        ConfigError: If it cannot.
+        ConfigError: If the layout does not support the latent.
     """
     if layout not in get_args(Layout):
         raise ConfigError(f"layouts are {', '.join(get_args(Layout))}, got {layout!r}")
@@ -58,13 +58,13 @@ def check_layout(
             "leave --layout out",
         )
     if posterior and layout != "plain":
-        # Their readers would take the standard deviations for further channels.
+        # Other programs would read the standard deviations as further channels.
         raise ConfigError(
             f"layout {layout} holds means only, and this latent has standard deviations too",
             "leave --layout or --posterior out",
         )
-    # ITK writes past its memory when it scales vectors of integers (seen in SimpleITK 2.5), and
-    # MAISI's own files are float32.
+    # ITK writes beyond its memory when it scales vectors of integers (seen in SimpleITK 2.5), and
+    # files of MAISI are float32.
     if layout != "plain" and dtype != "float32":
         raise ConfigError(f"layout {layout} is float32, not {dtype}", "leave --dtype out")
     if layout == "maisi" and axcodes != _AXCODES:
@@ -75,14 +75,14 @@ def check_layout(
 
 
 def check_name(path: str | Path, dtype: str, layout: Layout, codes: bool) -> None:
-    """Refuse names that say something else about the content than what is asked for.
+    """Check that the name of a latent file matches its layout and dtype.
 
     Raises:
-        ConfigError: If they do.
+        ConfigError: If the name does not match.
     """
     if layout == "maisi" and not Path(path).name.endswith(MAISI_ENDING):
         raise ConfigError(f"{path}: a latent of layout maisi is named *{MAISI_ENDING}")
-    # A name that is none of a latent is refused with all that are.
+    # Raises an error for names without the suffix of a latent.
     record_path(path)
     if dtype == "coded" and codes:
         raise ConfigError("codes are not stored as coded", "leave dtype out")
@@ -94,7 +94,7 @@ def check_name(path: str | Path, dtype: str, layout: Layout, codes: bool) -> Non
 
 
 def file_shape(array: NDArray[Any], layout: Layout) -> tuple[int, ...]:
-    """Sides in the file of an array ``(C, X, Y, Z)`` or ``(X, Y, Z)``."""
+    """Return the shape in the file for an array ``(C, X, Y, Z)`` or ``(X, Y, Z)``."""
     if array.ndim == 3:
         return array.shape
     channels, x, y, z = array.shape
@@ -102,10 +102,10 @@ def file_shape(array: NDArray[Any], layout: Layout) -> tuple[int, ...]:
 
 
 def from_file_axes(stored: NDArray[Any], layout: Layout) -> NDArray[Any]:
-    """Undo `file_shape`: the array as stored in a file, channels first.
+    """Convert an array as stored in a file to channels first, the inverse of `file_shape`.
 
     Raises:
-        InputError: If the array is not laid out like that.
+        InputError: If the array does not have this layout.
     """
     expected = {"plain": (3, 4), "vector": (5,), "maisi": (4,)}[layout]
     if stored.ndim not in expected or (layout == "vector" and stored.shape[3] != 1):
@@ -116,12 +116,12 @@ def from_file_axes(stored: NDArray[Any], layout: Layout) -> NDArray[Any]:
 
 
 def sidecar_path(path: str | Path) -> Path:
-    """Where MAISI looks for the JSON of a latent: the whole name and ``.json``."""
+    """Return the path of the JSON file that MAISI expects: the full name and ``.json``."""
     return Path(f"{path}.json")
 
 
 def sidecar_bytes(record: LatentRecord) -> bytes:
-    """The JSON that MAISI reads."""
+    """Return the content of the JSON file for MAISI."""
     facts = {
         "dim": list(record.latent_grid().shape),
         "spacing": list(record.preprocess.oriented.grid().spacing_mm),
@@ -131,25 +131,25 @@ def sidecar_bytes(record: LatentRecord) -> bytes:
 
 
 def check_sidecar(path: str | Path, record: LatentRecord) -> None:
-    """Whether the JSON beside a latent of layout ``maisi`` says what its record says.
+    """Check that the JSON file of a latent of layout ``maisi`` agrees with its record.
 
     Raises:
-        InputError: If it is missing, malformed or of another latent.
+        InputError: If the JSON file is missing, malformed or of another latent.
     """
-    beside = sidecar_path(path)
+    sidecar = sidecar_path(path)
     again = "encode the source again"
     try:
-        told = json.loads(beside.read_bytes())
-        dim, spacing = tuple(told["dim"]), np.asarray(told["spacing"], dtype=np.float64)
+        facts = json.loads(sidecar.read_bytes())
+        dim, spacing = tuple(facts["dim"]), np.asarray(facts["spacing"], dtype=np.float64)
     except OSError as error:
         raise InputError(
-            f"its JSON {beside.name} is missing or cannot be read: {error.strerror}", again
+            f"its JSON {sidecar.name} is missing or cannot be read: {error.strerror}", again
         ) from error
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"its JSON {beside.name} is malformed", again) from error
+        raise InputError(f"its JSON {sidecar.name} is malformed", again) from error
     grid = record.preprocess.oriented.grid()
     same = spacing.shape == (3,) and np.allclose(
         spacing, grid.spacing_mm, rtol=_SAME_SPACING, atol=0
     )
     if dim != record.latent_grid().shape or not same:
-        raise InputError(f"its JSON {beside.name} does not agree with its record", again)
+        raise InputError(f"its JSON {sidecar.name} does not agree with its record", again)

@@ -1,4 +1,4 @@
-"""The JSON record of a latent: beside its file, and in short inside it."""
+"""JSON record of a latent, in a separate file and as a short copy in the latent file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ct_vae.latent import RECORD_FORMAT, RECORD_VERSION, LatentRecord
 
 CODED_SUFFIX = ".latz"
 SUFFIXES = (".nii.gz", ".nii", CODED_SUFFIX)
-# A comment, by the NIfTI registry of extension codes.
+# Extension code of comments in the NIfTI registry.
 _COMMENT_CODE = 6
 LARGEST_RECORD = 1 << 24
 _HEAD_BYTES = 4096
@@ -22,10 +22,10 @@ def record_path(path: str | Path) -> Path:
     """Return the path of the record of a latent file.
 
     ``x_latent.nii.gz`` has ``x_latent.json``; ``x_latent.latz`` has ``x_latent.latz.json``, so
-    that both forms can lie in one folder.
+    that one folder can contain both forms.
 
     Raises:
-        ConfigError: If the path has not the suffix of a latent file.
+        ConfigError: If the path does not have the suffix of a latent file.
     """
     path = Path(path)
     if is_coded_name(path):
@@ -37,13 +37,13 @@ def record_path(path: str | Path) -> Path:
 
 
 def is_coded_name(path: str | Path) -> bool:
-    """Return true if a file is named as a coded latent."""
+    """Return true if a file has the name of a coded latent."""
     name = Path(path).name.lower()
     return name.endswith(CODED_SUFFIX) and len(name) > len(CODED_SUFFIX)
 
 
 def is_record(path: Path) -> bool:
-    """Whether a file is the record of a latent, whole or not."""
+    """Return True if a file is the record of a latent, valid or not."""
     if path.suffix.lower() != ".json" or not path.is_file():
         return False
     try:
@@ -63,15 +63,15 @@ def latent_of_record(record: Path) -> Path:
 
 
 def record_bytes(record: LatentRecord) -> bytes:
-    """The record as JSON text."""
+    """Return a record as JSON text."""
     return record.model_dump_json(indent=2).encode() + b"\n"
 
 
 def load_record(path: Path) -> LatentRecord | None:
-    """The record at a path, or ``None`` if there is no such file.
+    """Load a record, or return ``None`` if the file does not exist.
 
     Raises:
-        InputError: If it is not a record that this version reads.
+        InputError: If the file is not a record that this version supports.
     """
     try:
         with path.open("rb") as file:
@@ -86,10 +86,10 @@ def load_record(path: Path) -> LatentRecord | None:
 
 
 def parse_record(text: bytes) -> LatentRecord:
-    """Read a record strictly.
+    """Parse a record.
 
     Raises:
-        InputError: If it is malformed, or of a newer version.
+        InputError: If the record is malformed, or of a newer version.
     """
     if len(text) > LARGEST_RECORD:
         raise InputError(f"is larger than {LARGEST_RECORD} bytes")
@@ -112,12 +112,12 @@ def parse_record(text: bytes) -> LatentRecord:
 
 
 def short_record_bytes(record: LatentRecord) -> bytes:
-    """Return the copy of a record that the latent file itself holds, as JSON text."""
+    """Return the short copy of a record for the latent file, as JSON text."""
     return record.model_dump_json(exclude={"run", "file_sha256"}).encode()
 
 
 def record_extension(record: LatentRecord) -> bytes:
-    """A NIfTI header extension, with its four-byte announcement, that holds a short record."""
+    """Return a NIfTI header extension with a short record, after the four-byte extension flag."""
     text = short_record_bytes(record)
     size = -(-(8 + len(text)) // 16) * 16
     head = size.to_bytes(4, "little") + _COMMENT_CODE.to_bytes(4, "little")
@@ -125,10 +125,10 @@ def record_extension(record: LatentRecord) -> bytes:
 
 
 def record_in_extensions(extensions: bytes) -> LatentRecord | None:
-    """The short record among the header extensions of a little-endian file, if there is one.
+    """Return the short record in the header extensions of a little-endian file, or ``None``.
 
     Raises:
-        InputError: If there is one that this version cannot read.
+        InputError: If there is a record that this version does not support.
     """
     position = 4
     while extensions[:1] != b"\0" and position + 8 <= len(extensions):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ct_vae.errors import ConfigError, InputError
-from ct_vae.io.latent.int16 import check_finite, dequantise, quantise
+from ct_vae.io.latent.int16 import check_finite, dequantize_int16, quantize_int16
 from ct_vae.io.latent.layout import check_layout
 from ct_vae.io.latent.quantized import (
     check_step,
@@ -171,7 +171,7 @@ def values_of(numbers: Values, how: QuantizationRecord) -> Values:
             )
         return dequantize(integers, how.steps)
     if how.dtype == "int16":
-        return dequantise(numbers, how.slope, how.inter)
+        return dequantize_int16(numbers, how.slope, how.inter)
     return numbers
 
 
@@ -198,9 +198,9 @@ def _plain(values: Values, dtype: str) -> Stored:
     if dtype == "float32":
         check_finite(values)
         return Stored(values, values, QuantizationRecord(dtype="float32"))
-    quantised = quantise(values)
-    how = QuantizationRecord(dtype="int16", slope=quantised.slope, inter=quantised.inter)
-    return Stored(quantised.stored, quantised.values(), how)
+    quantized = quantize_int16(values)
+    how = QuantizationRecord(dtype="int16", slope=quantized.slope, inter=quantized.inter)
+    return Stored(quantized.stored, quantized.values(), how)
 
 
 def _stepped(latent: Latent, values: Values, dtype: LatentDtype, step: float) -> Stored:

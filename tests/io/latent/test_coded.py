@@ -36,7 +36,7 @@ def test_it_is_read_without_the_record_beside_it(path):
     (path.parent / "a_latent.latz.json").unlink()
     found = read_latent(path)
     np.testing.assert_array_equal(found.array, expected.array)
-    assert "record beside the file was missing" in found.record.warnings[-1]
+    assert "record file was missing" in found.record.warnings[-1]
     assert found.record.source == expected.record.source
 
 

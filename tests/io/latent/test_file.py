@@ -133,7 +133,7 @@ def test_the_file_alone_is_enough(tmp_path, case):
     (tmp_path / "a_latent.json").unlink()
     again = read_latent(path)
     assert again.record.warnings == (
-        "the record beside the file was missing; the copy in the header was used",
+        "the record file was missing; the copy in the header was used",
     )
     expected = written.record.model_copy(
         update={"run": None, "file_sha256": None, "warnings": again.record.warnings}
@@ -151,7 +151,7 @@ def test_a_latent_is_no_volume_and_a_volume_no_latent(tmp_path):
         with pytest.raises(InputError, match="decode it instead"):
             read_volume(tmp_path / "a.nii.gz")
     write_volume(ct_volume(), tmp_path / "b.nii.gz")
-    with pytest.raises(InputError, match="is not a latent of this package: no record"):
+    with pytest.raises(InputError, match="is not a latent of this package: it has no record"):
         read_latent(tmp_path / "b.nii.gz")
 
 
@@ -272,7 +272,7 @@ def test_numbers_that_damage_has_made_endless_are_refused(tmp_path):
     data = path.read_bytes()
     for spoilt in (b"\xff\xff\xff\xff", b"\x00\x00\x80\x7f"):
         path.write_bytes(data[:-4] + spoilt)
-        with pytest.raises(InputError, match=r"a_latent.nii: holds values that are not finite"):
+        with pytest.raises(InputError, match=r"a_latent.nii: has values that are not finite"):
             read_latent(path)
 
 

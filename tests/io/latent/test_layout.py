@@ -143,7 +143,7 @@ def test_a_file_is_not_read_by_the_record_of_another_layout(tmp_path, layout, ot
     if layout == other:
         np.testing.assert_array_equal(read_latent(place).array, latent.array)
     else:
-        with pytest.raises(InputError, match="does not agree with the record"):
+        with pytest.raises(InputError, match="does not agree with its record"):
             read_latent(place)
 
 

@@ -26,10 +26,10 @@ def pair(tmp_path):
         ({"factor": [4, 4]}, r"malformed at \$\.factor"),
         ({"factor": [4, 4, 4.5]}, r"malformed at \$\.factor\[2\]"),
         ({"file_sha256": "c" * 64}, "does not belong to its record: checksum"),
-        ({"file_sha256": None}, "the record says nothing"),
-        ({"quantisation": None}, "does not agree with the record beside it"),
-        ({"kind": "codes"}, "does not agree with the record beside it"),
-        ({"scaling_factor": 0.5}, "does not agree with the record beside it"),
+        ({"file_sha256": None}, "the record has none"),
+        ({"quantisation": None}, "does not agree with its record"),
+        ({"kind": "codes"}, "does not agree with its record"),
+        ({"scaling_factor": 0.5}, "does not agree with its record"),
     ],
 )
 def test_a_changed_record_is_refused_in_one_line(pair, change, message):

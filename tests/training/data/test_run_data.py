@@ -114,8 +114,8 @@ def test_validation_volumes_are_looked_at_as_well(tmp_path):
     [
         ([torch.full((1, 8, 8, 8), -1000.0)], "is constant: every voxel is -1000"),
         ([torch.zeros(1, 8, 8, 8)] * 50, r"is constant: every voxel is 0 \(in 40 of its images"),
-        ([torch.full((1, 8, 8, 8), -1000.0 - n) for n in range(20)], "is nothing but air"),
-        ([torch.full((1, 8, 8, 8), -3000.0)], "is nothing but padding"),
+        ([torch.full((1, 8, 8, 8), -1000.0 - n) for n in range(20)], "is only air"),
+        ([torch.full((1, 8, 8, 8), -3000.0)], "is only padding"),
     ],
 )
 def test_a_data_set_of_air_alone_is_refused(tmp_path, data, words):
