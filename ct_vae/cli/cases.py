@@ -11,6 +11,7 @@ from ct_vae.progress import report_case, report_stage
 from ct_vae.terminal import say
 
 if TYPE_CHECKING:
+    from ct_vae.inference.codec import Codec
     from ct_vae.io.search.cases import Case, FoundCases
 
 
@@ -79,3 +80,37 @@ def output_folder(output: Path) -> Path:
     if file or output.name.endswith(VOLUME_SUFFIXES):
         raise ConfigError(f"-o {output} names a file", "-o takes a folder")
     return output
+
+
+def divide_work(
+    codec: Codec, split: str, shard: str | None, work: Callable[[str | None], int]
+) -> int:
+    """Do the cases of this process, or its part of each volume.
+
+    Args:
+        codec: Codec of the work.
+        split: ``cases`` or ``volume``.
+        shard: Shard of the cases, if given.
+        work: Function that processes the cases of a shard and returns the exit code.
+
+    Raises:
+        ConfigError: If volumes are divided and the codec does not stream them, if a shard is given
+            as well, or if the process was not started by ``torchrun``.
+    """
+    from ct_vae.errors import ConfigError
+    from ct_vae.inference.volume_split import joined_processes
+
+    if split == "cases":
+        return work(shard)
+    if shard is not None or codec.fallback is not None:
+        raise ConfigError("--split volume excludes --shard and --fallback", "leave out one of them")
+    if codec.tiling.method != "exact" or not codec.network.streams:
+        raise ConfigError(
+            "--split volume is for exact tiling of 3-D models", "use --tiling exact, or --shard"
+        )
+    with joined_processes(os.environ) as processes:
+        if processes.rank:
+            processes.serve(codec.network)
+            return 0
+        codec.processes, codec.runner = processes.size, processes.run
+        return work("0/1")

@@ -145,6 +145,12 @@ Shard = Annotated[
         metavar="I/N",
     ),
 ]
+Split = Annotated[
+    Literal["cases", "volume"],
+    typer.Option(
+        help="Divide the cases, or each volume, among the processes that torchrun starts."
+    ),
+]
 Fallback = Annotated[
     Literal["cpu"] | None,
     typer.Option(help="Device for volumes that do not fit into GPU memory."),

@@ -20,7 +20,12 @@ from ct_vae.inference.device import (
     pick_device,
     reset_peak_memory,
 )
-from ct_vae.inference.execution_plan import ExecutionPlan, Half, plan_execution
+from ct_vae.inference.execution_plan import (
+    ExecutionPlan,
+    Half,
+    PlanRunner,
+    plan_execution,
+)
 from ct_vae.inference.latent_record import latent_statistics, run_record, source_record
 from ct_vae.inference.precision import Precision, computing_in
 from ct_vae.inference.step_response import measure_step_response
@@ -57,6 +62,8 @@ class Codec:
             ``None`` (the default) raises an error instead.
         precision: Number format of convolutions and products: ``fp32`` (the default on every
             device), ``tf32`` or ``bf16``, see `computing_in`.
+        processes: Number of processes that compute each volume together; 1 by default.
+        runner: Runs a plan on these processes; ``None`` by default.
         warn: Callback that receives one line for each deviation from the plan.
 
     Examples:
@@ -88,6 +95,8 @@ class Codec:
         self.reserved_bytes = 0
         self.fallback: Literal["cpu"] | None = None
         self.precision: Precision = "fp32"
+        self.processes = 1
+        self.runner: PlanRunner | None = None
         self.warn: Callable[[str], None] = lambda _: None
 
     def __repr__(self) -> str:
@@ -324,8 +333,10 @@ class Codec:
         result_bytes: int | None = None,
     ) -> ExecutionPlan:
         tiling = self.tiling if method is None else replace(self.tiling, method=method)
-        plan = plan_execution(self.network, half, tiling, sides, self.reserved_bytes, result_bytes)
-        plan.precision = self.precision
+        plan = plan_execution(
+            self.network, half, tiling, sides, self.reserved_bytes, result_bytes, self.processes
+        )
+        plan.precision, plan.runner = self.precision, self.runner
         if self.tell is not None:
             self.tell(plan.describe())
         return plan

@@ -11,14 +11,21 @@ import torch
 from ct_vae.errors import ConfigError, InputError
 from ct_vae.inference.device import HOST, memory_budget
 from ct_vae.inference.precision import Precision
+from ct_vae.inference.streaming.cuts import residual_sums
 from ct_vae.inference.streaming.executor import Sink, run_exact
 from ct_vae.inference.streaming.graph import Step, trace_operators
-from ct_vae.inference.streaming.slab_plan import LARGEST_SLAB, StreamPlan, plan_streams, thinner
+from ct_vae.inference.streaming.slab_plan import (
+    LARGEST_SLAB,
+    StreamPlan,
+    plan_streams,
+    thinner,
+)
 from ct_vae.inference.tiling import Tiling, run_tiled
 from ct_vae.inference.volume_adapter import SLICES_AT_ONCE, VolumeAdapter
 from ct_vae.latent import TilingRecord
 
 Half = Literal["encode", "decode"]
+PlanRunner = Callable[["ExecutionPlan", torch.Tensor, Sink], None]
 # Float32 maps of the widest full-resolution level that are in memory at the peak: 2.6 to 6.0 were
 # measured on a CPU, over widths of 16 to 128 and both halves; one more for safety.
 _LIVE_MAPS = 7
@@ -36,6 +43,7 @@ class ExecutionPlan:
         stream_plan: Thickness of slabs and locations of buffers, if the volume is streamed.
         available_bytes: Host memory for buffers in bytes, if the network runs on another device.
         precision: Number format that the caller computes in.
+        runner: Runs a streamed plan in another way, such as on several processes; optional.
         warnings: Deviations from the plan during execution.
     """
 
@@ -46,6 +54,7 @@ class ExecutionPlan:
     stream_plan: StreamPlan | None = None
     available_bytes: int = 0
     precision: Precision = "fp32"
+    runner: PlanRunner | None = None
     warnings: list[str] = field(default_factory=list)
 
     def describe(self) -> str:
@@ -114,6 +123,9 @@ class ExecutionPlan:
         def pass_on(start: int, slab: torch.Tensor) -> None:
             sink(start, slab if encodes or slab.shape[1] == 1 else slab.mean(1, keepdim=True))
 
+        if self.runner is not None:
+            self.runner(self, image, pass_on)
+            return
         while True:
             assert self.stream_plan is not None
             try:
@@ -146,6 +158,7 @@ def plan_execution(
     sides: tuple[int, int, int],
     reserved_bytes: int = 0,
     result_bytes: int | None = None,
+    processes: int = 1,
 ) -> ExecutionPlan:
     """Plan how one half of a network runs on a volume.
 
@@ -157,6 +170,7 @@ def plan_execution(
         reserved_bytes: Host memory in bytes that other work may allocate meanwhile; defaults to 0.
         result_bytes: Host memory in bytes that the result takes; defaults to that of the result as
             one tensor.
+        processes: Number of processes that stream a part of the volume each; defaults to 1.
 
     Raises:
         ConfigError: If one tile, or slabs of one slice, do not fit into memory.
@@ -177,14 +191,20 @@ def plan_execution(
         if tiling.max_memory_gb is not None:
             _check_whole(network, sides, per_voxel, budget)
         return ExecutionPlan(network, half, TilingRecord(method=tiling.method))
-    steps = _steps(network, half, sides)
+    steps = trace_half(network, half, sides)
     results = steps[-1].bytes if result_bytes is None else result_bytes
     available_bytes = 0 if on_cpu else max(0, memory_budget(HOST, None) - reserved_bytes - results)
+    part, fixed = steps, frozenset[int]()
+    if processes > 1:
+        blocks = sides[0] // network.factor[0]
+        length = network.factor[0] * -(-blocks // processes)
+        part, fixed = trace_half(network, half, (length, *sides[1:])), residual_sums(steps)
     plan = plan_streams(
-        steps,
+        part,
         budget - results if on_cpu else budget,
         available_bytes,
         LARGEST_SLAB.get(network.device.type, LARGEST_SLAB["cpu"]),
+        fixed,
     )
     record = TilingRecord(
         method="exact",
@@ -215,7 +235,8 @@ def _check_whole(
         )
 
 
-def _steps(network: VolumeAdapter, half: Half, sides: tuple[int, int, int]) -> list[Step]:
+def trace_half(network: VolumeAdapter, half: Half, sides: tuple[int, int, int]) -> list[Step]:
+    """Trace the operators of the encoder or decoder for a volume with these sides."""
     model = network.model
     dtype = next(model.parameters()).dtype
     if half == "encode":

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from ct_vae.cli import options
-from ct_vae.cli.cases import output_folder
+from ct_vae.cli.cases import divide_work, output_folder
 from ct_vae.cli.option_groups import with_groups
 from ct_vae.cli.progress import with_progress
 from ct_vae.progress import report_stage
@@ -36,6 +37,7 @@ def decode(  # noqa: PLR0913 - one parameter per option
     hu_offset: options.HuOffset = 0.0,
     overwrite: options.Overwrite = False,
     shard: options.Shard = None,
+    split: options.Split = "cases",
     fallback: options.Fallback = None,
 ) -> None:
     """Decode latents to CT volumes in HU on the original grid.
@@ -43,6 +45,8 @@ def decode(  # noqa: PLR0913 - one parameter per option
     Decoded volumes are not for diagnosis. With --format dicom, each volume is written as a folder
     with a DICOM series derived from its source series, which --like must include. Existing DICOM
     folders are replaced only with --overwrite; existing files are always replaced.
+
+    torchrun can divide each volume among several processes: --split volume.
 
     Example: ct-vae decode ct-f4 latents -o decoded
     """
@@ -61,7 +65,8 @@ def decode(  # noqa: PLR0913 - one parameter per option
     with _writer(like, hu_offset, keep_identity, overwrite) as writer:
         codec = codec_options.load(model, fallback)
         work = decoding(codec, targets, writer)
-        code = do_cases(cases, work, "decode", folder, say, shard)
+        run = partial(do_cases, cases, work, "decode", folder, say)
+        code = divide_work(codec, split, shard, run)
     raise typer.Exit(code)
 
 

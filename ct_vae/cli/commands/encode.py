@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from ct_vae.cli import options
-from ct_vae.cli.cases import find_cases, output_folder
+from ct_vae.cli.cases import divide_work, find_cases, output_folder
 from ct_vae.cli.option_groups import with_groups
 from ct_vae.cli.progress import with_progress
 from ct_vae.terminal import say
@@ -58,6 +59,7 @@ def encode(  # noqa: PLR0913 - one parameter per option
         ),
     ] = False,
     shard: options.Shard = None,
+    split: options.Split = "cases",
     fallback: options.Fallback = None,
 ) -> None:
     """Encode CT volumes to latent files, each with a JSON record.
@@ -65,6 +67,9 @@ def encode(  # noqa: PLR0913 - one parameter per option
     Existing latents of the same volume and model are verified and kept. A volume is not read again
     if its files have the same size and modification time. Several processes can share the work: by
     --shard, torchrun or a job array, or simply by running the same command.
+
+    torchrun can also divide each volume, for volumes that exceed the memory of one GPU:
+    torchrun --nproc-per-node 2 -m ct_vae encode ... --split volume
 
     Example: ct-vae encode ct-f4 scan.nii.gz -o latents
     """
@@ -93,4 +98,5 @@ def encode(  # noqa: PLR0913 - one parameter per option
         seed=seed,
         keep="none" if overwrite else "verified" if verify else "untouched",
     )
-    raise typer.Exit(do_cases(cases, work, "encode", folder, say, shard))
+    run = partial(do_cases, cases, work, "encode", folder, say)
+    raise typer.Exit(divide_work(codec, split, shard, run))

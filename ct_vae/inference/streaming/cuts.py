@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
+import torch
+
 from ct_vae.inference.streaming.footprint import Footprints
 from ct_vae.inference.streaming.graph import Step
-from ct_vae.inference.streaming.schedule import Schedule
+from ct_vae.inference.streaming.schedule import Schedule, schedule
 
 
 def segment_bytes(order: Schedule, footprints: Footprints) -> dict[int, int]:
@@ -65,6 +67,20 @@ def cheapest_cuts(
         costs.append(best)
         before.append(best_start)
     return _chosen(before, alive, forced)
+
+
+def residual_sums(steps: Sequence[Step]) -> frozenset[int]:
+    """Return the steps that end a residual block and are all that later steps need.
+
+    Processes that divide a volume buffer these results: otherwise the slices that they compute
+    twice, at the borders of their parts, would grow from block to block.
+    """
+    order = schedule(steps)
+    return frozenset(
+        i
+        for i, step in enumerate(steps[:-1])
+        if getattr(step.module, "function", None) is torch.add and _alive(order, i) == {i}
+    )
 
 
 def _chosen(before: Sequence[int], alive: Sequence[set[int]], forced: set[int]) -> frozenset[int]:

@@ -60,6 +60,7 @@ def plan_streams(
     budget: int,
     host_budget: int | None = None,
     slab_bytes: int = LARGEST_SLAB["cpu"],
+    fixed: frozenset[int] = frozenset(),
 ) -> StreamPlan:
     """Choose slabs, further buffers and the locations of buffers that cost the least time.
 
@@ -72,12 +73,13 @@ def plan_streams(
         budget: Available memory of the device in bytes.
         host_budget: Host memory for buffers in bytes, if the device is another; optional.
         slab_bytes: Largest size of a slab in bytes.
+        fixed: Steps whose results are buffered in any case; defaults to none.
 
     Raises:
         ConfigError: If not even slabs of one slice fit.
     """
     least, lowest, best = 0, float("inf"), None
-    for needed, order, footprints, cuts in _candidates(steps, budget, slab_bytes):
+    for needed, order, footprints, cuts in _candidates(steps, budget, slab_bytes, fixed):
         least = min(least or needed, needed)
         if needed > budget:
             continue
@@ -85,7 +87,7 @@ def plan_streams(
         cost = _cost(steps, order, footprints, plan)
         if cost < lowest:
             lowest, best = cost, plan
-        if not cuts and set(plan.kinds.values()) <= {"device"}:
+        if cuts == fixed and set(plan.kinds.values()) <= {"device"}:
             break
     if best is not None:
         return best
@@ -111,10 +113,10 @@ def thinner(plan: StreamPlan, steps: Sequence[Step], host_budget: int) -> Stream
 
 
 def _candidates(
-    steps: Sequence[Step], budget: int, slab_bytes: int
+    steps: Sequence[Step], budget: int, slab_bytes: int, fixed: frozenset[int]
 ) -> Iterator[tuple[int, Schedule, Footprints, frozenset[int]]]:
     """Yield schedules and the least memory that they need, without cuts and thick slabs first."""
-    base, available = schedule(steps), budget - _UNSEEN
+    base, available = schedule(steps, fixed), budget - _UNSEEN
     seen: set[tuple[int, ...]] = set()
     for size in _sizes(steps, slab_bytes):
         footprints = Footprints(steps, base.users, size)
@@ -126,8 +128,9 @@ def _candidates(
             if cuts in tried:
                 continue
             tried.add(cuts)
-            order = schedule(steps, cuts) if cuts else base
-            yield max(segment_bytes(order, footprints).values()) + _UNSEEN, order, footprints, cuts
+            order = schedule(steps, cuts | fixed) if cuts else base
+            needed = max(segment_bytes(order, footprints).values()) + _UNSEEN
+            yield needed, order, footprints, cuts | fixed
 
 
 def _cut_sets(
