@@ -9,7 +9,7 @@ from pathlib import Path
 from ct_vae.errors import ConfigError
 from ct_vae.evaluation.measure import measure_pair
 from ct_vae.evaluation.metrics.pair import Pair
-from ct_vae.evaluation.organ_results import OrganResults
+from ct_vae.evaluation.organs.results import OrganResults
 from ct_vae.evaluation.patients import unit_of
 from ct_vae.evaluation.rate_distortion.measure import curves_of_pair
 from ct_vae.evaluation.reconstruction_check import reconstruction_warnings

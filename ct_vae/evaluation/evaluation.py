@@ -11,7 +11,7 @@ from ct_vae.evaluation.case import evaluate_case
 from ct_vae.evaluation.latent_quality.measure import measure_latent
 from ct_vae.evaluation.metrics.codebook import CodebookUse
 from ct_vae.evaluation.metrics.pair import Pair
-from ct_vae.evaluation.organ_results import OrganResults
+from ct_vae.evaluation.organs.results import OrganResults
 from ct_vae.evaluation.patients import unit_of
 from ct_vae.evaluation.probe.run import run_probe
 from ct_vae.evaluation.results import Results, number_cases

@@ -9,13 +9,13 @@ from pathlib import Path
 from ct_vae.evaluation.metrics.bland_altman import region_agreement
 from ct_vae.evaluation.metrics.gradient_error import gradient_errors
 from ct_vae.evaluation.metrics.linearity import linearities
-from ct_vae.evaluation.metrics.lpips import load_network, lpips_distance
 from ct_vae.evaluation.metrics.masks import Mask
 from ct_vae.evaluation.metrics.metric_rows import MetricRow, error_rows
-from ct_vae.evaluation.metrics.ms_ssim import multi_scale_ssim, scales_of
 from ct_vae.evaluation.metrics.openvae import openvae_scores
 from ct_vae.evaluation.metrics.pair import SLAB_VOXELS, Pair
-from ct_vae.evaluation.metrics.ssim import similarities
+from ct_vae.evaluation.metrics.similarity.lpips import load_network, lpips_distance
+from ct_vae.evaluation.metrics.similarity.ms_ssim import multi_scale_ssim, scales_of
+from ct_vae.evaluation.metrics.similarity.ssim import similarities
 from ct_vae.evaluation.metrics.texture import measure_texture
 from ct_vae.evaluation.metrics.tissue_bands import TISSUE_BANDS
 from ct_vae.evaluation.metrics.windowed_errors import Where

@@ -11,7 +11,7 @@ from monai.metrics.utils import do_metric_reduction
 from monai.utils import MetricReduction
 
 from ct_vae.errors import InputError
-from ct_vae.evaluation.metrics.ssim import map_means
+from ct_vae.evaluation.metrics.similarity.ssim import map_means
 from ct_vae.evaluation.windows import parse_window
 
 
@@ -110,7 +110,7 @@ class WindowedPSNR(HounsfieldMetric):
 
 
 class WindowedSSIM(HounsfieldMetric):
-    """Mean SSIM of images or volumes; see `ct_vae.evaluation.metrics.ssim`."""
+    """Mean SSIM of images or volumes; see `ct_vae.evaluation.metrics.similarity.ssim`."""
 
     def _measure(self, result: torch.Tensor, original: torch.Tensor) -> torch.Tensor:
         flat = original.ndim == 4

@@ -8,9 +8,10 @@ from importlib.metadata import version
 from typing import Any
 
 from ct_vae.evaluation.measure import Plan
-from ct_vae.evaluation.metrics import median_interval, ms_ssim, ssim
+from ct_vae.evaluation.metrics import median_interval
 from ct_vae.evaluation.metrics.bland_altman import REGION_MM
 from ct_vae.evaluation.metrics.error_tally import FLOAT_BIN_HU
+from ct_vae.evaluation.metrics.similarity import ms_ssim, ssim
 from ct_vae.evaluation.metrics.tissue_bands import TISSUE_BANDS
 from ct_vae.evaluation.windows import Window
 from ct_vae.io import volume_sha256

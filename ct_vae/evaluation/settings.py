@@ -9,7 +9,7 @@ from pathlib import Path
 from ct_vae.errors import ConfigError
 from ct_vae.evaluation.measure import DEFAULT_METRICS, METRICS, Plan
 from ct_vae.evaluation.metrics.given_masks import GivenMasks, name_masks, read_label_names
-from ct_vae.evaluation.metrics.lpips import load_network
+from ct_vae.evaluation.metrics.similarity.lpips import load_network
 from ct_vae.evaluation.patients import Patients, read_patients
 from ct_vae.evaluation.protocols import PROTOCOLS, Masking
 from ct_vae.evaluation.windows import parse_window

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from ct_vae.evaluation.metrics.gradient_error import gradient_magnitude
 from ct_vae.evaluation.metrics.pair import SLAB_VOXELS, Pair
-from ct_vae.evaluation.metrics.ssim import K1, K2
+from ct_vae.evaluation.metrics.similarity.ssim import K1, K2
 from ct_vae.evaluation.windows import Window
 
 # Side of the cube in voxels over which means and covariances are computed.

@@ -4,9 +4,9 @@ import torch
 
 from ct_vae.errors import ConfigError
 from ct_vae.evaluation.measure import Plan, measure_pair
-from ct_vae.evaluation.metrics.lpips import load_network, lpips_distance
 from ct_vae.evaluation.metrics.masks import everything
 from ct_vae.evaluation.metrics.pair import Pair
+from ct_vae.evaluation.metrics.similarity.lpips import load_network, lpips_distance
 from ct_vae.evaluation.settings import build_settings
 from ct_vae.evaluation.windows import Window
 from ct_vae.losses.perceptual import PerceptualDistance

@@ -10,8 +10,8 @@ from statistics import median
 from typing import Any
 
 from ct_vae.evaluation.metrics.given_masks import GivenMasks
-from ct_vae.evaluation.metrics.organs import organ_agreements
 from ct_vae.evaluation.metrics.pair import Pair
+from ct_vae.evaluation.organs.agreement import organ_agreements
 from ct_vae.evaluation.tables import write_table
 from ct_vae.io import ReadOptions
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ct_vae.evaluation.metrics.masks import Mask, check_masks
 from ct_vae.evaluation.metrics.pair import SLAB_VOXELS, Pair, slabs_of
-from ct_vae.evaluation.metrics.ssim import RADIUS, Similarity, map_means
+from ct_vae.evaluation.metrics.similarity.ssim import RADIUS, Similarity, map_means
 from ct_vae.evaluation.windows import Window
 
 # Wang, Simoncelli and Bovik 2003, section 4.

@@ -3,7 +3,7 @@ import pytest
 import torch
 from monai.metrics import compute_hausdorff_distance
 
-from ct_vae.evaluation.metrics.organs import hausdorff95_mm, organ_agreements
+from ct_vae.evaluation.organs.agreement import hausdorff95_mm, organ_agreements
 from ct_vae.volume import Volume
 from tests.evaluation._cases import volume_of
 

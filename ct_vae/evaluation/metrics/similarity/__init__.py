@@ -1,0 +1,1 @@
+"""Similarity of images as people see them: SSIM, MS-SSIM and LPIPS."""

@@ -1,0 +1,1 @@
+"""Comparison of segmentations of organs in originals and reconstructions."""
