@@ -18,8 +18,8 @@ class Listener(Protocol):
     def case(self, number: int, total: int, name: str) -> None:
         """Receive the case that begins: its number from 1, the count of cases, and its name."""
 
-    def stage(self, name: str, voxels: int | None) -> None:
-        """Receive the stage that begins, and its size if it reports fractions."""
+    def stage(self, name: str, size: int | None, unit: str) -> None:
+        """Receive the stage that begins, and its size and unit if it reports fractions."""
 
     def fraction(self, value: float) -> None:
         """Receive the fraction of the stage that is done, from 0 to 1."""
@@ -50,15 +50,16 @@ def report_case(number: int, total: int, name: str) -> None:
         listener.case(number, total, name)
 
 
-def report_stage(name: str, voxels: int | None = None) -> None:
+def report_stage(name: str, size: int | None = None, unit: str = "voxels") -> None:
     """Report the start of a stage.
 
     Args:
         name: What is done, such as ``encoding``.
-        voxels: Size of the work, if `report_fraction` follows; optional.
+        size: Size of the work, if `report_fraction` follows; optional.
+        unit: Unit of the size, as a plural noun; defaults to ``voxels``.
     """
     if (listener := _listener.get()) is not None:
-        listener.stage(name, voxels)
+        listener.stage(name, size, unit)
 
 
 def report_fraction(value: float) -> None:

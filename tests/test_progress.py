@@ -12,9 +12,10 @@ def test_reports_reach_the_listener_of_the_block_only():
         with reporting_to(inner):
             report_stage("encoding", 8)
         report_fraction(0.5)
+        report_stage("checking", 3, "cases")
     report_fraction(1.0)
-    assert outer.reports == [(1, 2, "scan"), 0.5]
-    assert inner.reports == [("encoding", 8)]
+    assert outer.reports == [(1, 2, "scan"), 0.5, ("checking", 3, "cases")]
+    assert inner.reports == [("encoding", 8, "voxels")]
 
 
 def test_threads_that_read_ahead_report_nothing():

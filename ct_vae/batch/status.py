@@ -78,7 +78,7 @@ def batch_status(folder: Path, cases: Sequence[Case]) -> BatchStatus:
         cases: All cases of the batch.
     """
     status, causes = BatchStatus(), _causes(folder)
-    report_stage("checking latents", len(cases))
+    report_stage("checking latents", len(cases), "cases")
     for number, case in enumerate(cases, 1):
         targets = [folder / f"{case.key}{ending}" for ending in _ENDINGS]
         cause = causes.pop(str(case.path), None)

@@ -83,9 +83,10 @@ class PlainLines:
         self._place, self._name = f"[{number}/{total}] ", f"{name}: "
         self._last_line = time.monotonic()
 
-    def stage(self, name: str, voxels: int | None) -> None:
+    def stage(self, name: str, size: int | None, unit: str) -> None:
         """Print a line if the last one is old."""
-        self._stage = name if voxels is None else f"{name} {voxels / 1e6:.3g} Mvoxel"
+        amount, scaled = _scaled(size or 0, unit)
+        self._stage = f"{name} {amount:.3g} {scaled}" if size else name
         self._line("")
 
     def fraction(self, value: float) -> None:
@@ -122,11 +123,11 @@ class Bars:
             self._cases = self.display.add_task("all cases", total=total, unit="cases", done=done)
         self.display.update(self._cases, completed=number - 1, done=done)
 
-    def stage(self, name: str, voxels: int | None) -> None:
+    def stage(self, name: str, size: int | None, unit: str) -> None:
         """Start the bar of a stage."""
         self._end_stage()
-        self._size = (voxels or 0) / 1e6
-        total, unit = (self._size, "Mvoxel") if voxels else (None, "")
+        self._size, unit = _scaled(size or 0, unit)
+        total = self._size if size else None
         self._stage = self.display.add_task(self._name + name, total=total, unit=unit, done="")
 
     def fraction(self, value: float) -> None:
@@ -194,6 +195,7 @@ def _rate(task: Task) -> str:
         return ""
     speed = task.completed / task.elapsed
     if task.fields["unit"] == "cases":
+        # Cases take from a fraction of a second to minutes.
         return f"{60 * speed:.3g} cases/min"
     return f"{speed:.3g} {task.fields['unit']}/s"
 
@@ -202,3 +204,8 @@ def _remaining(task: Task) -> str:
     if not task.completed or not task.elapsed or task.remaining is None:
         return ""
     return f"{timedelta(seconds=int(task.remaining * task.elapsed / task.completed))} left"
+
+
+def _scaled(size: int, unit: str) -> tuple[float, str]:
+    """Return a size in millions if it counts voxels, with its unit."""
+    return (size / 1e6, "Mvoxel") if unit == "voxels" else (float(size), unit)

@@ -109,10 +109,13 @@ def test_a_long_case_is_reported_by_a_line_now_and_then(monkeypatch, capsys):
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
     lines = PlainLines()
     lines.case(2, 3, "scan")
-    lines.stage("encoding", 5_000_000)
+    lines.stage("encoding", 5_000_000, "voxels")
     for step in range(1, 7):
         now[0] = 15.0 * step
         lines.fraction(step / 10)
+    now[0] = 120.0
+    lines.stage("checking", 7, "cases")
     assert capsys.readouterr().err.splitlines() == [
-        f"[2/3] scan: encoding 5 Mvoxel {percent}%" for percent in (20, 40, 60)
+        *(f"[2/3] scan: encoding 5 Mvoxel {percent}%" for percent in (20, 40, 60)),
+        "[2/3] scan: checking 7 cases",
     ]
