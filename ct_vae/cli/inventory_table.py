@@ -16,7 +16,7 @@ from ct_vae.console import SafeConsole
 from ct_vae.terminal import printable
 
 if TYPE_CHECKING:
-    from ct_vae.datasets.sources.patient_split import ListName, Placement
+    from ct_vae.datasets.sources.patient_split import CaseAssignment, ListName
     from ct_vae.io.search.inventory import Row
 
 _PLAIN_WIDTH = 120
@@ -29,7 +29,7 @@ _LISTS: dict[ListName, str] = {"training": "train", "validation": "val", "test":
 
 def show_rows(
     rows: Sequence[Row],
-    places: Sequence[Placement | None],
+    places: Sequence[CaseAssignment | None],
     other_files: int,
     given: Sequence[Path],
     console: Console | None = None,
@@ -63,7 +63,7 @@ def show_rows(
 def _table(
     rows: Sequence[Row],
     names: Sequence[str],
-    places: Sequence[Placement | None],
+    places: Sequence[CaseAssignment | None],
     roomy: bool,
 ) -> Table:
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
@@ -90,7 +90,7 @@ def _table(
 
 
 def _remarks(
-    rows: Sequence[Row], names: Sequence[str], places: Sequence[Placement | None]
+    rows: Sequence[Row], names: Sequence[str], places: Sequence[CaseAssignment | None]
 ) -> Iterator[tuple[str, str]]:
     """Yield style and text of a line for each row that is not listed."""
     for row, name, place in zip(rows, names, places, strict=True):
@@ -105,7 +105,7 @@ def _remarks(
         yield "yellow", f"not listed: {shown}{others}: the same volume as {names[original]}"
 
 
-def _copies(names: Sequence[str], places: Sequence[Placement | None]) -> dict[int, list[str]]:
+def _copies(names: Sequence[str], places: Sequence[CaseAssignment | None]) -> dict[int, list[str]]:
     """Return the names of the copies of each volume that occurs several times."""
     copies: dict[int, list[str]] = defaultdict(list)
     for name, place in zip(names, places, strict=True):
@@ -116,7 +116,7 @@ def _copies(names: Sequence[str], places: Sequence[Placement | None]) -> dict[in
 
 def _sums(
     rows: Sequence[Row],
-    places: Sequence[Placement | None],
+    places: Sequence[CaseAssignment | None],
     other_files: int,
     suffixes: str = "",
 ) -> Iterator[str]:

@@ -37,7 +37,7 @@ def test_keys_are_unique_unless_they_name_nothing(tmp_path):
     for site in ("s1", "s2"):
         write_volume(ct_volume(), tmp_path / site / "case.nii.gz")
     sites = [str(tmp_path / "s1"), str(tmp_path / "s2")]
-    with pytest.raises(ConfigError, match="same name"):
+    with pytest.raises(ConfigError, match="same output name"):
         find_cases(sites)
     assert len(find_cases(sites, unique=False)) == 2
 

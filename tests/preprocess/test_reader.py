@@ -202,7 +202,7 @@ def test_options_reach_the_reader_however_it_is_named(tmp_path):
     [
         ({"hu_offest": 1.0}, "did you mean hu_offset"),
         ({"squeeze": True}, "no option 'squeeze'"),
-        ({"frame": -1}, "counted from 0"),
+        ({"frame": -1}, "must be 0 or more"),
     ],
 )
 def test_wrong_options_are_reported_and_not_dropped(options, message):

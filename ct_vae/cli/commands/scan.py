@@ -15,7 +15,7 @@ from ct_vae.cli.option_groups import with_groups
 from ct_vae.terminal import say, show_json
 
 if TYPE_CHECKING:
-    from ct_vae.datasets.sources.patient_split import Placement, Shares
+    from ct_vae.datasets.sources.patient_split import CaseAssignment, Shares
     from ct_vae.datasets.sources.write_datalist import Entry
     from ct_vae.io import ReadOptions
     from ct_vae.io.search.inventory import Row
@@ -127,14 +127,14 @@ def _take_stock(
     return rows, found.others
 
 
-def _places(rows: Sequence[Row], shares: Shares) -> list[Placement | None]:
+def _places(rows: Sequence[Row], shares: Shares) -> list[CaseAssignment | None]:
     """Return the split of each usable row with a known patient."""
     from dataclasses import replace
 
     from ct_vae.datasets.sources.patient_split import place_cases
 
     indices = [index for index, row in enumerate(rows) if row.patient]
-    places: list[Placement | None] = [None] * len(rows)
+    places: list[CaseAssignment | None] = [None] * len(rows)
     cases = [(rows[index].patient, rows[index].content) for index in indices]
     for index, place in zip(indices, place_cases(cases, shares), strict=True):
         same_as = None if place.same_as is None else indices[place.same_as]
@@ -142,7 +142,7 @@ def _places(rows: Sequence[Row], shares: Shares) -> list[Placement | None]:
     return places
 
 
-def _entries(rows: Sequence[Row], places: Sequence[Placement | None]) -> list[Entry]:
+def _entries(rows: Sequence[Row], places: Sequence[CaseAssignment | None]) -> list[Entry]:
     from ct_vae.datasets.sources.write_datalist import Entry
 
     return [
@@ -153,7 +153,7 @@ def _entries(rows: Sequence[Row], places: Sequence[Placement | None]) -> list[En
 
 
 def _document(
-    rows: Sequence[Row], places: Sequence[Placement | None], other_files: int
+    rows: Sequence[Row], places: Sequence[CaseAssignment | None], other_files: int
 ) -> dict[str, Any]:
     return {
         "rows": [_facts(row, place, rows) for row, place in zip(rows, places, strict=True)],
@@ -161,7 +161,7 @@ def _document(
     }
 
 
-def _facts(row: Row, place: Placement | None, rows: Sequence[Row]) -> dict[str, Any]:
+def _facts(row: Row, place: CaseAssignment | None, rows: Sequence[Row]) -> dict[str, Any]:
     from ct_vae.io.search.inventory import PERCENTS
 
     facts = asdict(row)
@@ -177,7 +177,7 @@ def _facts(row: Row, place: Placement | None, rows: Sequence[Row]) -> dict[str, 
     }
 
 
-def _warn(rows: Sequence[Row], places: Sequence[Placement | None], shares: Shares) -> None:
+def _warn(rows: Sequence[Row], places: Sequence[CaseAssignment | None], shares: Shares) -> None:
     """Print warnings about the split on standard error."""
     for line in _shared_lists(rows, places):
         say(line)
@@ -192,7 +192,7 @@ def _warn(rows: Sequence[Row], places: Sequence[Placement | None], shares: Share
         )
 
 
-def _shared_lists(rows: Sequence[Row], places: Sequence[Placement | None]) -> Iterator[str]:
+def _shared_lists(rows: Sequence[Row], places: Sequence[CaseAssignment | None]) -> Iterator[str]:
     """Yield a warning for each group of patients that share a volume and therefore a split."""
     from ct_vae.datasets.sources.patient_split import linked_patients
 

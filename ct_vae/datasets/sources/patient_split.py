@@ -65,7 +65,7 @@ class Shares:
 
 
 @dataclass(frozen=True)
-class Placement:
+class CaseAssignment:
     """Assignment of a case.
 
     Attributes:
@@ -79,7 +79,7 @@ class Placement:
     patient: int
 
 
-def place_cases(cases: Sequence[tuple[str, str]], shares: Shares) -> list[Placement]:
+def place_cases(cases: Sequence[tuple[str, str]], shares: Shares) -> list[CaseAssignment]:
     """Assign cases to lists.
 
     Patients with a common volume, directly or through others, are in the same list: that of the
@@ -96,7 +96,7 @@ def place_cases(cases: Sequence[tuple[str, str]], shares: Shares) -> list[Placem
         numbers.setdefault(patient, len(numbers) + 1)
     leader = {patient: min(group) for group in linked_patients(cases) for patient in group}
     return [
-        Placement(
+        CaseAssignment(
             list_name=shares.list_of(leader.get(patient, patient)),
             same_as=first[content] if first[content] != index else None,
             patient=numbers[patient],

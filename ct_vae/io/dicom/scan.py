@@ -18,7 +18,7 @@ from typing import Literal
 from ct_vae.errors import CtVaeError, InputError, NoInputError
 from ct_vae.io.archive import extracted, is_archive
 from ct_vae.io.dicom.file import quiet
-from ct_vae.io.dicom.grouping.group import MIN_SLICES, Group
+from ct_vae.io.dicom.grouping.group import MIN_SLICES, ImageGroup
 from ct_vae.io.dicom.grouping.series import group_images
 from ct_vae.io.dicom.headers import read_images
 from ct_vae.io.dicom.image_header import ImageHeader
@@ -65,7 +65,7 @@ class FoundSeries:
     reason: str
     record_reason: str
     folder: Path
-    group: Group = field(repr=False)
+    group: ImageGroup = field(repr=False)
     _archive: Path | None = field(default=None, repr=False)
 
     @property
@@ -221,7 +221,7 @@ def _read_headers(path: Path) -> list[ImageHeader] | CtVaeError:
 
 
 def _judge(
-    group: Group, broken: dict[Path, list[tuple[Path, CtVaeError]]], options: ReadOptions
+    group: ImageGroup, broken: dict[Path, list[tuple[Path, CtVaeError]]], options: ReadOptions
 ) -> FoundSeries:
     images = group.images
     damaged = [each for p in {i.path.parent for i in images} for each in broken.get(p, [])]
@@ -248,7 +248,7 @@ def _judge(
 
 
 def _verdict(
-    group: Group, options: ReadOptions
+    group: ImageGroup, options: ReadOptions
 ) -> tuple[Verdict, str, str, tuple[float, float, float] | None]:
     """Return the verdict, its reason with and without a hint, and the spacing if it is ok."""
     if group.skip:
@@ -280,7 +280,7 @@ def _unreadable(folder: Path, files: Sequence[tuple[Path, CtVaeError]]) -> Found
         reason=str(problem),
         record_reason="files that cannot be read",
         folder=folder,
-        group=Group(images, problem=problem),
+        group=ImageGroup(images, problem=problem),
     )
 
 

@@ -12,7 +12,7 @@ from ct_vae.errors import InputError
 from ct_vae.grid import MAX_VOXELS
 from ct_vae.io.dicom.dataset import AGAIN
 from ct_vae.io.dicom.geometry import Stack
-from ct_vae.io.dicom.grouping.group import MIN_SLICES, Group
+from ct_vae.io.dicom.grouping.group import MIN_SLICES, ImageGroup
 from ct_vae.io.dicom.grouping.planes import stack_of
 from ct_vae.io.dicom.image_header import ImageHeader
 from ct_vae.io.dicom.irregularity import in_their_places
@@ -30,7 +30,7 @@ _UNITS = {"", "HU", "HUMOD", "US", "UNSPECIFIED", "HOUNSFIELD", "HOUNSFIELDUNIT"
 _PADDING_HU = -3024
 
 
-def check_group(group: Group, options: ReadOptions) -> Stack:
+def check_group(group: ImageGroup, options: ReadOptions) -> Stack:
     """Check the headers of a group.
 
     Returns:
@@ -63,7 +63,7 @@ def check_group(group: Group, options: ReadOptions) -> Stack:
     return stack
 
 
-def read_group(group: Group, options: ReadOptions) -> Volume:
+def read_group(group: ImageGroup, options: ReadOptions) -> Volume:
     """Read the voxels of a group.
 
     Raises:

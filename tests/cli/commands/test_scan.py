@@ -210,7 +210,7 @@ def test_bad_cases_are_results(here):
         (["empty"], 3, "no volumes or DICOM series found"),
         (["missing"], 3, "no such file or folder"),
         (["in", "missing"], 3, "no such file or folder"),
-        (["in", "-o", "out.txt"], 2, "takes a .json file"),
+        (["in", "-o", "out.txt"], 2, "give a .json file"),
         (["in", "--val-share", "0.6", "--test-share", "0.6"], 2, "are invalid"),
         (["in", "--val-share", "2"], 2, ""),
         (["in", "--seed", "-1"], 2, ""),

@@ -13,7 +13,7 @@ MIN_SLICES = 4
 
 
 @dataclass(frozen=True)
-class Group:
+class ImageGroup:
     """A group of images: one volume, or images that are refused or skipped for one reason.
 
     Attributes:

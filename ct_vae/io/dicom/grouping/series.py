@@ -14,7 +14,7 @@ from dataclasses import replace
 from ct_vae.errors import InputError
 from ct_vae.io.dicom.dataset import AGAIN
 from ct_vae.io.dicom.geometry import normal_of
-from ct_vae.io.dicom.grouping.group import MIN_SLICES, Group
+from ct_vae.io.dicom.grouping.group import MIN_SLICES, ImageGroup
 from ct_vae.io.dicom.grouping.identity import Subset, by_patient, by_study_and_kernel
 from ct_vae.io.dicom.grouping.interleaving import interleaved_error, interleaved_sets
 from ct_vae.io.dicom.grouping.planes import Images, by_plane, is_regular
@@ -29,7 +29,7 @@ _NEEDED = {
 }
 
 
-def group_images(images: Iterable[ImageHeader]) -> list[Group]:
+def group_images(images: Iterable[ImageHeader]) -> list[ImageGroup]:
     """Group images into volumes; several phases become several volumes.
 
     Returns:
@@ -42,7 +42,7 @@ def group_images(images: Iterable[ImageHeader]) -> list[Group]:
         (skipped if image.skip else series)[*key, image.skip].append(image)
     groups = [group for members in series.values() for group in _split_series(members)]
     for members in skipped.values():
-        groups += _of_other_sop_class(members) or [Group(members, skip=members[0].skip)]
+        groups += _of_other_sop_class(members) or [ImageGroup(members, skip=members[0].skip)]
     return groups
 
 
@@ -69,7 +69,7 @@ def _study_and_number(image: ImageHeader) -> tuple[str, ...]:
     return image.attributes.study or str(image.path.parent), str(image.number)
 
 
-def _split_series(images: Images) -> list[Group]:
+def _split_series(images: Images) -> list[ImageGroup]:
     nameless = sum(not image.series for image in images)
     notes: tuple[str, ...] = ()
     if nameless:
@@ -80,7 +80,9 @@ def _split_series(images: Images) -> list[Group]:
     groups = []
     for patient in by_patient(images):
         problem = _missing(patient.images)
-        groups += [Group(patient.images, problem=problem)] if problem else _split_patient(patient)
+        groups += (
+            [ImageGroup(patient.images, problem=problem)] if problem else _split_patient(patient)
+        )
     several = sum(not group.skip for group in groups) > 1
     return [
         replace(
@@ -90,7 +92,7 @@ def _split_series(images: Images) -> list[Group]:
     ]
 
 
-def _split_patient(patient: Subset) -> list[Group]:
+def _split_patient(patient: Subset) -> list[ImageGroup]:
     """Group the images of one patient and series."""
     subsets = [
         Subset(plane, part.notes, part.separated_by)
@@ -128,7 +130,7 @@ def _missing(images: Sequence[ImageHeader]) -> InputError | None:
     return None
 
 
-def _of_other_sop_class(images: Images) -> list[Group]:
+def _of_other_sop_class(images: Images) -> list[ImageGroup]:
     """Group images that are CT slices except for their SOP class.
 
     Returns:

@@ -14,7 +14,7 @@ import numpy as np
 from ct_vae.errors import InputError
 from ct_vae.io.dicom.geometry import position_tolerance_mm
 from ct_vae.io.dicom.grouping.attribute_values import ATTRIBUTE_NAMES, attribute_of
-from ct_vae.io.dicom.grouping.group import MIN_SLICES, Group
+from ct_vae.io.dicom.grouping.group import MIN_SLICES, ImageGroup
 from ct_vae.io.dicom.grouping.identity import Subset
 from ct_vae.io.dicom.grouping.interleaving import parallel
 from ct_vae.io.dicom.grouping.planes import (
@@ -33,7 +33,7 @@ _ATTRIBUTES = ("patient", "name", "study", "frame_of_reference", "kernel", "stac
 _NEXT = 1.5
 
 
-def separate_small_subsets(subsets: Sequence[Subset]) -> tuple[list[Group], list[Subset]]:
+def separate_small_subsets(subsets: Sequence[Subset]) -> tuple[list[ImageGroup], list[Subset]]:
     """Decide about subsets with fewer than `MIN_SLICES` images.
 
     Args:
@@ -48,7 +48,7 @@ def separate_small_subsets(subsets: Sequence[Subset]) -> tuple[list[Group], list
     named = [_with_plane_names(each, ordered) for each in ordered]
     large = [each for each in named if len(each.images) >= MIN_SLICES]
     small = [each for each in named if len(each.images) < MIN_SLICES]
-    groups: list[Group] = []
+    groups: list[ImageGroup] = []
     strays: list[Subset] = []
     alone: list[Subset] = []
     for subset in small:
@@ -56,9 +56,11 @@ def separate_small_subsets(subsets: Sequence[Subset]) -> tuple[list[Group], list
         host = next((each for each in aligned if _is_covered_by(subset, each)), None)
         if host:
             error = _covered_error(subset, host)
-            groups.append(Group(subset.images, problem=error, notes=subset.notes, redundant=True))
+            groups.append(
+                ImageGroup(subset.images, problem=error, notes=subset.notes, redundant=True)
+            )
         elif large and _is_scout(subset, aligned or large, crossing=not aligned):
-            groups.append(Group(subset.images, skip=_SCOUT, notes=subset.notes))
+            groups.append(ImageGroup(subset.images, skip=_SCOUT, notes=subset.notes))
         elif large or _has_parallel_subset(subset, small):
             strays.append(subset)
         else:
@@ -148,7 +150,7 @@ def _covered_error(subset: Subset, host: Subset) -> InputError:
     )
 
 
-def _mixed_group(subsets: Sequence[Subset]) -> Group:
+def _mixed_group(subsets: Sequence[Subset]) -> ImageGroup:
     firsts = [subset.images[0] for subset in subsets]
     names = sorted({name for first in firsts[1:] for name in _differences(firsts[0], first)})
     counts = ", ".join(str(len(subset.images)) for subset in subsets[:_SHOWN])
@@ -156,7 +158,7 @@ def _mixed_group(subsets: Sequence[Subset]) -> Group:
         f"its slices do not belong together: groups of {counts} differ in {', '.join(names)}",
         "move the unwanted ones to another folder",
     )
-    return Group([image for subset in subsets for image in subset.images], problem=error)
+    return ImageGroup([image for subset in subsets for image in subset.images], problem=error)
 
 
 def _differences(a: ImageHeader, b: ImageHeader) -> list[str]:

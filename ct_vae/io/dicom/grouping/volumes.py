@@ -9,7 +9,7 @@ from ct_vae.errors import InputError
 from ct_vae.io.dicom.dataset import AGAIN
 from ct_vae.io.dicom.grouping.attribute_values import ATTRIBUTE_NAMES, by_attribute
 from ct_vae.io.dicom.grouping.duplicates import are_duplicates, without_duplicates
-from ct_vae.io.dicom.grouping.group import MIN_SLICES, Group
+from ct_vae.io.dicom.grouping.group import MIN_SLICES, ImageGroup
 from ct_vae.io.dicom.grouping.identity import Subset
 from ct_vae.io.dicom.grouping.interleaving import interleaved_attribute, interleaved_error
 from ct_vae.io.dicom.grouping.phases import Sets, by_attributes, by_instance_number, by_time
@@ -27,7 +27,7 @@ _SHOWN = 8
 _BLOCK_ATTRIBUTES = ("stack", "acquisition")
 
 
-def split_into_volumes(subset: Subset) -> list[Group]:
+def split_into_volumes(subset: Subset) -> list[ImageGroup]:
     """Separate the slices of one plane into volumes.
 
     Returns:
@@ -45,13 +45,13 @@ def split_into_volumes(subset: Subset) -> list[Group]:
         return [_group(subset, images, error)]
 
 
-def _group(subset: Subset, images: Images, problem: InputError | None = None) -> Group:
+def _group(subset: Subset, images: Images, problem: InputError | None = None) -> ImageGroup:
     note = "" if problem else plane_note(images)
     notes = (*subset.notes, note) if note else subset.notes
-    return Group(images, problem=problem, notes=notes, separated_by=subset.separated_by)
+    return ImageGroup(images, problem=problem, notes=notes, separated_by=subset.separated_by)
 
 
-def _split_blocks(subset: Subset) -> list[Group]:
+def _split_blocks(subset: Subset) -> list[ImageGroup]:
     """Separate slices at distinct positions into contiguous blocks if they are not regular."""
     images = subset.images
     attribute = interleaved_attribute(images)
@@ -67,7 +67,7 @@ def _split_blocks(subset: Subset) -> list[Group]:
     return [_group(subset, images)]
 
 
-def _split_overlapping(subset: Subset) -> list[Group]:
+def _split_overlapping(subset: Subset) -> list[ImageGroup]:
     """Separate slices of which several are at the same position.
 
     Raises:
@@ -98,7 +98,7 @@ def _by_location(images: Images) -> Sets | None:
     return by_attributes(images, ("folder", "file"))
 
 
-def _groups_of_sets(subset: Subset, found: Sets, duplicates: Images) -> list[Group]:
+def _groups_of_sets(subset: Subset, found: Sets, duplicates: Images) -> list[ImageGroup]:
     """Make groups of sets of slices, and drop sets that duplicate a complete one."""
     sets, names = found
     positions = group_by_position(subset.images)
@@ -114,7 +114,7 @@ def _groups_of_sets(subset: Subset, found: Sets, duplicates: Images) -> list[Gro
     separated_by = subset.separated_by
     if len(complete) + len(partial) > 1:
         separated_by = (*separated_by, *names)
-    groups: list[Group] = []
+    groups: list[ImageGroup] = []
     for each in complete:
         groups += _split_blocks(Subset(each, subset.notes, separated_by))
     for each in partial:
@@ -126,7 +126,7 @@ def _groups_of_sets(subset: Subset, found: Sets, duplicates: Images) -> list[Gro
     return _with_duplicates(groups, duplicates)
 
 
-def _with_duplicates(groups: list[Group], duplicates: Images) -> list[Group]:
+def _with_duplicates(groups: list[ImageGroup], duplicates: Images) -> list[ImageGroup]:
     if not duplicates:
         return groups
     first, *others = groups
