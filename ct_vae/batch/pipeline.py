@@ -222,7 +222,7 @@ class Pipeline(Generic[Given, Made]):
         if writing is None:
             return
         if not writing[1].done():
-            report_stage(f"writing the result of {writing[0].key}")
+            report_stage("writing")
         try:
             writing[1].result()
         except CtVaeError as error:
