@@ -288,14 +288,11 @@ class Run:
         return resumed_changes(checkpoint, samples, self._compared, self._content)
 
     def _plan(self) -> list[str]:
-        plan = summarize_run(
-            self.config,
-            (self._data.case_count, len(self._data.validation)),
-            world=self._world,
-            start=self.samples_seen,
-            precision=self._step.precision.name,
+        cases, name = (self._data.case_count, len(self._data.validation)), self._step.precision.name
+        start, world = self.samples_seen, self._world
+        return summary_lines(
+            summarize_run(self.config, cases, world=world, start=start, precision=name)
         )
-        return summary_lines(plan)
 
     def _tracker(self, say: Callable[[str], None]) -> Tracker:
         if not self._world.is_main_process:

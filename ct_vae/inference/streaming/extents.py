@@ -31,7 +31,7 @@ class Extent(NamedTuple):
         return Extent(min(self.start, other.start), max(self.stop, other.stop))
 
 
-class Run(NamedTuple):
+class SliceRun(NamedTuple):
     """Consecutive slices that one process needs of another.
 
     Attributes:
@@ -115,7 +115,7 @@ class Partition:
             return Extent(first, stop)
         return Extent(max(0, first), min(length, stop))
 
-    def missing(self, i: int, stored: Mapping[int, Extent], rank: int) -> Iterator[Run]:
+    def missing(self, i: int, stored: Mapping[int, Extent], rank: int) -> Iterator[SliceRun]:
         """Yield the slices of a map that a process stores and does not own."""
         length, own = self._steps[i].shape[1], self.own(i, rank)
         outside = [p for p in range(*stored[i]) if not own.start <= p < own.stop]
@@ -128,7 +128,7 @@ class Partition:
                 and outside[k] % length == outside[k - 1] % length + 1
             ):
                 continue
-            yield Run(owners[begin], outside[begin] % length, outside[begin], k - begin)
+            yield SliceRun(owners[begin], outside[begin] % length, outside[begin], k - begin)
             begin = k
 
     def _owner(self, i: int, position: int) -> int:
