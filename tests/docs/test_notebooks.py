@@ -7,7 +7,9 @@ import pytest
 NOTEBOOKS = ("first_latent", "latent_diffusion")
 
 
-@pytest.mark.parametrize("name", NOTEBOOKS)
+@pytest.mark.parametrize(
+    "name", ["first_latent", pytest.param("latent_diffusion", marks=pytest.mark.slow)]
+)
 def test_a_notebook_runs(repository, name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     notebook = json.loads((repository / "docs" / "notebooks" / f"{name}.ipynb").read_text("utf-8"))
