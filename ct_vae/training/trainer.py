@@ -98,7 +98,7 @@ def train(  # noqa: PLR0913, PLR0917 - what a user may say about a run
         report = say if world.is_main_process else _say_nothing
         _tell_preprocessing(settings, report)
         if train_dataset is None:
-            data = named_data(settings, val_dataset, report)
+            data = named_data(settings, val_dataset, report, force=force)
         else:
             data = given_data(settings, train_dataset, val_dataset, report, force)
             settings = _with_patches(settings, data.image_size)

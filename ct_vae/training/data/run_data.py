@@ -95,6 +95,7 @@ def named_data(
     val_dataset: Any,
     report: Callable[[str], None],
     keep: bool = True,
+    force: bool = False,
 ) -> RunData:
     """Load the data of a configuration after checks of all of it.
 
@@ -103,6 +104,7 @@ def named_data(
         val_dataset: Volumes or patches to use instead of the validation cases.
         report: Called with a line for each loaded case, and for everything that is not used.
         keep: Keep the voxels; False only checks the data.
+        force: Accept values of ``val_dataset`` that do not look like HU.
 
     Raises:
         ConfigError: If there are problems; lists all of them.
@@ -111,6 +113,8 @@ def named_data(
     split = checked_split(config)
     for note in split.notes:
         report(f"note: {note}")
+    if config.data.image_key is not None and val_dataset is None:
+        report("note: data.image_key is for data sets given in Python; it changes nothing here")
     # Computed before the files are read, to detect later changes.
     folder = config.data.cache_dir
     content = {"train": case_digests(split.train, folder, keep)}
@@ -119,7 +123,7 @@ def named_data(
     if val_dataset is not None:
         given = _validation(val_dataset, ImageReader(config))
         if given.problem is not None:
-            raise given.problem
+            _refuse_or_tell(given.problem, force, report)
         return RunData(patches, given.cases, keys, content=content, val_patches=given.patches)
     content["val"] = case_digests(split.val, folder, keep)
     _read_once(split.val)
@@ -156,15 +160,19 @@ def given_data(
     # With such a narrow window, the configuration is for other units than HU.
     if high - low > _NARROW_HU:
         for each in filter(None, (*problems, given.problem)):
-            if not force:
-                raise each
-            report(f"{each.cause}; force takes it")
+            _refuse_or_tell(each, force, report)
     if size is not None and size != config.image_size:
         report(
             f"the data set gives patches of {_sides(size)} voxels, and the run trains on those, "
             f"not on training.patch_size {_sides(config.image_size)}"
         )
     return RunData(train, given.cases, None, image_size=size, val_patches=given.patches)
+
+
+def _refuse_or_tell(problem: InputError, force: bool, report: Callable[[str], None]) -> None:
+    if not force:
+        raise problem
+    report(f"{problem.cause}; force takes it")
 
 
 def _training_images(

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from ct_vae.config.load import parse_config
 from ct_vae.config.preprocess import PreprocessConfig
 from ct_vae.errors import InputError
-from ct_vae.training.data.run_data import RunData, given_data
+from ct_vae.training.data.run_data import RunData, given_data, named_data
 from ct_vae.volume import Volume
 from tests._small import ct_volume
 from tests.io.hounsfield._disguises import DISGUISES
@@ -131,3 +132,17 @@ def test_validation_patches_that_are_not_in_hu_are_refused(tmp_path, name):
     data = patches(DISGUISES[name])
     with pytest.raises(InputError, match="the validation data set"):
         given(tmp_path, patches(), data)
+
+
+def test_validation_sets_beside_named_data_are_checked_and_forced_alike(tmp_path):
+    tree = config(tmp_path).as_json()
+    phantoms = {"train": 1, "val": 1, "anatomies": ["head"], "spacing_mm": [16, 16, 16]}
+    tree["data"] = {"phantoms": phantoms, "image_key": "ct"}
+    settings, wrong, said = parse_config(tree, "test"), patches(DISGUISES["0..1"]), []
+    with pytest.raises(InputError, match="the validation data set"):
+        named_data(settings, wrong, said.append)
+    assert named_data(settings, wrong, said.append, force=True).val_patches
+    assert any(line.endswith("force takes it") for line in said)
+    assert not any("image_key" in line for line in said)
+    named_data(settings, None, said.append)
+    assert any("data.image_key" in line for line in said)
