@@ -17,6 +17,9 @@ from ct_vae.errors import ConfigError, InputError
 
 HOST = torch.device("cpu")
 _FREE_SHARE = 0.6
+# Option of the C library: size from which each block is mapped on its own.
+_MMAP_THRESHOLD = -3
+_LARGE_BLOCK = 2**20
 
 
 @contextmanager
@@ -126,20 +129,27 @@ def memory_budget(device: torch.device, max_memory_gb: float | None) -> int:
             including what is already allocated. ``None`` allows three fifths of the free memory.
     """
     if device.type == "cpu":
-        _return_free_memory()
+        _return_free_memory(limited=max_memory_gb is not None)
     if max_memory_gb is None:
         return int(_FREE_SHARE * free_bytes(device))
     held = resident_bytes() if device.type == "cpu" else torch.cuda.memory_allocated(device)
     return int(max_memory_gb * 2**30) - held
 
 
-def _return_free_memory() -> None:
+def _return_free_memory(limited: bool) -> None:
     """Return freed memory that the C library keeps for later allocations to the system.
 
     Otherwise it would count as in use by the cases before.
+
+    Args:
+        limited: If true, large blocks are returned as soon as they are freed from now on. Gaps
+            between blocks would otherwise take tens of MiB that no plan can know.
     """
     with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
+        library = ctypes.CDLL(None)
+        if limited:
+            library.mallopt(_MMAP_THRESHOLD, _LARGE_BLOCK)
+        library.malloc_trim(0)
 
 
 def resident_bytes() -> int:

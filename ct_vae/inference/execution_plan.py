@@ -29,6 +29,8 @@ PlanRunner = Callable[["ExecutionPlan", torch.Tensor, Sink], None]
 # Float32 maps of the widest full-resolution level that are in memory at the peak: 2.6 to 6.0 were
 # measured on a CPU, over widths of 16 to 128 and both halves; one more for safety.
 _LIVE_MAPS = 7
+# Memory of libraries that load at the first run; a limit of the process includes it.
+_LIBRARIES = 32 * 2**20
 
 
 @dataclass
@@ -194,6 +196,8 @@ def plan_execution(
     steps = trace_half(network, half, sides)
     results = steps[-1].bytes if result_bytes is None else result_bytes
     available_bytes = 0 if on_cpu else max(0, memory_budget(HOST, None) - reserved_bytes - results)
+    if on_cpu and tiling.max_memory_gb is not None:
+        budget -= _LIBRARIES
     part, fixed = steps, frozenset[int]()
     if processes > 1:
         blocks = sides[0] // network.factor[0]

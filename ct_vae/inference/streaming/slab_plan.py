@@ -17,7 +17,7 @@ from ct_vae.inference.streaming.schedule import Schedule, schedule
 # needs much work at once.
 LARGEST_SLAB = {"cpu": 8 * 2**20, "cuda": 256 * 2**20}
 # Memory of libraries and allocators in addition to the counted tensors.
-_UNSEEN = 20 * 2**20
+_UNSEEN = 10 * 2**20
 # Shares of the budget that the streams between two buffers may take, tried in turn: what they
 # leave is for buffers in memory.
 _STREAM_SHARES = (1.0, 0.75, 0.5, 0.35, 0.25, 0.15)
