@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ __all__ = [
     "show",
     "show_json",
     "show_text",
+    "shows_bars",
 ]
 
 
@@ -140,6 +142,11 @@ def _guarded(stream: io.TextIOWrapper, silent: bool) -> io.TextIOWrapper:
         errors="backslashreplace",
         line_buffering=stream.line_buffering or silent,
     )
+
+
+def shows_bars() -> bool:
+    """Return True if standard error is a terminal that can redraw lines."""
+    return sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
 
 class _GuardedFile(io.FileIO):

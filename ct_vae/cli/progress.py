@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from functools import wraps
 from inspect import Parameter, signature
@@ -64,10 +62,7 @@ def displayed_progress(quiet: bool = False) -> Iterator[None]:
 
 
 def _display() -> AbstractContextManager[None]:
-    if sys.stderr is None:
-        return nullcontext()
-    bars = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-    return _bars() if bars else reporting_to(PlainLines())
+    return _bars() if terminal.shows_bars() else reporting_to(PlainLines())
 
 
 class PlainLines:

@@ -53,7 +53,7 @@ def test_light_commands_import_no_heavy_package(args, tmp_path):
 
 
 def test_the_version_needs_neither_help_nor_numbers(tmp_path):
-    assert loaded(("rich", "numpy", "ct_vae.config"), ["--version"], tmp_path) == []
+    assert loaded(("rich", "numpy", "ct_vae.config.run"), ["--version"], tmp_path) == []
 
 
 def test_a_volume_is_described_without_the_packages_of_models(tmp_path):
