@@ -61,12 +61,12 @@ def write_panel(
     original, result = (v.voxels.astype(np.float32) for v in (reference, reconstruction))
     middle = middle_of(reference, body or body_mask(reference))
     figure, axes = _figure(len(windows), slice_images(original, reference.grid, middle), title)
-    grey = [
+    gray = [
         (window, name, voxels)
         for window in windows
         for name, voxels in (("original", original), ("reconstruction", result))
     ]
-    for row, (window, name, voxels) in zip(axes, grey, strict=False):
+    for row, (window, name, voxels) in zip(axes, gray, strict=False):
         _draw(row, slice_images(voxels, reference.grid, middle), "gray", window.low, window.high)
         row[0].set_ylabel(f"{name}\n{window.name} {window.width:g}/{window.level:g} HU")
     last = _draw(

@@ -23,7 +23,7 @@ from ct_vae.evaluation.rate_distortion.summary import CaseCurves, summarize_curv
 from ct_vae.evaluation.record import case_record, plan_record
 from ct_vae.evaluation.report import HtmlReport, ReportCase
 from ct_vae.evaluation.settings import Settings
-from ct_vae.evaluation.tables import clear_results, summarise, write_csv, write_table
+from ct_vae.evaluation.tables import clear_results, summarize, write_csv, write_table
 from ct_vae.io import ReadOptions
 from ct_vae.io.atomic.file import write_json
 from ct_vae.io.search.cases import Case
@@ -73,7 +73,7 @@ class Results:
         self._next_summary = 0.0
         self._summary: dict[str, Any] = {}
         # Number of rows in the summary on disk.
-        self._summarised = 0
+        self._summarized = 0
         self._report = HtmlReport(
             folder / "report.html", full=settings.full, model=str(facts.get("name", ""))
         )
@@ -90,9 +90,9 @@ class Results:
         except BaseException:
             # The original exception is more important than a failed summary.
             with suppress(OutputError):
-                self._summarise()
+                self._summarize()
             raise
-        self._summarise()
+        self._summarize()
 
     def masks(self, original: Volume, key: str, options: ReadOptions) -> list[Mask]:
         """Return the masks of a case: computed ones, then those from files.
@@ -201,7 +201,7 @@ class Results:
         Raises:
             OutputError: If one of them, or the image of an earlier case, could not be written.
         """
-        self._summarise()
+        self._summarize()
         if probe is not None:
             write_json(self.folder / "probe.json", probe)
         for path in (self.folder / f"rate_distortion.{kind}" for kind in PLOTS if self.curves):
@@ -240,22 +240,22 @@ class Results:
         if self._lines:
             write_table(self._lines, self.folder / "cases.csv")
         if time.monotonic() >= self._next_summary:
-            self._summarise()
+            self._summarize()
 
-    def _summarise(self) -> None:
+    def _summarize(self) -> None:
         """Write the summary of all cases if rows have been added."""
-        if self._summarised == len(self.rows):
+        if self._summarized == len(self.rows):
             return
         started = time.monotonic()
-        self._summary = summarise(self.rows, self.patients)
+        self._summary = summarize(self.rows, self.patients)
         for name in ("bits_per_voxel", "bits_per_voxel_at_1_percent"):
             sizes = [line[name] for line in self._lines if line.get(name) is not None]
             if sizes:
                 self._summary[name] = median(sizes)
         if self.curves:
             self._summary["rate_distortion"] = summarize_curves(self.curves)
-        for name, summarize in self.summaries.items():
-            if found := summarize():
+        for name, summary_of in self.summaries.items():
+            if found := summary_of():
                 self._summary[name] = found
         if self.warnings:
             self._summary["warnings"] = dict(self.warnings)
@@ -264,7 +264,7 @@ class Results:
         if self._latents:
             found = {case: latent.as_dict() for case, latent in self._latents.items()}
             write_json(self.folder / "latent.json", found)
-        self._summarised = len(self.rows)
+        self._summarized = len(self.rows)
         ended = time.monotonic()
         self._next_summary = ended + _SUMMARY_PAUSE * (ended - started)
 

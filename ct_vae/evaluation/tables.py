@@ -79,7 +79,7 @@ def clear_results(folder: Path) -> None:
         ) from error
 
 
-def summarise(
+def summarize(
     rows: Sequence[MetricRow], patients: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
     """Compute median and quartiles over patients, for each method, window and mask.

@@ -10,8 +10,8 @@ from selenium.webdriver.common.action_chains import ActionChains
 
 from ct_vae.evaluation.error_colors import error_colors
 from ct_vae.evaluation.report import HtmlReport, ReportCase, payload
-from ct_vae.evaluation.report.pictures import grey
-from ct_vae.evaluation.tables import summarise
+from ct_vae.evaluation.report.pictures import gray
+from ct_vae.evaluation.tables import summarize
 from ct_vae.slice_images import slice_images
 from tests.evaluation.report._report import case_of, thorax
 
@@ -100,7 +100,7 @@ def write_example(path: Path) -> Path:
     report.add_case(worse())
     payload._SAMPLED_VOXELS = kept
     rows = better().rows + worse().rows
-    report.write(rows, summarise(rows), {"version": "1"}, {"steps": [{"hu": 100, "f50": 0.3}]})
+    report.write(rows, summarize(rows), {"version": "1"}, {"steps": [{"hu": 100, "f50": 0.3}]})
     return path
 
 
@@ -118,4 +118,4 @@ def expected(case, plane, at, view, window=None, limit=100.0):
     ]
     if view == "error":
         return error_colors(images[1] - images[0], limit).astype(int)
-    return grey(images[view == "reconstruction"], window).astype(int)
+    return gray(images[view == "reconstruction"], window).astype(int)

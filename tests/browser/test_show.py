@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ct_vae.evaluation.report.pictures import grey
+from ct_vae.evaluation.report.pictures import gray
 from ct_vae.evaluation.report.show_page import ShownCase, write_show_page
 from ct_vae.evaluation.windows import WINDOWS
 from ct_vae.preprocess.pipeline import Preprocessor
@@ -56,7 +56,7 @@ def test_a_latent_is_where_its_voxels_are_in_space(browser, tmp_path, desktop_ag
     z = page.voxel()[2]
     got = page.pixels("latent")
     assert got.shape[:2] == ras.shape[1::-1]
-    below = grey(hu[:, :, z], WINDOWS["soft_tissue"]).astype(float)
+    below = gray(hu[:, :, z], WINDOWS["soft_tissue"]).astype(float)
     inside = 0
     for x, y in np.ndindex(ras.shape[:2]):
         # The nearest latent voxel of this point in space.

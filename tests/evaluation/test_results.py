@@ -67,7 +67,7 @@ def test_the_work_on_summaries_does_not_grow_with_the_square_of_the_cases(tmp_pa
         now[0] += len(patients)
         return {}
 
-    monkeypatch.setattr(module, "summarise", slow)
+    monkeypatch.setattr(module, "summarize", slow)
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
     results = Results(tmp_path, CHEAP, {"command": "test"})
     for place in range(40):

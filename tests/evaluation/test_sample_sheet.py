@@ -18,15 +18,15 @@ def cells(path, rows, windows):
     picture = imread(path)[..., :3].mean(-1)
     left = [0.6 + 5.3 * w + 1.7 * c for w in range(windows) for c in range(3)]
     at = [(1.0 + 1.7 * (r + 0.5), x + 0.85) for r in range(rows) for x in left]
-    grey = [picture[round(110 * y), round(110 * x)] for y, x in at]
-    return np.reshape(grey, (rows, 3 * windows))
+    gray = [picture[round(110 * y), round(110 * x)] for y, x in at]
+    return np.reshape(gray, (rows, 3 * windows))
 
 
 def test_rows_are_volumes_and_columns_windows(tmp_path):
     rows = [sheet_row("black", flat(-200)), sheet_row("white", flat(200))]
     write_sheet(rows, tmp_path / "sheet.png", LOW_HIGH)
-    grey = cells(tmp_path / "sheet.png", 2, 2)
-    np.testing.assert_allclose(grey, [[0] * 6, [1] * 3 + [0] * 3], atol=0.01)
+    gray = cells(tmp_path / "sheet.png", 2, 2)
+    np.testing.assert_allclose(gray, [[0] * 6, [1] * 3 + [0] * 3], atol=0.01)
     assert_only_files(tmp_path, {"sheet.png"})
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ct_vae.evaluation.metrics.metric_rows import evaluate_pair
-from ct_vae.evaluation.tables import summarise, write_csv
+from ct_vae.evaluation.tables import summarize, write_csv
 from tests._asserts import assert_only_files
 from tests.evaluation._cases import noisy, random_volume
 
@@ -31,7 +31,7 @@ def test_the_table_holds_every_row(rows, tmp_path):
 
 
 def test_the_summary_has_quartiles_over_cases(rows):
-    summary = summarise(rows)
+    summary = summarize(rows)
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary
     assert summary["cases"] == 6
     group = summary["groups"][0]
@@ -44,7 +44,7 @@ def test_the_summary_has_quartiles_over_cases(rows):
 
 
 def test_undefined_values_are_null(rows):
-    copy = next(g for g in summarise(rows)["groups"] if g["what"] == "copy")
+    copy = next(g for g in summarize(rows)["groups"] if g["what"] == "copy")
     assert set(copy["psnr"]) == {"median", "q25", "q75", "low95", "high95", "coverage", "n"}
     assert copy["psnr"]["n"] == 0
     assert all(value is None for name, value in copy["psnr"].items() if name != "n")
@@ -52,14 +52,14 @@ def test_undefined_values_are_null(rows):
 
 
 def test_no_rows_make_an_empty_summary():
-    assert summarise([]) == {"cases": 0, "patients": 0, "groups": []}
+    assert summarize([]) == {"cases": 0, "patients": 0, "groups": []}
 
 
 def test_cases_of_one_patient_count_as_one(rows):
-    alone = summarise(rows)
+    alone = summarize(rows)
     # Cases 0 to 2 are of one patient.
     patients = {f"case {n}": "one" for n in range(3)}
-    group = summarise(rows, patients)["groups"][0]
+    group = summarize(rows, patients)["groups"][0]
     members = {
         r.case: r.rmse
         for r in rows
@@ -67,7 +67,7 @@ def test_cases_of_one_patient_count_as_one(rows):
     }
     first = np.mean([members[f"case {n}"] for n in range(3)])
     values = [first, members["case 3"], members["case 4"]]
-    assert summarise(rows, patients)["patients"] == alone["patients"] - 2
+    assert summarize(rows, patients)["patients"] == alone["patients"] - 2
     assert (group["cases"], group["rmse"]["n"]) == (5, 3)
     assert group["rmse"]["median"] == pytest.approx(np.median(values))
     # Three patients have no interval, and their quartiles are interpolated.
@@ -77,13 +77,13 @@ def test_cases_of_one_patient_count_as_one(rows):
 
 def test_one_case_has_no_quartiles_and_six_have_an_interval(rows):
     one = [row for row in rows if row.case == "case 0"]
-    spread = summarise(one)["groups"][0]["rmse"]
+    spread = summarize(one)["groups"][0]["rmse"]
     assert spread["median"] == one[0].rmse
     assert {name for name, value in spread.items() if value is None} == {
         "q25", "q75", "low95", "high95", "coverage",
     }  # fmt: skip
     six = [replace(row, case=f"c{n}", rmse=float(n)) for n, row in enumerate([one[0]] * 6)]
-    spread = summarise(six)["groups"][0]["rmse"]
+    spread = summarize(six)["groups"][0]["rmse"]
     assert (spread["low95"], spread["high95"], spread["coverage"]) == (0, 5, 0.96875)
 
 
@@ -92,7 +92,7 @@ def test_the_worst_five_are_named(rows):
     renamed = [
         replace(row, case=f"c{place}", rmse=float(place % 5)) for place, row in enumerate(more)
     ]
-    group = summarise(renamed)["groups"][0]
+    group = summarize(renamed)["groups"][0]
     worst = [each["rmse"] for each in group["worst"]]
     assert len(worst) == 5
     assert worst == sorted(worst, reverse=True)
@@ -104,4 +104,4 @@ def test_more_metrics_have_columns_and_spreads(rows, tmp_path):
     write_csv(told, tmp_path / "metrics.csv")
     with (tmp_path / "metrics.csv").open(newline="") as file:
         assert [line["ssim"] for line in csv.DictReader(file)] == ["0.5", "", ""]
-    assert summarise(told)["groups"][0]["ssim"]["median"] == 0.5
+    assert summarize(told)["groups"][0]["ssim"]["median"] == 0.5

@@ -22,7 +22,7 @@ import torch
 from ct_vae.batch.lease import Leases
 from ct_vae.datasets.cache.volume_cache import VolumeCache
 from ct_vae.evaluation.report import HtmlReport
-from ct_vae.evaluation.tables import summarise
+from ct_vae.evaluation.tables import summarize
 from ct_vae.io import read_volume, write_latent, write_volume
 from ct_vae.io.atomic.file import write_text
 from ct_vae.io.dicom.derived_source import opened_series
@@ -78,7 +78,7 @@ def _page(k):
     report = HtmlReport(Path("report.html"))
     case = case_of(thorax((20, 16, 12)), sigma=0.5 * k)
     report.add_case(case)
-    return report, case.rows, summarise(case.rows)
+    return report, case.rows, summarize(case.rows)
 
 
 def _report(place, k):

@@ -125,12 +125,12 @@ def _cubic_basis(n: int, side: int) -> FloatArray:
     """Return cubic B-splines at ``side`` block centers, sampled at ``n`` points, with mirroring."""
     if side == n:
         return np.eye(n)
-    centres = (np.arange(n) + 0.5) * side / n - 0.5
+    centers = (np.arange(n) + 0.5) * side / n - 0.5
     basis = np.zeros((n, side))
     for k in range(-2, side + 2):
         # Half-sample symmetry: -1 is the mirror image of 0, `side` that of `side - 1`.
         column = k % (2 * side)
-        basis[:, min(column, 2 * side - 1 - column)] += _bspline(np.abs(centres - k))
+        basis[:, min(column, 2 * side - 1 - column)] += _bspline(np.abs(centers - k))
     return basis
 
 

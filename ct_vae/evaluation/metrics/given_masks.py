@@ -77,7 +77,7 @@ class GivenMasks:
             volume = _read(path, key, reference, options)
             found.append(Mask(name, volume.voxels != 0))
         if self.labels is not None:
-            found += self._labelled(_read(self.labels, key, reference, options))
+            found += self._labeled(_read(self.labels, key, reference, options))
         return found
 
     def read_label_maps(
@@ -97,7 +97,7 @@ class GivenMasks:
         _check_labels(second)
         return first, second
 
-    def _labelled(self, volume: Volume) -> list[Mask]:
+    def _labeled(self, volume: Volume) -> list[Mask]:
         names = dict(self.names)
         return [
             Mask(names.get(value, f"label_{value}"), volume.voxels == value)

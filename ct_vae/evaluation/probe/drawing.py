@@ -25,12 +25,12 @@ def axes_mm(shape: tuple[int, ...], spacing_mm: float) -> list[FloatArray]:
 
 
 def box_around(
-    shape: tuple[int, ...], spacing_mm: float, centre: Point, reach: Point
+    shape: tuple[int, ...], spacing_mm: float, center: Point, reach: Point
 ) -> tuple[slice, slice, slice]:
     """Return the box of voxels whose centers are within ``reach`` of a point along each axis."""
     x, y, z = (
         slice(*np.searchsorted(axis, [c - r, c + r]).tolist())
-        for axis, c, r in zip(axes_mm(shape, spacing_mm), centre, reach, strict=True)
+        for axis, c, r in zip(axes_mm(shape, spacing_mm), center, reach, strict=True)
     )
     return x, y, z
 
@@ -55,23 +55,23 @@ class Canvas:
         self.voxels: FloatArray = np.full((x, y, z), hu, dtype=np.float64)
 
     def add(
-        self, inside: Inside, hu: float, centre: Point, reach: Point, *, flat: bool = True
+        self, inside: Inside, hu: float, center: Point, reach: Point, *, flat: bool = True
     ) -> None:
         """Fill a shape with HU, weighted by the covered fraction of each voxel.
 
         Args:
             inside: Function that returns True for positions inside the shape, relative to
-                ``centre``.
+                ``center``.
             hu: HU of the shape.
-            centre: Center of the shape in mm.
+            center: Center of the shape in mm.
             reach: Extent of the shape from its center in mm.
             flat: True if the shape is constant along z.
         """
         wide = (reach[0] + self.spacing_mm, reach[1] + self.spacing_mm, reach[2] + self.spacing_mm)
-        box = box_around(self.voxels.shape, self.spacing_mm, centre, wide)
+        box = box_around(self.voxels.shape, self.spacing_mm, center, wide)
         offsets = ((np.arange(_FINE) + 0.5) / _FINE - 0.5) * self.spacing_mm
         axes = axes_mm(self.voxels.shape, self.spacing_mm)
-        x, y, z = (axis[s] - c for axis, s, c in zip(axes, box, centre, strict=True))
+        x, y, z = (axis[s] - c for axis, s, c in zip(axes, box, center, strict=True))
         share: FloatArray = np.zeros((len(x), len(y), 1 if flat else len(z)))
         for dz in offsets[:1] if flat else offsets:
             depth = np.zeros(1) if flat else z + dz

@@ -109,10 +109,10 @@ def _cell(
     volume: Volume, place: int, reach: Point
 ) -> tuple[FloatArray, FloatArray, NDArray[np.generic]]:
     """Return positions along x and y relative to the center of a cell, and its voxels."""
-    centre, spacing = phantoms.cell_centre(place), volume.grid.spacing_mm[0]
-    box = box_around(volume.grid.shape, spacing, centre, reach)
+    center, spacing = phantoms.cell_center(place), volume.grid.spacing_mm[0]
+    box = box_around(volume.grid.shape, spacing, center, reach)
     x, y, _ = axes_mm(volume.grid.shape, spacing)
-    return x[box[0]] - centre[0], y[box[1]] - centre[1], volume.voxels[box]
+    return x[box[0]] - center[0], y[box[1]] - center[1], volume.voxels[box]
 
 
 def _core(volume: Volume, place: int, radius: float) -> NDArray[np.generic]:
@@ -124,8 +124,8 @@ def _amplitude(volume: Volume, place: int, per_mm: float) -> float:
     x, _, voxels = _cell(volume, place, (REACH_MM, _TALL_MM, _DEEP_MM))
     profile = voxels.mean(axis=(1, 2), dtype=np.float64)
     window = np.cos(np.pi / 2 * x / (REACH_MM + volume.grid.spacing_mm[0])) ** 2
-    centred = profile - (profile * window).sum() / window.sum()
-    return float(np.abs((centred * window * np.exp(-2j * np.pi * per_mm * x)).sum()))
+    centered = profile - (profile * window).sum() / window.sum()
+    return float(np.abs((centered * window * np.exp(-2j * np.pi * per_mm * x)).sum()))
 
 
 def _half_contrast_mm3(volume: Volume, place: int, background: float, contrast: float) -> float:

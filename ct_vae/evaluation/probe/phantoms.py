@@ -33,7 +33,7 @@ _NOISE_SEED = 7
 _DEEP = SIZE_MM[2]
 
 
-def cell_centre(place: int) -> Point:
+def cell_center(place: int) -> Point:
     """Return the center of one of the 4 x 4 cells, row by row."""
     row, column = divmod(place, 4)
     return (column - 1.5) * _PITCH_MM, (row - 1.5) * _PITCH_MM, 0.0
@@ -44,7 +44,7 @@ def draw_resolution(spacing_mm: float) -> Volume:
     canvas = _body(spacing_mm)
     reach = (18.0, 16.0, _DEEP)
     for place, contrast in enumerate(EDGE_CONTRASTS):
-        canvas.add(_slanted, TISSUE_HU + contrast, cell_centre(place), reach)
+        canvas.add(_slanted, TISSUE_HU + contrast, cell_center(place), reach)
     for place, per_cm in enumerate(LINE_PAIRS_PER_CM, start=len(EDGE_CONTRASTS)):
 
         def bars(
@@ -52,7 +52,7 @@ def draw_resolution(spacing_mm: float) -> Volume:
         ) -> NDArray[np.bool_]:
             return _square(x, y, z) & ((x * per_mm) % 1 < 0.5)
 
-        canvas.add(bars, TISSUE_HU + _LINE_CONTRAST, cell_centre(place), reach)
+        canvas.add(bars, TISSUE_HU + _LINE_CONTRAST, cell_center(place), reach)
     return canvas.volume()
 
 
@@ -79,7 +79,7 @@ def draw_nodules(spacing_mm: float) -> Volume:
         canvas.add(
             lambda x, y, z, r=radius: x * x + y * y + z * z < r * r,  # type: ignore[misc]
             background + contrast,
-            cell_centre(place),
+            cell_center(place),
             (radius, radius, radius),
             flat=False,
         )
@@ -116,7 +116,7 @@ def _rod(canvas: Canvas, hu: float, place: int, radius: float) -> None:
     canvas.add(
         lambda x, y, _: x * x + y * y < radius * radius,
         hu,
-        cell_centre(place),
+        cell_center(place),
         (radius, radius, _DEEP),
     )
 

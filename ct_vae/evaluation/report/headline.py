@@ -26,7 +26,7 @@ def headline(
     """Return rate-distortion curves if there are some, otherwise bars of the errors.
 
     Args:
-        summary: Result of `tables.summarise`, with ``rate_distortion`` if curves were measured.
+        summary: Result of `tables.summarize`, with ``rate_distortion`` if curves were measured.
         curves: Rate-distortion curves of the cases; may be empty.
         rates: Median size of the codes in bits per voxel, by description.
     """

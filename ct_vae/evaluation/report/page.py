@@ -65,7 +65,7 @@ class Findings:
 
     Attributes:
         rows: Rows of all cases.
-        summary: Result of `tables.summarise`.
+        summary: Result of `tables.summarize`.
         protocol: Settings and versions.
         probe: Results of the phantom probe.
         curves: Rate-distortion curves of the cases.

@@ -27,14 +27,14 @@ def picture(pair: RasPair) -> str:
     original, result = (a[::-1, ::-1, z].T for a in (pair.original, pair.result))
     rows, columns = _places(original.shape, pair.spacing_mm)
     small = [image[np.ix_(rows, columns)].astype(np.float32) for image in (original, result)]
-    parts = [grey(image, PICTURE_WINDOW) for image in small]
+    parts = [gray(image, PICTURE_WINDOW) for image in small]
     parts.append(error_colors(small[1] - small[0]))
     file = io.BytesIO()
     imsave(file, np.concatenate([_square(part) for part in parts], axis=1), format="png")
     return base64.b64encode(file.getvalue()).decode()
 
 
-def grey(hu: NDArray[np.floating], window: Window) -> Colors:
+def gray(hu: NDArray[np.floating], window: Window) -> Colors:
     """Map HU to gray as in the viewer: black at the lower end of the window, white at the upper."""
     level = np.rint((hu - window.low).clip(0, window.width) * (255 / window.width))
     return np.repeat(level.astype(np.uint8)[..., None], 3, axis=-1)

@@ -89,7 +89,7 @@ class HtmlReport:
 
         Args:
             rows: Rows of all cases.
-            summary: Result of `tables.summarise`.
+            summary: Result of `tables.summarize`.
             protocol: Settings and versions.
             probe: Results of the phantom probe.
             curves: Rate-distortion curves of the cases.

@@ -57,7 +57,7 @@ def test_missing_misplaced_and_strange_ones_are_refused(labelled):
         given.read(moved, "s1/a", PLAIN)
     broken = Volume((labels + np.float32(0.5)).astype(np.float32), reference.grid)
     with pytest.raises(InputError, match="label map"):
-        GivenMasks()._labelled(broken)
+        GivenMasks()._labeled(broken)
     with pytest.raises(NoInputError, match="nowhere"):
         GivenMasks(masks=(("a", folder / "nowhere"),)).check(1)
     with pytest.raises(ConfigError, match="2 cases"):

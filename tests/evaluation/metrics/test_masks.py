@@ -12,9 +12,9 @@ from tests._strategies import axcodes
 from tests.evaluation._cases import read_plainly, volume_of
 
 
-def disc(shape=(60, 60, 6), radius=20, centre=(30, 30)) -> np.ndarray:
+def disc(shape=(60, 60, 6), radius=20, center=(30, 30)) -> np.ndarray:
     x, y = np.indices(shape[:2])
-    inside = (x - centre[0]) ** 2 + (y - centre[1]) ** 2 <= radius**2
+    inside = (x - center[0]) ** 2 + (y - center[1]) ** 2 <= radius**2
     return np.repeat(inside[:, :, None], shape[2], axis=2)
 
 
@@ -57,7 +57,7 @@ def test_a_crop_without_air_is_all_body(shape):
 
 
 def test_a_body_that_touches_the_border_keeps_its_edge():
-    body = disc(centre=(5, 30))
+    body = disc(center=(5, 30))
     np.testing.assert_array_equal(body_mask(volume_of(scan(body))).voxels[0], body[0])
 
 

@@ -127,7 +127,7 @@ def test_a_hole_in_the_middle_does_not_lose_a_nodule(identity):
     drawn = phantoms.draw_nodules(SPACING)
     x, y, z = (
         axis - c
-        for axis, c in zip(axes_mm(drawn.grid.shape, SPACING), phantoms.cell_centre(3), strict=True)
+        for axis, c in zip(axes_mm(drawn.grid.shape, SPACING), phantoms.cell_center(3), strict=True)
     )
     hole = x[:, None, None] ** 2 + y[:, None] ** 2 + z**2 < 1.5**2
     voxels = np.where(hole, np.int16(phantoms.LUNG_HU), drawn.voxels)

@@ -13,7 +13,7 @@ from scipy import ndimage
 from ct_vae.evaluation.metrics.masks import body_mask
 from ct_vae.evaluation.metrics.metric_rows import evaluate_pair
 from ct_vae.evaluation.report import HtmlReport, ReportCase
-from ct_vae.evaluation.tables import summarise
+from ct_vae.evaluation.tables import summarize
 from ct_vae.phantoms.make_phantom import make_phantom
 from ct_vae.volume import Volume
 
@@ -49,7 +49,7 @@ def write_report(path: Path, cases, protocol=None, probe=None, **options) -> str
     for case in cases:
         report.add_case(case)
     rows = [row for case in cases for row in case.rows]
-    report.write(rows, summarise(rows), protocol or {"version": "1"}, probe)
+    report.write(rows, summarize(rows), protocol or {"version": "1"}, probe)
     return path.read_text("utf-8")
 
 

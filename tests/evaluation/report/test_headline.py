@@ -6,7 +6,7 @@ import pytest
 from ct_vae.evaluation.method_styles import METHODS
 from ct_vae.evaluation.rate_distortion.summary import CaseCurves, summarize_curves
 from ct_vae.evaluation.report.headline import bar_plots, curve_plot, headline
-from ct_vae.evaluation.tables import summarise
+from ct_vae.evaluation.tables import summarize
 from tests.evaluation.rate_distortion._curves import RATES, power_curve
 from tests.evaluation.report._report import case_of, thorax
 
@@ -20,7 +20,7 @@ CURVES = CaseCurves(
 
 @pytest.fixture(scope="module")
 def summary():
-    return summarise(case_of(thorax()).rows)
+    return summarize(case_of(thorax()).rows)
 
 
 def medians(summary, window):

@@ -5,13 +5,13 @@ import numpy as np
 from matplotlib.image import imread
 
 from ct_vae.evaluation.report.payload import ras_pair
-from ct_vae.evaluation.report.pictures import grey, picture
+from ct_vae.evaluation.report.pictures import gray, picture
 from ct_vae.evaluation.windows import Window
 from tests.evaluation.report._report import case_of, thorax
 
 
 def test_grey_runs_from_the_low_to_the_high_end():
-    got = grey(np.float32([[-161, -160, 40, 240, 9999]]), Window("soft_tissue", 400, 40))
+    got = gray(np.float32([[-161, -160, 40, 240, 9999]]), Window("soft_tissue", 400, 40))
     assert got[0, :, 0].tolist() == [0, 0, 128, 255, 255]
     assert (got == got[..., :1]).all()
 
