@@ -58,6 +58,11 @@ class SliceImage:
         """Width of the slice."""
         return self.column_mm * int(self.pixels.shape[1])
 
+    @property
+    def height_mm(self) -> float:
+        """Height of the slice."""
+        return self.column_mm * self.aspect * int(self.pixels.shape[0])
+
 
 def slice_images(
     voxels: NDArray[np.generic], grid: Grid, at: tuple[int, int, int] | None = None

@@ -8,8 +8,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from ct_vae.evaluation.method_styles import METHODS
 from ct_vae.evaluation.metrics.masks import Mask
+from ct_vae.evaluation.pictures.method_styles import METHODS
 from ct_vae.evaluation.rate_distortion.curve import (
     REGIONS,
     Curve,

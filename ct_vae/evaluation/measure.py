@@ -16,9 +16,9 @@ from ct_vae.evaluation.metrics.pair import SLAB_VOXELS, Pair
 from ct_vae.evaluation.metrics.similarity.lpips import load_network, lpips_distance
 from ct_vae.evaluation.metrics.similarity.ms_ssim import multi_scale_ssim, scales_of
 from ct_vae.evaluation.metrics.similarity.ssim import similarities
-from ct_vae.evaluation.metrics.texture import measure_texture
 from ct_vae.evaluation.metrics.tissue_bands import TISSUE_BANDS
 from ct_vae.evaluation.metrics.windowed_errors import Where
+from ct_vae.evaluation.texture.measure_texture import measure_texture
 from ct_vae.evaluation.windows import WINDOWS, Window
 
 COMPARED_WINDOWS = tuple(WINDOWS[name] for name in ("full", "lung", "soft_tissue", "bone"))

@@ -16,14 +16,14 @@ from ct_vae.evaluation.latent_quality.result import LatentQuality
 from ct_vae.evaluation.metrics.given_masks import write_masks
 from ct_vae.evaluation.metrics.masks import Mask, body_mask, everything, field_of_view
 from ct_vae.evaluation.metrics.metric_rows import IN_WINDOW, MetricRow
-from ct_vae.evaluation.metrics.texture import measure_texture
-from ct_vae.evaluation.panels import write_panel
+from ct_vae.evaluation.pictures.panels import write_panel
 from ct_vae.evaluation.rate_distortion.plot import write_plot
 from ct_vae.evaluation.rate_distortion.summary import CaseCurves, summarize_curves
 from ct_vae.evaluation.record import case_record, plan_record
 from ct_vae.evaluation.report import HtmlReport, ReportCase
 from ct_vae.evaluation.settings import Settings
 from ct_vae.evaluation.tables import clear_results, summarize, write_csv, write_table
+from ct_vae.evaluation.texture.measure_texture import measure_texture
 from ct_vae.io import ReadOptions
 from ct_vae.io.atomic.file import write_json
 from ct_vae.io.search.cases import Case

@@ -11,8 +11,8 @@ from typing import Literal
 from ct_vae.batch.run_batch import run_batch
 from ct_vae.errors import ConfigError, OutputError
 from ct_vae.evaluation.metrics.masks import body_mask
-from ct_vae.evaluation.panels import middle_of
-from ct_vae.evaluation.sample_sheet import SheetRow, sheet_row, write_sheet
+from ct_vae.evaluation.pictures.panels import middle_of
+from ct_vae.evaluation.pictures.sample_sheet import SheetRow, sheet_row, write_sheet
 from ct_vae.inference.codec import Codec, load_codec
 from ct_vae.inference.random_latents import RandomLatents
 from ct_vae.io import write_volume

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from selenium.webdriver.common.action_chains import ActionChains
 
-from ct_vae.evaluation.error_colors import error_colors
+from ct_vae.evaluation.pictures.error_colors import error_colors
 from ct_vae.evaluation.report import HtmlReport, ReportCase, payload
 from ct_vae.evaluation.report.pictures import gray
 from ct_vae.evaluation.tables import summarize

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ct_vae.evaluation.method_styles import METHODS, MethodStyle
+from ct_vae.evaluation.pictures.method_styles import METHODS, MethodStyle
 from ct_vae.evaluation.rate_distortion.curve import REGIONS, Curve, Region
 from ct_vae.evaluation.rate_distortion.summary import MODEL, CaseCurves, mean_curves
 from ct_vae.io.atomic.file import atomic_write

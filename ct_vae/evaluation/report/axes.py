@@ -9,7 +9,7 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from ct_vae.evaluation.method_styles import MethodStyle
+from ct_vae.evaluation.pictures.method_styles import MethodStyle
 from ct_vae.evaluation.report.listing import MINUS
 
 _WIDTH, _HEIGHT = 340, 220

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from ct_vae.evaluation.method_styles import METHODS
+from ct_vae.evaluation.pictures.method_styles import METHODS
 from ct_vae.evaluation.rate_distortion.curve import REGIONS, Region
 from ct_vae.evaluation.rate_distortion.plot import TITLES
 from ct_vae.evaluation.rate_distortion.summary import MODEL, CaseCurves, mean_curves

@@ -8,8 +8,8 @@ from html import escape
 from string import Template
 from typing import Any
 
-from ct_vae.evaluation.error_colors import ERROR_HU
 from ct_vae.evaluation.metrics.metric_rows import MetricRow
+from ct_vae.evaluation.pictures.error_colors import ERROR_HU
 from ct_vae.evaluation.rate_distortion.curve import REGIONS
 from ct_vae.evaluation.rate_distortion.summary import CaseCurves
 from ct_vae.evaluation.report.headline import headline

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ct_vae.evaluation.metrics.masks import Mask
-from ct_vae.evaluation.panels import middle_of
+from ct_vae.evaluation.pictures.panels import middle_of
 from ct_vae.evaluation.report.case import ReportCase
 from ct_vae.evaluation.report.pack import pack, whole_hu
 from ct_vae.evaluation.report.survey import Survey, survey

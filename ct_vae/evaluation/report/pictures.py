@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.image import imsave
 from numpy.typing import NDArray
 
-from ct_vae.evaluation.error_colors import Colors, error_colors
+from ct_vae.evaluation.pictures.error_colors import Colors, error_colors
 from ct_vae.evaluation.report.payload import RasPair
 from ct_vae.evaluation.windows import WINDOWS, Window
 

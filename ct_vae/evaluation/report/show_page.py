@@ -13,7 +13,7 @@ import numpy as np
 from ct_vae.errors import InputError
 from ct_vae.evaluation.metrics.masks import Mask, body_mask
 from ct_vae.evaluation.metrics.metric_rows import check_same_grid
-from ct_vae.evaluation.panels import middle_of
+from ct_vae.evaluation.pictures.panels import middle_of
 from ct_vae.evaluation.report.case import ReportCase
 from ct_vae.evaluation.report.latent_layer import latent_layer
 from ct_vae.evaluation.report.listing import facts_tables

@@ -1,7 +1,7 @@
 import matplotlib.image
 import pytest
 
-from ct_vae.evaluation.method_styles import METHODS
+from ct_vae.evaluation.pictures.method_styles import METHODS
 from ct_vae.evaluation.rate_distortion.plot import write_plot
 from ct_vae.evaluation.rate_distortion.summary import CaseCurves
 from tests.evaluation.rate_distortion._curves import RATES, power_curve

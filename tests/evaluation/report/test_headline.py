@@ -3,7 +3,7 @@ import re
 import numpy as np
 import pytest
 
-from ct_vae.evaluation.method_styles import METHODS
+from ct_vae.evaluation.pictures.method_styles import METHODS
 from ct_vae.evaluation.rate_distortion.summary import CaseCurves, summarize_curves
 from ct_vae.evaluation.report.headline import bar_plots, curve_plot, headline
 from ct_vae.evaluation.tables import summarize

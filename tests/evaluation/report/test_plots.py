@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from ct_vae.evaluation.metrics.bland_altman import Agreement
-from ct_vae.evaluation.metrics.texture import Texture
 from ct_vae.evaluation.report.axes import Axes
 from ct_vae.evaluation.report.payload import ras_pair
 from ct_vae.evaluation.report.plots import (
@@ -15,6 +14,7 @@ from ct_vae.evaluation.report.plots import (
     spectrum_plot,
 )
 from ct_vae.evaluation.report.survey import HISTOGRAM_HU
+from ct_vae.evaluation.texture.measure_texture import Texture
 from tests.evaluation.report._report import case_of, thorax
 
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ct_vae.evaluation.error_colors import ERROR_HU, error_colormap
 from ct_vae.evaluation.metrics.masks import Mask, body_mask
 from ct_vae.evaluation.metrics.metric_rows import check_same_grid
+from ct_vae.evaluation.pictures.error_colors import ERROR_HU, error_colormap
 from ct_vae.evaluation.windows import WINDOWS, Window
 from ct_vae.io.atomic.file import atomic_write
 from ct_vae.slice_images import PLANES, SliceImage, draw_slice, slice_images
@@ -88,7 +88,7 @@ def _figure(
 ) -> tuple[Figure, NDArray[np.object_]]:
     from matplotlib.figure import Figure
 
-    widths = [s.pixels.shape[1] / (s.aspect * s.pixels.shape[0]) for s in slices]
+    widths = column_widths(slices)
     rows = 2 * windows + 1
     figure = Figure(
         figsize=(_INCHES * min(sum(widths), 8) + 0.8, _INCHES * rows + 0.9), layout="constrained"
@@ -98,6 +98,16 @@ def _figure(
         axis.set_title(name)
     figure.suptitle(title)
     return figure, axes
+
+
+def column_widths(slices: Sequence[SliceImage]) -> list[float]:
+    """Return the widths of the columns of a row, in units of the height of the first slice.
+
+    Slices that are lower than the first one, in mm, have its scale, so that the axial slice of a
+    thin volume is not smaller than its flat coronal one. Taller slices are scaled to its height.
+    """
+    first = slices[0].height_mm
+    return [min(1.0, s.height_mm / first) * s.width_mm / s.height_mm for s in slices]
 
 
 def _draw(

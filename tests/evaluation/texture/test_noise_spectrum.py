@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from ct_vae.evaluation.metrics.flat_regions import detrended
-from ct_vae.evaluation.metrics.noise_spectrum import NoiseSpectrum, noise_spectrum
+from ct_vae.evaluation.texture.flat_regions import detrended
+from ct_vae.evaluation.texture.noise_spectrum import NoiseSpectrum, noise_spectrum
 
 
 @given(

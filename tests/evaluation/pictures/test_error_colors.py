@@ -3,7 +3,13 @@ from importlib.resources import files
 
 import numpy as np
 
-from ct_vae.evaluation.error_colors import ERROR_HU, HIGH, NO_ERROR, error_colormap, error_colors
+from ct_vae.evaluation.pictures.error_colors import (
+    ERROR_HU,
+    HIGH,
+    NO_ERROR,
+    error_colormap,
+    error_colors,
+)
 
 
 def test_errors_are_orange_or_blue_and_dark_at_zero():

@@ -4,9 +4,10 @@ from matplotlib.image import imread
 
 from ct_vae.errors import InputError
 from ct_vae.evaluation.metrics.masks import body_mask
-from ct_vae.evaluation.panels import middle_of, write_panel
+from ct_vae.evaluation.pictures.panels import column_widths, middle_of, write_panel
 from ct_vae.evaluation.windows import Window
 from ct_vae.grid import Grid
+from ct_vae.slice_images import slice_images
 from ct_vae.volume import Volume
 from tests._asserts import assert_only_files
 from tests.evaluation._cases import noisy, random_volume, volume_of
@@ -28,6 +29,17 @@ def test_the_picture_is_written_whole(tmp_path, windows):
     assert height > 250 * windows
     assert width > 400
     assert_only_files(tmp_path, {"panel.png"})
+
+
+@pytest.mark.parametrize(
+    ("tall", "expected"), [(10, (1.25, 1.25, 1.0)), (90, (1.25, 5 / 9, 4 / 9))]
+)
+def test_the_axial_slice_is_at_least_as_tall_as_the_others(tall, expected):
+    """It is 100 mm wide and 80 mm high; the others are 100 or 80 mm wide."""
+    volume = random_volume(shape=(50, 40, tall))
+    slices = slice_images(volume.voxels, volume.grid)
+    assert [round(s.height_mm) for s in slices] == [80, 2 * tall, 2 * tall]
+    assert column_widths(slices) == pytest.approx(expected)
 
 
 def test_a_flat_volume_has_a_picture_too(tmp_path):

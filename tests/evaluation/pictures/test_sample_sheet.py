@@ -1,7 +1,7 @@
 import numpy as np
 from matplotlib.image import imread
 
-from ct_vae.evaluation.sample_sheet import SHEET_WINDOWS, sheet_row, write_sheet
+from ct_vae.evaluation.pictures.sample_sheet import SHEET_WINDOWS, sheet_row, write_sheet
 from ct_vae.evaluation.windows import WINDOWS, Window
 from tests._asserts import assert_only_files
 from tests.evaluation._cases import volume_of

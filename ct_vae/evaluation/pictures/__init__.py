@@ -1,0 +1,1 @@
+"""Pictures of reconstructions, and their colors."""

@@ -1,0 +1,1 @@
+"""Noise texture: noise power spectra in flat regions."""
