@@ -11,7 +11,7 @@ from ct_vae.evaluation.metrics.masks import Mask
 from ct_vae.evaluation.texture.measure_texture import measure_texture
 from ct_vae.volume import Volume
 from tests.evaluation._cases import volume_of
-from tests.evaluation.metrics.test_flat_regions import block, everywhere
+from tests.evaluation.texture.test_flat_regions import block, everywhere
 
 
 def changed(volume, voxels):
