@@ -20,7 +20,7 @@ _PANELS = {
     "Model": "--tiling --tile --overlap --sample --seed --checkpoint --set",
     "Metrics": "--window --metrics --protocol --phantom --latent --rate-distortion "
     "--bits-per-voxel",
-    "Memory and devices": "--device --max-memory-gb --fallback --shard",
+    "Memory and devices": "--device --precision --max-memory-gb --fallback --shard --split",
     "Output": "--output --dtype --layout --format --keep-identity --overwrite --verify --panels "
     "--report --full --retry --write-masks --json --title --verbose --quiet --help",
 }

@@ -119,7 +119,7 @@ ALWAYS = {
     "--layout", "--shard", "--format", "--phantom", "--panels", "--no-panels", "--report",
     "--no-report", "--protocol", "--mask", "--labels", "--write-masks", "--checkpoint", "--to",
     "--anatomy", "--spacing-mm", "--seed", "--val-share", "--test-share", "--patient", "--part",
-    "--precision", "--title",
+    "--precision", "--title", "--split",
     "--model-units", "--authors", "--copyright", "--version", "--dry-run", "--resume", "--count",
     "--rate-distortion", "--overwrite", "--inflate", *(option.split()[0] for option in READING),
 }  # fmt: skip
