@@ -22,7 +22,7 @@ def test_results_and_what_others_take_are_left_room(monkeypatch, half, results, 
     """The moments of a latent, or the image of a decoder, in float32."""
     asked, real = [], execution_plan.plan_streams
 
-    def plan(steps, budget, host_budget, slab_bytes):
+    def plan(steps, budget, host_budget, slab_bytes, fixed):
         asked.append((budget, host_budget))
         return real(steps, 2**40, host_budget)
 
