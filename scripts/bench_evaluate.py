@@ -16,10 +16,10 @@ from bench import Case, Peers, compare, parser_for, peak_rise_mb, run_named
 from monai.metrics import PSNRMetric, SSIMMetric
 
 from ct_vae.evaluation.measure import COMPARED_WINDOWS, SIMILARITY_WINDOWS, Plan, measure_pair
-from ct_vae.evaluation.metrics.masks import everything
 from ct_vae.evaluation.metrics.pair import Pair
 from ct_vae.evaluation.windows import Window
 from ct_vae.grid import Grid
+from ct_vae.masks import everything
 from ct_vae.volume import Volume
 
 _sides = (256, 256, 100)

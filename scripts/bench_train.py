@@ -31,10 +31,10 @@ from monai.transforms import Compose, EnsureTyped, RandSpatialCropd, ScaleIntens
 
 from ct_vae.config.run import RunConfig
 from ct_vae.config.training import TrainingConfig
+from ct_vae.convert import import_weights
 from ct_vae.datasets.cache.stored_volume import StoredVolume
 from ct_vae.datasets.patches import PatchDataset
 from ct_vae.losses.build import build_objective
-from ct_vae.models.convert import import_weights
 from ct_vae.phantoms.make_phantom import make_phantom
 from ct_vae.preprocess.pipeline import build_preprocessor
 from ct_vae.training.build import memory_format

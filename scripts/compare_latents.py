@@ -25,9 +25,9 @@ from scipy.stats import wasserstein_distance
 from ct_vae import load_codec
 from ct_vae.config.default_models import find_model
 from ct_vae.evaluation.latent_quality.measure import measure_latent, radial_spectra
-from ct_vae.evaluation.metrics.masks import body_mask
 from ct_vae.inference.codec import Codec
 from ct_vae.io import read_volume
+from ct_vae.masks import body_mask
 from ct_vae.volume import Volume
 
 FloatArray = NDArray[np.float64]

@@ -23,11 +23,11 @@ from typing import Any
 
 import numpy as np
 
-from ct_vae.evaluation.metrics.masks import body_mask
 from ct_vae.evaluation.metrics.metric_rows import DEFAULT_WINDOWS, evaluate_pair
 from ct_vae.grid import Grid
 from ct_vae.inference.codec import load_codec
 from ct_vae.inference.tiling import Method, Tiling
+from ct_vae.masks import body_mask
 from ct_vae.phantoms.make_phantom import make_phantom
 from ct_vae.volume import AIR_HU, Volume
 

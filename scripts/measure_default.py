@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 import ct_vae
 from ct_vae.blocks.patch import space_to_depth
-from ct_vae.evaluation.metrics.masks import body_mask
 from ct_vae.evaluation.texture.measure_texture import measure_texture
 from ct_vae.inference.codec import Codec
 from ct_vae.io import read_volume
+from ct_vae.masks import body_mask
 from ct_vae.models.linear_code import BlockKLT, LinearCode
 from ct_vae.preprocess.restoration import restore
 from ct_vae.volume import BODY_ABOVE_HU, Volume

@@ -10,9 +10,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ct_vae.convert.folder import open_origin, save_converted
+from ct_vae.convert.foreign_files import read_foreign
 from ct_vae.errors import ConfigError
-from ct_vae.models.convert.folder import open_origin, save_converted
-from ct_vae.models.convert.foreign_files import read_foreign
 
 _GROUPS = 32
 

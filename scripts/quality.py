@@ -24,7 +24,6 @@ import ct_vae
 from ct_vae.evaluation.baselines.hevc import HIGHEST_QP, hevc_baseline
 from ct_vae.evaluation.baselines.jpeg2000 import jpeg2000_at_rmse
 from ct_vae.evaluation.baselines.sperr import sperr_baseline
-from ct_vae.evaluation.metrics.masks import Mask, body_mask
 from ct_vae.evaluation.pictures.method_styles import METHODS, MethodStyle
 from ct_vae.evaluation.rate_distortion.curve import REGIONS, Curve, RatePoint
 from ct_vae.evaluation.rate_distortion.measure import BodyErrors, codec_curves, model_curves
@@ -35,6 +34,7 @@ from ct_vae.evaluation.texture.measure_texture import measure_texture
 from ct_vae.inference.codec import Codec
 from ct_vae.io import read_volume, volume_sha256
 from ct_vae.io.atomic.file import atomic_write, write_json, write_text
+from ct_vae.masks import Mask, body_mask
 from ct_vae.volume import Volume
 
 # Colors of models after the first one.

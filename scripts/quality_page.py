@@ -8,7 +8,6 @@ from itertools import pairwise
 
 import numpy as np
 
-from ct_vae.evaluation.metrics.masks import Mask
 from ct_vae.evaluation.pictures.method_styles import METHODS
 from ct_vae.evaluation.rate_distortion.curve import (
     REGIONS,
@@ -18,6 +17,7 @@ from ct_vae.evaluation.rate_distortion.curve import (
     crossings,
 )
 from ct_vae.evaluation.rate_distortion.summary import MODEL, CaseCurves
+from ct_vae.masks import Mask
 from ct_vae.volume import Volume
 
 CODECS = ("jpeg2000", "sperr", "hevc")

@@ -18,9 +18,9 @@ from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 
 import ct_vae
-from ct_vae.evaluation.metrics.masks import body_mask
 from ct_vae.evaluation.pictures.error_colors import ERROR_HU, error_colormap
 from ct_vae.io import read_volume
+from ct_vae.masks import body_mask
 from ct_vae.slice_images import SliceImage, draw_slice, slice_images
 from ct_vae.volume import Volume
 

@@ -16,12 +16,12 @@ _PATIENCE_S = 300
 
 def _train(path: str, pictured: bool, cpu_s: float, options: dict[str, bool]) -> None:
     from ct_vae.training import train
-    from ct_vae.training.checkpoints import save
+    from ct_vae.training.checkpoints import save_model
 
     signal.setitimer(signal.ITIMER_PROF, cpu_s)
     _tell(os.devnull, os.devnull)
     if not pictured:
-        save.draw_pictures = lambda *_: []
+        save_model.draw_pictures = lambda *_: []
     train(None, Path(path), **options)
 
 

@@ -21,9 +21,9 @@ from ct_vae.inference.device import HOST, memory_budget
 from ct_vae.io import ReadOptions, read_latent, write_latent, write_volume
 from ct_vae.io.latent.layout import latent_ending
 from ct_vae.io.latent.storage import STEPPED, LatentForm
-from ct_vae.io.search.cases import Case, FoundCases
 from ct_vae.io.walk import real_path
 from ct_vae.latent import Latent
+from ct_vae.search.cases import Case, FoundCases
 from ct_vae.volume import Volume
 
 Given = TypeVar("Given")

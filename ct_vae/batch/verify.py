@@ -20,9 +20,9 @@ from ct_vae.io.latent.record import CODED_SUFFIX, is_coded_name, latent_of_recor
 from ct_vae.io.mha_nrrd.reader import read_itk
 from ct_vae.io.nifti.image import load_nifti
 from ct_vae.io.reading import check_regular, reading
-from ct_vae.io.search.cases import VOLUME_SUFFIXES
-from ct_vae.io.search.left_out import left_out_file
 from ct_vae.io.walk import walk_files
+from ct_vae.search.cases import VOLUME_SUFFIXES
+from ct_vae.search.left_out import left_out_file
 
 Kind = Literal["latent", "volume", "series", "model"]
 # Only the integrity of the files is checked.

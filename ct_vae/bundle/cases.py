@@ -26,8 +26,8 @@ from ct_vae.evaluation.evaluation import Evaluation
 from ct_vae.evaluation.settings import Settings
 from ct_vae.inference.codec import Codec
 from ct_vae.io import ReadOptions, read_latent
-from ct_vae.io.search.cases import Case, discover
 from ct_vae.latent import Latent
+from ct_vae.search.cases import Case, discover
 from ct_vae.terminal import printable
 from ct_vae.volume import Volume
 

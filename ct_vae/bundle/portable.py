@@ -6,10 +6,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from ct_vae.blocks.quantizers.ema_codebook import EMACodebook
 from ct_vae.blocks.upsample import UpsampleND
 from ct_vae.models.autoencoder import Autoencoder
 from ct_vae.models.quantized_autoencoder import QuantizedAutoencoder
-from ct_vae.models.quantizers.ema_codebook import EMACodebook
 
 
 def make_portable(model: Autoencoder) -> None:

@@ -17,7 +17,6 @@ from ct_vae.evaluation.baselines.resample import (
 )
 from ct_vae.evaluation.measure import Plan, measure_pair
 from ct_vae.evaluation.metrics.compression import Compression, measure_compression
-from ct_vae.evaluation.metrics.masks import Mask, body_mask, field_of_view
 from ct_vae.evaluation.metrics.metric_rows import MetricRow
 from ct_vae.evaluation.metrics.pair import Pair
 from ct_vae.evaluation.metrics.seams import Seams, borders_of, measure_seams
@@ -27,6 +26,7 @@ from ct_vae.evaluation.rounding import stored
 from ct_vae.inference.codec import Codec
 from ct_vae.inference.device import peak_memory_mb
 from ct_vae.latent import Latent
+from ct_vae.masks import Mask, body_mask, field_of_view
 from ct_vae.progress import report_stage
 from ct_vae.volume import Volume
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from ct_vae.evaluation.metrics.bland_altman import region_agreement
 from ct_vae.evaluation.metrics.gradient_error import gradient_errors
 from ct_vae.evaluation.metrics.linearity import linearities
-from ct_vae.evaluation.metrics.masks import Mask
 from ct_vae.evaluation.metrics.metric_rows import MetricRow, error_rows
 from ct_vae.evaluation.metrics.openvae import openvae_scores
 from ct_vae.evaluation.metrics.pair import SLAB_VOXELS, Pair
@@ -20,6 +19,7 @@ from ct_vae.evaluation.metrics.tissue_bands import TISSUE_BANDS
 from ct_vae.evaluation.metrics.windowed_errors import Where
 from ct_vae.evaluation.texture.measure_texture import measure_texture
 from ct_vae.evaluation.windows import WINDOWS, Window
+from ct_vae.masks import Mask
 
 COMPARED_WINDOWS = tuple(WINDOWS[name] for name in ("full", "lung", "soft_tissue", "bone"))
 SIMILARITY_WINDOWS = (WINDOWS["full"], WINDOWS["soft_tissue"])

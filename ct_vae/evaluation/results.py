@@ -14,7 +14,6 @@ from ct_vae.errors import OutputError
 from ct_vae.evaluation.latent_quality.picture import write_latent_picture
 from ct_vae.evaluation.latent_quality.result import LatentQuality
 from ct_vae.evaluation.metrics.given_masks import write_masks
-from ct_vae.evaluation.metrics.masks import Mask, body_mask, everything, field_of_view
 from ct_vae.evaluation.metrics.metric_rows import IN_WINDOW, MetricRow
 from ct_vae.evaluation.pictures.panels import write_panel
 from ct_vae.evaluation.rate_distortion.plot import write_plot
@@ -26,7 +25,8 @@ from ct_vae.evaluation.tables import clear_results, summarize, write_csv, write_
 from ct_vae.evaluation.texture.measure_texture import measure_texture
 from ct_vae.io import ReadOptions
 from ct_vae.io.atomic.file import write_json
-from ct_vae.io.search.cases import Case
+from ct_vae.masks import Mask, body_mask, everything, field_of_view
+from ct_vae.search.cases import Case
 from ct_vae.volume import Volume
 
 PLOTS = ("png", "svg")

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from ct_vae.config.loss import SHORTEST_SLICE
+from ct_vae.convert.foreign_files import read_foreign
 from ct_vae.errors import ConfigError, InputError, WeightsError
-from ct_vae.models.convert.foreign_files import read_foreign
 from ct_vae.models.weights import load_into
 
 # Channels of the convolutions of each stage (Simonyan and Zisserman 2015, table 1, column D).

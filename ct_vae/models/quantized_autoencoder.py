@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
+from ct_vae.blocks.quantizers.finite_scalar import FiniteScalar
+from ct_vae.blocks.quantizers.lookup_free import LookupFree
+from ct_vae.blocks.quantizers.quantized import Quantized, Quantizer
 from ct_vae.config.model import ModelConfig
 from ct_vae.models.autoencoder import Autoencoder
-from ct_vae.models.quantizers.finite_scalar import FiniteScalar
-from ct_vae.models.quantizers.lookup_free import LookupFree
-from ct_vae.models.quantizers.quantized import Quantized, Quantizer
 
 
 class QuantizedAutoencoder(Autoencoder):
@@ -106,7 +106,7 @@ def make_quantizer(config: ModelConfig) -> Quantizer:
     """Create the quantizer of a model with codes."""
     if config.quantizer == "ema":
         # It imports the compiler of torch, which takes a second.
-        from ct_vae.models.quantizers.ema_codebook import EMACodebook
+        from ct_vae.blocks.quantizers.ema_codebook import EMACodebook
 
         return EMACodebook(
             config.codebook_size,

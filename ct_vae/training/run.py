@@ -20,7 +20,7 @@ from ct_vae.training.checkpoints.best import Best
 from ct_vae.training.checkpoints.checkpoint import Checkpoint, clear_checkpoints, save_checkpoint
 from ct_vae.training.checkpoints.content import Content, named_weights
 from ct_vae.training.checkpoints.resume import resumed_changes
-from ct_vae.training.checkpoints.save import ModelSaver, RunFacts, saved_at
+from ct_vae.training.checkpoints.save_model import ModelSaver, RunFacts, saved_at
 from ct_vae.training.checkpoints.state import gather_state, restore_state, shared_checkpoint
 from ct_vae.training.data.loader import Batches
 from ct_vae.training.data.run_data import RunData

@@ -11,8 +11,8 @@ from ct_vae.config.run import RunConfig
 from ct_vae.datasets.sources.split import FileCase, TrainingCase, build_split
 from ct_vae.errors import ConfigError
 from ct_vae.io import ReadOptions, read_volume
-from ct_vae.io.search.cases import Case, discover
-from ct_vae.training.checkpoints.save import SETTINGS
+from ct_vae.search.cases import Case, discover
+from ct_vae.training.checkpoints.save_model import SETTINGS
 from ct_vae.volume import Volume
 
 _GIVE = "name volumes after RUN, or give --config with the configuration that the run began with"

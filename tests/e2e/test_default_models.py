@@ -10,8 +10,8 @@ import torch
 
 import ct_vae
 from ct_vae.config.default_models import default_models, find_model
-from ct_vae.evaluation.metrics.masks import body_mask
 from ct_vae.io import read_volume, write_volume
+from ct_vae.masks import body_mask
 from ct_vae.models.model_folder import load_model_folder
 from ct_vae.phantoms.make_phantom import make_phantom
 from tests._asserts import assert_close

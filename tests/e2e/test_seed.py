@@ -68,7 +68,7 @@ def written(tmp_path):
 @pytest.fixture
 def unpictured(monkeypatch):
     """Pictures take longer than all else that a small run does."""
-    monkeypatch.setattr("ct_vae.training.checkpoints.save.draw_pictures", lambda *_: [])
+    monkeypatch.setattr("ct_vae.training.checkpoints.save_model.draw_pictures", lambda *_: [])
 
 
 def losses(run):

@@ -7,10 +7,10 @@ from ct_vae.errors import InputError
 from ct_vae.evaluation import case as module
 from ct_vae.evaluation.case import evaluate_case
 from ct_vae.evaluation.measure import Plan
-from ct_vae.evaluation.metrics.masks import everything
 from ct_vae.evaluation.metrics.metric_rows import evaluate_pair
 from ct_vae.evaluation.windows import WINDOWS
 from ct_vae.inference.tiling import Tiling
+from ct_vae.masks import everything
 from tests._small import ct_volume, small_codec
 
 CHEAP = Plan((WINDOWS["full"],), (), ("errors",))

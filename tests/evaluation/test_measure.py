@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from ct_vae.evaluation.measure import _TEXTURE, COMPARED_WINDOWS, METRICS, Plan, measure_pair
-from ct_vae.evaluation.metrics.masks import Mask, body_mask, everything, field_of_view
 from ct_vae.evaluation.metrics.pair import Pair
 from ct_vae.evaluation.metrics.tissue_bands import TISSUE_BANDS
 from ct_vae.evaluation.windows import WINDOWS
+from ct_vae.masks import Mask, body_mask, everything, field_of_view
 from ct_vae.phantoms.make_phantom import make_phantom
 from ct_vae.volume import Volume
 from tests.evaluation._cases import noisy, random_volume, volume_of

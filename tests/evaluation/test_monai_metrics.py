@@ -8,9 +8,9 @@ from skimage.metrics import structural_similarity
 from ct_vae.errors import InputError
 from ct_vae.evaluation import monai_metrics
 from ct_vae.evaluation.measure import Plan, measure_pair
-from ct_vae.evaluation.metrics.masks import everything
 from ct_vae.evaluation.metrics.pair import Pair
 from ct_vae.evaluation.windows import WINDOWS
+from ct_vae.masks import everything
 from tests.evaluation._cases import noisy, random_volume
 
 NAMES = {

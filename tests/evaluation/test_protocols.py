@@ -5,9 +5,9 @@ import pytest
 from skimage.metrics import structural_similarity
 
 from ct_vae.evaluation.measure import measure_pair
-from ct_vae.evaluation.metrics.masks import Mask, everything
 from ct_vae.evaluation.metrics.pair import Pair
 from ct_vae.evaluation.protocols import PROTOCOLS
+from ct_vae.masks import Mask, everything
 from tests.evaluation._cases import noisy, random_volume, volume_of
 
 

@@ -10,12 +10,12 @@ from ct_vae.errors import ConfigError, OutputError
 from ct_vae.evaluation import results as module
 from ct_vae.evaluation.measure import Plan, measure_pair
 from ct_vae.evaluation.metrics.given_masks import GivenMasks, name_masks
-from ct_vae.evaluation.metrics.masks import Mask, everything
 from ct_vae.evaluation.metrics.pair import Pair
 from ct_vae.evaluation.results import Results
 from ct_vae.evaluation.settings import Settings
 from ct_vae.evaluation.windows import WINDOWS
 from ct_vae.io import ReadOptions, write_volume
+from ct_vae.masks import Mask, everything
 from ct_vae.volume import Volume
 from tests._small import ct_volume
 from tests.evaluation._cases import noisy

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 from torch import nn
 
+from ct_vae.blocks.quantizers import EMACodebook
 from ct_vae.errors import WeightsError
-from ct_vae.models.quantizers import EMACodebook
 from ct_vae.models.weights import load_into, load_metadata, load_weights
 from tests._asserts import assert_only_files
 from tests.models._small import save_weights, small_model

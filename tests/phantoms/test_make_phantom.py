@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from ct_vae.errors import ConfigError
-from ct_vae.evaluation.metrics.masks import body_mask
+from ct_vae.masks import body_mask
 from ct_vae.phantoms.make_phantom import PHANTOM_ANATOMIES, make_phantom
 from ct_vae.phantoms.scene import Layer as Painted
 from ct_vae.phantoms.scene import Scene, render

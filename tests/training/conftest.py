@@ -10,4 +10,4 @@ def pictured():
 def _spare_pictures(request, monkeypatch):
     """Elsewhere none are drawn: they take longer than all else that a small run does."""
     if "pictured" not in request.fixturenames:
-        monkeypatch.setattr("ct_vae.training.checkpoints.save.draw_pictures", lambda *_: [])
+        monkeypatch.setattr("ct_vae.training.checkpoints.save_model.draw_pictures", lambda *_: [])

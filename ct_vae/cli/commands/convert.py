@@ -54,10 +54,10 @@ def convert(  # noqa: PLR0913, PLR0917 - one parameter per option
 
     Example: ct-vae convert autoencoder.pt --config maisi.json -o models/maisi
     """
+    from ct_vae.convert import folder, targets
+    from ct_vae.convert.foreign_files import read_settings
     from ct_vae.errors import ConfigError
     from ct_vae.io.walk import real_path
-    from ct_vae.models.convert import folder, targets
-    from ct_vae.models.convert.foreign_files import read_settings
 
     changing = inflate is not None or image_channels is not None or depth_stride != 1
     if to is not None:

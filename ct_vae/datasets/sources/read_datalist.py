@@ -14,7 +14,7 @@ from ct_vae.datasets.sources.entry import Listed, Note, Problem, Side
 from ct_vae.errors import ConfigError
 from ct_vae.io import ReadOptions
 from ct_vae.io.archive import ARCHIVE_SUFFIXES
-from ct_vae.io.search.cases import VOLUME_SUFFIXES
+from ct_vae.search.cases import VOLUME_SUFFIXES
 
 _LISTS: dict[str, Side] = {
     "training": "train",

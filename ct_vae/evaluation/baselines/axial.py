@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ct_vae.errors import ConfigError
-from ct_vae.evaluation.metrics.masks import axial_axis
+from ct_vae.masks import axial_axis
 from ct_vae.volume import Volume
 
 

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ct_vae.errors import ConfigError
-from ct_vae.evaluation.metrics.masks import Mask, body_mask
 from ct_vae.grid import Triple
+from ct_vae.masks import Mask, body_mask
 from ct_vae.preprocess.pipeline import Preprocessor
 from ct_vae.preprocess.restoration import restore
 from ct_vae.volume import AIR_HU, Volume

@@ -17,8 +17,8 @@ from ct_vae.evaluation.latent_quality.result import (
     Equivariance,
     LatentQuality,
 )
-from ct_vae.evaluation.metrics.masks import body_mask
 from ct_vae.inference.codec import Codec
+from ct_vae.masks import body_mask
 from ct_vae.models.posterior import DiagonalGaussian
 from ct_vae.models.quantized_autoencoder import QuantizedAutoencoder
 from ct_vae.volume import Volume

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ct_vae.evaluation.metrics.masks import Mask
 from ct_vae.evaluation.metrics.pair import Pair
+from ct_vae.masks import Mask
 
 REGION_MM = 20.0
 _Z_95 = 1.96

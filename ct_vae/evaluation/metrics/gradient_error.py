@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ct_vae.evaluation.metrics.masks import Mask
 from ct_vae.evaluation.metrics.pair import SLAB_VOXELS, Pair
 from ct_vae.evaluation.windows import Window
+from ct_vae.masks import Mask
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ct_vae.evaluation.metrics.masks import Mask
 from ct_vae.evaluation.metrics.pair import SLAB_VOXELS, Pair
 from ct_vae.evaluation.windows import Window
+from ct_vae.masks import Mask
 
 
 @dataclass(frozen=True)

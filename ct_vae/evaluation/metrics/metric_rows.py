@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ct_vae.errors import InputError
-from ct_vae.evaluation.metrics.masks import Mask, body_mask, check_masks, field_of_view
 from ct_vae.evaluation.metrics.pair import SLAB_VOXELS, Pair, check_same_grid
 from ct_vae.evaluation.metrics.windowed_errors import Tally, Where, tally_errors
 from ct_vae.evaluation.windows import WINDOWS, Window
+from ct_vae.masks import Mask, body_mask, check_masks, field_of_view
 from ct_vae.volume import Volume
 
 __all__ = ["DEFAULT_WINDOWS", "MetricRow", "check_same_grid", "error_rows", "evaluate_pair"]

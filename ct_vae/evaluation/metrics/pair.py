@@ -10,8 +10,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ct_vae.errors import InputError
-from ct_vae.evaluation.metrics.masks import axial_axis
 from ct_vae.grid import Triple
+from ct_vae.masks import axial_axis
 from ct_vae.volume import Volume
 
 # Each thread needs about a dozen float64 copies of a slab.

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from ct_vae.errors import InputError
 from ct_vae.evaluation.metrics.error_tally import FloatTally, WholeTally
-from ct_vae.evaluation.metrics.masks import BoolArray, Mask
 from ct_vae.evaluation.metrics.pair import Pair
 from ct_vae.evaluation.windows import Window
+from ct_vae.masks import BoolArray, Mask
 
 Tally = WholeTally | FloatTally
 _INT16 = np.iinfo(np.int16)

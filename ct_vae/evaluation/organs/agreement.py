@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ct_vae.evaluation.metrics.masks import BoolArray
+from ct_vae.masks import BoolArray
 from ct_vae.volume import Volume
 
 _PERCENTILE = 95

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ct_vae.evaluation.metrics.masks import Mask, body_mask
 from ct_vae.evaluation.metrics.metric_rows import check_same_grid
 from ct_vae.evaluation.pictures.error_colors import ERROR_HU, error_colormap
 from ct_vae.evaluation.windows import WINDOWS, Window
 from ct_vae.io.atomic.file import atomic_write
+from ct_vae.masks import Mask, body_mask
 from ct_vae.slice_images import PLANES, SliceImage, draw_slice, slice_images
 from ct_vae.volume import Volume
 

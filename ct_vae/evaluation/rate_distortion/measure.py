@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from ct_vae.errors import ConfigError, InputError
 from ct_vae.evaluation.baselines.klt import fit_klt
-from ct_vae.evaluation.metrics.masks import Mask, body_mask
 from ct_vae.evaluation.metrics.pair import Pair
 from ct_vae.evaluation.rate_distortion.curve import Curve, RatePoint, Region
 from ct_vae.evaluation.rate_distortion.methods import CODECS, Coded, sweep_klt, sweep_latent
@@ -18,6 +17,7 @@ from ct_vae.evaluation.rounding import stored
 from ct_vae.evaluation.windows import WINDOWS, Window
 from ct_vae.inference.codec import Codec
 from ct_vae.latent import Latent
+from ct_vae.masks import Mask, body_mask
 from ct_vae.volume import Volume
 
 _WINDOWS: dict[Region, Window] = {"body": WINDOWS["full"], "soft_tissue": WINDOWS["soft_tissue"]}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ct_vae.evaluation.metrics.masks import Mask
 from ct_vae.evaluation.metrics.metric_rows import MetricRow
 from ct_vae.evaluation.texture.measure_texture import Texture
+from ct_vae.masks import Mask
 from ct_vae.volume import Volume
 
 _WHOLE = "the whole volume"

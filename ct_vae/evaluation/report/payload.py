@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ct_vae.evaluation.metrics.masks import Mask
 from ct_vae.evaluation.pictures.panels import middle_of
 from ct_vae.evaluation.report.case import ReportCase
 from ct_vae.evaluation.report.pack import pack, whole_hu
 from ct_vae.evaluation.report.survey import Survey, survey
+from ct_vae.masks import Mask
 from ct_vae.slice_images import PLANES
 
 # Default bytes of text per case; full slices come first.

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ct_vae.evaluation.metrics.bland_altman import REGION_MM, Agreement, region_agreement
-from ct_vae.evaluation.metrics.masks import Mask
 from ct_vae.evaluation.metrics.pair import Pair
 from ct_vae.evaluation.report.axes import Axes
 from ct_vae.evaluation.report.case import ReportCase
 from ct_vae.evaluation.report.listing import number
 from ct_vae.evaluation.report.survey import HISTOGRAM_HU, Survey
 from ct_vae.evaluation.texture.measure_texture import Texture
+from ct_vae.masks import Mask
 
 _BIN_HU = 10
 _MOST_POINTS = 600

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from ct_vae.errors import InputError
-from ct_vae.evaluation.metrics.masks import Mask, body_mask
 from ct_vae.evaluation.metrics.metric_rows import check_same_grid
 from ct_vae.evaluation.pictures.panels import middle_of
 from ct_vae.evaluation.report.case import ReportCase
@@ -28,6 +27,7 @@ from ct_vae.evaluation.report.viewer import View, framed, source, viewer_data, v
 from ct_vae.grid import Grid
 from ct_vae.io.atomic.file import atomic_write
 from ct_vae.latent import Latent
+from ct_vae.masks import Mask, body_mask
 from ct_vae.volume import Volume
 
 # Volumes up to these limits are shown with every voxel.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ct_vae.evaluation.metrics.masks import BoolArray, Mask
+from ct_vae.masks import BoolArray, Mask
 from ct_vae.volume import Volume
 
 FloatArray = NDArray[np.float64]

@@ -8,8 +8,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ct_vae.grid import Grid
+from ct_vae.io.hounsfield.hu_check import implausibility
 from ct_vae.io.hounsfield.padding import replace_padding
-from ct_vae.io.hounsfield.plausibility import implausibility
 from ct_vae.io.hounsfield.rescale import Scaling, to_hounsfield
 from ct_vae.io.read_options import ReadOptions
 from ct_vae.io.voxel_size import check_voxel_size

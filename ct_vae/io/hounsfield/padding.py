@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ct_vae.io.hounsfield.evidence import BoolArray, sampled
+from ct_vae.io.hounsfield.hu_evidence import BoolArray, sampled
 from ct_vae.io.hounsfield.rescale import Hounsfield
 from ct_vae.volume import AIR_HU
 

@@ -10,7 +10,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from ct_vae.errors import ConfigError, InputError
 from ct_vae.training.checkpoints.checkpoint import Checkpoint, newest_checkpoint
-from ct_vae.training.checkpoints.save import saved_at
+from ct_vae.training.checkpoints.save_model import saved_at
 from ct_vae.training.distributed import DistributedContext
 from ct_vae.training.optimized_network import OptimizedNetwork
 from ct_vae.training.step import TrainStep

@@ -15,8 +15,8 @@ import torch
 from torch.utils.data import Dataset, IterableDataset
 
 from ct_vae.errors import InputError
+from ct_vae.io.hounsfield.hu_check import implausibility
 from ct_vae.io.hounsfield.padding import replace_padding
-from ct_vae.io.hounsfield.plausibility import implausibility
 from ct_vae.training.data.images import ImageReader
 from ct_vae.volume import Volume
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ct_vae.evaluation.metrics.masks import Mask
 from ct_vae.evaluation.pictures.error_colors import ERROR_HU, error_colormap
 from ct_vae.evaluation.pictures.panels import DEFAULT_WINDOWS, middle_of
 from ct_vae.evaluation.windows import Window
 from ct_vae.io.atomic.file import atomic_write
+from ct_vae.masks import Mask
 from ct_vae.slice_images import PLANES, SliceImage, draw_slice, slice_images
 from ct_vae.volume import Volume
 

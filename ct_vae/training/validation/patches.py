@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from ct_vae.config.run import RunConfig
-from ct_vae.evaluation.metrics.masks import everything
 from ct_vae.grid import Grid
 from ct_vae.inference.latent_moments import LatentMoments
+from ct_vae.masks import everything
 from ct_vae.models.autoencoder import Autoencoder
 from ct_vae.models.autoencoder_kl import AutoencoderKL
 from ct_vae.models.quantized_autoencoder import QuantizedAutoencoder

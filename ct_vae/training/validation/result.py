@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ct_vae.evaluation.metrics.masks import Mask
 from ct_vae.evaluation.metrics.metric_rows import DEFAULT_WINDOWS, evaluate_pair
 from ct_vae.evaluation.metrics.similarity.ssim import axial_ssim
 from ct_vae.inference.latent_moments import LatentMoments
+from ct_vae.masks import Mask
 from ct_vae.training.reporting.validation_picture import CasePicture
 from ct_vae.volume import Volume
 

@@ -11,11 +11,11 @@ from scipy import ndimage
 
 from ct_vae.batch.signals import StopRequest
 from ct_vae.config.run import RunConfig
-from ct_vae.evaluation.metrics.masks import BoolArray, Mask, body_mask
 from ct_vae.inference.codec import Codec
 from ct_vae.inference.latent_moments import LatentMoments
 from ct_vae.inference.tiling import Tiling
 from ct_vae.latent import Latent, ModelRecord
+from ct_vae.masks import BoolArray, Mask, body_mask
 from ct_vae.models.autoencoder import Autoencoder
 from ct_vae.models.quantized_autoencoder import QuantizedAutoencoder
 from ct_vae.preprocess.pipeline import Preprocessor, build_preprocessor

@@ -13,7 +13,7 @@ from ct_vae.evaluation.baselines.resample import (
     mean_baseline,
     resample_baseline,
 )
-from ct_vae.evaluation.metrics.masks import body_mask
+from ct_vae.masks import body_mask
 from ct_vae.phantoms.make_phantom import make_phantom
 from ct_vae.preprocess.pipeline import Preprocessor
 from ct_vae.volume import AIR_HU

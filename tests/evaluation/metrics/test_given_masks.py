@@ -10,9 +10,9 @@ from ct_vae.evaluation.metrics.given_masks import (
     read_label_names,
     write_masks,
 )
-from ct_vae.evaluation.metrics.masks import Mask
 from ct_vae.grid import Grid
 from ct_vae.io import ReadOptions, write_volume
+from ct_vae.masks import Mask
 from ct_vae.volume import Volume
 from tests._small import ct_volume
 

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from ct_vae.evaluation.metrics.gradient_error import gradient_errors
-from ct_vae.evaluation.metrics.masks import Mask, everything
 from ct_vae.evaluation.metrics.pair import Pair
 from ct_vae.evaluation.windows import WINDOWS
+from ct_vae.masks import Mask, everything
 from ct_vae.volume import Volume
 from tests.evaluation._cases import noisy, random_volume, volume_of
 

@@ -9,10 +9,10 @@ from monai.metrics import PSNRMetric
 from skimage.metrics import mean_squared_error, peak_signal_noise_ratio
 
 from ct_vae.errors import InputError
-from ct_vae.evaluation.metrics.masks import Mask, field_of_view
 from ct_vae.evaluation.metrics.metric_rows import evaluate_pair
 from ct_vae.evaluation.windows import WINDOWS, Window, parse_window
 from ct_vae.grid import Grid
+from ct_vae.masks import Mask, field_of_view
 from ct_vae.volume import Volume
 from tests.evaluation._cases import noisy, random_volume, volume_of
 

@@ -3,11 +3,11 @@ import pytest
 from skimage.metrics import structural_similarity
 
 from ct_vae.evaluation.measure import measure_pair
-from ct_vae.evaluation.metrics.masks import everything
 from ct_vae.evaluation.metrics.openvae import openvae_scores
 from ct_vae.evaluation.metrics.pair import Pair
 from ct_vae.evaluation.protocols import PROTOCOLS
 from ct_vae.evaluation.windows import Window
+from ct_vae.masks import everything
 from ct_vae.phantoms.make_phantom import make_phantom
 from ct_vae.volume import Volume
 from tests.evaluation._cases import noisy, random_volume

@@ -5,10 +5,10 @@ from hypothesis import strategies as st
 
 from ct_vae.errors import InputError
 from ct_vae.evaluation.metrics.error_tally import FloatTally, WholeTally
-from ct_vae.evaluation.metrics.masks import Mask
 from ct_vae.evaluation.metrics.pair import Pair
 from ct_vae.evaluation.metrics.windowed_errors import Where, tally_errors
 from ct_vae.evaluation.windows import Window
+from ct_vae.masks import Mask
 from tests.evaluation._cases import noisy, random_volume, volume_of
 
 WINDOWS = (Window("a", 400, 40), Window("half", 301, 40), Window("odd", 400.3, 40))

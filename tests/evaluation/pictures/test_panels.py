@@ -3,10 +3,10 @@ import pytest
 from matplotlib.image import imread
 
 from ct_vae.errors import InputError
-from ct_vae.evaluation.metrics.masks import body_mask
 from ct_vae.evaluation.pictures.panels import column_widths, middle_of, write_panel
 from ct_vae.evaluation.windows import Window
 from ct_vae.grid import Grid
+from ct_vae.masks import body_mask
 from ct_vae.slice_images import slice_images
 from ct_vae.volume import Volume
 from tests._asserts import assert_only_files

@@ -3,7 +3,6 @@ import sys
 import numpy as np
 import pytest
 
-from ct_vae.evaluation.metrics.masks import body_mask
 from ct_vae.evaluation.metrics.metric_rows import evaluate_pair
 from ct_vae.evaluation.metrics.pair import Pair
 from ct_vae.evaluation.rate_distortion.measure import (
@@ -13,6 +12,7 @@ from ct_vae.evaluation.rate_distortion.measure import (
     model_curves,
 )
 from ct_vae.evaluation.rate_distortion.methods import LATENT_STEPS, record_bits
+from ct_vae.masks import body_mask
 from ct_vae.phantoms.make_phantom import make_phantom
 from tests._small import SMALL_CODES, ct_volume, small_codec
 from tests.evaluation._cases import noisy

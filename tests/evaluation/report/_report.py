@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from ct_vae.evaluation.metrics.masks import body_mask
 from ct_vae.evaluation.metrics.metric_rows import evaluate_pair
 from ct_vae.evaluation.report import HtmlReport, ReportCase
 from ct_vae.evaluation.tables import summarize
+from ct_vae.masks import body_mask
 from ct_vae.phantoms.make_phantom import make_phantom
 from ct_vae.volume import Volume
 

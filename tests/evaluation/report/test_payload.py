@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from ct_vae.evaluation.metrics.masks import Mask
 from ct_vae.evaluation.report import payload as module
 from ct_vae.evaluation.report.payload import chosen_slices, payload_of, ras_pair, sample
+from ct_vae.masks import Mask
 from tests.evaluation.report._report import case_of, plainly_unpacked, thorax
 
 NORMAL = {"axial": 2, "coronal": 1, "sagittal": 0}

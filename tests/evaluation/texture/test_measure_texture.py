@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from ct_vae.errors import InputError
-from ct_vae.evaluation.metrics.masks import Mask
 from ct_vae.evaluation.texture.measure_texture import measure_texture
+from ct_vae.masks import Mask
 from ct_vae.volume import Volume
 from tests.evaluation._cases import volume_of
 from tests.evaluation.texture.test_flat_regions import block, everywhere

@@ -8,9 +8,9 @@ from hypothesis import given as drawn
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from ct_vae.blocks.quantizers.finite_scalar import FiniteScalar
 from ct_vae.models import AutoencoderKL
 from ct_vae.models.quantized_autoencoder import QuantizedAutoencoder
-from ct_vae.models.quantizers.finite_scalar import FiniteScalar
 from ct_vae.progress import reporting_to
 from tests._asserts import assert_close
 from tests._progress import Recorder

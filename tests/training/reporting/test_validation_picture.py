@@ -4,7 +4,7 @@ from matplotlib.image import imread
 from PIL import Image
 
 from ct_vae.errors import OutputError
-from ct_vae.evaluation.metrics.masks import body_mask
+from ct_vae.masks import body_mask
 from ct_vae.training.reporting.validation_picture import case_picture, write_validation_picture
 from tests._asserts import assert_only_files
 from tests._small import ct_volume

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from ct_vae.evaluation.metrics.masks import body_mask
 from ct_vae.evaluation.metrics.metric_rows import evaluate_pair
 from ct_vae.grid import Grid
 from ct_vae.inference.tiling import Tiling
+from ct_vae.masks import body_mask
 from ct_vae.phantoms.make_phantom import make_phantom
 from ct_vae.preprocess.pipeline import Preprocessor
 from ct_vae.training.validation.result import summarize

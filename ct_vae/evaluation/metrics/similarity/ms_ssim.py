@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ct_vae.evaluation.metrics.masks import Mask, check_masks
 from ct_vae.evaluation.metrics.pair import SLAB_VOXELS, Pair, slabs_of
 from ct_vae.evaluation.metrics.similarity.ssim import RADIUS, Similarity, map_means
 from ct_vae.evaluation.windows import Window
+from ct_vae.masks import Mask, check_masks
 
 # Wang, Simoncelli and Bovik 2003, section 4.
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)

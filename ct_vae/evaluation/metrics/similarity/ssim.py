@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ct_vae.evaluation.metrics.masks import BoolArray, Mask, check_masks
 from ct_vae.evaluation.metrics.pair import SLAB_VOXELS, Pair, slabs_of
 from ct_vae.evaluation.windows import Window
+from ct_vae.masks import BoolArray, Mask, check_masks
 from ct_vae.volume import Volume
 
 FloatArray = NDArray[np.float64]

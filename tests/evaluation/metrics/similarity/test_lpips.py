@@ -4,12 +4,12 @@ import torch
 
 from ct_vae.errors import ConfigError
 from ct_vae.evaluation.measure import Plan, measure_pair
-from ct_vae.evaluation.metrics.masks import everything
 from ct_vae.evaluation.metrics.pair import Pair
 from ct_vae.evaluation.metrics.similarity.lpips import load_network, lpips_distance
 from ct_vae.evaluation.settings import build_settings
 from ct_vae.evaluation.windows import Window
 from ct_vae.losses.perceptual import PerceptualDistance
+from ct_vae.masks import everything
 from tests.evaluation._cases import noisy, random_volume
 from tests.losses._vgg import random_vgg16, torchvision_state
 

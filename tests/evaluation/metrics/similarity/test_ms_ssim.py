@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from ct_vae.evaluation.metrics.masks import Mask, everything
 from ct_vae.evaluation.metrics.pair import Pair
 from ct_vae.evaluation.metrics.similarity.ms_ssim import WEIGHTS, multi_scale_ssim, scales_of
 from ct_vae.evaluation.windows import WINDOWS
+from ct_vae.masks import Mask, everything
 from tests.evaluation._cases import noisy, random_volume
 
 

@@ -7,10 +7,10 @@ from monai.metrics import SSIMMetric
 from skimage.metrics import structural_similarity
 
 from ct_vae.errors import InputError
-from ct_vae.evaluation.metrics.masks import Mask, everything
 from ct_vae.evaluation.metrics.pair import Pair
 from ct_vae.evaluation.metrics.similarity.ssim import axial_ssim, similarities
 from ct_vae.evaluation.windows import WINDOWS
+from ct_vae.masks import Mask, everything
 from ct_vae.volume import Volume
 from tests.evaluation._cases import noisy, random_volume, volume_of
 

@@ -1,7 +1,0 @@
-"""Conversion of weights from and to CompVis, diffusers, MONAI and MAISI."""
-
-from ct_vae.models.convert.checkpoint_format import Form
-from ct_vae.models.convert.exporting import export_weights
-from ct_vae.models.convert.importing import Imported, import_weights, interpret
-
-__all__ = ["Form", "Imported", "export_weights", "import_weights", "interpret"]
