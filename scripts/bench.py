@@ -33,7 +33,7 @@ from torch.nn import functional
 from ct_vae.blocks.attention import SpatialSelfAttention
 from ct_vae.blocks.memory_format import CHANNELS_LAST
 from ct_vae.blocks.upsample import UpsampleND
-from ct_vae.convert import import_weights
+from ct_vae.convert_weights import import_weights
 from ct_vae.inference.execution_plan import plan_execution
 from ct_vae.inference.tiling import Tiling
 from ct_vae.inference.volume_adapter import VolumeAdapter

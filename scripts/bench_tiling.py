@@ -31,7 +31,7 @@ from monai.networks.nets import AutoencoderKL as MonaiAutoencoderKL
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
-from ct_vae.convert import import_weights
+from ct_vae.convert_weights import import_weights
 from ct_vae.inference.execution_plan import plan_execution
 from ct_vae.inference.tiling import Tiling
 from ct_vae.inference.volume_adapter import VolumeAdapter

@@ -31,7 +31,7 @@ from monai.transforms import Compose, EnsureTyped, RandSpatialCropd, ScaleIntens
 
 from ct_vae.config.run import RunConfig
 from ct_vae.config.training import TrainingConfig
-from ct_vae.convert import import_weights
+from ct_vae.convert_weights import import_weights
 from ct_vae.datasets.cache.stored_volume import StoredVolume
 from ct_vae.datasets.patches import PatchDataset
 from ct_vae.losses.build import build_objective

@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ct_vae.errors import CtVaeError
+from ct_vae.find_volumes.cases import Case, discover
 from ct_vae.inference.codec import Codec, load_codec
 from ct_vae.io import read_latent, write_latent
 from ct_vae.io.latent.entropy.coder import decode_integers, encode_integers
@@ -31,7 +32,6 @@ from ct_vae.io.latent.quantized import quantize_latent
 from ct_vae.io.latent.storage import LatentDtype
 from ct_vae.latent import Latent
 from ct_vae.masks import Mask, body_mask
-from ct_vae.search.cases import Case, discover
 from ct_vae.volume import Volume
 
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "reference" / "latents.md"

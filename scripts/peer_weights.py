@@ -10,8 +10,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ct_vae.convert.folder import open_origin, save_converted
-from ct_vae.convert.foreign_files import read_foreign
+from ct_vae.convert_weights.folder import open_origin, save_converted
+from ct_vae.convert_weights.foreign_files import read_foreign
 from ct_vae.errors import ConfigError
 
 _GROUPS = 32

@@ -14,9 +14,9 @@ from typing import Any, NoReturn
 
 from ct_vae.batch.shard import Shard
 from ct_vae.errors import CtVaeError, InputError, OutputError
+from ct_vae.find_volumes.cases import Case
 from ct_vae.io.atomic.file import write_text
 from ct_vae.io.lock_file import lock
-from ct_vae.search.cases import Case
 
 FAILURES = "failures.jsonl"
 SEVERAL_FAILED = 8

@@ -16,6 +16,7 @@ from ct_vae.batch.shard import choose_shard
 from ct_vae.batch.signals import StopRequest
 from ct_vae.batch.summary import add_unread, summary_lines
 from ct_vae.errors import ConfigError
+from ct_vae.find_volumes.cases import Case, FoundCases
 from ct_vae.inference.codec import Codec
 from ct_vae.inference.device import HOST, memory_budget
 from ct_vae.io import ReadOptions, read_latent, write_latent, write_volume
@@ -23,7 +24,6 @@ from ct_vae.io.latent.layout import latent_ending
 from ct_vae.io.latent.storage import STEPPED, LatentForm
 from ct_vae.io.walk import real_path
 from ct_vae.latent import Latent
-from ct_vae.search.cases import Case, FoundCases
 from ct_vae.volume import Volume
 
 Given = TypeVar("Given")

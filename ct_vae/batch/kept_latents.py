@@ -13,12 +13,12 @@ from pathlib import Path
 from ct_vae import __version__
 from ct_vae.batch.pipeline import Kept
 from ct_vae.errors import OutputError
+from ct_vae.find_volumes.cases import Case
 from ct_vae.io import ReadOptions, volume_sha256
 from ct_vae.io.file_stamp import is_settled, stamps
 from ct_vae.io.latent.file import note_source, whole_record
 from ct_vae.io.source_files import source_files
 from ct_vae.latent import LatentRecord
-from ct_vae.search.cases import Case
 from ct_vae.volume import Volume
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
+from ct_vae.find_volumes.cases import Case
 from ct_vae.io import ReadOptions
 from ct_vae.io.header_grid import header_grid
 from ct_vae.io.latent.record import is_coded_name, load_record, record_path
-from ct_vae.search.cases import Case
 
 # Measured: 4 for int16 in NIfTI, up to 10 for float32.
 _BYTES_PER_VOXEL = 10

@@ -15,8 +15,8 @@ from ct_vae.batch.lease import SILENT_S, Holder, Leases
 from ct_vae.batch.run_batch import concerns_all
 from ct_vae.batch.summary import Counts
 from ct_vae.errors import ConfigError, CtVaeError, StoppedError
+from ct_vae.find_volumes.cases import Case
 from ct_vae.progress import report_case, report_stage
-from ct_vae.search.cases import Case
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")

@@ -10,7 +10,7 @@ from ct_vae.batch.failures import FAILURES, SEVERAL_FAILED, FailureList
 from ct_vae.batch.shard import Shard
 from ct_vae.batch.summary import Counts, add_unread, summary_lines
 from ct_vae.errors import ConfigError, CtVaeError, OutputError
-from ct_vae.search.cases import Case, FoundCases
+from ct_vae.find_volumes.cases import Case, FoundCases
 
 __all__ = ["FAILURES", "SEVERAL_FAILED", "concerns_all", "run_batch"]
 

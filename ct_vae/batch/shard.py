@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import islice
 
 from ct_vae.errors import ConfigError
+from ct_vae.find_volumes.cases import Case
 from ct_vae.inference.device import environment_number
-from ct_vae.search.cases import Case
 
 _ARRAY = "SLURM_ARRAY_TASK_"
 # Indices of array jobs whose systems do not tell the number of tasks, and the first index.

@@ -11,11 +11,11 @@ from typing import Any
 
 from ct_vae.batch.failures import find_lists
 from ct_vae.batch.lease import is_running, lease_path
+from ct_vae.find_volumes.cases import Case
 from ct_vae.io.latent.file import whole_record
 from ct_vae.io.latent.layout import MAISI_ENDING
 from ct_vae.io.latent.record import SUFFIXES
 from ct_vae.progress import report_fraction, report_stage
-from ct_vae.search.cases import Case
 
 _ENDINGS = (*(f"_latent{suffix}" for suffix in SUFFIXES), MAISI_ENDING)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ct_vae.batch.failures import FailureList
-from ct_vae.search.left_out import LeftOut, count_line
+from ct_vae.find_volumes.left_out import LeftOut, count_line
 
 # Number of unfinished cases to name.
 _SHOWN = 10

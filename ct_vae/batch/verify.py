@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ct_vae.errors import CtVaeError, InputError, NoInputError, printable
+from ct_vae.find_volumes.cases import VOLUME_SUFFIXES
+from ct_vae.find_volumes.left_out import left_out_file
 from ct_vae.io import ReadOptions
 from ct_vae.io.dicom.scan import FoundSeries, scan_files, scan_series, split_series_path
 from ct_vae.io.formats import path_kind
@@ -21,8 +23,6 @@ from ct_vae.io.mha_nrrd.reader import read_itk
 from ct_vae.io.nifti.image import load_nifti
 from ct_vae.io.reading import check_regular, reading
 from ct_vae.io.walk import walk_files
-from ct_vae.search.cases import VOLUME_SUFFIXES
-from ct_vae.search.left_out import left_out_file
 
 Kind = Literal["latent", "volume", "series", "model"]
 # Only the integrity of the files is checked.

@@ -24,10 +24,10 @@ from ct_vae.batch.run_batch import FAILURES, run_batch
 from ct_vae.errors import ConfigError, CtVaeError
 from ct_vae.evaluation.evaluation import Evaluation
 from ct_vae.evaluation.settings import Settings
+from ct_vae.find_volumes.cases import Case, discover
 from ct_vae.inference.codec import Codec
 from ct_vae.io import ReadOptions, read_latent
 from ct_vae.latent import Latent
-from ct_vae.search.cases import Case, discover
 from ct_vae.terminal import printable
 from ct_vae.volume import Volume
 

@@ -11,8 +11,8 @@ from ct_vae.progress import report_case, report_stage
 from ct_vae.terminal import say
 
 if TYPE_CHECKING:
+    from ct_vae.find_volumes.cases import Case, FoundCases
     from ct_vae.inference.codec import Codec
-    from ct_vae.search.cases import Case, FoundCases
 
 
 def find_cases(
@@ -30,11 +30,11 @@ def find_cases(
         ConfigError: If two cases have the same key, or inputs and a list are given.
     """
     report_stage("searching for volumes")
-    from ct_vae.search.cases import discover
+    from ct_vae.find_volumes.cases import discover
 
     if from_list is not None:
         from ct_vae.errors import ConfigError
-        from ct_vae.search.case_list import read_case_list
+        from ct_vae.find_volumes.case_list import read_case_list
 
         if inputs:
             raise ConfigError("INPUT and --from both name volumes", "give one of them")
@@ -73,7 +73,7 @@ def output_folder(output: Path) -> Path:
         ConfigError: If it is a file or has the name of one.
     """
     from ct_vae.errors import ConfigError
-    from ct_vae.search.cases import VOLUME_SUFFIXES
+    from ct_vae.find_volumes.cases import VOLUME_SUFFIXES
 
     # Unlike `Path.is_file`, this raises nothing for long names or unreadable folders.
     file = os.path.isfile(output)  # noqa: PTH113

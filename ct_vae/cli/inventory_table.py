@@ -17,7 +17,7 @@ from ct_vae.terminal import printable
 
 if TYPE_CHECKING:
     from ct_vae.datasets.sources.patient_split import CaseAssignment, ListName
-    from ct_vae.search.inventory import Row
+    from ct_vae.find_volumes.inventory import Row
 
 _PLAIN_WIDTH = 120
 # On narrower terminals, columns are left out so that paths are readable.
@@ -120,7 +120,7 @@ def _sums(
     other_files: int,
     suffixes: str = "",
 ) -> Iterator[str]:
-    from ct_vae.search.patients import RULE
+    from ct_vae.find_volumes.patients import RULE
 
     verdicts = Counter(row.verdict for row in rows)
     parts = [f"{verdicts[v]} {v}" for v in ("ok", "refused", "skipped") if verdicts[v]]

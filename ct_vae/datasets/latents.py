@@ -12,10 +12,10 @@ import torch
 from torch.utils.data import Dataset
 
 from ct_vae.errors import ConfigError, InputError
+from ct_vae.find_volumes.cases import Case, discover
 from ct_vae.io import read_latent
 from ct_vae.io.latent.record import load_record, record_path
 from ct_vae.latent import Latent, LatentRecord
-from ct_vae.search.cases import Case, discover
 
 Sides = tuple[int, int, int]
 

@@ -15,9 +15,9 @@ from ct_vae.evaluation.rate_distortion.measure import curves_of_pair
 from ct_vae.evaluation.reconstruction_check import reconstruction_warnings
 from ct_vae.evaluation.results import Results, number_cases
 from ct_vae.evaluation.settings import Settings
+from ct_vae.find_volumes.cases import Case
 from ct_vae.io import ReadOptions
 from ct_vae.progress import report_stage
-from ct_vae.search.cases import Case
 from ct_vae.terminal import say
 
 

@@ -16,11 +16,11 @@ from ct_vae.evaluation.patients import unit_of
 from ct_vae.evaluation.probe.run import run_probe
 from ct_vae.evaluation.results import Results, number_cases
 from ct_vae.evaluation.settings import Settings
+from ct_vae.find_volumes.cases import Case
 from ct_vae.inference.codec import Codec
 from ct_vae.io import ReadOptions
 from ct_vae.models.quantized_autoencoder import QuantizedAutoencoder
 from ct_vae.progress import report_stage
-from ct_vae.search.cases import Case
 from ct_vae.terminal import say
 
 

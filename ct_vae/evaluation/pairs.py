@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ct_vae.errors import ConfigError
+from ct_vae.find_volumes.cases import VOLUME_SUFFIXES, Case, discover
 from ct_vae.io.formats import path_kind
 from ct_vae.io.walk import walk_files
-from ct_vae.search.cases import VOLUME_SUFFIXES, Case, discover
 
 # Suffixes that tools add to the names of reconstructions.
 _ADDED = re.compile(r"[_.\- ]?(recon(struction|structed)?|rec|decoded|pred(iction)?|output|out)$")

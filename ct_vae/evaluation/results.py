@@ -22,11 +22,11 @@ from ct_vae.evaluation.record import case_record, plan_record
 from ct_vae.evaluation.report import HtmlReport, ReportCase
 from ct_vae.evaluation.settings import Settings
 from ct_vae.evaluation.tables import clear_results, summarize, write_csv, write_table
-from ct_vae.evaluation.texture.measure_texture import measure_texture
+from ct_vae.evaluation.texture.noise_texture import measure_texture
+from ct_vae.find_volumes.cases import Case
 from ct_vae.io import ReadOptions
 from ct_vae.io.atomic.file import write_json
 from ct_vae.masks import Mask, body_mask, everything, field_of_view
-from ct_vae.search.cases import Case
 from ct_vae.volume import Volume
 
 PLOTS = ("png", "svg")

@@ -13,8 +13,8 @@ from ct_vae.evaluation.metrics.similarity.lpips import load_network
 from ct_vae.evaluation.patients import Patients, read_patients
 from ct_vae.evaluation.protocols import PROTOCOLS, Masking
 from ct_vae.evaluation.windows import parse_window
+from ct_vae.find_volumes.cases import Case
 from ct_vae.io.walk import real_path
-from ct_vae.search.cases import Case
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ct_vae.config.loss import SHORTEST_SLICE
-from ct_vae.convert.foreign_files import read_foreign
+from ct_vae.convert_weights.foreign_files import read_foreign
 from ct_vae.errors import ConfigError, InputError, WeightsError
 from ct_vae.models.weights import load_into
 

@@ -18,10 +18,10 @@ from monai.utils import ImageMetaKey, MetaKeys, SpaceKeys, ensure_tuple
 from numpy.typing import NDArray
 
 from ct_vae.errors import ConfigError, InputError
+from ct_vae.find_volumes.cases import VOLUME_SUFFIXES
 from ct_vae.io import ReadOptions, read_volume
 from ct_vae.io.archive import ARCHIVE_SUFFIXES
 from ct_vae.io.formats import path_kind
-from ct_vae.search.cases import VOLUME_SUFFIXES
 from ct_vae.volume import Volume
 
 AnyPath = str | PathLike[str]

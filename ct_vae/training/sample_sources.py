@@ -10,8 +10,8 @@ from ct_vae.config.load import load_config, parse_config, read_json
 from ct_vae.config.run import RunConfig
 from ct_vae.datasets.sources.split import FileCase, TrainingCase, build_split
 from ct_vae.errors import ConfigError
+from ct_vae.find_volumes.cases import Case, discover
 from ct_vae.io import ReadOptions, read_volume
-from ct_vae.search.cases import Case, discover
 from ct_vae.training.checkpoints.save_model import SETTINGS
 from ct_vae.volume import Volume
 

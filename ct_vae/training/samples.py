@@ -12,13 +12,13 @@ from ct_vae.batch.run_batch import run_batch
 from ct_vae.errors import ConfigError, OutputError
 from ct_vae.evaluation.pictures.panels import middle_of
 from ct_vae.evaluation.pictures.sample_sheet import SheetRow, sheet_row, write_sheet
+from ct_vae.find_volumes.cases import VOLUME_SUFFIXES, Case
 from ct_vae.inference.codec import Codec, load_codec
 from ct_vae.inference.random_latents import RandomLatents
 from ct_vae.io import write_volume
 from ct_vae.io.walk import real_path
 from ct_vae.masks import body_mask
 from ct_vae.models.weights import WEIGHTS, own_config
-from ct_vae.search.cases import VOLUME_SUFFIXES, Case
 from ct_vae.training.checkpoints.best import BEST
 from ct_vae.training.sample_sources import run_settings
 from ct_vae.volume import DERIVED_MARK, Volume

@@ -6,7 +6,7 @@ import pytest
 from ct_vae.batch.failures import FailureList, failures_name
 from ct_vae.batch.shard import Shard
 from ct_vae.errors import InputError, OutputError
-from ct_vae.search.cases import Case
+from ct_vae.find_volumes.cases import Case
 from tests._asserts import assert_only_files
 
 A, B = (Case(Path(f"{name}.nii"), name) for name in "ab")

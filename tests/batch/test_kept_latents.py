@@ -8,10 +8,10 @@ import pytest
 
 from ct_vae.batch import kept_latents
 from ct_vae.batch.jobs import do_cases, encoding, latent_name, name_targets
+from ct_vae.find_volumes.cases import discover
 from ct_vae.io import ReadOptions, file_stamp, read_latent, write_volume
 from ct_vae.io.latent.record import load_record
 from ct_vae.io.latent.storage import LatentForm
-from ct_vae.search.cases import discover
 from ct_vae.volume import Volume
 from tests._small import ct_volume, small_codec
 from tests.io._series import make_series, write_series

@@ -11,7 +11,7 @@ from ct_vae.batch.lease import Leases, lease_path
 from ct_vae.batch.pipeline import Kept, Pipeline, Work
 from ct_vae.batch.shard import Shard
 from ct_vae.errors import ConfigError, InputError, OutputError, StoppedError
-from ct_vae.search.cases import Case
+from ct_vae.find_volumes.cases import Case
 from tests._asserts import assert_only_files
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from ct_vae.batch.shard import Shard, choose_shard
 from ct_vae.errors import ConfigError
-from ct_vae.search.cases import Case
+from ct_vae.find_volumes.cases import Case
 
 
 def cases(keys):

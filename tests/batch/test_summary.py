@@ -6,8 +6,8 @@ from ct_vae.batch.failures import FailureList
 from ct_vae.batch.shard import Shard
 from ct_vae.batch.summary import Counts, add_unread, summary_lines
 from ct_vae.errors import InputError
-from ct_vae.search.cases import Case
-from ct_vae.search.left_out import left_out_file
+from ct_vae.find_volumes.cases import Case
+from ct_vae.find_volumes.left_out import left_out_file
 
 
 def lines(folder, counts, failed=0, left=0):

@@ -6,7 +6,7 @@ from rich.console import Console
 
 from ct_vae.cli.inventory_table import show_rows
 from ct_vae.datasets.sources.patient_split import Placement
-from ct_vae.search.inventory import Row
+from ct_vae.find_volumes.inventory import Row
 
 OK = Row(
     "in/a/case_001.nii.gz",

@@ -10,10 +10,10 @@ from pydicom.uid import generate_uid
 from typer.testing import CliRunner
 
 from ct_vae.cli.main import app
+from ct_vae.find_volumes.cases import discover
+from ct_vae.find_volumes.items import find_items
 from ct_vae.io import read_volume, write_volume
 from ct_vae.io.source_files import source_files
-from ct_vae.search.cases import discover
-from ct_vae.search.items import find_items
 from ct_vae.volume import Volume
 from tests._small import ct_volume
 from tests.cli._run import call

@@ -5,8 +5,8 @@ from ct_vae.evaluation.evaluation import Evaluation
 from ct_vae.evaluation.measure import Plan
 from ct_vae.evaluation.settings import Settings
 from ct_vae.evaluation.windows import WINDOWS
+from ct_vae.find_volumes.cases import discover
 from ct_vae.io import ReadOptions, write_volume
-from ct_vae.search.cases import discover
 from tests._small import SMALL_CODES, ct_volume, small_codec
 
 CHEAP = Settings(Plan((WINDOWS["full"],), (), ("errors",)), panels=False, report=False)

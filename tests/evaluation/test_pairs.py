@@ -5,8 +5,8 @@ import pytest
 
 from ct_vae.errors import ConfigError, NoInputError
 from ct_vae.evaluation.pairs import find_results, pair_cases
+from ct_vae.find_volumes.cases import Case
 from ct_vae.io import write_volume
-from ct_vae.search.cases import Case
 from tests._small import ct_volume
 
 

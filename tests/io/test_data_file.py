@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from ct_vae.datasets.sources.case import FileCase
 from ct_vae.errors import CtVaeError, InputError
+from ct_vae.find_volumes.cases import discover
+from ct_vae.find_volumes.inventory import inspect
+from ct_vae.find_volumes.items import find_items
 from ct_vae.io import ReadOptions, read_volume
 from ct_vae.io.data_file import data_file_path
-from ct_vae.search.cases import discover
-from ct_vae.search.inventory import inspect
-from ct_vae.search.items import find_items
 from tests.io._samples import AFFINE, ct_voxels
 from tests.io.mha_nrrd.test_reader import itk_image
 

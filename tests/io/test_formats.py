@@ -8,12 +8,12 @@ import pytest
 
 from ct_vae.batch import verify
 from ct_vae.cli.commands.info import _facts
+from ct_vae.find_volumes.cases import discover
+from ct_vae.find_volumes.inventory import inspect
+from ct_vae.find_volumes.items import find_items
 from ct_vae.io import ReadOptions, read_volume, write_latent, write_volume
 from ct_vae.io.formats import kind_and_origin, path_kind
 from ct_vae.preprocess.reader import CTReader
-from ct_vae.search.cases import discover
-from ct_vae.search.inventory import inspect
-from ct_vae.search.items import find_items
 from tests._small import ct_volume
 from tests.io._samples import latent_of
 from tests.io._series import make_series, write_series

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from ct_vae.errors import InputError
+from ct_vae.find_volumes.inventory import inspect
+from ct_vae.find_volumes.items import find_items
 from ct_vae.io import ReadOptions, read_volume
-from ct_vae.search.inventory import inspect
-from ct_vae.search.items import find_items
 from tests.io._odd_files import FILES, VOXELS
 
 

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from ct_vae.find_volumes.cases import discover
 from ct_vae.io.walk import walk_files
-from ct_vae.search.cases import discover
-from tests.search.test_items import lock
+from tests.find_volumes.test_items import lock
 
 
 def test_files_come_in_the_order_of_their_names_without_what_is_hidden(tmp_path):

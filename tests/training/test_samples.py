@@ -11,10 +11,10 @@ from matplotlib.image import imread
 from ct_vae.config.model_folder import LatentConfig, ModelFolderConfig
 from ct_vae.config.preprocess import PreprocessConfig
 from ct_vae.errors import ConfigError, InputError, OutputError
+from ct_vae.find_volumes.cases import Case
 from ct_vae.inference.codec import load_codec
 from ct_vae.io import read_volume
 from ct_vae.models.model_folder import save_model_folder
-from ct_vae.search.cases import Case
 from ct_vae.training.samples import MOST_SHOWN, SampleOptions, _names, sample_run
 from tests._asserts import assert_only_files
 from tests._small import SMALL_CODES, SMALL_MODEL, ct_volume, small_model

@@ -39,7 +39,7 @@ def compare(
     from ct_vae.evaluation.comparison import Comparison
     from ct_vae.evaluation.pairs import find_results, pair_cases
     from ct_vae.evaluation.settings import build_settings
-    from ct_vae.search.cases import FoundCases
+    from ct_vae.find_volumes.cases import FoundCases
 
     folder = output_folder(output)
     settings = build_settings(**measuring)

@@ -54,8 +54,8 @@ def convert(  # noqa: PLR0913, PLR0917 - one parameter per option
 
     Example: ct-vae convert autoencoder.pt --config maisi.json -o models/maisi
     """
-    from ct_vae.convert import folder, targets
-    from ct_vae.convert.foreign_files import read_settings
+    from ct_vae.convert_weights import folder, targets
+    from ct_vae.convert_weights.foreign_files import read_settings
     from ct_vae.errors import ConfigError
     from ct_vae.io.walk import real_path
 

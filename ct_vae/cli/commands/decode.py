@@ -51,7 +51,7 @@ def decode(  # noqa: PLR0913 - one parameter per option
     Example: ct-vae decode ct-f4 latents -o decoded
     """
     from ct_vae.batch.jobs import decoded_name, decoding, do_cases, name_targets
-    from ct_vae.search.cases import discover
+    from ct_vae.find_volumes.cases import discover
 
     _check_options(file_format, like, keep_identity, hu_offset)
     ending = "" if file_format == "dicom" else ".nii.gz"

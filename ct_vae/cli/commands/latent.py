@@ -40,9 +40,9 @@ def convert(
     Example: ct-vae latent convert latents -o small --dtype coded
     """
     from ct_vae.batch.jobs import converted_name, converting, do_cases, name_targets
+    from ct_vae.find_volumes.cases import discover
     from ct_vae.io.latent.layout import check_layout
     from ct_vae.io.latent.storage import LatentForm, check_dtype
-    from ct_vae.search.cases import discover
 
     form = LatentForm(dtype, layout, step)
     check_dtype(dtype, step)

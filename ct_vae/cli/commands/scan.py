@@ -17,8 +17,8 @@ from ct_vae.terminal import say, show_json
 if TYPE_CHECKING:
     from ct_vae.datasets.sources.patient_split import CaseAssignment, Shares
     from ct_vae.datasets.sources.write_datalist import Entry
+    from ct_vae.find_volumes.inventory import Row
     from ct_vae.io import ReadOptions
-    from ct_vae.search.inventory import Row
 
 
 # Patients of a group that a warning names.
@@ -74,7 +74,7 @@ def scan(  # noqa: PLR0913, PLR0917 - one parameter per option
     from ct_vae.datasets.sources.patient_split import Shares
     from ct_vae.datasets.sources.write_datalist import check_target, write_datalist
     from ct_vae.errors import NoInputError
-    from ct_vae.search.left_out import by_suffix
+    from ct_vae.find_volumes.left_out import by_suffix
 
     shares, pattern = Shares(val_share, test_share, seed), _pattern(patient)
     if output:
@@ -114,8 +114,8 @@ def _take_stock(
 ) -> tuple[list[Row], Sequence[Path]]:
     """Return all rows and the other files."""
     from ct_vae.cli.scan_progress import ScanProgress
-    from ct_vae.search.inventory import inspect
-    from ct_vae.search.items import find_items
+    from ct_vae.find_volumes.inventory import inspect
+    from ct_vae.find_volumes.items import find_items
 
     rows: list[Row] = []
     with ScanProgress() as progress:
@@ -162,7 +162,7 @@ def _document(
 
 
 def _facts(row: Row, place: CaseAssignment | None, rows: Sequence[Row]) -> dict[str, Any]:
-    from ct_vae.search.inventory import PERCENTS
+    from ct_vae.find_volumes.inventory import PERCENTS
 
     facts = asdict(row)
     del facts["patient"], facts["content"], facts["hu"]

@@ -43,7 +43,7 @@ def status(
     """
     from ct_vae.batch.run_batch import SEVERAL_FAILED
     from ct_vae.batch.status import batch_status
-    from ct_vae.search.case_list import write_case_list
+    from ct_vae.find_volumes.case_list import write_case_list
 
     cases = find_cases(inputs, from_list=list_)
     found = batch_status(output, cases)

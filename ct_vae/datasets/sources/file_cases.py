@@ -9,12 +9,12 @@ from pathlib import Path, PurePath
 from ct_vae.datasets.sources.case import FileCase
 from ct_vae.datasets.sources.entry import Listed, Note, Problem
 from ct_vae.errors import ConfigError, CtVaeError, InputError
+from ct_vae.find_volumes.cases import Case, discover
+from ct_vae.find_volumes.left_out import count_line, reported_lines
+from ct_vae.find_volumes.patients import digest, listed_key, patient_digest, patient_in_path
 from ct_vae.io import FoundSeries, scan_series
 from ct_vae.io.dicom.scan import split_series_path
 from ct_vae.io.formats import path_kind
-from ct_vae.search.cases import Case, discover
-from ct_vae.search.left_out import count_line, reported_lines
-from ct_vae.search.patients import digest, listed_key, patient_digest, patient_in_path
 
 # Number of left-out items to report for one input.
 _SHOWN = 10

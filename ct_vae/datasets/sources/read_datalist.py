@@ -12,9 +12,9 @@ from typing import Any
 from ct_vae.config.load import read_json
 from ct_vae.datasets.sources.entry import Listed, Note, Problem, Side
 from ct_vae.errors import ConfigError
+from ct_vae.find_volumes.cases import VOLUME_SUFFIXES
 from ct_vae.io import ReadOptions
 from ct_vae.io.archive import ARCHIVE_SUFFIXES
-from ct_vae.search.cases import VOLUME_SUFFIXES
 
 _LISTS: dict[str, Side] = {
     "training": "train",

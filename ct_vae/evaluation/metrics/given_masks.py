@@ -13,9 +13,9 @@ import numpy as np
 
 from ct_vae.errors import ConfigError, CtVaeError, InputError, NoInputError
 from ct_vae.evaluation.metrics.pair import check_same_grid
+from ct_vae.find_volumes.cases import VOLUME_SUFFIXES
 from ct_vae.io import ReadOptions, read_volume, write_volume
 from ct_vae.masks import Mask
-from ct_vae.search.cases import VOLUME_SUFFIXES
 from ct_vae.volume import Volume
 
 _MOST_LABELS = 1000
@@ -65,7 +65,7 @@ class GivenMasks:
 
         Args:
             reference: Original volume, which defines the grid.
-            key: Key of the case, see `ct_vae.search.cases.Case`.
+            key: Key of the case, see `ct_vae.find_volumes.cases.Case`.
             options: Options for reading files.
 
         Raises:

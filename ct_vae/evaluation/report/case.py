@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ct_vae.evaluation.metrics.metric_rows import MetricRow
-from ct_vae.evaluation.texture.measure_texture import Texture
+from ct_vae.evaluation.texture.noise_texture import Texture
 from ct_vae.masks import Mask
 from ct_vae.volume import Volume
 

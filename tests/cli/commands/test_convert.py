@@ -7,7 +7,7 @@ from safetensors.torch import load_file, save_file
 
 import ct_vae
 from ct_vae.config.model_folder import LatentConfig
-from ct_vae.convert import export_weights
+from ct_vae.convert_weights import export_weights
 from ct_vae.io import read_latent, read_volume, write_volume
 from ct_vae.models.model_folder import load_model_folder, save_model_folder
 from ct_vae.models.weights import load_metadata

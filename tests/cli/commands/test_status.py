@@ -12,10 +12,10 @@ import pytest
 
 from ct_vae.batch.lease import Leases, is_running, lease_path
 from ct_vae.errors import ConfigError, NoInputError
+from ct_vae.find_volumes.case_list import read_case_list, write_case_list
+from ct_vae.find_volumes.cases import Case, discover
 from ct_vae.grid import Grid
 from ct_vae.io import write_volume
-from ct_vae.search.case_list import read_case_list, write_case_list
-from ct_vae.search.cases import Case, discover
 from ct_vae.volume import Volume
 from tests.cli._run import call
 

@@ -7,8 +7,8 @@ import pydicom
 import pytest
 
 from ct_vae.errors import InputError, NoInputError
+from ct_vae.find_volumes.cases import discover
 from ct_vae.io import ReadOptions, read_volume, scan_series
-from ct_vae.search.cases import discover
 from tests.io._dicom_checks import read_by_itk, refusal, verdicts
 from tests.io._series import (
     MARK,

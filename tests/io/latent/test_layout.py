@@ -6,13 +6,13 @@ import pytest
 import SimpleITK
 
 from ct_vae.errors import ConfigError, InputError
+from ct_vae.find_volumes.cases import discover
 from ct_vae.grid import Grid
 from ct_vae.io import read_latent, read_volume, write_latent
 from ct_vae.io.atomic.file import sha256_file
 from ct_vae.io.formats import path_kind
 from ct_vae.io.latent.file import is_done, verify_latent
 from ct_vae.io.latent.record import parse_record, record_bytes
-from ct_vae.search.cases import discover
 from tests._asserts import assert_only_files
 from tests.io._samples import latent_of
 

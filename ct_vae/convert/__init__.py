@@ -1,7 +1,0 @@
-"""Conversion of weights from and to CompVis, diffusers, MONAI and MAISI."""
-
-from ct_vae.convert.checkpoint_format import Form
-from ct_vae.convert.exporting import export_weights
-from ct_vae.convert.importing import Imported, import_weights, interpret
-
-__all__ = ["Form", "Imported", "export_weights", "import_weights", "interpret"]
