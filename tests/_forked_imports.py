@@ -3,6 +3,7 @@
 import matplotlib.backends.backend_agg
 import pytest
 import torch
+import torch._dynamo
 
 import ct_vae.cli.commands.train
 import ct_vae.cli.main

@@ -5,7 +5,7 @@ import pytest
 from rich.console import Console
 
 from ct_vae.cli.inventory_table import show_rows
-from ct_vae.datasets.sources.patient_split import Placement
+from ct_vae.datasets.sources.patient_split import CaseAssignment
 from ct_vae.find_volumes.inventory import Row
 
 OK = Row(
@@ -22,7 +22,13 @@ SCOUT = Row("in/series/#s001_ab12cd34", "dicom", "skipped", "a localizer", "CT")
 DOUBLE = Row("in/b.nii", "nifti", "ok")
 STRAY = Row("in/c.nii", "nifti", "ok")
 ROWS = [OK, GAP, SCOUT, DOUBLE, STRAY]
-PLACES = [Placement("validation", None, 1), None, None, Placement("validation", 0, 2), None]
+PLACES = [
+    CaseAssignment("validation", None, 1),
+    None,
+    None,
+    CaseAssignment("validation", 0, 2),
+    None,
+]
 
 
 def shown(width, rows=ROWS, places=PLACES, other_files=3, given=("in",)):
@@ -53,7 +59,7 @@ def test_the_table_fits_and_tells_every_number(width):
 
 def test_paths_are_folded_not_cut():
     path = "in/" + "/".join(["very_long_folder_name"] * 6)
-    text = shown(80, [Row(path, "nifti", "ok")], [Placement("training", None, 1)])
+    text = shown(80, [Row(path, "nifti", "ok")], [CaseAssignment("training", None, 1)])
     lines = text.split("\n\n")[0].splitlines()
     column = "".join(line[: lines[1].index("kind")].strip() for line in lines[2:])
     assert column == path.removeprefix("in/")

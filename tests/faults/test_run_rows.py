@@ -311,7 +311,7 @@ class Hanging(list):
 
 @pytest.mark.usefixtures("impatient")
 def test_38_a_worker_that_hangs_is_given_up_after_a_time(monkeypatch):
-    monkeypatch.setattr("ct_vae.training.data.loader._PATIENCE_S", 1)
+    monkeypatch.setattr("ct_vae.training.data.loader._TIMEOUT_S", 1)
     batches = Batches(Hanging(patches()), 4, 2, 0, 1)
     plain = Batches(patches(), 4, 2, 0)
     assert all(torch.equal(*pair) for pair in zip(batches(0), plain(0), strict=True))
