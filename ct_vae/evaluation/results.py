@@ -167,7 +167,9 @@ class Results:
         if self.settings.report:
             self._show(
                 f"{case} in the report",
-                lambda: self._report.add_case(_report_case(case, pair, masks, rows, told)),
+                lambda: self._report.add_case(
+                    _report_case(case, pair, masks, rows, told, self._latents.get(case))
+                ),
             )
 
     def add_latent(self, case: str, quality: LatentQuality) -> None:
@@ -275,9 +277,10 @@ def _report_case(
     masks: Sequence[Mask],
     rows: Sequence[MetricRow],
     notes: Sequence[str],
+    latent: LatentQuality | None,
 ) -> ReportCase:
     texture = measure_texture(*pair, masks[0])
     remarks = (*notes, *(mask.note for mask in masks if mask.note))
     if texture.note:
         remarks += (f"noise spectrum: {texture.note}",)
-    return ReportCase(case, *pair, list(rows), masks[0], texture, remarks)
+    return ReportCase(case, *pair, list(rows), masks[0], texture, remarks, latent)

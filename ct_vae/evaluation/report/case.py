@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ct_vae.evaluation.latent_quality.result import LatentQuality
 from ct_vae.evaluation.metrics.metric_rows import MetricRow
 from ct_vae.evaluation.texture.noise_texture import Texture
 from ct_vae.masks import Mask
@@ -25,6 +26,7 @@ class ReportCase:
         body: Mask in which errors are searched; ``None`` means the whole volume.
         texture: Noise power spectra of the case; ``None`` if not computed.
         notes: Notes on the case, one line each.
+        latent: Measurements of the latent; ``None`` if not measured.
     """
 
     name: str
@@ -34,6 +36,7 @@ class ReportCase:
     body: Mask | None
     texture: Texture | None = None
     notes: tuple[str, ...] = ()
+    latent: LatentQuality | None = None
 
     @property
     def where(self) -> str:

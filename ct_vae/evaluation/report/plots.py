@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ct_vae.evaluation.latent_quality.result import LatentQuality
 from ct_vae.evaluation.metrics.bland_altman import REGION_MM, Agreement, region_agreement
 from ct_vae.evaluation.metrics.pair import Pair
 from ct_vae.evaluation.report.axes import Axes
@@ -22,11 +23,12 @@ _MOST_POINTS = 600
 
 
 def case_plots(found: Survey, case: ReportCase) -> tuple[str, ...]:
-    """Return the error histogram, the Bland-Altman plot, and the noise spectrum if available."""
+    """Return error histogram, Bland-Altman plot, and spectra of noise and latent if known."""
     plots = [
         histogram_plot(found),
         bland_altman_plot(agreement_of(case), case.where),
         spectrum_plot(case.texture),
+        latent_plot(case.latent),
     ]
     return tuple(plot for plot in plots if plot)
 
@@ -97,6 +99,27 @@ def spectrum_plot(texture: Texture | None) -> str:
     if texture.noise_ratio is not None:
         note += f" Variance of the noise: {number(texture.noise_ratio, 2)} of the original's."
     return axes.figure("Noise-power spectrum", "cycles per mm", "HU² mm²", lines, note)
+
+
+def latent_plot(latent: LatentQuality | None) -> str:
+    """Return a plot of the spectrum of each latent channel with the other measurements as note."""
+    if latent is None:
+        return ""
+    frequency = np.asarray(latent.frequencies)
+    spectra = [np.asarray(channel.spectrum) for channel in latent.channels]
+    # A logarithmic axis has no place for bins without power.
+    values = np.concatenate([spectrum[spectrum > 0] for spectrum in spectra] + [np.ones(1)])
+    low, high = (float(np.log10(v)) for v in (values.min(), values.max()))
+    limits = 10.0 ** math.floor(low - 0.1), 10.0 ** math.ceil(high + 0.1)
+    axes = Axes((0.0, 0.5), limits, log=True)
+    lines = [axes.curve(frequency[s > 0], s[s > 0], dashed=False) for s in spectra]
+    return axes.figure(
+        "Spectrum of the latent",
+        "cycles per latent voxel",
+        "power density",
+        [*lines, axes.level(1.0, dashed=True)],
+        f"Dashed: white noise. In the middle of the body: {latent.line()}.",
+    )
 
 
 def _span(values: Sequence[float] | NDArray[np.float64]) -> tuple[float, float]:

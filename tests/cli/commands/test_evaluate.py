@@ -49,13 +49,14 @@ def test_errors_stand_beside_those_of_the_baselines(model_folder, tmp_path):
 def test_latents_are_measured_and_removed_by_the_next_evaluation(model_folder, tmp_path):
     write_volume(ct_volume((16, 16, 12)), tmp_path / "scan.nii.gz")
     evaluate = ("evaluate", model_folder, tmp_path / "scan.nii.gz", "-o", tmp_path / "out")
-    code, text = call(*evaluate, "--latent", "--no-report")
+    code, text = call(*evaluate, "--latent")
     assert code == 0
     assert "latent std" in text
     found = json.loads((tmp_path / "out" / "latent.json").read_text())
     assert set(found) == {"case_0001"}
     assert found["case_0001"]["channels"][0]["noise_share"] > 0
     assert (tmp_path / "out" / "case_0001_latent.png").stat().st_size
+    assert "Spectrum of the latent" in (tmp_path / "out" / "report.html").read_text("utf-8")
     assert call(*evaluate, *QUIET)[0] == 0
     assert not list((tmp_path / "out").glob("*latent*"))
 

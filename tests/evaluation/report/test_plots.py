@@ -1,4 +1,5 @@
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,10 +12,12 @@ from ct_vae.evaluation.report.plots import (
     bland_altman_plot,
     case_plots,
     histogram_plot,
+    latent_plot,
     spectrum_plot,
 )
 from ct_vae.evaluation.report.survey import HISTOGRAM_HU
 from ct_vae.evaluation.texture.noise_texture import Texture
+from tests.evaluation.latent_quality._quality import quality
 from tests.evaluation.report._report import case_of, thorax
 
 
@@ -87,3 +90,16 @@ def test_a_case_has_a_histogram_and_its_agreement():
     plots = case_plots(ras_pair(case).found, case)
     titles = [ET.fromstring(plot).find("figcaption/b").text for plot in plots]
     assert titles == ["Histogram of errors", "Bland-Altman"]
+
+
+def test_spectra_of_latents_have_a_line_per_channel_and_that_of_white_noise():
+    assert latent_plot(None) == ""
+    svg = latent_plot(quality(4))
+    assert svg.count("<polyline") == 4
+    assert svg.count('class="line dashed"') == 1
+    assert "flip error 0.20" in svg
+
+
+def test_a_constant_latent_has_a_plot():
+    constant = replace(quality(1).channels[0], spectrum=(0.0,) * 8)
+    assert "white noise" in latent_plot(replace(quality(1), channels=(constant,)))
