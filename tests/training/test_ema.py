@@ -1,7 +1,23 @@
+import copy
+
 import pytest
+import torch
 from torch import nn
 
+from ct_vae.config.model import ModelConfig
 from ct_vae.training.ema import AveragedWeights
+from tests._small import small_model
+
+# All layers work on blocks of 4 voxels, so that hundreds of steps take a second.
+BLOCKS = ModelConfig(
+    patch_size=4,
+    down_channels=(16,),
+    num_res_blocks=1,
+    encoder_mid=False,
+    decoder_mid=False,
+    mid_attn=False,
+    norm="rms",
+)
 
 
 def followed(halflife, steps, batch, value=lambda seen: 1.0):
@@ -49,3 +65,40 @@ def test_buffers_are_those_of_the_model():
     model.running_mean.fill_(3.0)
     average.follow(model, 10, 1)
     assert average.module.running_mean.item() == 3.0
+
+
+def smooth_patches(count, seed):
+    """Patches ``(count, 1, 8, 8, 8)`` of smooth random images."""
+    coarse = torch.randn(count, 1, 3, 3, 3, generator=torch.Generator().manual_seed(seed))
+    return nn.functional.interpolate(coarse, size=(8, 8, 8), mode="trilinear") / 2
+
+
+@torch.no_grad()
+def error_of(model):
+    images = smooth_patches(64, seed=10**6)
+    return (model.decode(model.encode(images).mode()) - images).square().mean().sqrt().item()
+
+
+@pytest.mark.parametrize("falling", [False, True])
+@pytest.mark.parametrize(
+    ("batch", "steps"), [(1, 40), (1, 400), (2, 300), (8, 200), (32, 100), (128, 40)]
+)
+def test_the_average_is_never_much_worse_than_the_weights(batch, steps, falling):
+    """Short runs, whose first weights a constant decay would still hold at their end."""
+    model = small_model(base=BLOCKS)
+    average = AveragedWeights(model, halflife=2000)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    last = 0.01 if falling else 1.0
+    rate = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, last, total_iters=steps)
+    first = error_of(model)
+    for step in range(steps):
+        images = smooth_patches(batch, seed=step)
+        loss = (model.decode(model.encode(images).mode()) - images).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        rate.step()
+        average.follow(model, (step + 1) * batch, batch)
+    raw, averaged = error_of(model), error_of(copy.deepcopy(average.module))
+    assert raw < first
+    assert averaged <= 1.05 * raw
