@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusion import ct_vae, sample
+from diffusion import ct_vae, sample, train_flow
+from measure_default import rmse
 from monai.networks.nets import DiffusionModelUNet
 from monai.networks.schedulers import RFlowScheduler
 from numpy.typing import NDArray
@@ -82,26 +83,23 @@ def volumes_of(datalist: Path, part: str) -> Iterator[Volume]:
 
 def rmse_in_body(codec: Codec, volume: Volume) -> float:
     """RMSE in HU inside the body, HU clipped to [-1000, 1000]."""
-    inside = body_mask(volume).voxels
-    a, b = (
-        v.voxels[inside].astype(np.float64).clip(*_CLIP)
-        for v in (volume, codec.reconstruct(volume))
-    )
-    return float(np.sqrt(np.square(a - b).mean()))
+    return rmse(volume, codec.reconstruct(volume), body_mask(volume).voxels, _CLIP)
 
 
-def crops(latent: torch.Tensor, count: int, generator: torch.Generator) -> torch.Tensor:
-    """Draw crops ``(count, C, SIDE, SIDE, SIDE)``; smaller latents are padded by their border."""
-    lacking = [max(0, SIDE - n) for n in latent.shape[1:]]
+def crops(
+    image: torch.Tensor, sides: Sequence[int], count: int, generator: torch.Generator
+) -> torch.Tensor:
+    """Draw crops ``(count, C, *sides)``; smaller images are padded by their border."""
+    lacking = [max(0, n - m) for n, m in zip(sides, image.shape[1:], strict=True)]
     pads = [pad for n in reversed(lacking) for pad in (0, n)]
-    latent = torch.nn.functional.pad(latent[None], pads, mode="replicate")[0]
+    image = torch.nn.functional.pad(image[None], pads, mode="replicate")[0]
     drawn = []
     for _ in range(count):
         window = [slice(None)]
-        for n in latent.shape[1:]:
-            low = int(torch.randint(n - SIDE + 1, (), generator=generator))
-            window.append(slice(low, low + SIDE))
-        drawn.append(latent[tuple(window)])
+        for n, m in zip(sides, image.shape[1:], strict=True):
+            low = int(torch.randint(m - n + 1, (), generator=generator))
+            window.append(slice(low, low + n))
+        drawn.append(image[tuple(window)])
     return torch.stack(drawn)
 
 
@@ -109,11 +107,14 @@ def latents_of(codec: Codec, volumes: Iterator[Volume], count: int) -> torch.Ten
     """Encode volumes and draw crops of their latents, equally many of each."""
     generator = torch.Generator().manual_seed(0)
     return torch.cat(
-        [crops(torch.from_numpy(codec.encode(v).array), count, generator) for v in volumes]
+        [
+            crops(torch.from_numpy(codec.encode(v).array), (SIDE,) * 3, count, generator)
+            for v in volumes
+        ]
     )
 
 
-def train_flow(latents: torch.Tensor, steps: int) -> tuple[DiffusionModelUNet, RFlowScheduler]:
+def make_flow(latents: torch.Tensor, steps: int) -> tuple[DiffusionModelUNet, RFlowScheduler]:
     """Train a velocity network on normalized latents."""
     torch.manual_seed(0)
     channels = latents.shape[1]
@@ -127,21 +128,9 @@ def train_flow(latents: torch.Tensor, steps: int) -> tuple[DiffusionModelUNet, R
         norm_num_groups=16,
         num_head_channels=32,
     )
-    scheduler = RFlowScheduler(num_train_timesteps=1000)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
     decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    for step in range(steps):
-        clean = latents[torch.randint(len(latents), (8,))]
-        noise = torch.randn_like(clean)
-        times = scheduler.sample_timesteps(clean)
-        moved = scheduler.add_noise(original_samples=clean, noise=noise, timesteps=times)
-        loss = (network(moved, times) - (clean - noise)).square().mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        decay.step()
-        if step % max(1, steps // 10) == 0:
-            print(f"flow, step {step}: loss {loss.item():.3f}", flush=True)
+    scheduler = train_flow(network, latents, optimizer, steps, batch_size=8, decay=decay)
     return network.eval(), scheduler
 
 
@@ -217,7 +206,7 @@ def measure(
     # One mean and one standard deviation per channel, as latent diffusion needs it.
     mean = latents.mean(dim=(0, 2, 3, 4), keepdim=True)
     std = latents.std(dim=(0, 2, 3, 4), keepdim=True)
-    network, scheduler = train_flow((latents - mean) / std, given.flow_steps)
+    network, scheduler = make_flow((latents - mean) / std, given.flow_steps)
     noise = torch.randn(given.draws, *latents.shape[1:], generator=torch.Generator().manual_seed(1))
     drawn = torch.cat([sample(network, scheduler, part) for part in noise.split(8)])
     result |= compare(base, decoded(codec, drawn * std + mean), real)
@@ -227,20 +216,12 @@ def measure(
 def real_crops(base: Codec, datalist: Path, count: int) -> FloatArray:
     """Crops of the validation volumes as large as decoded samples, in clipped HU."""
     generator = torch.Generator().manual_seed(2)
-    side = [SIDE * f for f in base.network.factor]
+    sides = [SIDE * f for f in base.network.factor]
     drawn = []
     for volume in volumes_of(datalist, "validation"):
         hu = torch.from_numpy(base.preprocessor.orient(volume).voxels.astype(np.float32))
-        lacking = [max(0, n - m) for n, m in zip(side, hu.shape, strict=True)]
-        pads = [pad for n in reversed(lacking) for pad in (0, n)]
-        hu = torch.nn.functional.pad(hu[None, None], pads, mode="replicate")[0, 0].clamp(*_CLIP)
-        for _ in range(count):
-            window = []
-            for n, m in zip(side, hu.shape, strict=True):
-                low = int(torch.randint(m - n + 1, (), generator=generator))
-                window.append(slice(low, low + n))
-            drawn.append(hu[tuple(window)])
-    return torch.stack(drawn).double().numpy()
+        drawn.append(crops(hu.clamp(*_CLIP)[None], sides, count, generator)[:, 0])
+    return torch.cat(drawn).double().numpy()
 
 
 def table(results: Sequence[tuple[str, dict[str, float]]]) -> str:

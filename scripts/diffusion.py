@@ -77,7 +77,7 @@ def load_latents(paths: list[Path]) -> torch.Tensor:
 def make_flow(
     steps: int, latents: torch.Tensor, scale: float
 ) -> tuple[DiffusionModelUNet, RFlowScheduler]:
-    """Train a velocity network on latents; gives it with its scheduler."""
+    """Train a small velocity network on latents; return it with its scheduler."""
     channels = latents.shape[1]
     network = DiffusionModelUNet(
         spatial_dims=3,
@@ -89,21 +89,36 @@ def make_flow(
         norm_num_groups=8,
         num_head_channels=8,
     )
+    optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3)
+    scheduler = train_flow(network, latents * scale, optimizer, steps, batch_size=4)
+    return network.eval(), scheduler
+
+
+def train_flow(
+    network: DiffusionModelUNet,
+    latents: torch.Tensor,
+    optimizer: torch.optim.Optimizer,
+    steps: int,
+    *,
+    batch_size: int,
+    decay: torch.optim.lr_scheduler.LRScheduler | None = None,
+) -> RFlowScheduler:
+    """Train a rectified flow on latents ``(N, C, x, y, z)``; return the scheduler of its times."""
     scheduler = RFlowScheduler(num_train_timesteps=1000)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=2e-3)
-    clean = latents * scale
     for step in range(steps):
-        batch = clean[torch.randint(len(clean), (4,))]
-        noise = torch.randn_like(batch)
-        times = scheduler.sample_timesteps(batch)
-        moved = scheduler.add_noise(original_samples=batch, noise=noise, timesteps=times)
-        loss = (network(moved, times) - (batch - noise)).square().mean()
-        optimiser.zero_grad()
+        clean = latents[torch.randint(len(latents), (batch_size,))]
+        noise = torch.randn_like(clean)
+        times = scheduler.sample_timesteps(clean)
+        moved = scheduler.add_noise(original_samples=clean, noise=noise, timesteps=times)
+        loss = (network(moved, times) - (clean - noise)).square().mean()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
+        if decay is not None:
+            decay.step()
         if step % max(1, steps // 5) == 0:
             print(f"flow, step {step}: loss {loss.item():.3f}", flush=True)
-    return network.eval(), scheduler
+    return scheduler
 
 
 def sample(
