@@ -8,7 +8,7 @@ from scipy.stats import binom
 
 METHOD = "order statistics, exact for independent patients of any distribution"
 LEVEL = 0.95
-# Between the lowest and the highest of fewer values, the median lies with a lower probability.
+# Between the lowest and the highest of fewer values, the probability of the median is lower.
 LEAST_PATIENTS = 6
 
 

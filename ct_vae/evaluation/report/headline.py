@@ -1,4 +1,4 @@
-"""Headline of the report: the model beside the baselines, in one chart."""
+"""Headline of the report: the model next to the baselines, in one chart."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class ShownCase:
 
     Attributes:
         volume: CT; ``None`` to show a latent alone.
-        latent: Latent; it is drawn where its grid lies in the CT.
+        latent: Latent; it is drawn at the position of its grid in the CT.
         reconstruction: Reconstruction on the grid of the CT.
 
     Raises:
@@ -65,7 +65,7 @@ class ShownCase:
 
     @property
     def views(self) -> tuple[View, ...]:
-        """Images to show beside each other."""
+        """Images to show next to each other."""
         shown = {
             "original": self.volume is not None,
             "latent": self.latent is not None,

@@ -34,7 +34,7 @@ def viewer_data(views: Sequence[View], cases: Iterable[Mapping[str, Any]]) -> st
     """Return the data of the viewer as JSON that cannot close its HTML element.
 
     Args:
-        views: Images to show beside each other.
+        views: Images to show next to each other.
         cases: Descriptions of the cases, with their names and places on the page.
     """
     windows = [asdict(window) for window in WINDOWS.values()]
