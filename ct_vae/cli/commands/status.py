@@ -10,6 +10,7 @@ import typer
 from ct_vae.cli import options
 from ct_vae.cli.cases import find_cases
 from ct_vae.cli.progress import with_progress
+from ct_vae.errors import NoInputError
 from ct_vae.terminal import say, show, show_json
 
 # Failures that are printed; the others are in the lists of failures.
@@ -45,6 +46,11 @@ def status(
     from ct_vae.batch.status import batch_status
     from ct_vae.find_volumes.case_list import write_case_list
 
+    if not inputs and list_ is None:
+        raise NoInputError(
+            "no input was given",
+            "give the inputs of ct-vae encode by --inputs, or a list by --from",
+        )
     cases = find_cases(inputs, from_list=list_)
     found = batch_status(output, cases)
     if as_json:

@@ -136,3 +136,9 @@ def test_a_list_and_inputs_exclude_each_other(model_folder, archive, tmp_path):
     write_case_list(tmp_path / "list", [Case(archive, "a")])
     words = ["encode", model_folder, archive, "--from", tmp_path / "list", "-o", tmp_path / "out"]
     assert call(*words)[0] == 2
+
+
+def test_without_inputs_the_options_that_give_them_are_named(tmp_path):
+    code, text = call("status", tmp_path)
+    assert code == 3
+    assert "by --inputs, or a list by --from" in text
