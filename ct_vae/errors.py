@@ -43,6 +43,11 @@ def printable(text: str) -> str:
     return "".join(c if _is_shown(c) else c.encode("unicode_escape").decode() for c in text)
 
 
+def value_message(text: str) -> str:
+    """Return the message of an error found by pydantic without its prefix for ValueError."""
+    return text.removeprefix("Value error, ")
+
+
 def _is_shown(character: str) -> bool:
     return character.isprintable() or unicodedata.category(character) == "Zs"
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+
+from ct_vae.errors import value_message
 
 SETTINGS: Mapping[str, Any] = {"help_option_names": ["-h", "--help"]}
 """Context settings of every command and group of commands."""
@@ -43,6 +46,11 @@ _PLACEHOLDERS = {
 class Command(TyperCommand):
     """Command with grouped options and uniform placeholders in its help."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the arguments; messages about wrong values state the value."""
+        with plain_value_errors():
+            return super().parse_args(ctx, args)
+
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help after the options got their groups and placeholders."""
         arrange(self, ctx)
@@ -52,10 +60,31 @@ class Command(TyperCommand):
 class Group(TyperGroup):
     """Group of commands with uniform placeholders in its help."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the arguments; messages about wrong values state the value."""
+        with plain_value_errors():
+            return super().parse_args(ctx, args)
+
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help after the options got their placeholders."""
         arrange(self, ctx)
         super().format_help(ctx, formatter)
+
+
+@contextmanager
+def plain_value_errors() -> Iterator[None]:
+    """Reword the messages of pydantic about values of options, which typer passes on."""
+    try:
+        yield
+    except typer.BadParameter as error:
+        from pydantic import ValidationError
+
+        found = error.__cause__
+        if isinstance(found, ValidationError):
+            given = found.errors()[0]["input"]
+            text = value_message(error.message)
+            error.message = text if repr(given) in text else f"{text}, got {given!r}"
+        raise
 
 
 def arrange(command: TyperCommand | TyperGroup, ctx: Any) -> None:

@@ -17,7 +17,7 @@ from ct_vae.config.default_models import find_model
 from ct_vae.config.foreign_keys import advice_on, meant_key, note_on
 from ct_vae.config.run import RunConfig
 from ct_vae.config.shipped_configs import find_config
-from ct_vae.errors import ConfigError, WeightsError
+from ct_vae.errors import ConfigError, WeightsError, value_message
 
 # Type names as they occur in the location of a pydantic error.
 _TYPES = {"constrained-int", "int", "float", "str", "bool", "none"}
@@ -141,7 +141,7 @@ def _problem(items: Sequence[Any], root: type[BaseModel]) -> str:
 
 def _message(text: str) -> str:
     return (
-        text.removeprefix("Value error, ")
+        value_message(text)
         .replace("a valid tuple", "a list of numbers")
         .replace("Tuple should", "List should")
         .replace(" after validation", "")

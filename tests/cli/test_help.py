@@ -104,3 +104,29 @@ def test_paths_are_completed_below_folders(tmp_path, monkeypatch):
     assert complete("runs/a") == ["runs/a1"]
     assert complete("absent/a") == []
     assert complete(f"{tmp_path}/r") == [f"{tmp_path}/runs"]
+
+
+def _choices(name):
+    """Options of a command that take one of several words."""
+    found = command(name)
+    context = found.make_context(name, [], resilient_parsing=True)
+    shown = {each.opts[0]: str(each.display_type(context)) for each in found.get_params(context)}
+    return [option for option, text in shown.items() if option.startswith("--") and "|" in text]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_wrong_choices_are_named_without_words_of_the_parser(name):
+    for option in _choices(name):
+        done = CliRunner().invoke(app, [*name.split(), option, "foo"], env={"COLUMNS": "300"})
+        assert done.exit_code == 2
+        assert f"'{option}'" in done.output
+        assert "'foo' is not one of '" in done.output
+        assert "Value error" not in done.output
+
+
+@pytest.mark.parametrize("value", ["-3", "three"])
+def test_wrong_numbers_are_stated(value):
+    words = ["encode", "ct-f4", "x", "-o", "y", "--seed", value]
+    done = CliRunner().invoke(app, words, env={"COLUMNS": "300"})
+    assert done.exit_code == 2
+    assert f"got '{value}'" in done.output

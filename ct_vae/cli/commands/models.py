@@ -26,9 +26,16 @@ def models(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
             f"{row['name']}: {factor} voxels become {row['channels']} numbers "
             f"({row['compression']:g} : 1), {row['megabytes']} MB"
         )
-        show(f"  {row['summary']}")
+        show(f"  {_without_sizes(row)}")
     if not rows:
         show("this installation has no default models")
+
+
+def _without_sizes(row: dict[str, Any]) -> str:
+    """Return the summary of a model without a first sentence that repeats its sizes."""
+    summary: str = row["summary"]
+    first, _, rest = summary.partition(". ")
+    return rest if rest and f"become {row['channels']} numbers" in first else summary
 
 
 def _row(name: str) -> dict[str, Any]:

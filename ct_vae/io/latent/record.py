@@ -7,7 +7,7 @@ from pathlib import Path
 import pydantic_core
 from pydantic import ValidationError
 
-from ct_vae.errors import ConfigError, InputError
+from ct_vae.errors import ConfigError, InputError, value_message
 from ct_vae.latent import RECORD_FORMAT, RECORD_VERSION, LatentRecord
 
 CODED_SUFFIX = ".latz"
@@ -154,4 +154,4 @@ def _first(error: ValidationError) -> str:
     problems = error.errors(include_url=False, include_input=False)
     place = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in problems[0]["loc"])
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return f"is malformed at ${place}: {problems[0]['msg']}{more}"
+    return f"is malformed at ${place}: {value_message(problems[0]['msg'])}{more}"

@@ -29,6 +29,7 @@ def pair(tmp_path):
         ({"file_sha256": None}, "the record has none"),
         ({"quantisation": None}, "does not agree with its record"),
         ({"kind": "codes"}, "does not agree with its record"),
+        ({"quantisation": {"dtype": "int8"}}, r"\$\.quantisation: int8 and coded have steps"),
         ({"scaling_factor": 0.5}, "does not agree with its record"),
     ],
 )
