@@ -1,21 +1,16 @@
 import ast
-import io
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from rich.table import Table
-from rich.text import Text
 
 import ct_vae
-from ct_vae.console import SafeConsole
 from ct_vae.errors import OutputError
 from ct_vae.terminal import (
     flush_streams,
     guard_streams,
-    printable,
     say,
     show,
     show_json,
@@ -39,21 +34,6 @@ def test_documents_keep_their_lines(capsys):
     show_text("one\ntwo\x1b\n")
     show_json({"name": EVIL})
     assert capsys.readouterr().out == ('one\ntwo\\x1b\n{\n  "name": "a\\u001b[31m\\nb\\u202e"\n}\n')
-
-
-def test_a_console_escapes_text_and_tables_and_keeps_its_own_styles():
-    file = io.StringIO()
-    console = SafeConsole(file=file, force_terminal=True, width=80, color_system="standard")
-    table = Table("name", title=Text("t\x1b]0;owned\x07"))
-    table.add_row(Text(printable("c\x1b[2J")))
-    table.add_row(Text("d\x1b[3J"))
-    console.print(table)
-    console.print(Text("red\x1b[1m", style="red"))
-    text = file.getvalue()
-    assert "\\x1b[2J" in text
-    assert "\x1b[31mred\\x1b[1m\x1b[0m" in text
-    assert "\x1b]" not in text
-    assert "\x07" not in text
 
 
 def test_a_full_disk_is_reported_once_on_standard_output_and_never_on_standard_error(monkeypatch):

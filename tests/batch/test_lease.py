@@ -9,7 +9,7 @@ import time
 import pytest
 
 from ct_vae.batch import lease
-from ct_vae.batch.lease import Leases, lease_path
+from ct_vae.batch.lease import Leases, is_running, lease_path
 from ct_vae.errors import OutputError
 from ct_vae.io.mounts import Mount
 from tests._asserts import assert_only_files
@@ -195,3 +195,15 @@ def test_a_folder_that_cannot_be_made_is_reported(tmp_path):
     (tmp_path / "file").write_text("")
     with Leases() as leases, pytest.raises(OutputError, match="cannot write"):
         leases.take(tmp_path / "file" / "out" / "a")
+
+
+def test_a_lease_is_running_while_its_process_holds_it(tmp_path):
+    target = tmp_path / "a_latent.nii.gz"
+    assert not is_running(lease_path(target))
+    with Leases() as leases:
+        assert leases.take(target) is None
+        assert is_running(lease_path(target))
+        assert is_running(lease_path(target))
+    assert not is_running(lease_path(target))
+    lease_path(target).write_text("")
+    assert not is_running(lease_path(target))

@@ -42,26 +42,6 @@ def test_it_does_not_change():
         ModelConfig().base_ch = 3
 
 
-@pytest.mark.parametrize(
-    ("numbers", "factor", "widths", "stem"),
-    [
-        ({}, (8, 8, 8), (128, 256, 512, 512), 128),
-        ({"spatial_dims": 2, "base_ch": 8, "ch_mult": [1, 3]}, (2, 2), (8, 24), 8),
-        ({"down_channels": [64, 128, 256]}, (4, 4, 4), (64, 128, 256), 64),
-        ({"spatial_dims": 1, "base_ch": 8, "ch_mult": [2]}, (1,), (16,), 8),
-        ({"down_channels": [96], "patch_size": 4}, (4, 4, 4), (96,), 96),
-        ({"down_channels": [8, 9], "patch_size": [4, 4, 1]}, (8, 8, 2), (8, 9), 8),
-    ],
-)
-def test_factor_and_widths_follow(numbers, factor, widths, stem):
-    config = parse(**numbers)
-    assert (config.factor, config.widths, config.conv_in_channels) == (factor, widths, stem)
-
-
-def test_the_latent_is_as_wide_as_the_embedding():
-    assert parse(embed_dim=7, z_channels=3).latent_channels == 7
-
-
 def test_a_codebook_size_is_accepted():
     assert parse(codebook_size=512).factor == parse().factor
 
@@ -106,27 +86,6 @@ def test_a_resolved_configuration_can_be_read_again():
 def test_each_mistake_is_named(numbers, words):
     with pytest.raises(ValidationError, match=words):
         parse(**numbers)
-
-
-@pytest.mark.parametrize(
-    ("numbers", "expected"),
-    [
-        ({"latent_type": "vq"}, ("ema", 8, 8192, 8)),
-        ({"latent_type": "vq", "codebook_size": 512, "embed_dim": 3}, ("ema", 3, 512, 3)),
-        ({"latent_type": "magvit"}, ("fsq", 6, 64_000, 6)),
-        ({"latent_type": "vq", "quantizer": "fsq", "levels": [4, 3]}, ("fsq", 2, 12, 2)),
-        ({"latent_type": "vq", "quantizer": "lfq"}, ("lfq", 16, 65_536, 16)),
-        ({"latent_type": "vq", "quantizer": "lfq", "embed_dim": 5}, ("lfq", 5, 32, 5)),
-        ({"latent_type": "vq", "z_channels": 3}, ("ema", 8, 8192, 3)),
-    ],
-)
-def test_what_follows_from_the_codes_is_filled_in(numbers, expected):
-    config = parse(**numbers)
-    told = config.quantizer, config.embed_dim, config.codebook_size, config.z_channels
-    assert told == expected
-    assert not config.double_z
-    assert config.reg_type == "vq"
-    assert ModelConfig.model_validate_json(config.model_dump_json()) == config
 
 
 @pytest.mark.parametrize(
@@ -182,30 +141,6 @@ def test_what_follows_from_the_codes_is_filled_in(numbers, expected):
 def test_what_contradicts_the_kind_is_refused(numbers, message):
     with pytest.raises(ValidationError, match=re.escape(message)):
         parse(**numbers)
-
-
-def test_strides_of_their_own_give_the_factor():
-    assert parse(strides=[[2, 2, 1], 2, [1, 2, 2]]).factor == (4, 8, 4)
-
-
-@pytest.mark.parametrize("size", [1, 2, 2**24, 2**25])
-def test_the_size_of_a_codebook_says_nothing_about_a_model_without(size):
-    assert parse(codebook_size=size).codebook_size == size
-
-
-@pytest.mark.parametrize(
-    "numbers",
-    [
-        {"codebook_size": 2},
-        {"codebook_size": 2**24},
-        {"quantizer": "lfq", "embed_dim": 24},
-        {"quantizer": "fsq", "levels": [2]},
-        {"quantizer": "fsq", "levels": [4096, 4096]},
-    ],
-)
-def test_the_smallest_and_largest_codebooks_are_taken(numbers):
-    config = parse(latent_type="vq", **numbers)
-    assert config.codebook_size in (2, 2**24)
 
 
 def test_what_is_wrong_with_codes_has_its_path(tmp_path):

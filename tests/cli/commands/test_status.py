@@ -10,8 +10,6 @@ import time
 import numpy as np
 import pytest
 
-from ct_vae.batch.lease import Leases, is_running, lease_path
-from ct_vae.errors import ConfigError, NoInputError
 from ct_vae.find_volumes.case_list import read_case_list, write_case_list
 from ct_vae.find_volumes.cases import Case, discover
 from ct_vae.grid import Grid
@@ -93,18 +91,6 @@ def test_a_batch_without_failures_ends_with_0(model_folder, archive, tmp_path):
     assert call("status", output, "--inputs", source)[0] == 8
 
 
-def test_a_lease_is_running_while_its_process_holds_it(tmp_path):
-    target = tmp_path / "a_latent.nii.gz"
-    assert not is_running(lease_path(target))
-    with Leases() as leases:
-        assert leases.take(target) is None
-        assert is_running(lease_path(target))
-        assert is_running(lease_path(target))
-    assert not is_running(lease_path(target))
-    lease_path(target).write_text("")
-    assert not is_running(lease_path(target))
-
-
 def test_a_list_keeps_names_of_outputs_and_takes_plain_paths(archive, tmp_path):
     path = tmp_path / "list"
     cases = [case for case in discover([archive]) if case.key != "site_0/case_02"]
@@ -113,23 +99,6 @@ def test_a_list_keeps_names_of_outputs_and_takes_plain_paths(archive, tmp_path):
     plain = archive / "site_0" / "case_02.nii.gz"
     path.write_text(f"# by hand\n\n{plain}\n" + path.read_text())
     assert {case.key for case in read_case_list(path)} == {*(c.key for c in cases), "case_02"}
-
-
-@pytest.mark.parametrize(
-    "line", ['{"path": "a"}', '{"path": "a", "key": "../b"}', '{"path": 1, "key": "b"}', "{"]
-)
-def test_damaged_lists_are_refused(tmp_path, line):
-    (tmp_path / "list").write_text(line)
-    with pytest.raises(ConfigError, match="list, line 1"):
-        read_case_list(tmp_path / "list")
-
-
-def test_lists_without_cases_are_no_input(tmp_path):
-    with pytest.raises(NoInputError, match="cannot be read"):
-        read_case_list(tmp_path / "absent")
-    write_case_list(tmp_path / "empty", [])
-    with pytest.raises(NoInputError, match="empty"):
-        read_case_list(tmp_path / "empty")
 
 
 def test_a_list_and_inputs_exclude_each_other(model_folder, archive, tmp_path):

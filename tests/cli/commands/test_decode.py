@@ -1,3 +1,4 @@
+import json
 import shutil
 import zipfile
 
@@ -5,6 +6,7 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+import torch
 
 from ct_vae.inference.codec import load_codec
 from ct_vae.io import ReadOptions, read_volume, write_latent
@@ -209,3 +211,57 @@ def test_options_that_need_each_other_are_asked_for(model_folder, tmp_path, opti
     )
     assert (code, "--like" in text) == (2, True)
     assert not (tmp_path / "out").exists()
+
+
+def test_decoding_with_another_model_is_refused(model_folder, inputs, tmp_path):
+    from ct_vae.models.model_folder import load_model_folder, save_model_folder
+
+    loaded = load_model_folder(model_folder)
+    config = loaded.config.model_copy(update={"name": "other"})
+    with torch.no_grad():
+        loaded.model.quant_conv.weight.mul_(1.01)
+    save_model_folder(tmp_path / "other", loaded.model, config, "", {})
+    call("encode", model_folder, inputs / "a.nii.gz", "-o", tmp_path)
+    code, text = call("decode", tmp_path / "other", tmp_path / "a_latent.nii.gz", "-o", tmp_path)
+    assert code == 4
+    assert "decode it with the model that encoded it" in text
+
+
+def test_results_of_different_latents_never_share_a_name(model_folder, inputs, tmp_path):
+    call("encode", model_folder, inputs / "a.nii.gz", "-o", tmp_path)
+    for end in (".nii.gz", ".json"):
+        (tmp_path / f"a{end}").write_bytes((tmp_path / f"a_latent{end}").read_bytes())
+    latents = [tmp_path / "a.nii.gz", tmp_path / "a_latent.nii.gz"]
+    code, text = call("decode", model_folder, *latents, "-o", tmp_path / "out")
+    assert (code, "would be the result of" in text) == (2, True)
+
+
+def test_decoded_volumes_are_marked_and_left_out_of_folders(model_folder, inputs, tmp_path):
+    call("encode", model_folder, inputs, "-o", inputs)
+    call("decode", model_folder, inputs, "-o", inputs)
+    decoded = inputs / "a_decoded.nii.gz"
+    assert b"not for diagnosis" in bytes(nib.load(decoded).header["descrip"])
+    assert call("encode", model_folder, inputs, "-o", tmp_path / "again")[0] == 0
+    names = {p.name for p in (tmp_path / "again").rglob("*.nii.gz")}
+    assert names == {"a_latent.nii.gz", "b.c_latent.nii.gz"}
+    assert call("encode", model_folder, decoded, "-o", tmp_path / "asked")[0] == 0
+
+
+def test_an_edited_record_is_refused(model_folder, inputs, tmp_path):
+    call("encode", model_folder, inputs / "a.nii.gz", "-o", tmp_path)
+    path = tmp_path / "a_latent.json"
+    whole = json.loads(path.read_text())
+    edits = [
+        lambda r: r["source"]["grid"]["affine"][0].__setitem__(3, 100.0),
+        lambda r: r["preprocess"].update(window_hu=[-1000, 3000]),
+        lambda r: r["source"]["grid"].update(shape=[13, 10, 10]),
+        lambda r: r["source"]["grid"].update(shape=[2**31, 2**31, 2**31]),
+        lambda r: r.update(factor=[2, 4, 4]),
+    ]
+    for edit in edits:
+        record = json.loads(json.dumps(whole))
+        edit(record)
+        path.write_text(json.dumps(record))
+        code, text = call("decode", model_folder, tmp_path / "a_latent.nii.gz", "-o", tmp_path)
+        assert code == 4, text
+        assert not (tmp_path / "a_decoded.nii.gz").exists()
