@@ -43,6 +43,11 @@ class ObjectiveConfig(Section):
     """Weights of additional reconstruction losses inside HU windows, by name or name:width/level,
     such as `{"lung": 0.5, "kidney:300/80": 1}`."""
 
+    face_weight: Annotated[float, Field(gt=0)] = 1.0
+    """Weight of voxels next to faces of latent voxels in the reconstruction losses, relative to
+    the voxels inside. Values such as 1.2 lower the error at faces, which otherwise can show as a
+    grid."""
+
     gradient_weight: NotNegative = 0.0
     """Weight of the gradient loss, the mean error of finite differences between neighboring
     voxels."""

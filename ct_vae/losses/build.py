@@ -17,6 +17,7 @@ from ct_vae.losses.objective import Objective
 from ct_vae.losses.perceptual import PerceptualDistance
 from ct_vae.losses.reconstruction import Loss, Reconstruction
 from ct_vae.losses.vgg import load_vgg16
+from ct_vae.losses.voxel_mean import VoxelMean, voxel_mean
 from ct_vae.losses.window import WindowLoss
 from ct_vae.models.discriminator import PatchDiscriminator
 
@@ -44,10 +45,13 @@ def build_objective(config: RunConfig, activation: nn.Module, device: torch.devi
         "feature_matching": losses.feature_matching_weight,
         **{_window_term(window): weight for window, weight in losses.windows.items()},
     }
+    mean = voxel_mean(config.model.factor, losses.face_weight)
     return Objective(
-        Reconstruction(losses.recon_type, activation, losses.focal_gamma, losses.charbonnier_eps),
+        Reconstruction(
+            losses.recon_type, activation, losses.focal_gamma, losses.charbonnier_eps, mean
+        ),
         weights,
-        _image_losses(losses, preprocess),
+        _image_losses(losses, preprocess, mean),
         _perceptual(losses, preprocess, device),
         KLLoss(losses.kl_reduction, losses.kl_anneal_samples),
         build_adversary(config, device),
@@ -90,10 +94,12 @@ def build_adversary(config: RunConfig, device: torch.device) -> Adversary | None
     return adversary.to(device)
 
 
-def _image_losses(losses: ObjectiveConfig, preprocess: PreprocessConfig) -> dict[str, Loss]:
+def _image_losses(
+    losses: ObjectiveConfig, preprocess: PreprocessConfig, mean: VoxelMean
+) -> dict[str, Loss]:
     built: dict[str, Loss] = {
         _window_term(window): WindowLoss(
-            _units(window.low, preprocess), _units(window.high, preprocess)
+            _units(window.low, preprocess), _units(window.high, preprocess), mean
         )
         for window in losses.windows
     }

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from ct_vae.config.loss import LOGIT_LOSSES
 from ct_vae.errors import ConfigError
+from ct_vae.losses.voxel_mean import VoxelMean
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -26,6 +27,7 @@ class Reconstruction:
             which it is the default.
         focal_gamma: Exponent of ``bce_focal``; defaults to 2.
         charbonnier_eps: Constant of ``charbonnier`` in model units; defaults to 1e-3.
+        mean: Mean over voxels; defaults to `torch.mean`.
 
     Raises:
         ConfigError: If the loss is unknown or does not match the activation.
@@ -37,8 +39,9 @@ class Reconstruction:
         activation: nn.Module | None = None,
         focal_gamma: float = 2.0,
         charbonnier_eps: float = _CHARBONNIER_EPS,
+        mean: VoxelMean = torch.mean,
     ) -> None:
-        self._loss = reconstruction_loss(recon_type, focal_gamma, charbonnier_eps)
+        self._loss = reconstruction_loss(recon_type, focal_gamma, charbonnier_eps, mean)
         self._on_logits = recon_type in LOGIT_LOSSES
         default = nn.Sigmoid() if self._on_logits else nn.Identity()
         self._activation = default if activation is None else activation
@@ -62,7 +65,10 @@ class Reconstruction:
 
 
 def reconstruction_loss(
-    recon_type: str, focal_gamma: float = 2.0, charbonnier_eps: float = _CHARBONNIER_EPS
+    recon_type: str,
+    focal_gamma: float = 2.0,
+    charbonnier_eps: float = _CHARBONNIER_EPS,
+    mean: VoxelMean = torch.mean,
 ) -> Loss:
     """Return a reconstruction loss, a function of reconstruction and target ``(B, C, *spatial)``.
 
@@ -73,6 +79,7 @@ def reconstruction_loss(
         recon_type: Name of the loss.
         focal_gamma: Exponent of ``bce_focal``, 0 or at least 1; defaults to 2.
         charbonnier_eps: Constant of ``charbonnier`` in model units; defaults to 1e-3.
+        mean: Mean over voxels; defaults to `torch.mean`.
 
     Raises:
         ConfigError: If the loss is unknown, or if gamma is out of range.
@@ -80,29 +87,30 @@ def reconstruction_loss(
     if focal_gamma < 0 or 0 < focal_gamma < 1:
         raise ConfigError(f"focal_gamma is 0 or at least 1, got {focal_gamma}")
     losses: dict[str, Loss] = {
-        "l1": functional.l1_loss,
-        "mse": functional.mse_loss,
+        "l1": partial(functional.l1_loss, reduction="none"),
+        "mse": partial(functional.mse_loss, reduction="none"),
         "charbonnier": partial(charbonnier, eps=charbonnier_eps),
-        "bce": functional.binary_cross_entropy_with_logits,
+        "bce": partial(functional.binary_cross_entropy_with_logits, reduction="none"),
         "bce_focal": partial(bce_focal, gamma=focal_gamma),
     }
     if recon_type not in losses:
         raise ConfigError(f"recon_type {recon_type!r} is not one of {', '.join(losses)}")
-    return losses[recon_type]
+    loss = losses[recon_type]
+    return lambda reconstruction, target: mean(loss(reconstruction, target))
 
 
 def charbonnier(
     reconstruction: torch.Tensor, target: torch.Tensor, eps: float = _CHARBONNIER_EPS
 ) -> torch.Tensor:
-    """Charbonnier loss ``sqrt(d^2 + eps^2)``, a smooth absolute error (Charbonnier et al. 1994).
+    """Charbonnier loss ``sqrt(d^2 + eps^2)`` of each voxel, a smooth absolute error.
 
-    Its minimum is ``eps``, in model units.
+    Source: Charbonnier et al. 1994. Its minimum is ``eps``, in model units.
     """
-    return (reconstruction - target).square().add(eps**2).sqrt().mean()
+    return (reconstruction - target).square().add(eps**2).sqrt()
 
 
 def bce_focal(logits: torch.Tensor, target: torch.Tensor, gamma: float) -> torch.Tensor:
-    """Binary cross-entropy times ``|target - p|^gamma``, with ``p`` the sigmoid of the logit.
+    """Binary cross-entropy of each voxel times ``|target - p|^gamma``, with ``p`` the sigmoid.
 
     This is the focal loss (Lin et al. 2017, eq. 4) for targets between 0 and 1, the quality focal
     loss of Li et al. 2020. It is 0 if ``p`` equals the target.
@@ -114,4 +122,4 @@ def bce_focal(logits: torch.Tensor, target: torch.Tensor, gamma: float) -> torch
             between.
     """
     entropy = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
-    return ((target - torch.sigmoid(logits)).abs() ** gamma * entropy).mean()
+    return (target - torch.sigmoid(logits)).abs() ** gamma * entropy
