@@ -147,6 +147,7 @@ ROWS = {
     "focal_gamma": Row(4.0, base={"recon_type": "bce_focal"}),
     "charbonnier_eps": Row(0.5, base={"recon_type": "charbonnier"}),
     "window_weights": Row({"lung": 1.0}, term("window_lung")),
+    "face_weight": Row(4.0, model={"patch_size": 4}),
     "gradient_weight": Row(1.0, term("gradient")),
     "kl_weight": Row(1.0, column_differs("kl_weight")),
     "kl_reduction": Row("sum", lambda a, b: b.column("kl")[0] > 10 * a.column("kl")[0]),
