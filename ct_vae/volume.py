@@ -21,6 +21,8 @@ AIR_HU = -1024
 BODY_ABOVE_HU = -500
 # Written into every file of a decoded volume; searches of folders recognize such files by it.
 DERIVED_MARK = "lossy, derived, not for diagnosis"
+# Item of `Volume.source`: model, precision and tiling with which a volume was decoded, as texts.
+DECODING = "decoding"
 
 _SLAB_VOXELS = 1 << 20
 
@@ -36,6 +38,7 @@ class Volume:
             source had a padding value and ``voxels`` is `AIR_HU`; ``None`` if there is no such
             voxel.
         source: Facts about the source file, such as format and stored type; never a path or a name.
+            Of a decoded volume, the item `DECODING` tells how it was computed.
         warnings: Irregularities of the source and how they were handled, one line each.
         derived: True if a model made the voxels; files of such volumes are marked accordingly.
 

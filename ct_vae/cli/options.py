@@ -88,7 +88,9 @@ NumberFormat = Annotated[
     Literal["fp32", "tf32", "bf16"],
     typer.Option(
         "--precision",
-        help="Number format of convolutions: fp32 is exact, tf32 and bf16 are faster on GPUs.",
+        help="Number format of convolutions: fp32 (exact; the default on CPUs and GPUs), tf32 "
+        "(GPUs), or bf16 (GPUs, and CPUs with AVX-512 BF16 or AMX). Latents and decoded files "
+        "record it.",
     ),
 ]
 Verbose = Annotated[

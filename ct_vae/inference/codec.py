@@ -26,7 +26,12 @@ from ct_vae.inference.execution_plan import (
     PlanRunner,
     plan_execution,
 )
-from ct_vae.inference.latent_record import latent_statistics, run_record, source_record
+from ct_vae.inference.latent_record import (
+    decoding_record,
+    latent_statistics,
+    run_record,
+    source_record,
+)
 from ct_vae.inference.precision import Precision, computing_in
 from ct_vae.inference.step_response import measure_step_response
 from ct_vae.inference.tiling import Method, Tiling
@@ -39,7 +44,7 @@ from ct_vae.models.quantized_autoencoder import QuantizedAutoencoder
 from ct_vae.preprocess.pipeline import Preprocessor, build_preprocessor
 from ct_vae.preprocess.restoration import Restoration
 from ct_vae.progress import report_stage
-from ct_vae.volume import Volume
+from ct_vae.volume import DECODING, Volume
 
 Result = TypeVar("Result")
 # Largest codebook whose codes are stored as uint16.
@@ -221,11 +226,12 @@ class Codec:
         sides = record.padded_grid().shape
         restoration = Restoration(record.preprocess, record.source.grid.grid(), whole_hu)
         report_stage("decoding", prod(sides))
-        self._run_plan(
+        _, plan = self._run_plan(
             lambda: self._plan("decode", tiling, sides, restoration.unallocated_bytes),
             lambda plan: plan.run(values, lambda at, slab: restoration.write(at, slab[0, 0])),
         )
-        return restoration.volume()
+        facts = {DECODING: decoding_record(self.identity, plan.record, plan.precision)}
+        return replace(restoration.volume(), source=facts)
 
     def reconstruct(
         self, volume: Volume, tiling: Method | None = None, whole_hu: bool = False

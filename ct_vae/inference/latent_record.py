@@ -1,4 +1,4 @@
-"""Parts of a latent's record that encoding measures."""
+"""Records of encoding and decoding."""
 
 from __future__ import annotations
 
@@ -10,8 +10,16 @@ import torch
 
 from ct_vae.inference.device import peak_memory_mb
 from ct_vae.inference.latent_moments import LatentMoments
+from ct_vae.inference.precision import Precision
 from ct_vae.io import volume_sha256
-from ct_vae.latent import GridRecord, LatentStatistics, RunRecord, SourceRecord
+from ct_vae.latent import (
+    GridRecord,
+    LatentStatistics,
+    ModelRecord,
+    RunRecord,
+    SourceRecord,
+    TilingRecord,
+)
 from ct_vae.models.posterior import DiagonalGaussian
 from ct_vae.volume import Volume
 
@@ -52,3 +60,17 @@ def run_record(device: torch.device, seconds: float) -> RunRecord:
         seconds=round(seconds, 3),
         peak_memory_mb=round(peak_memory_mb(device), 1),
     )
+
+
+def decoding_record(
+    model: ModelRecord, tiling: TilingRecord, precision: Precision
+) -> dict[str, str]:
+    """Describe how a volume was decoded, for the item `DECODING` of its source."""
+    tile = "" if tiling.tile is None else f" {'x'.join(map(str, tiling.tile))}"
+    return {
+        "model": model.name,
+        "model_sha256": model.sha256,
+        "precision": precision,
+        "tiling": f"{tiling.method}{tile}",
+        "ct_vae": version("ct_vae"),
+    }

@@ -9,6 +9,7 @@ from ct_vae.errors import ConfigError
 from ct_vae.inference import precision
 from ct_vae.inference.precision import check_precision, computing_in
 from ct_vae.training.precision import choose_precision
+from ct_vae.volume import DECODING
 from tests._small import ct_volume, small_codec
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -73,6 +74,19 @@ def test_a_broken_convolution_is_refused(with_bf16, monkeypatch):
     monkeypatch.undo()
     monkeypatch.setattr(precision, "has_bf16", lambda device: True)
     check_precision("bf16", CPU)
+
+
+def test_a_decoded_volume_tells_its_precision_and_model(with_bf16):
+    codec = small_codec()
+    latent = codec.encode(ct_volume())
+    exact = codec.decode(latent)
+    codec.precision = "bf16"
+    coarse = codec.decode(latent, "blend")
+    assert exact.source[DECODING]["precision"] == "fp32"
+    assert exact.source[DECODING]["tiling"] == "exact"
+    assert exact.source[DECODING]["model_sha256"] == codec.identity.sha256
+    assert coarse.source[DECODING]["precision"] == "bf16"
+    assert coarse.source[DECODING]["tiling"].startswith("blend ")
 
 
 def test_a_latent_tells_its_precision_and_is_not_kept_for_another(with_bf16):

@@ -119,14 +119,13 @@ def _dicom_writer(
         def writer(latent: Latent) -> Callable[[Volume, Path], None]:
             """Find the source series of a latent and return the function that writes its volume."""
             template = series.template_of(latent.record.source)
-            derivation = Derivation.of(latent)
 
             def write(volume: Volume, target: Path) -> None:
                 write_dicom(
                     volume,
                     template,
                     target,
-                    derivation,
+                    Derivation.of(latent, volume),
                     keep_identity=keep_identity,
                     overwrite=overwrite,
                 )

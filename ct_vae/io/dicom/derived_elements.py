@@ -18,7 +18,7 @@ from ct_vae.io.dicom.derived_template import (
     first_number,
 )
 from ct_vae.latent import Latent
-from ct_vae.volume import DERIVED_MARK
+from ct_vae.volume import DECODING, DERIVED_MARK, Volume
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -55,8 +55,9 @@ class Derivation:
     description: str
 
     @classmethod
-    def of(cls, latent: Latent) -> Derivation:
+    def of(cls, latent: Latent, volume: Volume) -> Derivation:
         """Return the origin of a volume decoded from a latent, with 16 bits per source voxel."""
+        precision = volume.source.get(DECODING, {}).get("precision")
         record = latent.record
         how = record.quantisation
         bits = 8 * (4 if how is None or how.dtype in ("float32", "int32") else 2)
@@ -67,6 +68,7 @@ class Derivation:
             description=(
                 f"{DERIVED_MARK}: encoded and decoded by the model {record.model.name[:64]} "
                 f"({record.model.sha256[:12]}) of ct_vae {version('ct_vae')}"
+                f"{f', decoded in {precision}' if precision else ''}"
             ),
         )
 

@@ -8,12 +8,11 @@ import pydantic_core
 from pydantic import ValidationError
 
 from ct_vae.errors import ConfigError, InputError, value_message
+from ct_vae.io.nifti.extensions import comment_extension, comments_in
 from ct_vae.latent import RECORD_FORMAT, RECORD_VERSION, LatentRecord
 
 CODED_SUFFIX = ".latz"
 SUFFIXES = (".nii.gz", ".nii", CODED_SUFFIX)
-# Extension code of comments in the NIfTI registry.
-_COMMENT_CODE = 6
 LARGEST_RECORD = 1 << 24
 _HEAD_BYTES = 4096
 
@@ -118,10 +117,7 @@ def short_record_bytes(record: LatentRecord) -> bytes:
 
 def record_extension(record: LatentRecord) -> bytes:
     """Return a NIfTI header extension with a short record, after the four-byte extension flag."""
-    text = short_record_bytes(record)
-    size = -(-(8 + len(text)) // 16) * 16
-    head = size.to_bytes(4, "little") + _COMMENT_CODE.to_bytes(4, "little")
-    return b"\1\0\0\0" + head + text.ljust(size - 8, b"\0")
+    return comment_extension(short_record_bytes(record))
 
 
 def record_in_extensions(extensions: bytes) -> LatentRecord | None:
@@ -130,17 +126,9 @@ def record_in_extensions(extensions: bytes) -> LatentRecord | None:
     Raises:
         InputError: If there is a record that this version does not support.
     """
-    position = 4
-    while extensions[:1] != b"\0" and position + 8 <= len(extensions):
-        size = int.from_bytes(extensions[position : position + 4], "little")
-        code = int.from_bytes(extensions[position + 4 : position + 8], "little")
-        text = extensions[position + 8 : position + size].rstrip(b"\0")
-        if code == _COMMENT_CODE and f'"{RECORD_FORMAT}"'.encode() in text[:100]:
-            return _parse_copy(text)
-        if size < 16:
-            break
-        position += size
-    return None
+    mark = f'"{RECORD_FORMAT}"'.encode()
+    texts = (text for text in comments_in(extensions) if mark in text[:100])
+    return next(map(_parse_copy, texts), None)
 
 
 def _parse_copy(text: bytes) -> LatentRecord:

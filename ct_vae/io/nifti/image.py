@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -24,12 +25,13 @@ from ct_vae.io.hounsfield.build import hounsfield_volume
 from ct_vae.io.hounsfield.regular_grid import resample_sheared
 from ct_vae.io.hounsfield.rescale import Scaling, int16_slabs
 from ct_vae.io.nifti.affine import nifti_grid
+from ct_vae.io.nifti.extensions import comment_extension, comments_in
 from ct_vae.io.nifti.header import MAX_OFFSET, NiftiHeader, parse_header
 from ct_vae.io.nifti.pair import header_path, image_path
 from ct_vae.io.read_options import ReadOptions
 from ct_vae.io.reading import check_regular, reading
 from ct_vae.latent import RECORD_FORMAT
-from ct_vae.volume import DERIVED_MARK, Volume
+from ct_vae.volume import DECODING, DERIVED_MARK, Volume
 
 # A qform has no shear. Smaller shears are rounding errors and shift corners by under 0.01 voxel.
 _QFORM_SHEAR = 1e-5
@@ -38,6 +40,7 @@ _SCANNER = 1
 _MOST_CHANNELS = 4
 # A record in the header has about 2000 bytes.
 _LARGEST_PEEK = 2**16
+_DECODING_FORMAT = "ct_vae.decoding"
 _NO_EXTENSIONS = b"\0\0\0\0"
 
 
@@ -78,11 +81,14 @@ def read_nifti(path: str | Path, options: ReadOptions | None = None) -> Volume:
         )
         warnings += [file.note] if file.note else []
         facts = {"format": "nifti", "slope": header.slope, "inter": header.inter, **facts}
+        facts |= _decoding_in(file.extensions)
         if options.frame is not None:
             facts["frame"] = options.frame
         scaling = Scaling(header.slope, header.inter)
         volume = hounsfield_volume(file.stored, scaling, grid, options, facts, warnings)
-        return resample_sheared(volume) if grid.shear > MAX_SHEAR else volume
+        volume = resample_sheared(volume) if grid.shear > MAX_SHEAR else volume
+        derived = DERIVED_MARK.encode() in header.fields["descrip"].tobytes()
+        return replace(volume, derived=derived)
 
 
 def write_nifti(volume: Volume, path: str | Path) -> None:
@@ -100,10 +106,14 @@ def write_nifti(volume: Volume, path: str | Path) -> None:
     """
     slabs = int16_slabs(volume.voxels)
     header = new_header(volume.grid, volume.grid.shape, np.dtype("<i2"))
+    extensions = _NO_EXTENSIONS
     if volume.derived:
         header["descrip"] = DERIVED_MARK.encode()
+    if volume.derived and DECODING in volume.source:
+        record = {"format": _DECODING_FORMAT, **volume.source[DECODING]}
+        extensions = comment_extension(json.dumps(record).encode())
     with atomic_write(path) as file, compressed(file, path) as out:
-        write_parts(out, header, _NO_EXTENSIONS, slabs)
+        write_parts(out, header, extensions, slabs)
 
 
 def load_nifti(path: Path, frame: int | None = None, *, single: bool = False) -> NiftiFile:
@@ -129,6 +139,16 @@ def load_nifti(path: Path, frame: int | None = None, *, single: bool = False) ->
     image = image_path(path)
     with naming(image), _opened(image) as stream:
         return _whole(stream, header, frame, single)
+
+
+def _decoding_in(extensions: bytes) -> dict[str, dict[str, str]]:
+    """Return the item of a decoded volume's source, or nothing if the file has no such record."""
+    for text in comments_in(extensions):
+        with suppress(ValueError):
+            record = json.loads(text)
+            if isinstance(record, dict) and record.pop("format", None) == _DECODING_FORMAT:
+                return {DECODING: {str(name): str(value) for name, value in record.items()}}
+    return {}
 
 
 def _whole(stream: ByteStream, header: NiftiHeader, frame: int | None, single: bool) -> NiftiFile:

@@ -1,4 +1,5 @@
 import datetime
+from dataclasses import replace
 from itertools import chain
 
 import numpy as np
@@ -6,10 +7,11 @@ import pydicom
 import pytest
 
 from ct_vae.io.dicom.derived_elements import Derivation
+from ct_vae.volume import DECODING
 from tests.io import _series as series
 from tests.io._derived import DERIVATION, N, derive, slices_of
 from tests.io._marked import MARKS, mark_everything
-from tests.io._samples import latent_of
+from tests.io._samples import ct_volume, latent_of
 
 # PS3.3 table A.3-1 and the tables of its mandatory modules: what is of type 1 and of type 2 there,
 # and of type 1C and 2C where the condition is met by a derived, lossy series in HU.
@@ -167,11 +169,14 @@ def test_the_ratio_is_that_of_the_stored_numbers(kind, dtype, method, ratio):
     from ct_vae.latent import QuantizationRecord
 
     latent = latent_of(kind, quantisation=QuantizationRecord(dtype=dtype))
-    found = Derivation.of(latent)
+    found = Derivation.of(latent, ct_volume())
     values = latent.array.size
     assert found.ratio == pytest.approx(np.prod(latent.record.source.grid.shape) / values * ratio)
     assert found.method == method
     assert "not for diagnosis" in found.description
+    assert "decoded in" not in found.description
+    volume = replace(ct_volume(), source={DECODING: {"precision": "tf32"}})
+    assert Derivation.of(latent, volume).description.endswith(", decoded in tf32")
 
 
 @pytest.fixture

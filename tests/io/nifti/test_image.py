@@ -1,5 +1,6 @@
 import itertools
 import warnings
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from ct_vae.errors import InputError
 from ct_vae.grid import Grid
 from ct_vae.io import ReadOptions, read_volume, write_volume
-from ct_vae.volume import Volume
+from ct_vae.volume import DECODING, Volume
 from tests._strategies import ALL_AXCODES, grids
 from tests.io._samples import AFFINE, ct_volume, ct_voxels, gz, nifti_bytes
 
@@ -198,6 +199,30 @@ def test_a_large_file_costs_its_own_size(tmp_path):
     tracemalloc.stop()
     # Buffers and the sample for the plausibility check do not grow with the volume.
     assert peak < volume.voxels.nbytes + (24 << 20)
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+def test_a_decoded_volume_tells_how_it_was_decoded_and_stays_derived(tmp_path, name):
+    facts = {"model": "ä \x1b[31m", "precision": "bf16"}
+    volume = replace(ct_volume(), derived=True, source={DECODING: facts})
+    for _ in range(2):
+        write_volume(volume, tmp_path / name)
+        volume = read_volume(tmp_path / name)
+        assert volume.derived
+        assert volume.source[DECODING] == facts
+        np.testing.assert_array_equal(nib.load(tmp_path / name).dataobj, ct_volume().voxels)
+    write_volume(ct_volume(), tmp_path / name)
+    plain = read_volume(tmp_path / name)
+    assert not plain.derived
+    assert DECODING not in plain.source
+
+
+@pytest.mark.parametrize("text", ["{", "3", "[]", '{"format": "other"}', '{"format": 3}'])
+def test_other_comments_are_no_record_of_decoding(tmp_path, text):
+    image = nib.Nifti1Image(ct_voxels(), AFFINE)
+    image.header.extensions.append(nib.nifti1.Nifti1Extension(6, text.encode()))
+    nib.save(image, tmp_path / "a.nii")
+    assert DECODING not in read_volume(tmp_path / "a.nii").source
 
 
 @given(st.binary(min_size=16, max_size=200))
