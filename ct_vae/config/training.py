@@ -40,13 +40,14 @@ class TrainingConfig(ObjectiveConfig):
     means the whole batch of a rank. It changes memory and time, but no result apart from rounding
     and dropout."""
 
-    workers: Annotated[int, Field(ge=0)] = 0
-    """Number of data loading processes per rank; 0 loads data in the main process. Results do not
-    depend on it."""
+    workers: Annotated[int, Field(ge=0)] | None = None
+    """Number of data loading processes per rank; 0 loads data in the main process. null means one
+    less than the CPUs of the rank, at most 16, if the model is on a GPU, and 0 on a CPU and for
+    data sets given in Python. Results do not depend on it."""
 
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """Precision of the networks; `auto` is bf16 on GPUs that support it, else fp32. Losses, weights
-    and optimizer state are always float32."""
+    precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"
+    """Precision of the networks; `auto` is bf16 on GPUs that support it, else fp32. `fp32` switches
+    TensorFloat-32 off, `tf32` allows it. Losses, weights and optimizer state are always float32."""
 
     patch_size: Annotated[tuple[PositiveInt, ...], Field(min_length=1, max_length=3)] | None = None
     """Size of a training patch in voxels along each axis, multiples of the downsampling factor;

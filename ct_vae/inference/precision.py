@@ -37,15 +37,26 @@ def computing_in(precision: Precision, device: torch.device) -> Iterator[None]:
         ConfigError: If the device does not support the format.
     """
     check_precision(precision, device)
-    before = [each.fp32_precision for each in _SETTINGS]
-    for each in _SETTINGS:
-        each.fp32_precision = "tf32" if precision == "tf32" else "ieee"
-    try:
+    with float32_products("tf32" if precision == "tf32" else "ieee"):
         if precision == "bf16":
             with torch.autocast(device.type, torch.bfloat16):
                 yield
         else:
             yield
+
+
+@contextmanager
+def float32_products(kind: Literal["ieee", "tf32"]) -> Iterator[None]:
+    """Set how GPUs multiply float32 numbers, in products and convolutions, within the context.
+
+    Args:
+        kind: ``ieee`` in full precision, ``tf32`` with TensorFloat-32.
+    """
+    before = [each.fp32_precision for each in _SETTINGS]
+    for each in _SETTINGS:
+        each.fp32_precision = kind
+    try:
+        yield
     finally:
         for each, value in zip(_SETTINGS, before, strict=True):
             each.fp32_precision = value

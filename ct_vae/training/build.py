@@ -31,14 +31,15 @@ def build_step(config: RunConfig, world: DistributedContext) -> TrainStep:
         freeze_encoder(model)
     model.to(world.device, memory_format=layout)  # type: ignore[call-overload]
     objective = build_objective(config, model.output_activation, world.device)
-    optimizer = build_optimizer(autoencoder_groups(model, training), training)
+    fused = world.device.type == "cuda"
+    optimizer = build_optimizer(autoencoder_groups(model, training), training, fused)
     generator = OptimizedNetwork(model, optimizer, training.grad_clip, precision, world)
     discriminator = None
     if objective.adversary is not None:
         objective.adversary.to(memory_format=layout)  # type: ignore[call-overload]
         discriminator = OptimizedNetwork(
             objective.adversary,
-            build_optimizer(objective.adversary.parameters(), training),
+            build_optimizer(objective.adversary.parameters(), training, fused),
             training.grad_clip,
             precision,
             world,

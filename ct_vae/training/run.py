@@ -69,7 +69,8 @@ class Run:
                 "name some, or leave patience out",
             )
         size, seed = settings.batch_size, settings.seed
-        self._batches = Batches(data.train, settings.samples, size, seed, settings.workers, world)
+        workers = settings.workers or 0
+        self._batches = Batches(data.train, settings.samples, size, seed, workers, world)
         cases = data.case_count, data.spacings_mm, len(data.validation), data.val_patches
         facts = RunFacts(config, name, folder, self._settings, *cases)
         self._best = Best(folder, settings.best_by, settings.patience)

@@ -111,7 +111,7 @@ class TrainStep:
         images = self.to_model_units(batch)
         while True:
             try:
-                with self._buffers_restored_unless_kept() as keep:
+                with self.precision.backend(), self._buffers_restored_unless_kept() as keep:
                     metrics = self._train_both(images, samples_seen, lr)
                     if metrics is not None:
                         keep()

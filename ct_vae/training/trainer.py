@@ -24,6 +24,7 @@ from ct_vae.training.checkpoints.checkpoint import CHECKPOINTS, has_checkpoint
 from ct_vae.training.checkpoints.lock import run_lock
 from ct_vae.training.data.loader import check_shares
 from ct_vae.training.data.run_data import given_data, named_data
+from ct_vae.training.data.workers import with_workers
 from ct_vae.training.distributed import distributed_context
 from ct_vae.training.initial import other_preprocessing
 from ct_vae.training.reporting.run_log import METRICS
@@ -102,6 +103,7 @@ def train(  # noqa: PLR0913, PLR0917 - what a user may say about a run
         else:
             data = given_data(settings, train_dataset, val_dataset, report, force)
             settings = _with_patches(settings, data.image_size)
+        settings = with_workers(settings, world, train_dataset is None)
         if data.validation and not data.val_patches:
             validation_codec(cast(Autoencoder, step.generator.module), settings)
         with run_lock(folder) if world.is_main_process else nullcontext():
@@ -141,6 +143,7 @@ def plan_run(
         report = say if world.is_main_process else _say_nothing
         _tell_preprocessing(settings, report)
         data = named_data(settings, None, report, keep=False)
+        settings = with_workers(settings, world, numbered=True)
         Run(settings, title, folder, step, data).check(resume)
         step.generator.module.train()
         share = -(-settings.training.batch_size // world.size)

@@ -76,3 +76,20 @@ def test_the_optimiser_is_the_one_that_is_configured():
     optimizer = build_optimizer([torch.nn.Parameter(torch.ones(1))], settings)
     (group,) = optimizer.param_groups
     assert (group["betas"], group["weight_decay"], group["lr"]) == ((0.5, 0.9), 0.25, 1.0)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_the_fused_optimiser_makes_the_same_steps(fused):
+    parameters = [torch.nn.Parameter(torch.linspace(-1, 1, 7)), torch.nn.Parameter(torch.ones(3))]
+    expected = [torch.nn.Parameter(p.detach().clone()) for p in parameters]
+    optimizers = [
+        build_optimizer(parameters, config(weight_decay=0.1), fused),
+        torch.optim.AdamW(expected, lr=1.0, betas=(0.9, 0.99), weight_decay=0.1),
+    ]
+    assert bool(optimizers[0].param_groups[0]["fused"]) == fused
+    for optimizer, tensors in zip(optimizers, (parameters, expected), strict=True):
+        for _ in range(3):
+            optimizer.zero_grad()
+            sum(p.square().sum() for p in tensors).backward()
+            optimizer.step()
+    torch.testing.assert_close(parameters, expected)

@@ -24,3 +24,23 @@ def test_networks_compute_in_what_was_chosen(name, dtype):
     with Precision(name, CPU).autocast():
         assert (a @ a).dtype == dtype
     assert Precision(name, CPU).scaler().is_enabled() == (name == "fp16")
+
+
+@pytest.mark.parametrize(("name", "kind"), [("fp32", "ieee"), ("tf32", "tf32"), ("bf16", "ieee")])
+def test_a_step_sets_up_cudnn_and_leaves_it_as_it_was(name, kind):
+    cuda, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+
+    def state():
+        return cuda.fp32_precision, cudnn.conv.fp32_precision, cudnn.benchmark
+
+    before = state()
+    with Precision(name, CPU).backend():
+        assert state() == (kind, kind, True)
+    assert state() == before
+
+
+def test_tensorfloat_is_for_gpus():
+    with pytest.raises(ConfigError, match="tf32 is for GPUs"):
+        choose_precision("tf32", CPU)
+    gpu = torch.device("cuda")
+    assert choose_precision("tf32", gpu) == Precision("tf32", gpu)

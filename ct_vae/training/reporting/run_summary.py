@@ -36,6 +36,7 @@ class RunSummary:
         ranks: Number of processes.
         micro_batch: Patches per micro-batch.
         precision: Precision of the networks.
+        workers: Processes per rank that prepare patches.
         memory_ranks: Number of ranks that share the memory of a machine or GPU.
         memory: Estimated bytes by purpose.
         trial: Measurement of trial steps; ``None`` without trial.
@@ -57,6 +58,7 @@ class RunSummary:
     ranks: int
     micro_batch: int
     precision: str
+    workers: int
     memory_ranks: int
     memory: dict[str, int]
     trial: Trial | None
@@ -108,7 +110,7 @@ def summarize_run(
         cases: Numbers of training and validation cases.
         world: Processes that share a batch; defaults to one on a CPU.
         start: Samples seen before, in a resumed run.
-        precision: ``fp32``, ``bf16`` or ``fp16``.
+        precision: ``fp32``, ``tf32``, ``bf16`` or ``fp16``.
         trial: Measurement of trial steps.
     """
     model, training = config.model, config.training
@@ -136,6 +138,7 @@ def summarize_run(
         memory_ranks=world.ranks_on_machine if world.device.type == "cpu" else 1,
         micro_batch=micro_batch,
         precision=precision,
+        workers=training.workers or 0,
         memory=networks.memory(micro_batch, share),
         trial=trial,
     )
@@ -151,7 +154,8 @@ def summary_lines(plan: RunSummary) -> list[str]:
         "per voxel on disk",
         "cases": f"{plan.train_cases} for training, {plan.val_cases} for validation",
         "step": f"{plan.batch_size} patches: {plan.ranks} rank(s) x {plan.micro_batches} "
-        f"turn(s) of {plan.micro_batch}, computed in {plan.precision}",
+        f"turn(s) of {plan.micro_batch}, computed in {plan.precision}"
+        + (f"; {plan.workers} process(es) per rank prepare patches" if plan.workers else ""),
         "run": _run(plan),
         "memory": _memory(plan),
         "time": _time(plan),

@@ -92,3 +92,13 @@ def test_ranks_on_one_machine_share_its_memory(monkeypatch):
     total = 4 * plan.memory_bytes / 2**20
     assert f"; {total:.0f} MiB for the 4 ranks on this machine" in line(plan, "memory")
     assert "this machine" not in line(summarize_run(config(), (5, 2)), "memory")
+
+
+def test_processes_that_prepare_patches_are_told_if_there_are_any():
+    def step(workers):
+        changed = config().training.model_copy(update={"workers": workers})
+        plan = summarize_run(config().model_copy(update={"training": changed}), (5, 2))
+        return next(line for line in summary_lines(plan) if line.startswith("step"))
+
+    assert step(7).endswith("; 7 process(es) per rank prepare patches")
+    assert "process" not in step(0)
