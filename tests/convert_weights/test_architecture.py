@@ -3,9 +3,6 @@ import torch
 
 from ct_vae.convert_weights import export_weights, import_weights
 from ct_vae.convert_weights.architecture import groups
-from ct_vae.convert_weights.checkpoint import autoencoder_part
-from ct_vae.convert_weights.checkpoint_format import ConversionReport
-from ct_vae.errors import WeightsError
 from tests.models._latent_diffusion import LatentDiffusion
 from tests.models._small import small_model
 
@@ -38,12 +35,6 @@ def test_what_is_imported_is_ready_to_use():
     assert not import_weights(LatentDiffusion().state_dict()).training
 
 
-@pytest.mark.parametrize(("scale", "expected"), [(torch.tensor([0.5]), 0.5), (torch.ones(2), None)])
-def test_a_scale_is_one_number(scale, expected):
-    state = {"vae.encoder.x": torch.ones(1), "scale_factor": scale}
-    assert autoencoder_part(state, ConversionReport())[1] == expected
-
-
 MONAI_LIKE = {"double_z": False, "head_activation": False, "decoder_blocks": 1}
 
 
@@ -51,10 +42,3 @@ def test_a_middle_of_the_decoder_alone_has_its_attention():
     state, config = export_weights(small_model(**MONAI_LIKE, encoder_mid=False), "monai")
     found = import_weights(state, config).config
     assert (found.encoder_mid, found.decoder_mid, found.mid_attn) == (False, True, True)
-
-
-def test_means_and_log_variances_of_different_shapes_are_refused():
-    state, config = export_weights(small_model(**MONAI_LIKE), "monai")
-    narrow = {"quant_conv_mu.conv.weight": torch.zeros(4, 3, 1, 1, 1)}
-    with pytest.raises(WeightsError, match="do not fit together"):
-        import_weights(state | narrow, config)

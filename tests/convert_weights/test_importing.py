@@ -7,39 +7,12 @@ import pytest
 import torch
 
 from ct_vae.convert_weights import export_weights, import_weights, interpret
-from ct_vae.errors import ConfigError, WeightsError
-from ct_vae.models import VQVAE
+from ct_vae.errors import WeightsError
 from ct_vae.models.build import build_untrained
 from tests._asserts import assert_close
+from tests.convert_weights._forms import OF, exported
 from tests.models._latent_diffusion import LatentDiffusion
 from tests.models._small import noise, small_model
-
-# A network that each form has.
-OF = {
-    "compvis": {
-        "spatial_dims": 2,
-        "base_ch": 32,
-        "norm_groups": 32,
-        "tanh_out": True,
-        "dropout": 0.25,
-        "resolution": 64,
-    },
-    "diffusers": {"spatial_dims": 2, "in_channels": 3, "attn_resolutions": (2,)},
-    "monai": {"double_z": False, "head_activation": False, "decoder_blocks": 1},
-    "maisi": {
-        "double_z": False,
-        "head_activation": False,
-        "decoder_blocks": 1,
-        "upsample_mode": "linear",
-        "encoder_mid": False,
-        "decoder_mid": False,
-        "mid_attn": False,
-    },
-}
-
-
-def exported(form, **changes):
-    return export_weights(small_model(**(OF[form] | changes)), form)
 
 
 @pytest.mark.parametrize("form", OF)
@@ -66,27 +39,6 @@ def test_what_goes_out_comes_back_as_it_was(form):
     # Only Stable Diffusion's configurations have a place for the scale.
     kept = form in ("compvis", "diffusers")
     assert imported.model.scaling_factor == (0.5 if kept else 0.18215)
-
-
-@pytest.mark.parametrize("form", OF)
-def test_exported_tensors_share_no_memory_with_the_model(form):
-    model = small_model(**OF[form])
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    for tensor in export_weights(model, form)[0].values():
-        tensor.zero_()
-    for name, tensor in before.items():
-        torch.testing.assert_close(model.state_dict()[name], tensor, rtol=0, atol=0)
-
-
-@pytest.mark.parametrize("prefix", ["module.", "autoencoder.", "model.", "net.module.", "vae."])
-@pytest.mark.parametrize("form", OF)
-def test_a_prefix_is_taken_off_and_said(form, prefix):
-    state, config = exported(form)
-    wrapped = {prefix + name: tensor for name, tensor in state.items()}
-    imported = interpret(wrapped | {"optimizer_step": torch.zeros(())}, config)
-    assert imported.form == form
-    assert f"read: the autoencoder, with the prefix {prefix}" in imported.statements
-    assert any("left aside: tensors outside" in line for line in imported.statements)
 
 
 def some(state):
@@ -160,24 +112,6 @@ def test_tensors_too_many_too_few_or_too_large_are_named(form):
     assert "\n" not in told
 
 
-@pytest.mark.parametrize(
-    ("state", "words"),
-    [
-        ({}, "no autoencoder was found, the names begin with nothing"),
-        ({"unet.x": torch.zeros(1)}, r"the names begin with unet \(1\)"),
-        ({"encoder.first.weight": torch.zeros(1)}, "unknown format.*CompVis and diffusers.*MONAI"),
-        ({"encoder.down.0.x": torch.ones(1), "quantize.embedding.weight": torch.ones(1)}, "quanti"),
-        ({"a.encoder.down.0.x": torch.zeros(1)}, "no autoencoder was found"),
-        ({"encoder.down.0.x": [1.0]}, "not a mapping of names to tensors"),
-        ({7: torch.zeros(1)}, "not a mapping of names to tensors"),
-        ({"encoder.down.0.x": torch.zeros(1), "vae.encoder.x": torch.zeros(1)}, "2 autoencoders"),
-    ],
-)
-def test_what_is_no_autoencoder_is_refused(state, words):
-    with pytest.raises(WeightsError, match=words):
-        import_weights(state)
-
-
 def changed(**tensors):
     state = dict(LatentDiffusion(ch_mult=(1, 2)).state_dict())
     for name, tensor in tensors.items():
@@ -215,28 +149,6 @@ def test_what_was_assumed_is_logged(caplog):
     assert "assumed: 32 groups" in caplog.text
 
 
-def test_only_known_forms_and_continuous_models_are_exported():
-    with pytest.raises(ConfigError, match="form is one of compvis, diffusers, monai, maisi"):
-        export_weights(small_model(), "onnx")
-    quantized = build_untrained(
-        small_model().config.model_copy(
-            update={
-                "latent_type": "vq",
-                "double_z": False,
-                "embed_dim": 4,
-                "z_channels": 4,
-                "quantizer": "ema",
-                "codebook_size": 8,
-            }
-        )
-    )
-    assert isinstance(quantized, VQVAE)
-    with pytest.raises(
-        ConfigError, match="only continuous autoencoders can be exported, not VQVAE"
-    ):
-        export_weights(quantized, "compvis")
-
-
 @pytest.mark.parametrize(
     "numbers",
     [
@@ -255,17 +167,6 @@ def test_a_model_tells_with_which_configuration_it_is_built(numbers):
     assert twin.config == model.config
     assert (twin.resolution, twin.stage_2_inputs) == (model.resolution, model.stage_2_inputs)
     twin.load_state_dict(model.state_dict())
-
-
-@pytest.mark.parametrize("form", OF)
-def test_no_form_has_a_sigmoid(form):
-    usual = {key: value for key, value in OF[form].items() if key != "tanh_out"}
-    with pytest.raises(
-        ConfigError,
-        match="cannot store this network: output_activation 'sigmoid'",
-    ):
-        export_weights(small_model(**usual, output_activation="sigmoid"), form)
-    export_weights(small_model(**usual, output_activation="identity"), form)
 
 
 @pytest.mark.parametrize("form", OF)
