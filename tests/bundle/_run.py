@@ -5,6 +5,7 @@ import json
 import monai.bundle
 import nibabel
 import numpy as np
+import torch
 
 # By name of the configuration, what MONAI calls such a workflow.
 WORKFLOWS = {
@@ -48,3 +49,14 @@ def same_record(a, b):
         # What the process holds already is part of the estimate.
         record["tiling"].pop("estimate_mb")
     assert first == second
+
+
+class Patches(torch.utils.data.Dataset):
+    """Four patches of noise in HU."""
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        noise = torch.randn(1, 8, 8, 8, generator=torch.Generator().manual_seed(index))
+        return {"image": 100 * noise}

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from ct_vae.bundle import CaseDataset, CaseRunner, CaseWorkflow
+from ct_vae.bundle import CaseDataset, CaseRunner
 from ct_vae.errors import ConfigError, CtVaeError
 from ct_vae.evaluation.settings import build_settings
 from ct_vae.io import read_latent, read_volume, write_volume
@@ -71,18 +71,6 @@ def test_tasks_and_data_that_do_not_fit_are_refused(ct_folder, tmp_path):
         CaseRunner("decode", small_codec(), data, tmp_path)
 
 
-def test_the_workflow_in_python_does_the_same(bundle, ct_folder, tmp_path):
-    workflow = CaseWorkflow(str(bundle), str(ct_folder), str(tmp_path / "a"), "encode", "cpu")
-    workflow.initialize()
-    assert workflow.check_properties() == []
-    workflow.run()
-    workflow.finalize()
-    run(bundle, "encode", ct_folder, tmp_path / "b")
-    same_image(tmp_path / "a" / "a_latent.nii.gz", tmp_path / "b" / "a_latent.nii.gz")
-    with pytest.raises(ConfigError, match="not a bundle"):
-        CaseWorkflow(str(ct_folder), str(ct_folder), str(tmp_path))
-
-
 def test_cases_are_read_as_the_data_set_was_configured(ct_folder, tmp_path):
     lower = CaseDataset(str(ct_folder), hu_offset=-10)
     plain = CaseDataset(str(ct_folder))
@@ -113,16 +101,6 @@ def test_cases_of_one_name_can_be_evaluated_but_not_written(ct_folder, tmp_path)
 def test_the_way_of_volumes_is_that_of_the_inferer(bundle, ct_folder, tmp_path):
     run(bundle, "encode", ct_folder / "a.nii.gz", tmp_path, **{"inferer#tiling": "blend"})
     assert read_latent(tmp_path / "a_latent.nii.gz").record.tiling.method == "blend"
-
-
-def test_the_workflow_in_python_evaluates_as_it_was_requested(bundle, ct_folder, tmp_path):
-    chosen = build_settings(windows="lung", metrics="errors", panels=False, report=False)
-    case = str(ct_folder / "a.nii.gz")
-    workflow = CaseWorkflow(str(bundle), case, str(tmp_path), "evaluate", "cpu", chosen)
-    workflow.initialize()
-    workflow.run()
-    rows = (tmp_path / "metrics.csv").read_text().splitlines()[1:]
-    assert {row.split(",")[2] for row in rows} == {"lung"}
 
 
 def test_failures_are_logged_as_such_and_reported_with_their_list(tmp_path, caplog):

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from ct_vae.bundle import DecoderNet, EncoderNet, ReconstructionNet, build_part
-from ct_vae.bundle.network import part_of, portable
+from ct_vae.bundle.network import part_of
 from ct_vae.config.preprocess import PreprocessConfig
 from ct_vae.errors import ConfigError
 from ct_vae.preprocess.hu_scale import HounsfieldScale
@@ -58,16 +58,6 @@ def test_a_gray_value_goes_into_every_channel_and_comes_out_as_a_mean():
         found = network(image)
     assert found.shape == image.shape
     assert torch.allclose(found, expected.mean(1, keepdim=True).clamp(-1, 1) * 1000, atol=0.01)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_portable_copy_gives_the_same_and_leaves_the_model_alone(kind):
-    network = part_of("reconstruct", small_model(base=KINDS[kind]), STEPS)
-    names = list(network.state_dict())
-    image = network.example((2, 3, 2))
-    with torch.no_grad():
-        assert (portable(network)(image) - network(image)).abs().max() < 0.05
-    assert list(network.state_dict()) == names
 
 
 def test_build_part_takes_the_sections_of_a_configuration():

@@ -1,11 +1,7 @@
-import json
-
 import pytest
-import torch
 
 from ct_vae.bundle import (
     Trainer,
-    TrainingWorkflow,
     run_config,
     training,
     training_patches,
@@ -17,15 +13,7 @@ from ct_vae.models.model_folder import load_model_folder
 from ct_vae.training.reporting.run_log import read_log
 from ct_vae.volume import Volume
 from tests._small import SMALL_MODEL, ct_volume
-
-
-class Patches(torch.utils.data.Dataset):
-    def __len__(self):
-        return 4
-
-    def __getitem__(self, index):
-        noise = torch.randn(1, 8, 8, 8, generator=torch.Generator().manual_seed(index))
-        return {"image": 100 * noise}
+from tests.bundle._run import Patches
 
 
 def test_any_data_set_of_dictionaries_will_do(tmp_path):
@@ -107,33 +95,3 @@ def test_a_run_is_resumed_and_may_be_made_longer(tmp_path):
         assert load_model_folder(tmp_path / "run").config.samples_seen == 4 * epochs
     lines = read_log(tmp_path / "run" / "metrics.jsonl")
     assert [line["samples_seen"] for line in lines if "val_rmse_hu_full" in line] == [4, 8]
-
-
-def test_the_bundle_of_several_gpus_leaves_the_device_to_the_rank(bundle):
-    assert json.loads((bundle / "configs/multi_gpu_train.json").read_text()) == {"device": None}
-
-
-def test_the_workflow_in_python_trains(bundle, tmp_path):
-    workflow = TrainingWorkflow(str(bundle), str(tmp_path / "run"), max_epochs=4, device="cpu")
-    workflow.settings["training"] |= {"patch_size": [8, 8, 8], "batch_size": 2}
-    workflow._epoch_samples = 1
-    workflow.initialize()
-    workflow.train_dataset, workflow.val_dataset = Patches(), []
-    workflow.initialize()
-    assert workflow.check_properties() == []
-    assert workflow.max_epochs == 4
-    assert workflow.run() == tmp_path / "run"
-    loaded = load_model_folder(tmp_path / "run")
-    assert loaded.config.samples_seen == 4
-    assert loaded.config.model == SMALL_MODEL
-
-
-def test_a_folder_that_is_no_bundle_is_refused(bundle, tmp_path):
-    with pytest.raises(ConfigError, match=r"not a bundle, configs/metadata.json is missing"):
-        TrainingWorkflow(str(tmp_path), str(tmp_path / "run"))
-    (tmp_path / "configs").mkdir()
-    metadata = (bundle / "configs/metadata.json").read_text()
-    (tmp_path / "configs/metadata.json").write_text(metadata)
-    (tmp_path / "configs/train.json").write_text("{}")
-    with pytest.raises(ConfigError, match=r"train.json: is not what `ct-vae bundle` writes"):
-        TrainingWorkflow(str(tmp_path), str(tmp_path / "run"))
