@@ -32,8 +32,6 @@ def test_decoded_values_are_rounded_and_stay_in_the_range_of_the_original():
 
 def test_a_missing_package_is_named_with_its_extra():
     assert import_codec("json", "JSON", "none") is __import__("json")
-    with pytest.raises(
-        ConfigError, match="X baseline needs the package no_such_codec"
-    ) as error:
+    with pytest.raises(ConfigError, match="X baseline needs the package no_such_codec") as error:
         import_codec("no_such_codec", "X", "baselines")
     assert error.value.hint == "pip install 'ct_vae[baselines]'"
