@@ -93,7 +93,7 @@ class PatchDataset(Dataset[torch.Tensor]):
         corner = self._corner(case, rng)
         volume = self._volumes[case]
         patch = self._augmentation(
-            partial(cut, volume.voxels), corner, self._sides, volume.spacing_mm, rng
+            partial(cut, volume), corner, self._sides, volume.spacing_mm, rng
         )[None]
         image = patch[..., 0] if self._flat else patch
         return image if self._resize_to is None else resize(image.float(), self._resize_to)
@@ -121,16 +121,24 @@ class PatchDataset(Dataset[torch.Tensor]):
 
 
 def cut(
-    voxels: NDArray[np.int16], corner: NDArray[np.int64], sides: NDArray[np.int64]
+    volume: StoredVolume, corner: NDArray[np.int64], sides: NDArray[np.int64]
 ) -> NDArray[np.int16]:
-    """Return the box ``corner <= i < corner + sides``, with air outside the array."""
+    """Return the box ``corner <= i < corner + sides``, with air outside the volume.
+
+    Raises:
+        InputError: If the volume is in a file that can no longer be read.
+    """
+    low = np.clip(corner, 0, volume.shape)
+    high = np.clip(corner + sides, low, volume.shape)
+    if not (low < high).all():
+        return np.full(sides, AIR_HU, np.int16)
+    (a, b, c), (d, e, f) = low.tolist(), high.tolist()
+    box = volume.box((a, b, c), (d, e, f))
+    if box.shape == tuple(sides):
+        # Boxes of volumes in memory are views, and patches are not.
+        return box if box.flags.owndata else box.copy()
     patch = np.full(sides, AIR_HU, np.int16)
-    low = np.clip(corner, 0, voxels.shape)
-    high = np.clip(corner + sides, low, voxels.shape)
-    inside = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-    target = tuple(slice(a, b) for a, b in zip(low - corner, high - corner, strict=True))
-    if (low < high).all():
-        patch[target] = voxels[inside]
+    patch[tuple(map(slice, low - corner, high - corner))] = box
     return patch
 
 

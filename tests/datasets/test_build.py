@@ -169,7 +169,7 @@ def test_processes_that_start_at_once_fill_one_cache(tmp_path):
     for process in others:
         process.join(60)
         assert process.exitcode == 0
-    assert len(list((tmp_path / "cache").glob("*.npy"))) == 6
+    assert len(list((tmp_path / "cache").glob("*.bricks"))) == 6
     assert not list((tmp_path / "cache").glob(".*.tmp"))
 
 

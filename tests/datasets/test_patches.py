@@ -46,9 +46,12 @@ def banal_cut(voxels, corner, sides):
     st.tuples(*[st.integers(1, 6)] * 3),
 )
 def test_cut_agrees_with_a_loop_over_voxels(shape, corner, sides):
-    voxels = volume(shape).voxels
-    result = cut(voxels, np.array(corner), np.array(sides))
-    np.testing.assert_array_equal(result, banal_cut(voxels, corner, sides))
+    source = volume(shape)
+    result = cut(source, np.array(corner), np.array(sides))
+    np.testing.assert_array_equal(result, banal_cut(source.voxels, corner, sides))
+    # A patch that is changed in place leaves the volume alone.
+    result[...] = 7
+    np.testing.assert_array_equal(source.voxels, volume(shape).voxels)
 
 
 @pytest.mark.parametrize("augment", [None, EVERYTHING])

@@ -87,6 +87,12 @@ def _report(place, k):
         report.write(rows, summary, {"version": "1"})
 
 
+@cache
+def cached_volume(k):
+    """A volume of four columns of bricks."""
+    return ct_volume((2, 66, 66), seed=k)
+
+
 def _lease(place, k):
     leases, target = Leases(), place / "a_latent.nii.gz"
     with leases:
@@ -118,7 +124,7 @@ WRITERS = {
     "metaimage": Writer(lambda place, k: write_volume(ct_volume(seed=k), place / "a.mha")),
     "dicom": Writer(_dicom, 1500, together=True),
     "state": Writer(lambda place, k: save_checkpoint(place, state_of(k))),
-    "cache": Writer(lambda place, k: VolumeCache(place).put(KEY, ct_volume(seed=k))),
+    "cache": Writer(lambda place, k: VolumeCache(place).put(KEY, cached_volume(k)), 4000),
     "table": Writer(lambda place, k: write_text(place / "metrics.csv", f"{k}\n" * 4000)),
     "report": Writer(_report, 100_000),
     "log": Writer(_log, 100),
@@ -223,7 +229,7 @@ def assert_old_or_new(name, place, old, new):
             assert content in (old.get(file), new.get(file)), file
     if name == "cache":
         entry = VolumeCache(place).find(KEY)
-        wanted = [ct_volume(seed=k).voxels for k in (1, 2)]
+        wanted = [cached_volume(k).voxels for k in (1, 2)]
         assert entry is None or any(np.array_equal(entry.voxels, each) for each in wanted)
 
 

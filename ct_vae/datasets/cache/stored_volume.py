@@ -1,14 +1,14 @@
-"""Voxels of a training case, in memory or in a file that is mapped for each patch."""
+"""Voxels of a training case, in memory or in a file from which each patch is read."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ct_vae.errors import InputError
+from ct_vae.datasets.cache.brick_file import BrickFile
+from ct_vae.datasets.cache.brick_layout import BRICK
 from ct_vae.grid import Triple
 from ct_vae.volume import BODY_ABOVE_HU, Volume
 
@@ -23,16 +23,14 @@ class StoredVolume:
         shape: Number of voxels along each axis.
         spacing_mm: Voxel spacing along each axis.
         body_counts: ``(X,)`` number of voxels above -500 HU in each plane of the first axis.
-        path: ``.npy`` file with the voxels in C order; ``None`` if they are in memory.
-        offset: First byte of the voxels in the file.
+        file: File with the voxels; ``None`` if they are in memory.
         weight: Sampling frequency relative to other volumes.
     """
 
     shape: Triple
     spacing_mm: Spacing
     body_counts: NDArray[np.int64]
-    path: Path | None = None
-    offset: int = 0
+    file: BrickFile | None = None
     weight: float = 1.0
     _voxels: NDArray[np.int16] | None = field(default=None, repr=False)
 
@@ -48,24 +46,24 @@ class StoredVolume:
 
     @property
     def voxels(self) -> NDArray[np.int16]:
-        """``(X, Y, Z)`` HU, read-only.
-
-        A file is mapped at each access: open maps take file descriptors, and a run may have more
-        cases than descriptors.
+        """All HU ``(X, Y, Z)``, which are read from the file, if there is one.
 
         Raises:
-            InputError: If the file is missing or truncated.
+            InputError: If the file is missing, truncated or cannot be read.
         """
-        if self._voxels is not None:
-            return self._voxels
-        assert self.path is not None
-        try:
-            return np.memmap(self.path, "<i2", "r", self.offset, self.shape)
-        except (OSError, ValueError) as error:
-            raise InputError(
-                f"{self.path}: this entry of the cache can no longer be read: {error}",
-                "run the same command again to restore it",
-            ) from error
+        return self.box((0, 0, 0), self.shape)
+
+    def box(self, low: Triple, high: Triple) -> NDArray[np.int16]:
+        """Return the HU of the box ``low <= i < high``, which is not empty, inside the volume.
+
+        Raises:
+            InputError: If the file is missing, truncated or cannot be read.
+        """
+        if self._voxels is None:
+            assert self.file is not None
+            return self.file.read_box(low, high)
+        (a, b, c), (d, e, f) = low, high
+        return self._voxels[a:d, b:e, c:f]
 
     @property
     def body_count(self) -> int:
@@ -73,13 +71,43 @@ class StoredVolume:
         return int(self.body_counts.sum())
 
     def body_voxel(self, rank: int) -> NDArray[np.int64]:
-        """Return the indices of the voxel above -500 HU with this rank in C order, from 0."""
-        before = np.cumsum(self.body_counts)
-        plane = int(np.searchsorted(before, rank, side="right"))
-        inside = rank - int(before[plane] - self.body_counts[plane])
-        section = self.voxels[plane]
-        flat = np.flatnonzero(section > BODY_ABOVE_HU)[inside]
-        return np.array([plane, *np.unravel_index(flat, section.shape)], np.int64)
+        """Return the indices of the voxel above -500 HU with this rank in C order, from 0.
+
+        Raises:
+            InputError: If the file is missing, truncated or cannot be read.
+        """
+        try:
+            plane, inside = _place(self.body_counts, rank)
+            if self.file is not None:
+                return self._body_voxel(self.file, plane, inside)
+            section = self.voxels[plane]
+            return np.array([plane, *_body_place(section, inside)], np.int64)
+        except IndexError as error:
+            assert self.file is not None
+            raise self.file.unreadable("its voxels are damaged") from error
+
+    def _body_voxel(self, file: BrickFile, plane: int, rank: int) -> NDArray[np.int64]:
+        """Find a body voxel by its rank in a plane, reading one of its runs only."""
+        runs = file.read_runs(plane)
+        run, inside = _place(runs.ravel(), rank)
+        y, column = divmod(run, runs.shape[1])
+        z = column * BRICK
+        last = min(z + BRICK, self.shape[2])
+        section = file.read_box((plane, y, z), (plane + 1, y + 1, last))[0]
+        down, along = _body_place(section, inside)
+        return np.array([plane, y + down, z + along], np.int64)
+
+
+def _place(counts: NDArray[np.integer], rank: int) -> tuple[int, int]:
+    """Return the group that holds the item with this rank, and its rank in the group."""
+    ends = np.cumsum(counts, dtype=np.int64)
+    group = int(np.searchsorted(ends, rank, side="right"))
+    return group, rank - int(ends[group] - counts[group])
+
+
+def _body_place(section: NDArray[np.int16], rank: int) -> tuple[np.intp, ...]:
+    flat = np.flatnonzero(section > BODY_ABOVE_HU)[rank]
+    return np.unravel_index(flat, section.shape)
 
 
 def as_int16(voxels: NDArray[np.int16] | NDArray[np.float32]) -> NDArray[np.int16]:

@@ -1,37 +1,33 @@
 """Cache of decoded volumes on disk, which several runs can share.
 
-Entries are named by content and preprocessing: ``KEY.npy`` with the voxels and ``KEY.json`` with
-their checksum. They contain no names, paths or positions in patient space.
+Entries are named by content and preprocessing: ``KEY.bricks`` with the voxels and
+``KEY.json`` with their checksum. They contain no names, paths or positions in patient space.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ct_vae import __version__
+from ct_vae.datasets.cache.brick_file import BrickFile, write_bricks
+from ct_vae.datasets.cache.brick_layout import CACHE_FORMAT, BrickLayout
 from ct_vae.datasets.cache.stored_volume import StoredVolume, as_int16, count_body
 from ct_vae.errors import InputError, OutputError
-from ct_vae.io.atomic.file import atomic_write, sha256_file, write_json, writing_failed
+from ct_vae.io.atomic.file import sha256_file, write_json, writing_failed
 from ct_vae.io.file_stamp import stamp
 from ct_vae.io.folders import make_folders
 from ct_vae.io.lock_file import lock, open_lock_file
 from ct_vae.volume import Volume
 
-# Increased if the bytes of an entry with the same key change.
-CACHE_FORMAT = 1
-
-_SLAB_VOXELS = 1 << 22
 _LOCKS = "locks"
 
 
@@ -73,7 +69,7 @@ class VolumeCache:
             now = stamp(path)
             if now[1] != facts["bytes"]:
                 raise DamagedEntryError(f"it has {now[1]} of {facts['bytes']} bytes")
-            header = _header(facts["shape"])
+            header = _layout(facts).header
             with path.open("rb") as file:
                 if file.read(len(header)) != header:
                     raise DamagedEntryError("its header is not the recorded one")
@@ -98,7 +94,7 @@ class VolumeCache:
             record_path.unlink(missing_ok=True)
         except OSError as error:
             writing_failed(record_path, error)
-        sha256 = _write_array(path, voxels)
+        sha256 = write_bricks(path, voxels)
         facts = {
             "format": CACHE_FORMAT,
             "shape": list(volume.grid.shape),
@@ -140,7 +136,7 @@ class VolumeCache:
             write_json(path.with_suffix(".json"), {"entry": facts, "sha256": _digest(facts)})
 
     def _paths(self, key: str) -> tuple[Path, Path]:
-        return self.folder / f"{key}.npy", self.folder / f"{key}.json"
+        return self.folder / f"{key}.bricks", self.folder / f"{key}.json"
 
 
 def entry_key(*decisive: object) -> str:
@@ -152,10 +148,15 @@ def entry_key(*decisive: object) -> str:
 
 
 def _entry(path: Path, facts: dict[str, Any]) -> StoredVolume:
-    x, y, z = facts["shape"]
     a, b, c = facts["spacing_mm"]
+    layout = _layout(facts)
     counts = np.array(facts["body_counts"], np.int64)
-    return StoredVolume((x, y, z), (a, b, c), counts, path, len(_header((x, y, z))))
+    return StoredVolume(layout.shape, (a, b, c), counts, BrickFile(path, layout))
+
+
+def _layout(facts: dict[str, Any]) -> BrickLayout:
+    x, y, z = facts["shape"]
+    return BrickLayout((x, y, z))
 
 
 def _checked_record(text: str) -> dict[str, Any]:
@@ -168,28 +169,6 @@ def _checked_record(text: str) -> dict[str, Any]:
     if not right:
         raise DamagedEntryError("its record is damaged")
     return facts
-
-
-def _header(shape: Sequence[int]) -> bytes:
-    """Return the header of a ``.npy`` file."""
-    header = io.BytesIO()
-    facts = {"descr": "<i2", "fortran_order": False, "shape": tuple(shape)}
-    np.lib.format.write_array_header_1_0(header, facts)
-    return header.getvalue()
-
-
-def _write_array(path: Path, voxels: NDArray[np.int16]) -> str:
-    """Write a ``.npy`` file and return its SHA-256."""
-    header = _header(voxels.shape)
-    digest = hashlib.sha256(header)
-    step = max(1, _SLAB_VOXELS // voxels[0].size)
-    with atomic_write(path) as file:
-        file.write(header)
-        for start in range(0, len(voxels), step):
-            slab = np.ascontiguousarray(voxels[start : start + step], "<i2").data.cast("B")
-            digest.update(slab)
-            file.write(slab)
-    return digest.hexdigest()
 
 
 def _digest(value: object) -> str:

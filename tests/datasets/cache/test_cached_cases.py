@@ -42,7 +42,7 @@ def load(folder, case, lines=None, **preprocess):
 
 
 def entries(folder):
-    return sorted(folder.glob("*.npy"))
+    return sorted(folder.glob("*.bricks"))
 
 
 def test_a_case_is_decoded_once_and_is_what_it_would_be_in_memory(tmp_path, case):
@@ -131,7 +131,7 @@ def test_one_slice_that_changes_is_another_volume(tmp_path):
     first = load(tmp_path / "cache", case)
     write_ct_series(tmp_path / "s", seed=5)
     again = load(tmp_path / "cache", case)
-    assert first.path != again.path
+    assert first.file != again.file
     np.testing.assert_array_equal(
         np.sort(again.voxels, axis=None), np.sort(read_volume(tmp_path / "s").voxels, axis=None)
     )

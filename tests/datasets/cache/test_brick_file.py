@@ -1,0 +1,127 @@
+import errno
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ct_vae.datasets.cache.brick_file import BrickFile, run_counts, write_bricks
+from ct_vae.datasets.cache.brick_layout import BrickLayout
+from ct_vae.datasets.cache.stored_volume import StoredVolume
+from ct_vae.datasets.patches import cut
+from ct_vae.errors import InputError
+from ct_vae.grid import Grid
+from ct_vae.volume import Volume
+
+# Sides around one and two bricks.
+SIDES = st.one_of(st.integers(1, 9), st.integers(60, 70), st.integers(125, 132))
+
+
+def volume_of(shape, seed=0):
+    return np.random.default_rng(seed).integers(-32768, 32768, shape).astype(np.int16)
+
+
+def written(voxels, folder):
+    write_bricks(folder / "v.bricks", voxels)
+    return BrickFile(folder / "v.bricks", BrickLayout(voxels.shape))
+
+
+@given(st.tuples(st.integers(1, 70), SIDES, SIDES), st.data())
+def test_any_box_is_what_numpy_slices(tmp_path_factory, shape, data):
+    voxels = volume_of(shape)
+    file = written(voxels, tmp_path_factory.mktemp("bricks"))
+    np.testing.assert_array_equal(file.read_box((0, 0, 0), shape), voxels)
+    for _ in range(5):
+        low = tuple(data.draw(st.integers(0, n - 1)) for n in shape)
+        high = tuple(data.draw(st.integers(a + 1, n)) for a, n in zip(low, shape, strict=True))
+        expected = voxels[tuple(map(slice, low, high))]
+        np.testing.assert_array_equal(file.read_box(low, high), expected)
+
+
+@given(
+    st.tuples(*[st.integers(1, 80)] * 3),
+    st.tuples(*[st.integers(-90, 90)] * 3),
+    st.tuples(*[st.integers(1, 90)] * 3),
+)
+def test_patches_from_a_file_and_from_memory_are_equal(tmp_path_factory, shape, corner, sides):
+    voxels = volume_of(shape)
+    memory = StoredVolume.of(Volume(voxels, Grid(shape, np.eye(4))))
+    file = written(voxels, tmp_path_factory.mktemp("bricks"))
+    stored = StoredVolume(shape, (1.0, 1.0, 1.0), memory.body_counts, file)
+    corner, sides = np.array(corner), np.array(sides)
+    found = cut(stored, corner, sides)
+    np.testing.assert_array_equal(found, cut(memory, corner, sides))
+    assert found.flags.writeable
+
+
+def test_the_digest_and_the_size_are_those_of_the_file(tmp_path):
+    voxels = volume_of((3, 70, 65))
+    digest = write_bricks(tmp_path / "v", voxels)
+    content = (tmp_path / "v").read_bytes()
+    assert digest == hashlib.sha256(content).hexdigest()
+    assert len(content) == BrickLayout(voxels.shape).file_bytes
+    assert content.startswith(BrickLayout(voxels.shape).header)
+
+
+@given(st.integers(1, 5), st.integers(1, 200))
+def test_runs_are_counted_as_numpy_counts(y, z):
+    plane = np.random.default_rng(z).integers(-502, -498, (y, z)).astype(np.int16)
+    starts = range(0, z, 64)
+    expected = [[np.count_nonzero(row[a : a + 64] > -500) for a in starts] for row in plane]
+    np.testing.assert_array_equal(run_counts(plane), expected)
+
+
+def test_runs_are_read_plane_by_plane(tmp_path):
+    voxels = volume_of((4, 66, 130))
+    file = written(voxels, tmp_path)
+    for x in range(4):
+        np.testing.assert_array_equal(file.read_runs(x), run_counts(voxels[x]))
+
+
+def test_a_patch_of_64_takes_four_reads_of_two_mebibytes(tmp_path, monkeypatch):
+    file = written(volume_of((130, 130, 130)), tmp_path)
+    reads, real = [], os.preadv
+
+    def counted(descriptor, buffers, offset):
+        reads.append((offset % 4096, sum(map(len, buffers))))
+        return real(descriptor, buffers, offset)
+
+    monkeypatch.setattr(os, "preadv", counted)
+    file.read_box((3, 5, 7), (67, 69, 71))
+    assert reads == [(0, 2 * 64**3)] * 4
+
+
+def test_reads_that_return_less_than_asked_are_continued(tmp_path, monkeypatch):
+    voxels = volume_of((9, 70, 70))
+    file, real = written(voxels, tmp_path), os.preadv
+    monkeypatch.setattr(os, "preadv", lambda fd, buffers, at: real(fd, [buffers[0][:999]], at))
+    np.testing.assert_array_equal(file.read_box((1, 2, 3), (9, 69, 70)), voxels[1:9, 2:69, 3:70])
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE])
+def test_errors_of_the_disk_are_reported_with_the_path(tmp_path, monkeypatch, code):
+    file = written(volume_of((2, 2, 2)), tmp_path)
+
+    def failing(*_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "preadv", failing)
+    for read in (lambda: file.read_box((0, 0, 0), (1, 1, 1)), lambda: file.read_runs(0)):
+        with pytest.raises(InputError, match=rf"v\.bricks: .*{os.strerror(code)}.*restore it"):
+            read()
+
+
+def test_no_descriptor_stays_open(tmp_path):
+    file = written(volume_of((2, 2, 2)), tmp_path)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(5):
+        file.read_box((0, 0, 0), (2, 2, 2))
+        file.read_runs(1)
+    os.truncate(file.path, 100)
+    for _ in range(5):
+        with pytest.raises(InputError, match="it has been truncated"):
+            file.read_box((0, 0, 0), (2, 2, 2))
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
