@@ -20,7 +20,7 @@ _PANELS = {
     "Input": "--frame --nan --hu-offset --assume-ras --assume-hu --force --resample-irregular "
     "--any-sop-class --like --config --datalist --mask --labels --label-names "
     "--reconstruction-labels --patient --from --inputs",
-    "Model": "--tiling --tile --overlap --sample --seed --checkpoint --set",
+    "Model": "--tiling --tile --overlap --tile-batch --sample --seed --checkpoint --set",
     "Metrics": "--window --metrics --protocol --phantom --latent --rate-distortion "
     "--bits-per-voxel",
     "Memory and devices": "--device --precision --max-memory-gb --fallback --shard --split",

@@ -80,6 +80,15 @@ Overlap = Annotated[
     float | None,
     typer.Option(min=0, max=0.99, help="Overlap of tiles as a fraction, for blend."),
 ]
+TileBatch = Annotated[
+    int | None,
+    typer.Option(
+        "--tile-batch",
+        min=1,
+        help="Tiles computed at once, for blend; defaults to one on a CPU, and to as many as are "
+        "useful and fit into memory on a GPU.",
+    ),
+]
 MaxMemory = Annotated[
     float | None,
     typer.Option("--max-memory-gb", min=0.01, help="Memory limit in GB, of the GPU or process."),
@@ -239,6 +248,7 @@ class CodecOptions:
     max_memory_gb: float | None
     verbose: bool = False
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
+    tile_batch: int | None = None
 
     def load(self, model: str | Path, fallback: Literal["cpu"] | None = None) -> Codec:
         """Load a model with these options.
@@ -264,16 +274,23 @@ class CodecOptions:
         codec = load_codec(model, self.device or device_of_process(os.environ))
         own = codec.tiling
         chosen = own.method if self.tiling is None else self.tiling
-        if chosen != "blend" and not (self.tile is None and self.overlap is None):
+        of_tiles = {
+            "--tile": self.tile,
+            "--overlap": self.overlap,
+            "--tile-batch": self.tile_batch,
+        }
+        given = [option for option, value in of_tiles.items() if value is not None]
+        if chosen != "blend" and given:
             raise ConfigError(
-                f"--tile and --overlap are for blended tiles, but the tiling is {chosen}",
-                "add --tiling blend, or leave out both",
+                f"{', '.join(given)} would have no effect: the tiling is {chosen}, not blend",
+                "add --tiling blend, or leave them out",
             )
         codec.tiling = Tiling(
             chosen,
             own.tile if self.tile is None else self.tile,
             own.overlap if self.overlap is None else self.overlap,
             own.max_memory_gb if self.max_memory_gb is None else self.max_memory_gb,
+            self.tile_batch,
         )
         codec.tell = say if self.verbose else None
         codec.warn = say
@@ -290,6 +307,7 @@ CODEC_GROUP = OptionGroup(
         "tiling": (TilingMethod, None),
         "tile": (Tile, None),
         "overlap": (Overlap, None),
+        "tile_batch": (TileBatch, None),
         "max_memory_gb": (MaxMemory, None),
         "verbose": (Verbose, False),
         "precision": (NumberFormat, "fp32"),

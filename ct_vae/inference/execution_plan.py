@@ -8,7 +8,8 @@ from typing import Literal
 
 import torch
 
-from ct_vae.errors import ConfigError, InputError
+from ct_vae.errors import InputError
+from ct_vae.inference.blending import Blending, Operator
 from ct_vae.inference.device import HOST, memory_budget
 from ct_vae.inference.precision import Precision
 from ct_vae.inference.streaming.cuts import residual_sums
@@ -20,15 +21,12 @@ from ct_vae.inference.streaming.slab_plan import (
     plan_streams,
     thinner,
 )
-from ct_vae.inference.tiling import Tiling, run_tiled
-from ct_vae.inference.volume_adapter import SLICES_AT_ONCE, VolumeAdapter
+from ct_vae.inference.tiling import Tiling, check_whole, plan_tiles
+from ct_vae.inference.volume_adapter import VolumeAdapter
 from ct_vae.latent import TilingRecord
 
 Half = Literal["encode", "decode"]
 PlanRunner = Callable[["ExecutionPlan", torch.Tensor, Sink], None]
-# Float32 maps of the widest full-resolution level that are in memory at the peak: 2.6 to 6.0 were
-# measured on a CPU, over widths of 16 to 128 and both halves; one more for safety.
-_LIVE_MAPS = 7
 # Memory of libraries that load at the first run; a limit of the process includes it.
 _LIBRARIES = 32 * 2**20
 
@@ -44,6 +42,7 @@ class ExecutionPlan:
         steps: Traced operators of the half, if the volume is streamed.
         stream_plan: Thickness of slabs and locations of buffers, if the volume is streamed.
         available_bytes: Host memory for buffers in bytes, if the network runs on another device.
+        blending: Tiles and where they are added, if they are blended.
         precision: Number format that the caller computes in.
         runner: Runs a streamed plan in another way, such as on several processes; optional.
         warnings: Deviations from the plan during execution.
@@ -55,6 +54,7 @@ class ExecutionPlan:
     steps: Sequence[Step] = ()
     stream_plan: StreamPlan | None = None
     available_bytes: int = 0
+    blending: Blending | None = None
     precision: Precision = "fp32"
     runner: PlanRunner | None = None
     warnings: list[str] = field(default_factory=list)
@@ -63,8 +63,10 @@ class ExecutionPlan:
         """Describe the plan in one line."""
         record = self.record
         if self.stream_plan is None:
-            tiles = "" if record.tile is None else f", tiles of {_times(record.tile)} voxels"
-            return f"{self.half}: {record.method}{tiles}"
+            if self.blending is None or record.tile is None:
+                return f"{self.half}: {record.method}"
+            at_once = f", {self.blending.batch} at once" if self.blending.batch > 1 else ""
+            return f"{self.half}: blend, tiles of {_times(record.tile)} voxels{at_once}"
         kinds = list(self.stream_plan.kinds.values())
         buffers = ", ".join(f"{kinds.count(k)} on {k}" for k in dict.fromkeys(kinds)) or "none"
         return (
@@ -76,9 +78,11 @@ class ExecutionPlan:
     def __call__(self, volume: torch.Tensor) -> torch.Tensor:
         """Compute features of an image ``(1, 1, X, Y, Z)`` or the image of a latent, on the CPU."""
         results: list[torch.Tensor] = []
-        if self.stream_plan is None:
+        if self.stream_plan is None and self.blending is None:
             self.run(volume, lambda _, slab: results.append(slab))
             return results[0]
+        if self.blending is not None:
+            return self._blended(volume)
         result = torch.empty(1, *self._result_shape(), dtype=self.steps[-1].dtype)
 
         def sink(start: int, slab: torch.Tensor) -> None:
@@ -87,8 +91,22 @@ class ExecutionPlan:
         self.run(volume, sink)
         return result
 
+    def _blended(self, volume: torch.Tensor) -> torch.Tensor:
+        f, encodes = self.network.factor[0], self.half == "encode"
+        length = volume.shape[2] // f if encodes else volume.shape[2] * f
+        results: list[torch.Tensor] = []
+
+        def sink(start: int, slab: torch.Tensor) -> None:
+            if not results:
+                _, channels, _, y, z = slab.shape
+                results.append(torch.empty(1, channels, length, y, z, dtype=slab.dtype))
+            results[0][:, :, start : start + slab.shape[2]] = slab
+
+        self.run(volume, sink)
+        return results[0]
+
     def run(self, volume: torch.Tensor, sink: Sink) -> None:
-        """Compute the result and pass it on slab by slab, or at once if it is not streamed.
+        """Compute the result and pass it on slab by slab, or at once if the volume is not divided.
 
         Args:
             volume: Image ``(1, 1, X, Y, Z)`` or latent ``(1, C, x, y, z)`` on the CPU.
@@ -100,8 +118,10 @@ class ExecutionPlan:
             self._stream(volume, sink)
             return
         operator = self.network.features if self.half == "encode" else self.network.decode
-        shrink = (1, 1, 1) if self.half == "encode" else self.network.factor
-        sink(0, run_tiled(self._on_device(operator), volume, self.record, shrink))
+        if self.blending is not None:
+            self._blend(self.blending, operator, volume, sink)
+            return
+        sink(0, operator(volume.to(self.network.device)).cpu())
 
     def _note_autocast(self) -> None:
         """Warn that autocast lowers the precision, which changes values by percents."""
@@ -147,10 +167,22 @@ class ExecutionPlan:
             "was halved"
         )
 
-    def _on_device(
-        self, operator: Callable[[torch.Tensor], torch.Tensor]
-    ) -> Callable[[torch.Tensor], torch.Tensor]:
-        return lambda tile: operator(tile.to(self.network.device)).cpu()
+    def _blend(
+        self, blending: Blending, operator: Operator, volume: torch.Tensor, sink: Sink
+    ) -> None:
+        while True:
+            try:
+                blending.run(operator, volume, sink)
+                return
+            except torch.OutOfMemoryError:
+                smaller = blending.smaller()
+                if smaller is None:
+                    raise
+            blending = smaller
+            self.warnings.append(
+                f"{self.half}: the planned tiles did not fit into the device's memory; fewer were "
+                "computed at once"
+            )
 
 
 def plan_execution(
@@ -185,13 +217,13 @@ def plan_execution(
         )
     on_cpu = network.device.type == "cpu"
     budget = memory_budget(network.device, tiling.max_memory_gb) - (reserved_bytes if on_cpu else 0)
-    per_voxel = 4.0 * _LIVE_MAPS * network.model.full_resolution_width
     if tiling.method == "blend":
-        return ExecutionPlan(network, half, tiling.tiles(sides, network.factor, per_voxel, budget))
+        record, blending = plan_tiles(network, half == "encode", tiling, sides, budget)
+        return ExecutionPlan(network, half, record, blending=blending)
     if tiling.method == "whole" or not network.streams:
         # Without an explicit limit, the attempt itself shows whether memory suffices.
         if tiling.max_memory_gb is not None:
-            _check_whole(network, sides, per_voxel, budget)
+            check_whole(network, sides, budget)
         return ExecutionPlan(network, half, TilingRecord(method=tiling.method))
     steps = trace_half(network, half, sides)
     results = steps[-1].bytes if result_bytes is None else result_bytes
@@ -217,26 +249,6 @@ def plan_execution(
         estimate_mb=round((plan.bytes + results * on_cpu) / 2**20, 1),
     )
     return ExecutionPlan(network, half, record, steps, plan, available_bytes)
-
-
-def _check_whole(
-    network: VolumeAdapter, sides: tuple[int, int, int], per_voxel: float, budget: int
-) -> None:
-    """Check the memory needed at once against the explicit limit.
-
-    Raises:
-        ConfigError: If the limit is exceeded.
-    """
-    x, y, z = sides
-    at_once = z if network.streams else min(z, SLICES_AT_ONCE)
-    needed = per_voxel * x * y * at_once
-    if needed > budget:
-        what = "the whole volume" if network.streams else f"{at_once} slices"
-        raise ConfigError(
-            f"{what} at once needs about {needed / 2**30:.2g} GiB, more than the "
-            f"{max(0, budget) / 2**30:.2g} GiB that are available",
-            "raise --max-memory-gb" + (", or use --tiling exact" if network.streams else ""),
-        )
 
 
 def trace_half(network: VolumeAdapter, half: Half, sides: tuple[int, int, int]) -> list[Step]:

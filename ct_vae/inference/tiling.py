@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, cast, get_args
-
-import torch
+from math import prod
+from typing import Literal, get_args
 
 from ct_vae.errors import ConfigError
+from ct_vae.inference.blending import Blending
+from ct_vae.inference.device import HOST
+from ct_vae.inference.volume_adapter import SLICES_AT_ONCE, Triple, VolumeAdapter
 from ct_vae.latent import TilingRecord
-from ct_vae.progress import report_fraction
 
-Triple = tuple[int, int, int]
 Method = Literal["exact", "blend", "whole"]
-Operator = Callable[[torch.Tensor], torch.Tensor]
+# Memory that a batch of tiles may take. Small tiles leave a GPU idle one at a time; on a CPU, more
+# of them only exceed its cache.
+_BATCH_BYTES = {"cpu": 0, "cuda": 4 * 2**30}
+# Float32 maps of the widest full-resolution level that are in memory at the peak: 2.6 to 6.0 were
+# measured on a CPU, over widths of 16 to 128 and both halves; one more for safety.
+_LIVE_MAPS = 7
+# Maps of the result of a row of tiles: sums, weights, their quotient, and slices that move.
+_ROW_MAPS = 4
 
 
 @dataclass(frozen=True)
@@ -28,6 +35,8 @@ class Tiling:
         overlap: Fraction of a tile that overlaps with the next one; defaults to 0.25.
         max_memory_gb: Memory limit in GiB of the process on a CPU, and of the device otherwise;
             ``None`` (the default) allows a fraction of the free memory.
+        batch: Tiles that are computed at once; ``None`` (the default) takes one on a CPU, and as
+            many as are useful and fit into memory on a GPU.
 
     Raises:
         ConfigError: If a value is out of range.
@@ -37,6 +46,7 @@ class Tiling:
     tile: int = 96
     overlap: float = 0.25
     max_memory_gb: float | None = None
+    batch: int | None = None
 
     def __post_init__(self) -> None:
         if self.method not in get_args(Method):
@@ -45,6 +55,8 @@ class Tiling:
             raise ConfigError(
                 f"tile {self.tile} must be positive and overlap {self.overlap} in [0, 1)"
             )
+        if self.batch is not None and self.batch < 1:
+            raise ConfigError(f"batch {self.batch} of tiles must be positive")
 
     def tiles(
         self, sides: Sequence[int], factor: Sequence[int], bytes_per_voxel: float, budget: int
@@ -64,73 +76,92 @@ class Tiling:
         overlap = _triple(
             min(_up(self.overlap * t, f), t - f) for t, f in zip(tile, factor, strict=True)
         )
-        needed = bytes_per_voxel * _count(tile)
+        needed = bytes_per_voxel * prod(tile) * (self.batch or 1)
         if needed > budget:
+            tiles = "a tile" if self.batch in (None, 1) else f"a batch of {self.batch} tiles"
             raise ConfigError(
-                f"a tile of {tile} voxels needs about {needed / 2**30:.2g} GiB, more than the "
+                f"{tiles} of {tile} voxels needs about {needed / 2**30:.2g} GiB, more than the "
                 f"{max(0, budget) / 2**30:.2g} GiB that are available",
                 "choose a smaller --tile or a larger --max-memory-gb",
             )
         return TilingRecord(method="blend", tile=tile, overlap=overlap)
 
+    def batch_of(self, tile: Sequence[int], bytes_per_voxel: float, budget: int, kind: str) -> int:
+        """Return how many tiles are computed at once.
 
-def run_tiled(
-    operator: Operator, volume: torch.Tensor, tiling: TilingRecord, shrink: Sequence[int]
-) -> torch.Tensor:
-    """Apply a network to a volume ``(1, C, *spatial)``, tile by tile if planned.
-
-    Args:
-        operator: Function from a volume or tile to its result, of proportional size.
-        volume: Input; the operator moves each tile to the device.
-        tiling: Planned tiles in voxels.
-        shrink: Voxels per element of ``volume`` along each axis: 1 for images, the factor for
-            latents. Tiles and their starts are multiples of the factor, so that windows align with
-            latent voxels.
-    """
-    if tiling.tile is None or tiling.overlap is None:
-        return operator(volume)
-    # Importing MONAI takes seconds, and most volumes are streamed.
-    from monai.inferers import SlidingWindowInferer
-
-    roi = [t // f for t, f in zip(tiling.tile, shrink, strict=True)]
-    shared = [v // f for v, f in zip(tiling.overlap, shrink, strict=True)]
-    # MONAI truncates roi * (1 - overlap) to integers; half a voxel avoids rounding errors.
-    share = [max(0.0, s - 0.5) / r for s, r in zip(shared, roi, strict=True)]
-    inferer = SlidingWindowInferer(roi, sw_batch_size=1, overlap=share, mode="gaussian")
-    total = tile_count(volume.shape[2:], roi, share)
-    done = 0
-
-    def counted(tile: torch.Tensor) -> torch.Tensor:
-        nonlocal done
-        result = operator(tile)
-        done += 1
-        report_fraction(done / total)
-        return result
-
-    return cast(torch.Tensor, inferer(volume, counted))
+        Args:
+            tile: Sides of a tile in voxels.
+            bytes_per_voxel: Memory per voxel of a tile.
+            budget: Available memory in bytes.
+            kind: Type of the device, such as ``cuda``.
+        """
+        if self.batch is not None:
+            return self.batch
+        room = min(budget, _BATCH_BYTES.get(kind, 0))
+        return max(1, int(room // (bytes_per_voxel * prod(tile))))
 
 
-def tile_count(sides: Sequence[int], roi: Sequence[int], overlap: Sequence[float]) -> int:
-    """Return the number of tiles that MONAI's sliding window divides a volume into.
+def plan_tiles(
+    network: VolumeAdapter, encodes: bool, tiling: Tiling, sides: Triple, budget: int
+) -> tuple[TilingRecord, Blending]:
+    """Choose tiles, how many are computed at once, and where they are added.
 
     Args:
-        sides: Size of the volume.
-        roi: Size of a tile.
-        overlap: Fraction of a tile that it shares with the next one, for each axis.
+        network: Network to run.
+        encodes: True for the encoder, false for the decoder.
+        tiling: Requested tiling.
+        sides: Shape of the padded volume.
+        budget: Available memory of the device in bytes.
+
+    Raises:
+        ConfigError: If one tile, or the requested batch of tiles, does not fit into memory.
     """
-    count = 1
-    for side, size, share in zip(sides, roi, overlap, strict=True):
-        step = size if size >= side else max(1, int(size * (1 - share)))
-        count *= 1 + max(0, -(-(side - size) // step))
-    return count
+    device, factor, per_voxel = network.device, network.factor, _bytes_per_voxel(network)
+    record = tiling.tiles(sides, factor, per_voxel, budget)
+    assert record.tile is not None
+    assert record.overlap is not None
+    # A 2-D model computes the slices of one tile at a time.
+    batch = tiling.batch_of(record.tile, per_voxel, budget, device.type) if network.streams else 1
+    left = budget - per_voxel * prod(record.tile) * batch
+    row = _row_bytes(network, encodes, (record.tile[0], *sides[1:]))
+    shrink = (1, 1, 1) if encodes else factor
+    x, y, z = (t // f for t, f in zip(record.tile, shrink, strict=True))
+    a, b, c = (v // f for v, f in zip(record.overlap, shrink, strict=True))
+    stitching = device if row <= left else HOST
+    return record, Blending((x, y, z), (a, b, c), batch, device, stitching)
+
+
+def check_whole(network: VolumeAdapter, sides: Triple, budget: int) -> None:
+    """Check the memory that a network needs for a whole volume against an explicit limit.
+
+    Raises:
+        ConfigError: If the limit is exceeded.
+    """
+    x, y, z = sides
+    at_once = z if network.streams else min(z, SLICES_AT_ONCE)
+    needed = _bytes_per_voxel(network) * x * y * at_once
+    if needed > budget:
+        what = "the whole volume" if network.streams else f"{at_once} slices"
+        raise ConfigError(
+            f"{what} at once needs about {needed / 2**30:.2g} GiB, more than the "
+            f"{max(0, budget) / 2**30:.2g} GiB that are available",
+            "raise --max-memory-gb" + (", or use --tiling exact" if network.streams else ""),
+        )
+
+
+def _bytes_per_voxel(network: VolumeAdapter) -> float:
+    return 4.0 * _LIVE_MAPS * network.model.full_resolution_width
+
+
+def _row_bytes(network: VolumeAdapter, encodes: bool, sides: Triple) -> float:
+    """Return the memory of the input and the sums of a row of tiles with these sides in voxels."""
+    latent_maps = 2 * network.model.latent_channels / prod(network.factor)
+    given, made = (1.0, latent_maps) if encodes else (latent_maps, 1.0)
+    return 4.0 * prod(sides) * (given + _ROW_MAPS * made)
 
 
 def _up(value: float, step: int) -> int:
     return -int(-value // step) * step
-
-
-def _count(sides: Sequence[int]) -> int:
-    return int(torch.Size(sides).numel())
 
 
 def _triple(values: Iterable[int]) -> Triple:

@@ -19,6 +19,7 @@ INTERFACE = json.loads(Path(__file__).with_name("interface.json").read_text("utf
 READING = "--frame 1|--nan air|--hu-offset -1024|--assume-ras|--force|--assume-hu"
 READING = f"{READING}|--resample-irregular|--any-sop-class".split("|")
 BLENDING = ["--tile 16", "--overlap 0.5", "--tiling exact --tile 16", "--tiling whole --overlap 0"]
+BLENDING.append("--tile-batch 2")
 OF_INPUTS = "--window lung|--metrics ssim|--protocol maisi|--mask x|--labels x|--label-names x"
 OF_INPUTS = f"{OF_INPUTS}|--reconstruction-labels x|--lpips-weights x"
 OF_INPUTS = f"{OF_INPUTS}|--latent|--write-masks|--datalist x|--rate-distortion|--full".split("|")
@@ -26,7 +27,7 @@ OF_INPUTS = f"{OF_INPUTS}|--latent|--write-masks|--datalist x|--rate-distortion|
 # By command, what is refused, and words of the refusal. Words in capitals are paths.
 REFUSED: dict[str, list[tuple[str, list[str], str]]] = {
     "encode": [
-        ("MODEL IN -o OUT", BLENDING, "--tile and --overlap are for blended tiles"),
+        ("MODEL IN -o OUT", BLENDING, "would have no effect: the tiling is"),
         ("MODEL IN -o OUT", ["--sample", "--seed 3"], "--sample and --seed go together"),
         ("MODEL IN -o OUT", ["--step 0.1"], "a step is given, and int16 has none"),
         ("MODEL IN -o OUT --sample --seed 3", ["--posterior"], "exclude each other"),
@@ -45,7 +46,7 @@ REFUSED: dict[str, list[tuple[str, list[str], str]]] = {
         ("CODES IN -o OUT", ["--sample --seed 3"], "no posterior to sample"),
     ],
     "decode": [
-        ("MODEL LATENTS -o OUT", BLENDING, "--tile and --overlap are for blended tiles"),
+        ("MODEL LATENTS -o OUT", BLENDING, "would have no effect: the tiling is"),
         (
             "MODEL LATENTS -o OUT",
             ["--like IN", "--keep-identity", "--hu-offset -1024"],
@@ -54,11 +55,11 @@ REFUSED: dict[str, list[tuple[str, list[str], str]]] = {
         ("MODEL LATENTS -o OUT --device cpu", ["--fallback cpu"], "no effect with --device cpu"),
     ],
     "reconstruct": [
-        ("MODEL IN -o OUT", BLENDING, "--tile and --overlap are for blended tiles"),
+        ("MODEL IN -o OUT", BLENDING, "would have no effect: the tiling is"),
         ("MODEL IN -o OUT --device cpu", ["--fallback cpu"], "no effect with --device cpu"),
     ],
     "evaluate": [
-        ("MODEL IN -o OUT", BLENDING, "--tile and --overlap are for blended tiles"),
+        ("MODEL IN -o OUT", BLENDING, "would have no effect: the tiling is"),
         ("MODEL -o OUT --phantom", [*OF_INPUTS, *READING], "no INPUT is given"),
         ("MODEL IN -o OUT --no-report", ["--full"], "full needs a report"),
         ("MODEL IN -o OUT --protocol maisi", ["--window lung", "--metrics ssim"], "has its own"),
@@ -77,7 +78,7 @@ REFUSED: dict[str, list[tuple[str, list[str], str]]] = {
         ("IN IN -o OUT", ["--datalist OTHERS"], "names none of the 1 volumes"),
     ],
     "sample": [
-        ("MODEL IN -o OUT", BLENDING, "--tile and --overlap are for blended tiles"),
+        ("MODEL IN -o OUT", BLENDING, "would have no effect: the tiling is"),
         (
             "MODEL IN -o OUT --count 0",
             ["--seed 0", "--size 8 8 8", "--spacing-mm 1 1 1"],

@@ -1,13 +1,10 @@
 import pytest
-import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ct_vae.errors import ConfigError
-from ct_vae.inference.tiling import Tiling, run_tiled
-from ct_vae.latent import TilingRecord
-from ct_vae.progress import reporting_to
-from tests._progress import Recorder
+from ct_vae.inference.tiling import Tiling, plan_tiles
+from tests._small import small_codec
 
 factors = st.sampled_from([(1, 1, 1), (2, 2, 2), (4, 4, 4), (8, 8, 1), (4, 2, 8)])
 GIB = 2**30
@@ -28,62 +25,49 @@ def test_tiles_and_steps_are_multiples_of_the_factor(factor, blocks, tile, overl
         assert 0 <= shared < voxels
 
 
-@given(factors, st.tuples(*[st.integers(1, 6)] * 3), st.integers(1, 30), st.floats(0, 0.9))
-def test_monai_starts_windows_on_latent_voxels(factor, blocks, tile, overlap):
-    """The network stands in for a pooling, which any misplaced window would blur."""
-    sides = tuple(b * f for b, f in zip(blocks, factor, strict=True))
-    plan = Tiling("blend", tile, overlap).tiles(sides, factor, 1.0, GIB)
-    x = torch.rand(1, 1, *sides, dtype=torch.float64)
-    starts = []
-
-    def pool(window):
-        starts.append(tuple(window.shape[2:]))
-        return torch.nn.functional.avg_pool3d(window, factor)
-
-    torch.testing.assert_close(run_tiled(pool, x, plan, (1, 1, 1)), pool(x))
-    assert set(starts[:-1]) == {plan.tile}
-
-    def repeat(window):
-        for axis, f in enumerate(factor):
-            window = window.repeat_interleave(f, axis + 2)
-        return window
-
-    latent = pool(x)
-    torch.testing.assert_close(run_tiled(repeat, latent, plan, factor), repeat(latent))
-
-
 def test_too_little_memory_for_one_tile_is_reported_before_any_work():
     with pytest.raises(ConfigError, match=r"needs about .* GiB"):
         Tiling("blend", 64).tiles((64, 64, 64), (4, 4, 4), 80.0, 1000)
 
 
-@pytest.mark.parametrize("numbers", [{"tile": 0}, {"overlap": 1.0}, {"overlap": -0.1}])
+@pytest.mark.parametrize(
+    "numbers", [{"tile": 0}, {"overlap": 1.0}, {"overlap": -0.1}, {"batch": 0}]
+)
 def test_impossible_wishes_are_refused(numbers):
     with pytest.raises(ConfigError, match="must be positive"):
         Tiling(**numbers)
 
 
-def test_a_whole_volume_goes_through_once():
-    calls = []
-    x = torch.zeros(1, 1, 8, 8, 8)
-    run_tiled(lambda v: calls.append(v) or v, x, TilingRecord(method="whole"), (1, 1, 1))
-    assert len(calls) == 1
-    assert calls[0] is x
-
-
-@given(
-    st.lists(st.integers(4, 40), min_size=3, max_size=3),
-    st.integers(4, 12),
-    st.sampled_from([0.0, 0.25, 0.6]),
+@pytest.mark.parametrize(
+    ("kind", "budget", "expected"),
+    [("cpu", 100 * GIB, 1), ("cuda", 100 * GIB, 64), ("cuda", GIB, 16), ("cuda", 2**26, 1)],
 )
-@settings(max_examples=20)
-def test_the_number_of_tiles_is_that_of_the_sliding_window(sides, tile, overlap):
-    volume = torch.zeros(1, 1, *sides)
-    roi = tuple(min(tile, side) for side in sides)
-    record = TilingRecord(method="blend", tile=roi, overlap=tuple(int(r * overlap) for r in roi))
-    recorder = Recorder()
-    with reporting_to(recorder):
-        run_tiled(lambda x: x, volume, record, (1, 1, 1))
-    fractions = recorder.reports
-    assert fractions[-1] == 1.0
-    assert fractions == sorted(set(fractions))
+def test_gpus_compute_as_many_tiles_at_once_as_are_useful_and_fit(kind, budget, expected):
+    assert Tiling("blend").batch_of((64, 64, 64), 256.0, budget, kind) == expected
+    assert Tiling("blend", batch=3).batch_of((64, 64, 64), 256.0, budget, kind) == 3
+
+
+def test_a_batch_that_does_not_fit_is_refused():
+    with pytest.raises(ConfigError, match="a batch of 5 tiles of"):
+        Tiling("blend", 64, batch=5).tiles((64, 64, 64), (4, 4, 4), 4000.0, 4 * GIB)
+    Tiling("blend", 64, batch=4).tiles((64, 64, 64), (4, 4, 4), 4000.0, 4 * GIB)
+
+
+@pytest.mark.parametrize("encodes", [False, True])
+def test_tiles_are_added_on_the_host_if_the_device_is_full(encodes):
+    """Sums of a row of tiles take memory besides the tiles."""
+    network = small_codec().network
+    network.model.to("meta")
+    tile_bytes = 4 * 7 * network.model.full_resolution_width * 8**3
+    row_bytes = 4 * 8 * 32 * 32 * (1 + 4 * 8 / 64 if encodes else 8 / 64 + 4)
+    made = [
+        plan_tiles(network, encodes, Tiling("blend", 8, 0.5), (64, 32, 32), budget)[1]
+        for budget in (tile_bytes + int(row_bytes) - 1, tile_bytes + int(row_bytes))
+    ]
+    assert [plan.stitching.type for plan in made] == ["cpu", "meta"]
+    assert [plan.device.type for plan in made] == ["meta", "meta"]
+
+
+def test_a_2d_model_computes_one_tile_at_a_time():
+    flat = small_codec(spatial_dims=2).network
+    assert plan_tiles(flat, True, Tiling("blend", 8, batch=4), (16, 16, 16), GIB)[1].batch == 1

@@ -14,7 +14,8 @@ from ct_vae.evaluation.metrics.seams import (
     differences,
     measure_seams,
 )
-from ct_vae.inference.tiling import Tiling, run_tiled
+from ct_vae.inference.blending import Blending
+from ct_vae.inference.tiling import Tiling
 from ct_vae.latent import TilingRecord
 from ct_vae.volume import Volume
 from tests._small import ct_volume, small_codec
@@ -93,11 +94,13 @@ def test_blended_windows_show_and_exact_slabs_do_not():
     network = nn.Sequential(ConvND(3, 1, 1), nn.GroupNorm(1, 1), ConvND(3, 1, 1)).double().eval()
     x = torch.linspace(-1, 1, 48, dtype=torch.float64)[None, None, :, None, None].square()
     x = x + 0.3 * torch.randn(1, 1, 48, 12, 12, dtype=torch.float64) + 1
-    tiling = Tiling("blend", tile=16, overlap=0.0).tiles((48, 12, 12), (1, 1, 1), 1.0, 2**30)
+    tiles = Blending((16, 12, 12), (0, 0, 0), 1, x.device, x.device)
+    slabs = []
     with torch.inference_mode():
         whole = network(x)
+        tiles.run(network, x, lambda _, slab: slabs.append(slab))
         results = {
-            "blend": run_tiled(network, x, tiling, (1, 1, 1)),
+            "blend": torch.cat(slabs, 2),
             "exact": run(network, x, 4 * 12 * 12 * 8),
         }
     reference = (whole + 0.05 * torch.randn_like(whole))[0, 0].numpy()
