@@ -1,40 +1,59 @@
 """Range coding of the integers of a latent.
 
-Residuals of the prediction are sorted by channel and context. Those of a context are split into
-high parts, coded with the generalized normal distribution that suits them best, and low bits, which
-are nearly uniform. High parts that are no symbol are escapes and follow in full. Everything that
-the decoder computes is in integers, or in floating-point numbers that stand for integers exactly.
+Residuals of the prediction are sorted by channel and context, and those of a context are coded
+together. Everything that the decoder computes is in integers, or in floating-point numbers that
+stand for integers exactly. Small groups of channels are coded one after the other, and within a
+group voxels in slabs, so that less memory is needed than the latent itself takes.
 """
 
 from __future__ import annotations
 
 import math
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import constriction
 import numpy as np
 from numpy.typing import NDArray
 
 from ct_vae.errors import InputError
-from ct_vae.io.latent.entropy.distributions import HALF, MODELS, SYMBOLS, best_model, frequencies
-from ct_vae.io.latent.entropy.lattice import Integers, lattice_passes, smoothest_last
-from ct_vae.io.latent.entropy.prediction import CONTEXTS, LARGEST, Neighborhood, Weights
+from ct_vae.io.latent.entropy.lattice import (
+    Integers,
+    Pass,
+    lattice_passes,
+    row_slabs,
+    smoothest_last,
+)
+from ct_vae.io.latent.entropy.prediction import (
+    CHANNELS_BEFORE,
+    CONTEXTS,
+    LARGEST,
+    Magnitudes,
+    Neighborhood,
+    Weights,
+    fit_weights,
+    magnitudes_of,
+)
+from ct_vae.io.latent.entropy.residuals import (
+    PARAMETERS,
+    Residuals,
+    Stream,
+    decode_residuals,
+    encode_residuals,
+    join,
+    narrow,
+)
 
 # Attributes of the extension module, not modules that could be imported by name.
-_models, _queue = constriction.stream.model, constriction.stream.queue
+_queue = constriction.stream.queue
 
-# Mean magnitude of high parts, in bits: few enough for few escapes, enough for uniform low bits.
-_HIGH_BITS = 4
-_MOST_LOW_BITS = 20
-_PARAMETERS = np.dtype([("count", "<u8"), ("escapes", "<u4"), ("shift", "u1"), ("model", "u1")])
 _SIZE_BYTES = 4
-# Symbol of residuals that follow in full, as numbers of 22 bits.
-_ESCAPE = 0
-_ANY_RESIDUAL = _models.Uniform(1 << 22)
-_OFFSET = 2 * LARGEST
 _LARGEST_PARAMETERS = 1 << 24
+# Values of the channels that are coded together, which is faster where channels are small.
+_GROUP_VALUES = 1 << 17
+# Values that are predicted at once.
+_SLAB_VALUES = 1 << 14
 
 
 def encode_integers(integers: Integers) -> bytes:
@@ -50,20 +69,24 @@ def encode_integers(integers: Integers) -> bytes:
             "choose a larger step, or store as float32",
         )
     order = smoothest_last(integers)
-    weights, contexts = _sorted_residuals(integers, order)
+    passes = tuple(lattice_passes(integers.shape[1:], order))
+    weights = np.empty((len(passes), len(integers), 2), dtype=np.int8)
+    parameters = np.zeros(len(integers) * CONTEXTS, dtype=PARAMETERS)
     encoder = _queue.RangeEncoder()
-    parameters = np.zeros(len(integers) * CONTEXTS, dtype=_PARAMETERS)
-    for row, parts in zip(parameters, contexts, strict=True):
-        _encode_context(encoder, row, parts)
+    for group in _groups(integers):
+        contexts = _sorted_residuals(group, passes, weights[:, group.channels])
+        for row, parts in zip(parameters[group.rows], contexts, strict=True):
+            encode_residuals(encoder, row, join(parts))
+            parts.clear()
     head = [
         bytes(order),
         integers[:, 0, 0, 0].astype("<i4").tobytes(),
         parameters.tobytes(),
-        *(each.tobytes() for each in weights),
+        weights.tobytes(),
     ]
     packed = zlib.compress(b"".join(head), 9)
-    words: bytes = encoder.get_compressed().astype("<u4").tobytes()
-    return len(packed).to_bytes(_SIZE_BYTES, "little") + packed + words
+    words: bytes = encoder.get_compressed().astype("<u4", copy=False).data
+    return b"".join([len(packed).to_bytes(_SIZE_BYTES, "little"), packed, words])
 
 
 def decode_integers(coded: bytes, shape: tuple[int, int, int, int]) -> Integers:
@@ -74,9 +97,13 @@ def decode_integers(coded: bytes, shape: tuple[int, int, int, int]) -> Integers:
     """
     try:
         parts = _unpack(coded, shape)
+        integers = np.zeros(shape, dtype=np.int32)
+        integers[:, 0, 0, 0] = np.clip(parts.first, -LARGEST, LARGEST)
         decoder = _queue.RangeDecoder(parts.words)
-        streams = [_decode_context(decoder, row) for row in parts.parameters]
-        return _rebuild(shape, parts, streams)
+        for group in _groups(integers):
+            streams = [decode_residuals(decoder, row) for row in parts.parameters[group.rows]]
+            _rebuild(group, parts.passes, parts.weights[:, group.channels], streams)
+        return integers
     except (AssertionError, IndexError, ValueError, zlib.error) as error:
         raise InputError(
             "holds coded values that are damaged", "encode its source again"
@@ -85,118 +112,108 @@ def decode_integers(coded: bytes, shape: tuple[int, int, int, int]) -> Integers:
 
 @dataclass(frozen=True)
 class _Parts:
-    order: tuple[int, int, int]
+    passes: tuple[Pass, ...]
     first: Integers
     parameters: NDArray[np.void]
     weights: NDArray[np.int8]
     words: NDArray[np.uint32]
 
 
-@dataclass
-class _Stream:
-    """Residuals of one context and how many of them have been used."""
+@dataclass(frozen=True)
+class _Group:
+    """Channels that are coded together.
 
-    residuals: Integers
-    used: int = 0
+    Attributes:
+        integers: Values ``(C, X, Y, Z)``.
+        magnitudes: Magnitudes of the residuals ``(B + C, X, Y, Z)``, beginning with those of up to
+            two channels before.
+        channels: Place of the channels in the latent.
+        rows: Place of their contexts in the parameters.
+    """
 
-    def take(self, count: int) -> Integers:
-        self.used += count
-        if self.used > len(self.residuals):
-            raise ValueError
-        return self.residuals[self.used - count : self.used]
+    integers: Integers
+    magnitudes: Magnitudes
+    channels: slice
+
+    @property
+    def rows(self) -> slice:
+        return slice(self.channels.start * CONTEXTS, self.channels.stop * CONTEXTS)
+
+    def slabs(self, step: Pass) -> Iterator[_Slab]:
+        """Return the slabs of a pass."""
+        known, added = (step.view(self.integers, at) for at in (step.known, step.added))
+        own = self.magnitudes[-len(self.integers) :]
+        found, sizes = step.view(own, step.known), step.view(self.magnitudes, step.added)
+        for rows in row_slabs(len(added), added[0].size, _SLAB_VALUES):
+            yield _Slab(Neighborhood.of(known, found, rows), added[rows], sizes[rows])
+
+
+@dataclass(frozen=True)
+class _Slab:
+    """Added voxels of a slab of a pass, as views: their neighbors, values and magnitudes."""
+
+    near: Neighborhood
+    values: Integers
+    sizes: Magnitudes
+
+    def sorting(self, channel: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Return the order that sorts a channel by context, and the number of values in each."""
+        flat = self.near.contexts(channel, self.sizes).ravel()
+        return np.argsort(flat, kind="stable"), np.bincount(flat, minlength=CONTEXTS)
+
+
+def _groups(integers: Integers) -> Iterator[_Group]:
+    sides = integers.shape[1:]
+    size = min(len(integers), max(1, _GROUP_VALUES // math.prod(sides)))
+    before = min(len(integers) - size, CHANNELS_BEFORE)
+    magnitudes = np.zeros((before + size, *sides), dtype=np.uint16)
+    for channels in row_slabs(len(integers), 1, size):
+        count = channels.stop - channels.start
+        yield _Group(integers[channels], magnitudes[: before + count], channels)
+        for channel in range(before):
+            magnitudes[channel] = magnitudes[count + channel]
+        # The first voxel has no residual; all others are set in the order of the passes.
+        magnitudes[before:, 0, 0, 0] = 0
 
 
 def _sorted_residuals(
-    integers: Integers, order: tuple[int, int, int]
-) -> tuple[list[Weights], list[list[Integers]]]:
-    """Return the weights of each pass, and for each channel and context its residuals."""
-    magnitudes = np.zeros_like(integers)
-    weights: list[Weights] = []
-    contexts: list[list[Integers]] = [[] for _ in range(len(integers) * CONTEXTS)]
-    for step in lattice_passes(integers.shape[1:], order):
-        near = Neighborhood.of(step, integers, magnitudes)
-        target = step.view(integers, step.added)
-        weights.append(near.fit(target))
-        residuals = target - near.predict(weights[-1])
-        sizes = np.abs(residuals)
-        step.view(magnitudes, step.added)[...] = sizes
-        for channel in range(len(integers)):
-            places, counts = _by_context(near.contexts(channel, sizes))
-            parts = np.split(residuals[:, channel].ravel()[places], np.cumsum(counts)[:-1])
-            for k, part in enumerate(parts, start=channel * CONTEXTS):
-                contexts[k].append(part)
-    return weights, contexts
+    group: _Group, passes: tuple[Pass, ...], weights: Weights
+) -> list[list[Residuals]]:
+    """Set the weights of each pass; return the residuals of each channel and context."""
+    contexts: list[list[Residuals]] = [[] for _ in range(len(group.integers) * CONTEXTS)]
+    for step, fitted in zip(passes, weights, strict=True):
+        known, added = (step.view(group.integers, at) for at in (step.known, step.added))
+        fitted[...] = fit_weights(known, added)
+        for slab in group.slabs(step):
+            residuals = slab.values - slab.near.predict(fitted)
+            slab.sizes[:, -len(group.integers) :] = magnitudes_of(residuals)
+            for channel in range(len(group.integers)):
+                places, counts = slab.sorting(channel)
+                kept = narrow(residuals[:, channel].ravel()[places])
+                end = 0
+                for context in np.flatnonzero(counts):
+                    start, end = end, end + int(counts[context])
+                    contexts[channel * CONTEXTS + context].append(kept[start:end])
+    return contexts
 
 
-def _rebuild(shape: tuple[int, int, int, int], coded: _Parts, streams: list[_Stream]) -> Integers:
-    integers = np.zeros(shape, dtype=np.int32)
-    integers[:, 0, 0, 0] = np.clip(coded.first, -LARGEST, LARGEST)
-    magnitudes = np.zeros_like(integers)
-    for step, fitted in zip(lattice_passes(shape[1:], coded.order), coded.weights, strict=True):
-        near = Neighborhood.of(step, integers, magnitudes)
-        values = near.predict(fitted)
-        sizes = np.empty_like(values)
-        for channel in range(shape[0]):
-            places, counts = _by_context(near.contexts(channel, sizes))
-            own = streams[channel * CONTEXTS : (channel + 1) * CONTEXTS]
-            parts = [stream.take(int(n)) for stream, n in zip(own, counts, strict=True)]
-            residuals = np.empty(places.size, dtype=np.int32)
-            residuals[places] = np.concatenate(parts)
-            shaped = residuals.reshape(values[:, channel].shape)
-            np.abs(shaped, out=sizes[:, channel])
-            values[:, channel] += shaped
-        step.view(magnitudes, step.added)[...] = sizes
-        step.view(integers, step.added)[...] = np.clip(values, -LARGEST, LARGEST, out=values)
-    return integers
-
-
-def _by_context(context: NDArray[np.uint8]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return the order that sorts by context, and the number of values in each."""
-    flat = context.ravel()
-    return np.argsort(flat, kind="stable"), np.bincount(flat, minlength=CONTEXTS)
-
-
-def _encode_context(encoder: Any, row: np.void, parts: list[Integers]) -> None:
-    residuals = np.concatenate([*parts, np.empty(0, dtype=np.int32)])
-    row["count"] = residuals.size
-    if not residuals.size:
-        return
-    shift = max(0, int(np.abs(residuals).mean()).bit_length() - _HIGH_BITS)
-    shifted = residuals + ((1 << shift) >> 1)
-    high = shifted >> shift
-    escapes = np.abs(high) >= HALF
-    symbols = np.where(escapes, _ESCAPE, high + HALF)
-    model = best_model(np.bincount(symbols, minlength=SYMBOLS))
-    row["shift"], row["model"], row["escapes"] = shift, model, np.count_nonzero(escapes)
-    encoder.encode(symbols, _categorical(model))
-    if shift:
-        encoder.encode(shifted & ((1 << shift) - 1), _models.Uniform(1 << shift))
-    if row["escapes"]:
-        encoder.encode(residuals[escapes] + _OFFSET, _ANY_RESIDUAL)
-
-
-def _decode_context(decoder: Any, row: np.void) -> _Stream:
-    count, shift = int(row["count"]), int(row["shift"])
-    if not count:
-        return _Stream(np.empty(0, dtype=np.int32))
-    if shift > _MOST_LOW_BITS or row["model"] >= MODELS:
-        raise ValueError
-    residuals = decoder.decode(_categorical(int(row["model"])), count)
-    escapes = np.flatnonzero(residuals == _ESCAPE)
-    if len(escapes) != row["escapes"]:
-        raise ValueError
-    residuals -= HALF
-    residuals <<= shift
-    if shift:
-        residuals += decoder.decode(_models.Uniform(1 << shift), count)
-        residuals -= (1 << shift) >> 1
-    if len(escapes):
-        residuals[escapes] = decoder.decode(_ANY_RESIDUAL, len(escapes)) - _OFFSET
-    return _Stream(residuals)
-
-
-def _categorical(model: int) -> Any:
-    return _models.Categorical(frequencies(model), perfect=False)
+def _rebuild(
+    group: _Group, passes: tuple[Pass, ...], weights: Weights, streams: list[Stream]
+) -> None:
+    """Set the values of a group of channels; only the first voxel is known before."""
+    for step, fitted in zip(passes, weights, strict=True):
+        for slab in group.slabs(step):
+            values = slab.near.predict(fitted)
+            for channel in range(len(group.integers)):
+                places, counts = slab.sorting(channel)
+                own = streams[channel * CONTEXTS : (channel + 1) * CONTEXTS]
+                used = np.flatnonzero(counts)
+                residuals = np.empty(places.size, dtype=np.int32)
+                residuals[places] = np.concatenate([own[k].take(int(counts[k])) for k in used])
+                shaped = residuals.reshape(values[:, channel].shape)
+                slab.sizes[:, channel - len(group.integers)] = magnitudes_of(shaped)
+                values[:, channel] += shaped
+            slab.values[...] = np.clip(values, -LARGEST, LARGEST, out=values)
 
 
 def _unpack(coded: bytes, shape: tuple[int, int, int, int]) -> _Parts:
@@ -214,17 +231,17 @@ def _unpack(coded: bytes, shape: tuple[int, int, int, int]) -> _Parts:
     if sorted(order) != [0, 1, 2]:
         raise ValueError
     rows = channels * CONTEXTS
-    passes = sum(1 for _ in lattice_passes(sides, order))
-    ends = np.cumsum([3, 4 * channels, rows * _PARAMETERS.itemsize, 2 * channels * passes])
+    passes = tuple(lattice_passes(sides, order))
+    ends = np.cumsum([3, 4 * channels, rows * PARAMETERS.itemsize, 2 * channels * len(passes)])
     if len(head) != ends[-1]:
         raise ValueError
-    parameters = np.frombuffer(head, _PARAMETERS, rows, offset=int(ends[1]))
+    parameters = np.frombuffer(head, PARAMETERS, rows, offset=int(ends[1]))
     # Before anything of that size is allocated.
     if sum(int(n) for n in parameters["count"]) != channels * (math.prod(sides) - 1):
         raise ValueError
-    weights = np.frombuffer(head, np.int8, offset=int(ends[2])).reshape(passes, channels, 2)
+    weights = np.frombuffer(head, np.int8, offset=int(ends[2])).reshape(-1, channels, 2)
     return _Parts(
-        order,
+        passes,
         np.frombuffer(head, "<i4", channels, offset=3).astype(np.int32),
         parameters,
         weights,

@@ -2,19 +2,24 @@
 
 The first voxel is stored as it is. Each pass halves the spacing of the known voxels along one axis;
 the voxels that it adds lie midway between known ones and are predicted from them. All values of a
-pass depend on known voxels only, so that a whole pass is computed at once in either direction.
+pass depend on known voxels only, so that it is computed in slabs of any size in either direction.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Integers = NDArray[np.int32]
 Slices = tuple[slice, slice, slice, slice]
+Number = TypeVar("Number", bound=np.integer)
+
+# Values for which differences are computed at once.
+_SLAB_VALUES = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,7 @@ class Pass:
     known: Slices
     added: Slices
 
-    def view(self, array: Integers, where: Slices) -> Integers:
+    def view(self, array: NDArray[Number], where: Slices) -> NDArray[Number]:
         """Return voxels of an array with the axis of the pass first, ``(N, C, ...)``."""
         return np.moveaxis(array[where], self.axis, 0)
 
@@ -52,14 +57,37 @@ def lattice_passes(shape: Sequence[int], order: Sequence[int]) -> Iterator[Pass]
         stride //= 2
 
 
+def row_slabs(rows: int, row_values: int, values: int) -> Iterator[slice]:
+    """Divide rows into slabs.
+
+    Args:
+        rows: Number of rows.
+        row_values: Values in each row.
+        values: Largest number of values in a slab, which has one row at least.
+    """
+    step = max(1, values // max(1, row_values))
+    for start in range(0, rows, step):
+        yield slice(start, min(start + step, rows))
+
+
 def smoothest_last(integers: Integers) -> tuple[int, int, int]:
     """Return the axes ordered by the differences between neighbors, the smallest last."""
     rough = []
     for axis in range(3):
-        steps = np.diff(integers, axis=axis + 1)
-        rough.append(float(np.abs(steps).mean()) if steps.size else 0.0)
+        count = integers.size // integers.shape[axis + 1] * (integers.shape[axis + 1] - 1)
+        rough.append(_sum_of_differences(integers, axis) / count if count else 0.0)
     a, b, c = sorted(range(3), key=lambda axis: -rough[axis])
     return a, b, c
+
+
+def _sum_of_differences(integers: Integers, axis: int) -> int:
+    total = 0
+    for channel in integers:
+        rows = np.moveaxis(channel, axis, 0)
+        for slab in row_slabs(len(rows) - 1, rows[0].size, _SLAB_VALUES):
+            steps = rows[slab.start + 1 : slab.stop + 1] - rows[slab]
+            total += int(np.abs(steps, out=steps).sum(dtype=np.int64))
+    return total
 
 
 def _refinement(order: Sequence[int], k: int, stride: int) -> Pass:

@@ -1,4 +1,5 @@
 import hashlib
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ct_vae.errors import InputError
+from ct_vae.io.latent.entropy import coder
 from ct_vae.io.latent.entropy.coder import decode_integers, encode_integers
 from ct_vae.io.latent.entropy.prediction import LARGEST
 
@@ -106,3 +108,32 @@ def test_channels_of_different_size_come_back():
     integers = _field((3, 20, 11, 17), 5.0) * np.reshape([1, 9, 700], (3, 1, 1, 1)).astype(np.int32)
     coded = encode_integers(integers)
     np.testing.assert_array_equal(decode_integers(coded, integers.shape), integers)
+
+
+@pytest.mark.parametrize("channels", [1, 4, 16])
+@pytest.mark.parametrize(("group", "slab"), [(1, 1), (600, 100), (1500, 1 << 14), (1 << 17, 50)])
+def test_bytes_do_not_depend_on_what_is_computed_at_once(monkeypatch, channels, group, slab):
+    integers = _field((channels, 7, 6, 12), 30.0)
+    expected = encode_integers(integers)
+    monkeypatch.setattr(coder, "_GROUP_VALUES", group)
+    monkeypatch.setattr(coder, "_SLAB_VALUES", slab)
+    assert encode_integers(integers) == expected
+    np.testing.assert_array_equal(decode_integers(expected, integers.shape), integers)
+
+
+@pytest.mark.parametrize("shape", [(4, 64, 64, 50), (16, 40, 48, 30), (1, 96, 96, 96)])
+def test_memory_is_that_of_the_latent(shape):
+    integers = _field(shape, 3.0)
+    coded = encode_integers(integers)
+    # Slabs and groups of small channels have a size of their own.
+    limit = (0.75 if shape[0] > 1 else 1.25) * integers.nbytes + 1.0e6
+    for call, kept in (
+        (lambda: encode_integers(integers), 0),
+        (lambda: decode_integers(coded, shape), integers.nbytes),
+    ):
+        tracemalloc.start()
+        try:
+            call()
+            assert tracemalloc.get_traced_memory()[1] - kept < limit
+        finally:
+            tracemalloc.stop()
