@@ -145,6 +145,15 @@ def tell_masks(settings: Settings) -> None:
         say(f"{path} is {name}")
 
 
+def tell_results(folder: Path) -> None:
+    """Print the paths of the table and the report, if they were written."""
+    from ct_vae.terminal import say
+
+    files = (folder / "metrics.csv", folder / "report.html")
+    if written := [str(path) for path in files if path.exists()]:
+        say(f"results: {', '.join(written)}")
+
+
 def show(rows: Sequence[MetricRow]) -> None:
     """Print a table of the errors inside the first mask."""
     from rich.table import Table

@@ -122,7 +122,11 @@ class DataConfig(Section):
     def _check(self) -> DataConfig:
         named = [k for k in ("datalist", "csv", "train", "phantoms") if getattr(self, k)]
         if len(named) > 1:
-            raise ValueError(f"give one source of volumes, got {' and '.join(named)}")
+            nothing = "[]" if named[-1] == "train" else "null"
+            raise ValueError(
+                f"give one source of volumes, got {' and '.join(named)}; remove one of them, or "
+                f"add --set data.{named[-1]}={nothing}"
+            )
         if self.val and not self.train:
             raise ValueError("val needs train as well")
         if self.val and self.val_share:

@@ -121,7 +121,7 @@ def load_cases(
             if volume is None:
                 continue
             volumes[index] = volume
-            report(f"{len(volumes) + len(problems)} of {len(cases)} training cases: {case.key}")
+            report(f"[{len(volumes) + len(problems)}/{len(cases)}] read training case {case.key}")
     unfit = [
         each for i, v in volumes.items() for each in patch_problems(cases[i].key, v.shape, config)
     ]

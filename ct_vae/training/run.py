@@ -117,7 +117,7 @@ class Run:
             return
         start_linear_skip(self._model, map(self._step.to_model_units, self._first_batches()))
         self._ema.module.load_state_dict(self._model.state_dict())
-        report(f"the linear skip begins as the KLT of {_STATISTICS_BATCHES} batches of patches")
+        report(f"initialized the linear skip as the KLT of {_STATISTICS_BATCHES} batches")
 
     def _first_batches(self) -> Iterator[torch.Tensor]:
         """Return the first patches of the run, the same on all ranks."""
@@ -232,9 +232,9 @@ class Run:
         # The launcher may kill all ranks as soon as one of them ends.
         self._world.barrier()
         raise StoppedError(
-            f"stopped by {self._stop.name or 'a signal to another rank'} at "
-            f"{self.samples_seen} samples, all saved in {self.folder}",
-            "--resume goes on from there",
+            f"stopped by {self._stop.name or 'a signal to another rank'} after "
+            f"{self.samples_seen} samples, which are saved in {self.folder}",
+            "add --resume to continue",
         )
 
     def _clear(self) -> None:
@@ -266,7 +266,7 @@ class Run:
         """Restore the newest valid checkpoint; return True if its model is not saved yet."""
         checkpoint = shared_checkpoint(self.folder, self._world, report)
         if checkpoint is None:
-            report("there is no state to resume from: the run begins")
+            report("no checkpoint to resume from, starting a new run")
             return False
         for line in self._changes(checkpoint):
             report(f"changed since the run began: {line}")
@@ -274,7 +274,7 @@ class Run:
         self.samples_seen = checkpoint.samples_seen
         self._step.skipped = checkpoint.settings["skipped"]
         self._step.skipped_in_a_row = checkpoint.settings["skipped_in_a_row"]
-        report(f"the run goes on after {self.samples_seen} samples")
+        report(f"resuming after {self.samples_seen} samples")
         due = bool(checkpoint.settings["save_due"]) and saved_at(self.folder) != self.samples_seen
         # All ranks must have read the files before the first one changes them.
         self._world.barrier()

@@ -207,7 +207,7 @@ def _refuse_used(folder: Path) -> None:
     old += [CHECKPOINTS] if has_checkpoint(folder) else []
     if old:
         raise ConfigError(
-            f"{folder}: holds a run already ({', '.join(old)})",
-            "choose another training.output_dir, or take --resume to go on, or --overwrite to "
-            "begin anew there",
+            f"{folder} contains a run already ({', '.join(old)})",
+            "add --resume to continue it, --overwrite to replace it, or set another "
+            "training.output_dir",
         )

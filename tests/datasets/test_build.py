@@ -45,7 +45,7 @@ def test_patches_follow_the_configuration(files):
 def test_each_case_is_reported_as_it_is_loaded(files):
     lines = []
     build(run_config(files), lines)
-    assert lines == [f"{i + 1} of 3 training cases: {key}" for i, key in enumerate("abc")]
+    assert lines == [f"[{i + 1}/3] read training case {key}" for i, key in enumerate("abc")]
 
 
 @pytest.mark.parametrize("preprocess", [{}, {"axcodes": "LPI"}, {"spacing_mm": (1.1, 1.1, 1.1)}])
@@ -190,4 +190,4 @@ def test_a_case_that_another_process_makes_is_waited_for_last(tmp_path, files, m
     lines = []
     assert build(cached, lines).case_count == 3
     assert calls == [("a", False), ("b", False), ("c", False), ("a", True)]
-    assert lines[-1] == "3 of 3 training cases: a"
+    assert lines[-1] == "[3/3] read training case a"

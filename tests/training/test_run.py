@@ -92,7 +92,7 @@ def test_the_rate_of_a_step_is_that_before_it(tmp_path, monkeypatch):
 def test_any_part_of_a_run_is_a_run(tmp_path, name):
     (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / name).write_text("")
-    with pytest.raises(ConfigError, match="holds a run already"):
+    with pytest.raises(ConfigError, match="contains a run already"):
         train(patches(), config(tmp_path))
 
 

@@ -228,7 +228,7 @@ def test_other_preprocessing_than_that_of_the_weights_is_noted(tmp_path, capsys)
 
 def test_a_folder_that_holds_a_run_is_refused_unless_told(tmp_path):
     train(patches(), config(tmp_path), name="first")
-    with pytest.raises(ConfigError, match="holds a run already"):
+    with pytest.raises(ConfigError, match="contains a run already"):
         train(patches(), config(tmp_path), name="second")
     assert load_model_folder(tmp_path).config.name == "first"
     train(patches(), config(tmp_path), name="second", overwrite=True)

@@ -200,7 +200,7 @@ ROWS = {
     "stop_after": Row(4, lambda a, b: b.validations == a.validations[:1]),
     "batch_size": Row(4, lambda a, b: len(b.steps) == len(a.steps) / 2),
     "micro_batch_size": Row(
-        1, lambda a, b: "1 turn(s) of 2" in a.told and "2 turn(s) of 1" in b.told
+        1, lambda a, b: "2 patches, " in a.told and "2 patches: 2 micro-batches of 1" in b.told
     ),
     "precision": Row("bf16", lambda a, b: "computed in bf16" in b.told and trains_otherwise(a, b)),
     "patch_size": Row(

@@ -54,4 +54,5 @@ def compare(
     if results.rows:
         metric_options.show(results.rows)
     comparison.finish()
+    metric_options.tell_results(folder)
     raise typer.Exit(code)

@@ -60,4 +60,5 @@ def evaluate(  # noqa: PLR0913 - one parameter per option
     if results.rows:
         metric_options.show(results.rows)
     evaluation.finish()
+    metric_options.tell_results(folder)
     raise typer.Exit(code)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -38,15 +37,40 @@ def info(
         show_json(facts)
         return
     for name, value in facts.items():
-        if isinstance(value, list) and value and isinstance(value[0], dict):
-            rows = [", ".join(f"{k} {v}" for k, v in row.items()) for row in value]
-        elif isinstance(value, dict):
-            rows = [f"{k}: {json.dumps(v)}" for k, v in value.items()]
-        else:
-            show(f"{name}: {value}")
-            continue
-        for line in (f"{name}:", *(f"  {row}" for row in rows)):
-            show(line)
+        rows = _rows(value)
+        if name == "record":
+            show("record: printed by --json")
+        elif rows is not None:
+            for line in (f"{name}:", *(f"  {row}" for row in rows)):
+                show(line)
+        elif value is not None:
+            show(f"{name}: {_text(value)}")
+
+
+def _rows(value: Any) -> list[str] | None:
+    """Return the lines of a table, a matrix or a list of sentences; ``None`` for other values."""
+    if not isinstance(value, list) or not value:
+        return None
+    if isinstance(value[0], dict):
+        return [
+            ", ".join(f"{k} {_text(v, ' x ')}" for k, v in row.items() if v not in (None, ""))
+            for row in value
+        ]
+    if isinstance(value[0], list):
+        return [_text(row) for row in value]
+    sentences = any(isinstance(each, str) and " " in each for each in value)
+    return list(map(str, value)) if sentences else None
+
+
+def _text(value: Any, between: str = ", ") -> str:
+    """Format a value for people, numbers with six digits."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list | tuple):
+        return between.join(map(_text, value)) or "none"
+    return str(value)
 
 
 def _facts(path: Path) -> dict[str, Any]:

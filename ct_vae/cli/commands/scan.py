@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # Patients of a group that a warning names.
 _SHOWN = 5
+# Seeds that are tried to give advice on a split with an empty list.
+_SEEDS_TRIED = 200
 
 
 @with_groups(options.READING_GROUP)
@@ -186,10 +188,27 @@ def _warn(rows: Sequence[Row], places: Sequence[CaseAssignment | None], shares: 
     empty = [name for name, share in wanted.items() if share and name not in listed]
     if listed and empty:
         patients = len({place.patient for place in places if place})
+        seed = _seed_without_empty_lists([row for row in rows if row.patient], shares)
+        advice = "use larger shares" if seed is None else f"--seed {seed} fills all lists"
         say(
-            f"warning: none of {patients} patients is in {' or '.join(empty)}; try another --seed "
-            "or share, or --patient if different patients are counted as one"
+            f"warning: none of {patients} patients is in {' or '.join(empty)}; {advice}, or use "
+            "--patient if different patients are counted as one"
         )
+
+
+def _seed_without_empty_lists(rows: Sequence[Row], shares: Shares) -> int | None:
+    """Return the smallest seed that puts patients into all lists, if one of the first has it."""
+    from dataclasses import replace
+
+    from ct_vae.datasets.sources.patient_split import place_cases
+
+    cases = [(row.patient, row.content) for row in rows]
+    wanted = 1 + (shares.val > 0) + (shares.test > 0)
+    for seed in range(_SEEDS_TRIED):
+        places = place_cases(cases, replace(shares, seed=seed))
+        if len({place.list_name for place in places}) == wanted:
+            return seed
+    return None
 
 
 def _shared_lists(rows: Sequence[Row], places: Sequence[CaseAssignment | None]) -> Iterator[str]:

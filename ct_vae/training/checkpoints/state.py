@@ -46,13 +46,13 @@ def shared_checkpoint(
     reached = world.gather([None if checkpoint is None else checkpoint.samples_seen])
     if len(set(reached)) > 1:
         raise InputError(
-            f"{folder}: ranks see states of {reached} samples",
+            f"{folder}: ranks see checkpoints of {reached} samples",
             "train on a file system that all machines share",
         )
     if checkpoint is None and saved_at(folder) is not None:
         raise ConfigError(
-            f"{folder}: holds a model but no state to resume from",
-            "choose another training.output_dir, or --overwrite to begin anew there",
+            f"{folder} contains a model but no checkpoint to resume from",
+            "set another training.output_dir, or add --overwrite to replace it",
         )
     return checkpoint
 

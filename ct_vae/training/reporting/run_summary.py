@@ -153,9 +153,7 @@ def summary_lines(plan: RunSummary) -> list[str]:
         "compression": f"{plan.compression:.4g} : 1 in numbers, {plan.bits_per_voxel:.3g} bits "
         "per voxel on disk",
         "cases": f"{plan.train_cases} for training, {plan.val_cases} for validation",
-        "step": f"{plan.batch_size} patches: {plan.ranks} rank(s) x {plan.micro_batches} "
-        f"turn(s) of {plan.micro_batch}, computed in {plan.precision}"
-        + (f"; {plan.workers} process(es) per rank prepare patches" if plan.workers else ""),
+        "step": f"{_batch(plan)}, computed in {plan.precision}{_workers(plan)}",
         "run": _run(plan),
         "memory": _memory(plan),
         "time": _time(plan),
@@ -171,25 +169,40 @@ def _model(plan: RunSummary) -> str:
     return text
 
 
+def _batch(plan: RunSummary) -> str:
+    factors = {"ranks": plan.ranks, "micro-batches": plan.micro_batches}
+    parts = [f"{count} {name}" for name, count in factors.items() if count > 1]
+    divided = f": {' x '.join(parts)} of {plan.micro_batch}" if parts else ""
+    return f"{plan.batch_size} patches{divided}"
+
+
+def _workers(plan: RunSummary) -> str:
+    if not plan.workers:
+        return ""
+    each = " on each rank" if plan.ranks > 1 else ""
+    return f"; patches are prepared by {plan.workers} process{'es' * (plan.workers > 1)}{each}"
+
+
 def _run(plan: RunSummary) -> str:
-    rest = f" after {plan.start}" if plan.start else ""
-    return f"{plan.steps} steps, to {plan.samples} samples{rest}"
+    rest = f", of which {plan.start} are done" if plan.start else ""
+    return f"{plan.steps} steps to {plan.samples} samples{rest}"
 
 
 def _memory(plan: RunSummary) -> str:
     parts = ", ".join(f"{name} {_size(size)}" for name, size in plan.memory.items() if size)
-    text = f"about {_size(plan.memory_bytes)} on each rank ({parts})"
+    each = " on each rank" if plan.ranks > 1 else ""
+    text = f"about {_size(plan.memory_bytes)}{each} ({parts})"
     if plan.memory_ranks > 1:
         together = _size(plan.memory_ranks * plan.memory_bytes)
         text += f"; {together} for the {plan.memory_ranks} ranks on this machine"
     if plan.trial is not None and plan.trial.peak_bytes is not None:
-        text += f"; a step on trial took {_size(plan.trial.peak_bytes)}"
+        text += f"; a measured step took {_size(plan.trial.peak_bytes)}"
     return text
 
 
 def _time(plan: RunSummary) -> str:
     if plan.trial is None or plan.seconds is None:
-        return "not tried; --dry-run tries some steps"
+        return "unknown; --dry-run measures some steps"
     trial = plan.trial
     return (
         f"about {readable_duration(plan.seconds)} at {trial.seconds:.3g} s per step (median of "

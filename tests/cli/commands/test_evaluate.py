@@ -44,6 +44,7 @@ def test_errors_stand_beside_those_of_the_baselines(model_folder, tmp_path):
     for file in out.iterdir():
         assert b"patient_name" not in file.read_bytes()
     assert "RMSE" in text
+    assert f"results: {out / 'metrics.csv'}, {out / 'report.html'}\n" in text
 
 
 def test_latents_are_measured_and_removed_by_the_next_evaluation(model_folder, tmp_path):

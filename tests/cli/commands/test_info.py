@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pytest
@@ -49,7 +50,23 @@ def test_what_is_not_there_is_told(tmp_path, name):
 def test_plain_text_is_for_people(repository):
     code, text = call("info", repository / "configs" / "kl_f4.json")
     assert code == 0
-    assert "factor: [4, 4, 4]" in text
+    assert "factor: 4, 4, 4" in text
+    assert "  name latent, channels 4, factor 4 x 4 x 4, sides 64 x 64 x 64" in text
+
+
+def test_plain_text_has_neither_nulls_nor_long_numbers(model_folder, tmp_path):
+    write_volume(ct_volume(), tmp_path / "a.nii.gz")
+    call("encode", model_folder, tmp_path / "a.nii.gz", "-o", tmp_path)
+    for path in (tmp_path / "a.nii.gz", tmp_path / "a_latent.nii.gz", model_folder):
+        code, text = call("info", path)
+        assert code == 0
+        assert not re.search(r"None|null|True|False|[\[\]{}]|\.\d{10}", text), text
+        if path.is_file():
+            assert "affine:\n  " in text
+            # The rows of the matrix are those that --json prints.
+            shown = text.split("affine:\n")[1].splitlines()[:4]
+            rows = [[float(x) for x in row.split(", ")] for row in shown]
+            assert np.allclose(rows, facts(path)["affine"])
 
 
 def test_every_file_of_a_model_and_of_a_latent_leads_to_it(model_folder, tmp_path):

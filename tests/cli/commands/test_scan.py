@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -240,11 +241,22 @@ def test_nothing_identifying_gets_out(here):
         assert_nothing_identifying(done.stdout + done.stderr + Path("out.json").read_text())
 
 
+def test_a_warning_of_an_empty_list_names_a_seed_without_one(here):
+    for name in "abc":
+        write_volume(ct_volume(seed=ord(name)), here / "in" / f"{name}.nii")
+    text = call("scan", "in")[1]
+    seed = re.search(r"warning: none of 3 patients is in .*; --seed (\d+) fills all lists", text)[1]
+    told = document("in", "--seed", seed)
+    assert {row["list"] for row in told["rows"]} == {"training", "validation", "test"}
+    assert "warning" not in call("scan", "in", "--seed", seed)[1]
+
+
 def test_an_empty_list_is_warned_of(here):
     write_volume(ct_volume(), here / "in" / "a.nii")
     code, text = call("scan", "in", "--val-share", 0.1, "--test-share", 0)
     assert code == 0
     assert "warning: none of 1 patients is in validation" in text
+    assert "use larger shares" in text
     assert "test;" not in text
     assert "warning" not in call("scan", "in", "--val-share", 0, "--test-share", 0)[1]
 

@@ -107,7 +107,7 @@ def test_a_dry_run_refuses_what_the_run_would_refuse_before_its_first_step(tmp_p
         assert (code, words in told) == (2, True), told
     assert call("train", path)[0] == 0
     code, told = refused_alike(path)
-    assert (code, "holds a run already" in told) == (2, True)
+    assert (code, "contains a run already" in told) == (2, True)
     write_volume(ct_volume((20, 18, 16), seed=5), tmp_path / "train.nii.gz")
     code, told = refused_alike(path, "--resume")
     assert (code, "1 of 1 training cases hold something else" in told) == (2, True)

@@ -212,7 +212,7 @@ def test_a_damaged_state_is_told_and_the_one_before_it_is_taken(finished, capfd)
     train(patches(7), config(finished), resume=True)
     told = capfd.readouterr().err.replace("\n", " ")
     assert "is not what manifest.json says; the state before it is taken" in told
-    assert "goes on after 40 samples" in told
+    assert "resuming after 40 samples" in told
     assert same_state(expected, state(finished))
 
 
@@ -253,7 +253,7 @@ def test_an_older_model_does_not_pass_for_that_of_a_new_run(finished, tmp_path, 
 def test_a_model_without_a_state_is_not_resumed(finished):
     shutil.rmtree(finished / "checkpoints")
     before = contents(finished)
-    with pytest.raises(ConfigError, match="no state to resume from"):
+    with pytest.raises(ConfigError, match="no checkpoint to resume from"):
         train(patches(7), config(finished), resume=True)
     assert contents(finished) == before
 

@@ -30,15 +30,22 @@ def test_numbers_are_those_of_the_model():
 
 
 @pytest.mark.parametrize(
-    ("ranks", "micro", "at_once", "turns"),
-    [(1, None, 12, 1), (1, 5, 5, 3), (3, None, 4, 1), (3, 2, 2, 2), (4, 8, 3, 1)],
+    ("ranks", "micro", "at_once", "turns", "told"),
+    [
+        (1, None, 12, 1, "12 patches, "),
+        (1, 5, 5, 3, "12 patches: 3 micro-batches of 5, "),
+        (3, None, 4, 1, "12 patches: 3 ranks of 4, "),
+        (3, 2, 2, 2, "12 patches: 3 ranks x 2 micro-batches of 2, "),
+        (4, 8, 3, 1, "12 patches: 4 ranks of 3, "),
+    ],
 )
-def test_a_batch_is_shared_over_ranks_and_turns(ranks, micro, at_once, turns):
+def test_a_batch_is_shared_over_ranks_and_micro_batches(ranks, micro, at_once, turns, told):
     plan = summarize_run(
         config(micro_batch_size=micro), (5, 2), world=DistributedContext(size=ranks)
     )
     assert (plan.micro_batch, plan.micro_batches) == (at_once, turns)
-    assert f"{ranks} rank(s) x {turns} turn(s) of {at_once}" in line(plan, "step")
+    assert f"  {told}" in line(plan, "step")
+    assert ("on each rank" in line(plan, "memory")) == (ranks > 1)
 
 
 def test_steps_are_those_that_are_left_and_time_follows():
@@ -47,17 +54,17 @@ def test_steps_are_those_that_are_left_and_time_follows():
     assert plan.steps == 42
     assert plan.seconds == 84
     assert summarize_run(config(), (5, 2)).steps == 84
-    assert "42 steps, to 1000 samples after 500" in line(plan, "run")
+    assert "42 steps to 1000 samples, of which 500 are done" in line(plan, "run")
     assert "about 1 min at 2 s per step (median of 7, 1.5 to 4 s)" in line(plan, "time")
-    assert "a step on trial took 3.0 GiB" in line(plan, "memory")
+    assert "a measured step took 3.0 GiB" in line(plan, "memory")
 
 
 def test_without_a_trial_no_time_is_told():
     plan = summarize_run(config(), (5, 2))
     assert plan.seconds is None
-    assert "not tried" in line(plan, "time")
-    assert "trial" not in line(plan, "memory")
-    assert "about 28 MiB on each rank (weights 0.2 MiB, " in line(plan, "memory")
+    assert "unknown" in line(plan, "time")
+    assert "measured" not in line(plan, "memory")
+    assert "about 28 MiB (weights 0.2 MiB, " in line(plan, "memory")
 
 
 def test_a_discriminator_is_told_where_there_is_one():
@@ -100,5 +107,5 @@ def test_processes_that_prepare_patches_are_told_if_there_are_any():
         plan = summarize_run(config().model_copy(update={"training": changed}), (5, 2))
         return next(line for line in summary_lines(plan) if line.startswith("step"))
 
-    assert step(7).endswith("; 7 process(es) per rank prepare patches")
+    assert step(7).endswith("; patches are prepared by 7 processes")
     assert "process" not in step(0)
