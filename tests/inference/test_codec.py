@@ -93,13 +93,6 @@ def test_a_sample_needs_a_seed_and_a_mean_takes_none(wishes):
         CODEC.encode(ct_volume(), **wishes)
 
 
-def test_statistics_are_those_of_the_array():
-    latent = CODEC.encode(ct_volume())
-    flat = latent.array.reshape(4, -1).astype(np.float64)
-    np.testing.assert_allclose(latent.record.statistics.mean, flat.mean(1), rtol=1e-6)
-    np.testing.assert_allclose(latent.record.statistics.std, flat.std(1), rtol=1e-6)
-
-
 def test_blended_tiles_of_the_whole_are_the_whole():
     """One tile that covers everything has nothing to blend."""
     volume = ct_volume((16, 16, 16))
@@ -205,43 +198,12 @@ def test_a_latent_is_not_done_anew_for_thinner_slabs():
     assert not CODEC.repeats(record, 3)
 
 
-def test_gray_values_fill_all_channels_and_outputs_are_averaged():
-    codec, volume = small_codec(in_channels=3, out_channels=3), ct_volume((12, 8, 8))
-    latent, whole = codec.encode(volume), codec.encode(volume, tiling="whole")
-    assert_close(torch.tensor(latent.array), torch.tensor(whole.array), 1e-5)
-    decoded, expected = codec.decode(whole), codec.decode(whole, tiling="whole")
-    assert_close(torch.tensor(decoded.voxels), torch.tensor(expected.voxels), 1e-5)
-
-
 def test_another_models_latent_is_refused():
     latent = CODEC.encode(ct_volume())
     other = small_codec()
     other.identity = other.identity.model_copy(update={"sha256": "cd" * 32})
     with pytest.raises(InputError, match="was made by model 'small'"):
         other.decode(latent)
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_a_2d_model_meets_the_volume_slice_by_slice(channels):
-    codec = small_codec(spatial_dims=2, in_channels=channels, out_channels=channels)
-    volume = ct_volume((12, 8, 11))
-    latent = codec.encode(volume)
-    assert latent.array.shape == (4, 3, 2, 11)
-    assert latent.record.factor == (4, 4, 1)
-    assert (latent.record.spatial_dims, latent.record.image_channels) == (2, channels)
-    x = codec.preprocessor(volume, (4, 4, 1)).tensor[0, 0, :, :, 5]
-    with torch.inference_mode():
-        posterior = codec.network.model.encode(x.expand(1, channels, -1, -1))
-        image = codec.network.model.decode(posterior.mean).mean(1)[0]
-    np.testing.assert_allclose(latent.array[..., 5], posterior.mean[0].numpy(), atol=1e-5)
-    decoded = codec.decode(latent)
-    expected = (image.clamp(-1, 1) * 1000).numpy()
-    np.testing.assert_allclose(decoded.voxels[:, :, 5], expected, atol=0.05)
-
-
-def test_a_1d_model_is_refused():
-    with pytest.raises(ConfigError, match="cannot encode volumes"):
-        small_codec(spatial_dims=1)
 
 
 def test_reconstruct_is_encode_and_decode():

@@ -2,8 +2,10 @@ from contextlib import closing
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from ct_vae.inference.streaming.feature_buffer import FeatureBuffer, FeatureBufferPool
+from ct_vae.inference.streaming.feature_buffer import FeatureBuffer, FeatureBufferPool, StoreSizes
 
 SHAPE = (3, 7, 4, 5)
 CPU = torch.device("cpu")
@@ -59,3 +61,21 @@ def test_files_in_use_are_closed_as_well(pool):
     file = pool.take("disk", 2000)
     pool.close()
     assert file._file.closed
+
+
+@given(st.data())
+def test_a_pool_holds_what_its_sizes_tell(data):
+    """Whatever is taken and given back, the plan and the pool agree on what is held."""
+    with closing(FeatureBufferPool(torch.device("cpu"))) as pool:
+        sizes, used = StoreSizes(), []
+        for _ in range(data.draw(st.integers(1, 12))):
+            if used and data.draw(st.booleans()):
+                size, store = used.pop(data.draw(st.integers(0, len(used) - 1)))
+                sizes.give_back(size)
+                pool.give_back("device", store)
+                continue
+            size = data.draw(st.integers(1, 9)) * 64
+            used.append((sizes.take(size), pool.take("device", size)))
+            assert used[-1][0] == used[-1][1].numel()
+            free = sum(store.numel() for store in pool._free["device"])
+            assert sizes.total == free + sum(size for size, _ in used)
