@@ -25,8 +25,8 @@ from ct_vae.evaluation.report import HtmlReport
 from ct_vae.evaluation.tables import summarize
 from ct_vae.io import read_volume, write_latent, write_volume
 from ct_vae.io.atomic.file import write_text
-from ct_vae.io.dicom.derived_source import opened_series
-from ct_vae.io.dicom.write_derived import write_dicom
+from ct_vae.io.dicom.derived.source import opened_series
+from ct_vae.io.dicom.derived.write import write_dicom
 from ct_vae.training.checkpoints.checkpoint import Checkpoint, save_checkpoint
 from ct_vae.training.reporting.run_log import METRICS, RunLog, read_log, rewind_log
 from tests._small import ct_volume

@@ -4,9 +4,9 @@ import numpy as np
 import pydicom
 
 from ct_vae.io import read_volume, volume_sha256
-from ct_vae.io.dicom.derived_elements import Derivation
-from ct_vae.io.dicom.derived_source import opened_series
-from ct_vae.io.dicom.write_derived import write_dicom
+from ct_vae.io.dicom.derived.elements import Derivation
+from ct_vae.io.dicom.derived.source import opened_series
+from ct_vae.io.dicom.derived.write import write_dicom
 from ct_vae.latent import GridRecord, SourceRecord
 from ct_vae.volume import Volume
 

@@ -86,7 +86,7 @@ def _check_options(
 def _check_targets(targets: Iterable[Path], like: Sequence[str], overwrite: bool) -> None:
     """Raise an error, before any work, if a result exists already or would replace a source."""
     from ct_vae.errors import ConfigError
-    from ct_vae.io.dicom.write_derived import check_target
+    from ct_vae.io.dicom.derived.write import check_target
     from ct_vae.io.walk import real_path
 
     sources = [real_path(each) for each in like]
@@ -110,9 +110,9 @@ def _writer(
 def _dicom_writer(
     like: Sequence[str], hu_offset: float, keep_identity: bool, overwrite: bool
 ) -> Iterator[VolumeWriter]:
-    from ct_vae.io.dicom.derived_elements import Derivation
-    from ct_vae.io.dicom.derived_source import opened_series
-    from ct_vae.io.dicom.write_derived import write_dicom
+    from ct_vae.io.dicom.derived.elements import Derivation
+    from ct_vae.io.dicom.derived.source import opened_series
+    from ct_vae.io.dicom.derived.write import write_dicom
 
     with opened_series(like, hu_offset) as series:
 

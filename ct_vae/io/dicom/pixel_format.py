@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ct_vae.io.dicom.dataset import PixelPlace, inflate
+from ct_vae.io.dicom.padding import declared_padding
 from ct_vae.io.dicom.transfer_syntax import DEFLATED, ENCAPSULATED, NATIVE
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def read_pixel_format(dataset: Dataset) -> PixelFormat:
         allocated=allocated,
         stored=stored,
         signed=None if sign not in (0, 1) else bool(sign),
-        padding=None if fault else _padding(dataset, allocated, bool(sign)),
+        padding=None if fault else declared_padding(dataset, allocated, bool(sign)),
         overlay=any(element is not None and int(element.value or 0) for element in overlays),
         lossy=str(dataset.get("LossyImageCompression") or "").strip() == "01",
         fault=fault,
@@ -132,19 +133,3 @@ def _is_padding(place: PixelPlace, pixels: PixelFormat, wanted: int) -> bool:
             file.seek(place.offset + wanted)
             data = file.read(excess)
     return len(set(data)) == 1
-
-
-def _padding(dataset: Dataset, bits: int, signed: bool) -> tuple[int, int] | None:
-    """Return the range of padding with the sign of the stored values, as writers confuse signs."""
-    ends = []
-    for keyword in ("PixelPaddingValue", "PixelPaddingRangeLimit"):
-        value: Any = dataset.get(keyword)
-        if value is None or value in ("", b""):
-            continue
-        word = int.from_bytes(value, "little") if isinstance(value, bytes) else int(value)
-        word %= 1 << bits
-        ends.append(word - (1 << bits) if signed and word >> (bits - 1) else word)
-    # PixelPaddingRangeLimit alone has no meaning.
-    if not ends or dataset.get("PixelPaddingValue") in (None, "", b""):
-        return None
-    return min(ends), max(ends)

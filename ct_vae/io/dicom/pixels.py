@@ -19,14 +19,13 @@ from ct_vae.io.dicom.codecs.gdcm_pool import Gdcm
 from ct_vae.io.dicom.dataset import AGAIN, inflate
 from ct_vae.io.dicom.file import quiet
 from ct_vae.io.dicom.image_header import ImageHeader
+from ct_vae.io.dicom.padding import outside_view, padding_mask
 from ct_vae.io.dicom.pixel_format import PixelFormat
 from ct_vae.io.dicom.transfer_syntax import BIG_ENDIAN, DEFLATED, ENCAPSULATED
 from ct_vae.io.hounsfield.rescale import Hounsfield
 
 # Threads mostly wait for disks and decoder processes; each has one slice in memory.
 MAX_THREADS = 8
-# Padding above this value may be tissue, so it counts only if it reaches the edge of the slice.
-_TISSUE_HU = -900
 _INT16 = np.iinfo(np.int16)
 
 Words = NDArray[Any]
@@ -173,10 +172,10 @@ def _interpret(words: Words, pixels: PixelFormat) -> SliceValues:
     kind = "i" if pixels.signed else "u"
     full = words.view(np.dtype(f"{kind}{words.dtype.itemsize}"))
     stored = full if not spare else (full << spare) >> spare
-    padding = _in_range(full, pixels.padding)
+    padding = padding_mask(full, pixels.padding)
     if not spare:
         return SliceValues(stored, padding)
-    padding_below = _in_range(stored, pixels.padding)
+    padding_below = padding_mask(stored, pixels.padding)
     if padding is not None and padding_below is not None:
         padding |= padding_below
     if not pixels.overlay:
@@ -193,22 +192,14 @@ def _interpret(words: Words, pixels: PixelFormat) -> SliceValues:
     return SliceValues(stored, padding)
 
 
-def _in_range(values: NDArray[Any], ends: tuple[int, int] | None) -> NDArray[np.bool_] | None:
-    if ends is None:
-        return None
-    low, high = ends
-    inside: NDArray[np.bool_]
-    inside = values == low if low == high else (values >= low) & (values <= high)
-    return inside
-
-
 def _rescale(
     values: SliceValues, header: ImageHeader, padding_hu: float, target: NDArray[Any]
 ) -> None:
     slope, inter = header.slope, header.inter
     assert slope is not None
     assert inter is not None
-    padding = outside_view(values, header)
+    assert header.pixels is not None
+    padding = outside_view(values.padding, header.pixels.padding, slope, inter)
     stored = values.stored
     if target.dtype.kind == "f":
         scaled = stored.astype(np.float64)
@@ -228,29 +219,6 @@ def _rescale(
             target[:] = stored.astype(np.int64) * int(slope) + int(inter)
     if padding is not None:
         target[padding] = padding_hu
-
-
-def outside_view(values: SliceValues, header: ImageHeader) -> NDArray[np.bool_] | None:
-    """Return the mask of padding in a slice according to its header, or ``None``.
-
-    Some writers declare 0 as padding although it is the value of water. Padding with the value of
-    tissue counts only where it reaches the edge of the slice.
-    """
-    padding, pixels = values.padding, header.pixels
-    if padding is None or not padding.any():
-        return None
-    assert pixels is not None
-    assert pixels.padding is not None
-    assert header.slope is not None
-    assert header.inter is not None
-    if max(end * header.slope + header.inter for end in pixels.padding) <= _TISSUE_HU:
-        return padding
-    from scipy import ndimage
-
-    parts, _ = ndimage.label(padding)
-    rim = np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]])
-    at_edge: NDArray[np.bool_] = np.isin(parts, np.unique(rim[rim > 0]))
-    return at_edge
 
 
 def _is_whole(header: ImageHeader) -> bool:

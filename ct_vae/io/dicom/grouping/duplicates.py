@@ -13,8 +13,9 @@ from ct_vae.io.dicom.dataset import AGAIN
 from ct_vae.io.dicom.file import quiet
 from ct_vae.io.dicom.grouping.planes import Images, distances_of, group_by_position
 from ct_vae.io.dicom.image_header import ImageHeader
+from ct_vae.io.dicom.padding import outside_view
 from ct_vae.io.dicom.pixel_format import declared_fault
-from ct_vae.io.dicom.pixels import iterate_slices, outside_view
+from ct_vae.io.dicom.pixels import iterate_slices
 
 
 def without_duplicates(images: Images, *, same_attributes: bool) -> tuple[Images, Images]:
@@ -71,8 +72,9 @@ def content_of(image: ImageHeader) -> str:
         for _, values in iterate_slices([image], gdcm):
             hounsfield = values.stored * np.float64(image.slope or 1) + np.float64(image.inter or 0)
             outside = None
-            if image.slope is not None and image.inter is not None:
-                outside = outside_view(values, image)
+            if image.pixels and image.slope is not None and image.inter is not None:
+                ends = image.pixels.padding
+                outside = outside_view(values.padding, ends, image.slope, image.inter)
             if outside is not None:
                 hounsfield[outside] = np.inf
             digest.update((hounsfield + 0.0).tobytes())

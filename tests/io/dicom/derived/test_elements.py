@@ -6,7 +6,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from ct_vae.io.dicom.derived_elements import Derivation
+from ct_vae.io.dicom.derived.elements import Derivation
 from ct_vae.volume import DECODING
 from tests.io import _series as series
 from tests.io._derived import DERIVATION, N, derive, slices_of

@@ -12,8 +12,8 @@ import SimpleITK as sitk
 from ct_vae.errors import ConfigError, InputError, OutputError
 from ct_vae.grid import Grid
 from ct_vae.io import ReadOptions, read_volume, write_volume
-from ct_vae.io.dicom.derived_source import opened_series
-from ct_vae.io.dicom.write_derived import write_dicom
+from ct_vae.io.dicom.derived.source import opened_series
+from ct_vae.io.dicom.derived.write import write_dicom
 from tests._asserts import assert_only_files, assert_same_place
 from tests.io import _series as series
 from tests.io._derived import DERIVATION, N, decoded, derive, record_of, slices_of

@@ -11,7 +11,7 @@ from datetime import datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from ct_vae.io.dicom.derived_template import (
+from ct_vae.io.dicom.derived.template import (
     IDENTITY_TAGS,
     SeriesTemplate,
     SourceSlice,

@@ -9,7 +9,7 @@ from pathlib import Path
 from ct_vae.errors import InputError, NoInputError
 from ct_vae.grid import Grid
 from ct_vae.io.archive import extracted, is_archive
-from ct_vae.io.dicom.derived_template import SeriesTemplate, read_template
+from ct_vae.io.dicom.derived.template import SeriesTemplate, read_template
 from ct_vae.io.dicom.scan import FoundSeries, scan_files, split_series_path
 from ct_vae.io.dicom.volume import check_group
 from ct_vae.io.read_options import ReadOptions

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from ct_vae.errors import ConfigError, InputError
 from ct_vae.io.atomic.folder import atomic_folder
 from ct_vae.io.dicom.dataset import AGAIN
-from ct_vae.io.dicom.derived_elements import Derivation, series_elements, slice_elements
-from ct_vae.io.dicom.derived_template import SeriesTemplate
+from ct_vae.io.dicom.derived.elements import Derivation, series_elements, slice_elements
+from ct_vae.io.dicom.derived.template import SeriesTemplate
 from ct_vae.io.dicom.file import quiet
 from ct_vae.io.hounsfield.rescale import int16_slabs
 from ct_vae.volume import DERIVED_MARK, Volume

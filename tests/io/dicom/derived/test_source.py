@@ -7,7 +7,7 @@ from ct_vae.errors import InputError, NoInputError
 from ct_vae.find_volumes.cases import discover
 from ct_vae.grid import Grid
 from ct_vae.io import read_volume
-from ct_vae.io.dicom.derived_source import opened_series
+from ct_vae.io.dicom.derived.source import opened_series
 from ct_vae.volume import Volume
 from tests.io import _series as series
 from tests.io._derived import N, derive, record_of

@@ -1,0 +1,1 @@
+"""Writing of DICOM series that are derived from a source series."""
