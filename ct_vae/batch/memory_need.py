@@ -7,11 +7,11 @@ import math
 from ct_vae.find_volumes.cases import Case
 from ct_vae.io import ReadOptions
 from ct_vae.io.header_grid import header_grid
-from ct_vae.io.latent.record import is_coded_name, load_record, record_path
+from ct_vae.io.latent.record import load_record, record_path
 
 # Measured: 4 for int16 in NIfTI, up to 10 for float32.
 _BYTES_PER_VOXEL = 10
-_BYTES_PER_CODED_VALUE = 32
+_BYTES_PER_LATENT_VALUE = 12
 
 
 def volume_read_bytes(case: Case, options: ReadOptions) -> int | None:
@@ -36,6 +36,5 @@ def latent_read_bytes(case: Case) -> int | None:
         return None
     channels = len(record.statistics.mean) if record.statistics else 1
     channels *= 2 if record.posterior else 1
-    # Stored values, float32 values, and a temporary array; the decoder of coded ones has more.
-    each = _BYTES_PER_CODED_VALUE if is_coded_name(case.path) else 12
-    return each * channels * math.prod(record.latent_grid().shape)
+    # Stored values, float32 values, and temporary arrays, which do not exceed the latent.
+    return _BYTES_PER_LATENT_VALUE * channels * math.prod(record.latent_grid().shape)

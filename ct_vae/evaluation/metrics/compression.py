@@ -103,4 +103,4 @@ def code_latent(latent: Latent, step: float) -> tuple[Latent, int]:
     stored = store(latent, "coded", step)
     record = latent.record.model_copy(update={"quantisation": stored.how})
     size = len(coded_bytes(record, stored.numbers))
-    return replace(latent, array=stored.values), size
+    return replace(latent, array=stored.values()), size

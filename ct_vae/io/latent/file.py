@@ -113,7 +113,7 @@ def write_latent(
     further = [(sidecar_path(path), sidecar_bytes(record))] if layout == "maisi" else []
     files = [(Path(path), content), *further, (record_path(path), record_bytes(record))]
     write_together(files)
-    means, std = split_posterior(stored.values, record)
+    means, std = split_posterior(stored.values(), record)
     return Latent(means, record.latent_grid(), record, std)
 
 

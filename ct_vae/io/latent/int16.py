@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ct_vae.errors import InputError
+from ct_vae.io.latent.blocks import blocks
 
 _HIGHEST = 32767
 _TINY = np.finfo(np.float32).tiny
@@ -34,7 +35,7 @@ def check_finite(array: FloatLatent) -> None:
     Raises:
         InputError: If a value is not finite.
     """
-    count = array.size - int(np.count_nonzero(np.isfinite(array)))
+    count = array.size - sum(np.count_nonzero(np.isfinite(part)) for (part,) in blocks(array))
     if count:
         raise InputError(
             f"the latent holds {count} of {array.size} values that are not finite",
@@ -58,10 +59,15 @@ def quantize_int16(array: FloatLatent) -> Int16Latent:
     # The next larger float32, since rounding down would move the ends out of the range.
     slope = float(np.nextafter(np.float32(reach / _HIGHEST), np.float32(np.inf)))
     slope = 1.0 if reach == 0 else max(slope, float(_TINY))
-    steps = np.rint((array.astype(np.float64) - inter) / slope)
-    return Int16Latent(steps.astype(np.int16), slope, inter)
+    stored = np.empty(array.shape, dtype=np.int16)
+    for counts, values in blocks(stored, array):
+        counts[...] = np.rint((values.astype(np.float64) - inter) / slope)
+    return Int16Latent(stored, slope, inter)
 
 
 def dequantize_int16(stored: NDArray[np.generic], slope: float, inter: float) -> FloatLatent:
     """Return the values of stored integers, computed in float64 and rounded to float32."""
-    return (stored.astype(np.float64) * slope + inter).astype(np.float32)
+    array = np.empty(stored.shape, dtype=np.float32)
+    for values, counts in blocks(array, stored):
+        values[...] = counts.astype(np.float64) * slope + inter
+    return array

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ct_vae.errors import ConfigError, InputError
+from ct_vae.io.latent.blocks import blocks
 from ct_vae.io.latent.entropy.coder import encode_integers
 from ct_vae.io.latent.entropy.lattice import Integers
 from ct_vae.io.latent.int16 import check_finite
@@ -107,20 +109,31 @@ def quantize_values(values: np.ndarray, steps: tuple[float, ...]) -> Integers:
     """
     integers = np.empty(values.shape, dtype=np.int32)
     for counts, channel, step in zip(integers, values, steps, strict=True):
-        largest = float(np.abs(channel).max())
+        largest = max(float(channel.max()), -float(channel.min()))
         if largest > step * np.iinfo(np.int32).max or not step > 0:
             raise InputError(
                 f"values up to {largest:.3g} are too large for steps of {step:.3g}",
                 "choose a larger step, or store as float32",
             )
-        # In float64, so that half a step bounds the error.
-        counts[...] = np.rint(channel / np.float64(step))
+        for found, part in blocks(counts, channel):
+            # In float64, so that half a step bounds the error.
+            found[...] = np.rint(part / np.float64(step))
     return integers
 
 
-def dequantize(integers: Integers, steps: tuple[float, ...]) -> np.ndarray:
-    """Return values in float32: integers times steps, computed in float64."""
+def dequantize(
+    integers: np.ndarray, steps: Sequence[float], origins: Sequence[int] | None = None
+) -> np.ndarray:
+    """Return values ``(C, X, Y, Z)`` in float32: steps times integers, computed in float64.
+
+    Args:
+        integers: Whole numbers ``(C, X, Y, Z)`` of any integer type.
+        steps: Step of each channel.
+        origins: Number of each channel that is added to its integers; defaults to zeros.
+    """
     values = np.empty(integers.shape, dtype=np.float32)
-    for channel, counts, step in zip(values, integers, steps, strict=True):
-        channel[...] = counts * np.float64(step)
+    starts = [0] * len(steps) if origins is None else origins
+    for channel, counts, step, origin in zip(values, integers, steps, starts, strict=True):
+        for found, part in blocks(channel, counts):
+            found[...] = (part + np.float64(origin)) * step
     return values

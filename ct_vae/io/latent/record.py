@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from pathlib import Path
 
 import pydantic_core
@@ -14,6 +15,8 @@ from ct_vae.latent import RECORD_FORMAT, RECORD_VERSION, LatentRecord
 CODED_SUFFIX = ".latz"
 SUFFIXES = (".nii.gz", ".nii", CODED_SUFFIX)
 LARGEST_RECORD = 1 << 24
+_READ_BYTES = 1 << 16
+_MOST_READS = LARGEST_RECORD // _READ_BYTES + 1
 _HEAD_BYTES = 4096
 
 
@@ -74,7 +77,9 @@ def load_record(path: Path) -> LatentRecord | None:
     """
     try:
         with path.open("rb") as file:
-            text = file.read(LARGEST_RECORD + 1)
+            # Only as much memory as the record takes is allocated.
+            parts = takewhile(bool, (file.read(_READ_BYTES) for _ in range(_MOST_READS)))
+            text = b"".join(parts)
         return parse_record(text)
     except FileNotFoundError:
         return None

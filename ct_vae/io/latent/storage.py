@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ct_vae.errors import ConfigError, InputError
+from ct_vae.io.latent.blocks import blocks
 from ct_vae.io.latent.int16 import check_finite, dequantize_int16, quantize_int16
 from ct_vae.io.latent.layout import check_layout
 from ct_vae.io.latent.quantized import (
@@ -100,13 +102,15 @@ class Stored:
 
     Attributes:
         numbers: Numbers to store, channels first; integers without their origins for int8.
-        values: Values that a reader gets, in the same order.
         how: Storage and its error.
     """
 
     numbers: Values
-    values: Values
     how: QuantizationRecord
+
+    def values(self) -> Values:
+        """Return the values that a reader gets, in the same order."""
+        return _values(self.numbers, self.how)
 
 
 def check_dtype(dtype: str, step: float | None) -> None:
@@ -144,7 +148,7 @@ def store(latent: Latent, dtype: LatentDtype, step: float | None) -> Stored:
     if latent.record.kind == "codes":
         codes = _smallest_codes(latent.array)
         name: Literal["uint16", "int32"] = "uint16" if codes.dtype == np.uint16 else "int32"
-        return Stored(codes, codes, QuantizationRecord(dtype=name))
+        return Stored(codes, QuantizationRecord(dtype=name))
     values = latent.array.astype(np.float32, copy=False)
     if latent.std is not None:
         values = np.concatenate([values, latent.std.astype(np.float32, copy=False)])
@@ -164,15 +168,11 @@ def values_of(numbers: Values, how: QuantizationRecord) -> Values:
     if how.steps is not None and how.origins is not None:
         if len(how.steps) != len(numbers):
             raise InputError(f"has {len(numbers)} channels, its record says {len(how.steps)}")
-        integers = numbers.astype(np.int32) + _per_channel(how.origins)
-        if how.integers_sha256 != integers_digest(integers):
+        if how.integers_sha256 != integers_digest(numbers, how.origins):
             raise InputError(
                 "holds integers that are not those of its record", "encode its source again"
             )
-        return dequantize(integers, how.steps)
-    if how.dtype == "int16":
-        return dequantize_int16(numbers, how.slope, how.inter)
-    return numbers
+    return _values(numbers, how)
 
 
 def split_posterior(values: Values, record: LatentRecord) -> tuple[Values, Values | None]:
@@ -189,18 +189,30 @@ def split_posterior(values: Values, record: LatentRecord) -> tuple[Values, Value
     return values[:half], values[half:]
 
 
-def integers_digest(integers: NDArray[np.integer]) -> str:
-    """Return the SHA-256 of integers as little-endian int32."""
-    return hashlib.sha256(np.ascontiguousarray(integers, dtype="<i4").data).hexdigest()
+def integers_digest(numbers: NDArray[np.integer], origins: Sequence[int]) -> str:
+    """Return the SHA-256 of numbers plus the origins of their channels as little-endian int32."""
+    digest = hashlib.sha256()
+    for channel, origin in zip(numbers, origins, strict=True):
+        for (part,) in blocks(channel):
+            digest.update((part.astype(np.int32) + np.int32(origin)).astype("<i4").tobytes())
+    return digest.hexdigest()
+
+
+def _values(numbers: Values, how: QuantizationRecord, channels: slice = slice(None)) -> Values:
+    """Return the values of some channels; all by default."""
+    found = numbers[channels]
+    if how.steps is not None and how.origins is not None:
+        return dequantize(found, how.steps[channels], how.origins[channels])
+    return dequantize_int16(found, how.slope, how.inter) if how.dtype == "int16" else found
 
 
 def _plain(values: Values, dtype: str) -> Stored:
     if dtype == "float32":
         check_finite(values)
-        return Stored(values, values, QuantizationRecord(dtype="float32"))
+        return Stored(values, QuantizationRecord(dtype="float32"))
     quantized = quantize_int16(values)
     how = QuantizationRecord(dtype="int16", slope=quantized.slope, inter=quantized.inter)
-    return Stored(quantized.stored, quantized.values(), how)
+    return Stored(quantized.stored, how)
 
 
 def _stepped(latent: Latent, values: Values, dtype: LatentDtype, step: float) -> Stored:
@@ -212,18 +224,18 @@ def _stepped(latent: Latent, values: Values, dtype: LatentDtype, step: float) ->
     origins = (0,) * len(steps)
     if dtype == "int8":
         steps, origins = _fit_int8(values, steps)
-    integers = quantize_values(values, steps)
-    numbers = integers
+    numbers: Values = quantize_values(values, steps)
     if dtype == "int8":
-        numbers = (integers - _per_channel(origins)).astype(np.int8)
+        numbers -= np.array(origins, dtype=np.int32).reshape(-1, 1, 1, 1)
+        numbers = numbers.astype(np.int8)
     how = QuantizationRecord(
         dtype="int8" if dtype == "int8" else "coded",
         step=step,
         steps=steps,
         origins=origins,
-        integers_sha256=integers_digest(integers),
+        integers_sha256=integers_digest(numbers, origins),
     )
-    return Stored(numbers, dequantize(integers, steps), how)
+    return Stored(numbers, how)
 
 
 def _fit_int8(
@@ -244,14 +256,16 @@ def _with_errors(stored: Stored, values: Values, latent: Latent) -> Stored:
     """Add the errors, on top of those that the values have had before."""
     record = latent.record
     before = record.quantisation or QuantizationRecord(dtype="float32")
-    # Channel by channel, so that one of them at most is held in float64.
     largest, squares = 0.0, []
     # The errors are those of the means; standard deviations have their own steps.
-    means = len(latent.array)
-    for got, wanted in zip(stored.values[:means], values[:means], strict=True):
-        error = got.astype(np.float64) - wanted
-        largest = max(largest, float(np.abs(error).max()))
-        squares.append(float(np.mean(error**2)))
+    for k, wanted in enumerate(values[: len(latent.array)]):
+        square = 0.0
+        # Channel by channel, so that one of them at most is held twice.
+        for got, part in blocks(_values(stored.numbers, stored.how, slice(k, k + 1))[0], wanted):
+            error = got.astype(np.float64) - part
+            largest = max(largest, float(error.max()), -float(error.min()))
+            square += float(np.square(error).sum())
+        squares.append(square / wanted.size)
     variance = np.array(squares)
     changes = {
         "max_abs_error": before.max_abs_error + largest,
@@ -276,10 +290,6 @@ def _rmse_rise(
         return None
     earlier = (1.0 + (before.rmse_rise or 0.0)) ** 2 - 1.0
     return float(np.sqrt((1.0 + rise) ** 2 + earlier)) - 1.0
-
-
-def _per_channel(numbers: tuple[int, ...]) -> NDArray[np.int32]:
-    return np.array(numbers, dtype=np.int32).reshape(-1, 1, 1, 1)
 
 
 def _smallest_codes(codes: NDArray[Any]) -> NDArray[Any]:

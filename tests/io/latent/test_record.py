@@ -66,3 +66,11 @@ def test_a_damaged_record_gives_the_same_latent_or_an_error(tmp_path_factory, da
     np.testing.assert_array_equal(again.array, written.array)
     unmeaning = {"run": None}
     assert again.record.model_copy(update=unmeaning) == written.record.model_copy(update=unmeaning)
+
+
+def test_a_record_file_without_end_is_refused(pair):
+    path, beside = pair
+    with beside.open("ab") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(InputError, match=r"a_latent\.json is larger than 16777216 bytes"):
+        read_latent(path)
