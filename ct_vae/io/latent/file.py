@@ -20,10 +20,10 @@ from ct_vae.io.latent.layout import (
     check_layout,
     check_name,
     check_sidecar,
-    file_shape,
     from_file_axes,
     sidecar_bytes,
     sidecar_path,
+    to_file_axes,
 )
 from ct_vae.io.latent.record import (
     is_coded_name,
@@ -203,10 +203,9 @@ def verify_latent(path: str | Path) -> Latent:
 
 
 def _nifti_bytes(stored: Stored, record: LatentRecord, grid: Grid, path: str | Path) -> bytes:
-    numbers = stored.numbers
-    channels = numbers if numbers.ndim == 4 else numbers[np.newaxis]
-    little = numbers.dtype.newbyteorder("<")
-    header = new_header(grid, file_shape(numbers, record.layout), little)
+    little = stored.numbers.dtype.newbyteorder("<")
+    placed = to_file_axes(stored.numbers, record.layout, record.posterior)
+    header = new_header(grid, placed.shape, little)
     header.set_slope_inter(stored.how.slope, stored.how.inter)
     if record.kind == "codes":
         header["intent_code"] = _INTENT_LABEL
@@ -214,8 +213,10 @@ def _nifti_bytes(stored: Stored, record: LatentRecord, grid: Grid, path: str | P
         header["intent_code"] = VECTOR_INTENT
     buffer = io.BytesIO()
     with compressed(buffer, path) as out:
-        # The first index runs fastest, so one channel after the other puts channels last.
-        data = (channel.astype(little).tobytes(order="F") for channel in channels)
+        # The first index runs fastest in the file, the last one here.
+        volumes = placed.T
+        places = np.ndindex(volumes.shape[:-3])
+        data = (volumes[place].astype(little).tobytes() for place in places)
         write_parts(out, header, record_extension(record), data)
     return buffer.getvalue()
 
@@ -272,7 +273,7 @@ def _assemble(file: NiftiFile, record: LatentRecord) -> Latent:
     scaling = (header.slope, header.inter)
     if how is None or header.dtype.name != how.dtype or scaling != (how.slope, how.inter):
         raise InputError("is not stored as its record says", _ENCODE_AGAIN)
-    array = from_file_axes(stored, record.layout)
+    array = from_file_axes(stored, record.layout, record.posterior)
     numbers = array.astype(header.dtype.newbyteorder("="), order="C")
     # The float32 affine of the header is checked against that of the record, in full precision.
     return _latent(numbers, record, placed)

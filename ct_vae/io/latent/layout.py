@@ -1,7 +1,10 @@
 """Layouts of latents in NIfTI files, and the additional JSON file of layout ``maisi``.
 
 ``plain`` is 4-D with channels last. ``vector`` is 5-D float32 ``(X, Y, Z, 1, C)`` with the intent
-of a vector. ``maisi`` is the format of the diffusion training of MAISI (NVIDIA's NV-Generate-CTMR,
+of a vector; with standard deviations of the posterior, the axis of time has two entries, the means
+and the standard deviations.
+
+``maisi`` is the format of the diffusion training of MAISI (NVIDIA's NV-Generate-CTMR,
 ``scripts/diff_model_train.py``): 4-D float32, channels last, not scaled, in ``<stem>_emb.nii.gz``,
 with a file ``<stem>_emb.nii.gz.json`` with ``spacing`` and ``modality``. The spacing is that of the
 CT, since it conditions the network on the generated image. For training with body regions
@@ -57,11 +60,11 @@ def check_layout(
             f"layout {layout} holds channels of real values, and this latent is one of codes",
             "leave --layout out",
         )
-    if posterior and layout != "plain":
-        # Other programs would read the standard deviations as further channels.
+    if posterior and layout == "maisi":
+        # Its loader takes every volume of the file for a channel, and its scale from all of them.
         raise ConfigError(
-            f"layout {layout} holds means only, and this latent has standard deviations too",
-            "leave --layout or --posterior out",
+            "layout maisi holds no standard deviations, because MAISI would read them as channels",
+            "leave --layout or --posterior out, or encode samples with --sample --seed",
         )
     # ITK writes beyond its memory when it scales vectors of integers (seen in SimpleITK 2.5), and
     # files of MAISI are float32.
@@ -93,26 +96,35 @@ def check_name(path: str | Path, dtype: str, layout: Layout, codes: bool) -> Non
         )
 
 
-def file_shape(array: NDArray[Any], layout: Layout) -> tuple[int, ...]:
-    """Return the shape in the file for an array ``(C, X, Y, Z)`` or ``(X, Y, Z)``."""
+def to_file_axes(array: NDArray[Any], layout: Layout, posterior: bool) -> NDArray[Any]:
+    """Return a view of an array ``(C, X, Y, Z)`` or ``(X, Y, Z)`` with the axes of a file.
+
+    Args:
+        array: Values; standard deviations follow the means.
+        layout: Layout of the file.
+        posterior: True if there are standard deviations.
+    """
     if array.ndim == 3:
-        return array.shape
-    channels, x, y, z = array.shape
-    return (x, y, z, 1, channels) if layout == "vector" else (x, y, z, channels)
+        return array
+    if layout == "vector":
+        pair = array.reshape(2 if posterior else 1, -1, *array.shape[1:])
+        return pair.transpose(2, 3, 4, 0, 1)
+    return np.moveaxis(array, 0, -1)
 
 
-def from_file_axes(stored: NDArray[Any], layout: Layout) -> NDArray[Any]:
-    """Convert an array as stored in a file to channels first, the inverse of `file_shape`.
+def from_file_axes(stored: NDArray[Any], layout: Layout, posterior: bool) -> NDArray[Any]:
+    """Convert an array as stored in a file to channels first, the inverse of `to_file_axes`.
 
     Raises:
         InputError: If the array does not have this layout.
     """
     expected = {"plain": (3, 4), "vector": (5,), "maisi": (4,)}[layout]
-    if stored.ndim not in expected or (layout == "vector" and stored.shape[3] != 1):
+    times = 2 if posterior else 1
+    if stored.ndim not in expected or (layout == "vector" and stored.shape[3] != times):
         raise InputError(f"has the shape {stored.shape}, which is not one of layout {layout}")
-    if stored.ndim == 3:
-        return stored
-    return np.moveaxis(stored[:, :, :, 0] if layout == "vector" else stored, -1, 0)
+    if stored.ndim == 5:
+        return stored.transpose(3, 4, 0, 1, 2).reshape(-1, *stored.shape[:3])
+    return stored if stored.ndim == 3 else np.moveaxis(stored, -1, 0)
 
 
 def sidecar_path(path: str | Path) -> Path:

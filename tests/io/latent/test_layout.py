@@ -14,7 +14,7 @@ from ct_vae.io.formats import path_kind
 from ct_vae.io.latent.file import is_done, verify_latent
 from ct_vae.io.latent.record import parse_record, record_bytes
 from tests._asserts import assert_only_files
-from tests.io._samples import latent_of
+from tests.io._samples import latent_of, with_posterior
 
 NAMES = {"plain": "x_latent.nii.gz", "vector": "x_latent.nii.gz", "maisi": "x_emb.nii.gz"}
 LAYOUTS = list(NAMES)
@@ -76,6 +76,20 @@ def test_a_vector_file_is_one_of_vectors_to_others(tmp_path, case):
     np.testing.assert_allclose(values.transpose(2, 1, 0, 3), expected, rtol=0, atol=scale)
 
 
+def test_standard_deviations_in_a_vector_file_follow_the_means_in_time(tmp_path):
+    latent, path = with_posterior(latent_of(shape=(5, 4, 3))), tmp_path / "x_latent.nii.gz"
+    write_latent(latent, path, layout="vector")
+    expected = np.stack([latent.array, latent.std]).transpose(2, 3, 4, 0, 1)
+    np.testing.assert_array_equal(nib.load(path).get_fdata(), expected)
+    other = SimpleITK.ReadImage(str(path))
+    assert (other.GetNumberOfComponentsPerPixel(), other.GetSize()) == (4, (5, 4, 3, 2))
+    values = SimpleITK.GetArrayFromImage(other).transpose(3, 2, 1, 0, 4)
+    np.testing.assert_array_equal(values, expected)
+    found = read_latent(path)
+    np.testing.assert_array_equal(found.array, latent.array)
+    np.testing.assert_array_equal(found.std, latent.std)
+
+
 # MONAI tries all of its readers, and one of them misses a GPU library.
 @pytest.mark.filterwarnings("ignore:NvImgCodecPydicomReader:UserWarning")
 def test_maisi_loads_its_latents_channels_first_with_the_spacing_of_the_ct(tmp_path):
@@ -99,6 +113,7 @@ def test_maisi_loads_its_latents_channels_first_with_the_spacing_of_the_ct(tmp_p
     [
         (latent_of("codes"), None, "vector", "x_latent.nii.gz", "one of codes"),
         (latent_of("codes"), None, "maisi", "x_emb.nii.gz", "one of codes"),
+        (with_posterior(latent_of()), None, "maisi", "x_emb.nii.gz", "encode samples with"),
         (latent_of(), "int16", "maisi", "x_emb.nii.gz", "float32, not int16"),
         (latent_of(), None, "maisi", "x_latent.nii.gz", r"\*_emb\.nii\.gz"),
         (latent_of(), None, "5d", "x_latent.nii.gz", "plain, vector, maisi"),

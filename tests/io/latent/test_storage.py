@@ -146,12 +146,6 @@ def test_forms_that_do_not_exist_are_refused(tmp_path, dtype, name, layout, step
     assert not list(tmp_path.iterdir())
 
 
-def test_layouts_of_other_readers_hold_no_standard_deviations(tmp_path):
-    for layout, name in (("vector", "a.nii.gz"), ("maisi", "a_emb.nii.gz")):
-        with pytest.raises(ConfigError, match="means only"):
-            write_latent(with_posterior(latent_of()), tmp_path / name, layout=layout)
-
-
 def test_standard_deviations_are_stored_losslessly_unless_told(tmp_path):
     latent = with_posterior(latent_of())
     written = write_latent(latent, tmp_path / "a.nii.gz")
