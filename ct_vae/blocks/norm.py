@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 import torch
 from torch import nn
+from torch.autograd.function import FunctionCtx
 from torch.nn import functional
 
 from ct_vae.blocks.receptive_field import PerSlice, PerVoxel
 from ct_vae.errors import ConfigError
 
 NormKind = Literal["group", "rms", "layer"]
+# Function of a map and parameters.
+Normalize = Callable[..., torch.Tensor]
 MOST_GROUPS = 32
 EPS = 1e-6
 
@@ -50,7 +54,11 @@ class GroupNormND(nn.GroupNorm):
         # voxels the error is 1e-4 instead of 1e-7. Training patches are small enough, and copying
         # them would take time.
         exact = x.device.type == "cpu" and not torch.is_grad_enabled()
-        return super().forward(x.contiguous() if exact else x)
+        return _in_precision_of(x.contiguous() if exact else x, self._normalize, *self.parameters())
+
+    def _normalize(self, x: torch.Tensor, *parameters: torch.Tensor) -> torch.Tensor:
+        weight, bias = parameters
+        return functional.group_norm(x, self.num_groups, weight, bias, self.eps)
 
 
 class RMSNormND(PerVoxel):
@@ -69,9 +77,7 @@ class RMSNormND(PerVoxel):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Normalize ``(B, channels, *spatial)``."""
-        # Under autocast the input is in half precision and the weights are in float32.
-        rows = x.movedim(1, -1).to(self.weight.dtype)
-        return functional.rms_norm(rows, self.weight.shape, self.weight, EPS).movedim(-1, 1)
+        return _in_precision_of(x, _rms_norm, self.weight)
 
 
 class LayerNormND(PerVoxel):
@@ -88,9 +94,60 @@ class LayerNormND(PerVoxel):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Normalize ``(B, channels, *spatial)``."""
-        rows = x.movedim(1, -1).to(self.weight.dtype)
-        normed = functional.layer_norm(rows, self.weight.shape, self.weight, self.bias, EPS)
-        return normed.movedim(-1, 1)
+        return _in_precision_of(x, _layer_norm, self.weight, self.bias)
+
+
+def _rms_norm(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    return functional.rms_norm(x.movedim(1, -1), weight.shape, weight, EPS).movedim(-1, 1)
+
+
+def _layer_norm(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    rows = x.movedim(1, -1)
+    return functional.layer_norm(rows, weight.shape, weight, bias, EPS).movedim(-1, 1)
+
+
+def _in_precision_of(
+    x: torch.Tensor, normalize: Normalize, *parameters: torch.Tensor
+) -> torch.Tensor:
+    """Normalize in the precision of the parameters, and return the type of the input.
+
+    Under autocast the input is in half precision and the parameters are in float32.
+    """
+    dtype = parameters[0].dtype
+    if x.dtype.itemsize >= dtype.itemsize:
+        return normalize(x.to(dtype), *parameters)
+    if torch.is_grad_enabled():
+        result: torch.Tensor = _WideNormalization.apply(normalize, x, *parameters)  # type: ignore[no-untyped-call]
+        return result
+    return normalize(x.to(dtype), *parameters).to(x.dtype)
+
+
+class _WideNormalization(torch.autograd.Function):
+    """Normalization of a map in half precision that computes in the precision of its parameters.
+
+    Only the map itself is kept for the backward pass, which normalizes it again.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: FunctionCtx, normalize: Normalize, x: torch.Tensor, *parameters: torch.Tensor
+    ) -> torch.Tensor:
+        ctx.save_for_backward(x, *parameters)
+        ctx.normalize = normalize  # type: ignore[attr-defined]
+        return normalize(x.to(parameters[0].dtype), *parameters).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        # True for second derivatives.
+        again = torch.is_grad_enabled()
+        x, *parameters = (
+            each if again and each.requires_grad else each.detach().requires_grad_()
+            for each in ctx.saved_tensors
+        )
+        with torch.enable_grad():
+            result = ctx.normalize(x.to(parameters[0].dtype), *parameters).to(x.dtype)
+        found = torch.autograd.grad(result, [x, *parameters], gradient, create_graph=again)
+        return None, *found
 
 
 class AdaptiveNormND(nn.Module):

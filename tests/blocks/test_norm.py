@@ -83,12 +83,64 @@ def test_a_voxel_does_not_depend_on_its_neighbors(kind):
     assert torch.equal(norm(x)[..., :2], norm(x[..., :2].contiguous()))
 
 
-@PER_VOXEL
-def test_half_precision_is_normalized_in_float32(kind):
-    norm, x = drawn(kind(6)), 100 * noise(1, 6, 4, 4, 4)
-    with torch.autocast("cpu", torch.bfloat16):
-        result = norm(x.bfloat16())
-    assert_close(result.float(), banal(norm, x.bfloat16()), 1e-6)
+HALF = [torch.bfloat16, torch.float16]
+OF_ALL_KINDS = pytest.mark.parametrize(
+    "norm", [RMSNormND(6), LayerNormND(6), group_norm(3, 6, 2)], ids=["rms", "layer", "group"]
+)
+
+
+@OF_ALL_KINDS
+@pytest.mark.parametrize("dtype", HALF)
+@pytest.mark.parametrize("trains", [False, True])
+def test_half_precision_is_normalized_in_float32_and_stays_half(norm, dtype, trains):
+    drawn(norm)
+    x = (100 * noise(1, 6, 4, 4, 4)).to(dtype)
+    with torch.autocast("cpu", torch.bfloat16), torch.set_grad_enabled(trains):
+        result = norm(x)
+    # Each value is the nearest to the one in float32, with the same statistics.
+    assert result.dtype == dtype
+    assert torch.equal(result, norm(x.float()).to(dtype))
+
+
+@OF_ALL_KINDS
+def test_gradients_in_half_precision_are_those_of_float32_rounded(norm):
+    drawn(norm)
+    x = (3 + noise(2, 6, 4, 3, 5)).bfloat16().requires_grad_()
+    wide = x.detach().float().requires_grad_()
+    above = noise(*x.shape, seed=3).bfloat16()
+    found = torch.autograd.grad(norm(x), [x, *norm.parameters()], above)
+    expected = torch.autograd.grad(norm(wide), [wide, *norm.parameters()], above.float())
+    assert found[0].dtype == torch.bfloat16
+    assert torch.equal(found[0], expected[0].bfloat16())
+    for a, b in zip(found[1:], expected[1:], strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-6)
+
+
+@OF_ALL_KINDS
+def test_only_the_map_is_kept_for_the_backward_pass_in_half_precision(norm):
+    kept = []
+
+    def keep(tensor):
+        kept.append(tensor)
+        return tensor
+
+    x = noise(1, 6, 4, 4, 4).bfloat16().requires_grad_()
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        norm(x)
+    maps = [each for each in kept if each.numel() >= x.numel()]
+    assert [each.data_ptr() for each in maps] == [x.data_ptr()]
+
+
+@OF_ALL_KINDS
+def test_second_derivatives_in_half_precision_are_close_to_those_of_float32(norm):
+    x = noise(1, 6, 4, 4, 4).bfloat16().requires_grad_()
+    wide = x.detach().float().requires_grad_()
+    seconds = []
+    for each in (x, wide):
+        loss = norm(each).float().square().mul(noise(*x.shape, seed=2)).sum()
+        (first,) = torch.autograd.grad(loss, each, create_graph=True)
+        seconds.append(torch.autograd.grad(first.float().square().sum(), each)[0].float())
+    assert_close(*seconds, 0.03)
 
 
 def test_a_modulation_acts_on_the_block_of_its_latent_voxel():

@@ -130,8 +130,19 @@ def test_lower_precision_keeps_what_a_real_pass_under_autocast_does(name):
     )
     # Attention keeps a little more in float32 on a CPU.
     assert estimate == pytest.approx(total + 2 * largest, rel=0.04)
-    # GPUs normalize in float32.
-    assert estimate < on_gpu < full
+    assert estimate <= on_gpu < full
+
+
+@pytest.mark.parametrize(("norm", "most"), [("rms", 0.5), ("layer", 0.6), ("group", 0.6)])
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_lower_precision_keeps_about_half(norm, most, device):
+    """Convolutions alone in half precision would leave 0.93 (rms) and 0.91 (layer)."""
+    config = run_config(ModelConfig(down_channels=(8, 16, 16), mid_attn=False, norm=norm))
+    low, full = (
+        Networks(config, precision, device).memory(2, 2)["activations"]
+        for precision in ("bf16", "fp32")
+    )
+    assert low < most * full
 
 
 def test_a_perceptual_network_adds_its_weights_and_what_it_keeps():
