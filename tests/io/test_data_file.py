@@ -1,12 +1,9 @@
 """Headers whose voxels lie in a file beside them: `.mhd`, `.nhdr` and NIfTI pairs."""
 
-import gzip
 import shutil
 
-import nibabel as nib
 import numpy as np
 import pytest
-import SimpleITK
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,42 +14,12 @@ from ct_vae.find_volumes.inventory import inspect
 from ct_vae.find_volumes.items import find_items
 from ct_vae.io import ReadOptions, read_volume
 from ct_vae.io.data_file import data_file_path
+from tests.io._itk_files import refusal, write_itk
 from tests.io._samples import AFFINE, ct_voxels
-from tests.io.mha_nrrd.test_reader import itk_image
+from tests.io.nifti._pairs import write_pair
 
 VOXELS = ct_voxels()
 ITK = [("a.mhd", False), ("a.mhd", True), ("a.nhdr", False), ("a.nhdr", True)]
-
-
-def write_itk(path, compressed=False):
-    """Write a header and its data file as ITK does, and return the data file."""
-    SimpleITK.WriteImage(itk_image(VOXELS), str(path), compressed)
-    (data,) = (file for file in path.parent.iterdir() if file != path)
-    return data
-
-
-def write_pair(folder, cls=nib.Nifti1Pair, header="a.hdr", image="a.img"):
-    """Write a NIfTI pair, each part compressed if its name says so."""
-    plain = folder / "plain"
-    plain.mkdir()
-    pair = cls(VOXELS, AFFINE)
-    pair.header.set_xyzt_units("mm")
-    nib.save(pair, plain / "p.img")
-    for source, name in (("p.hdr", header), ("p.img", image)):
-        content = (plain / source).read_bytes()
-        packed = gzip.compress(content) if name.endswith(".gz") else content
-        (folder / name).write_bytes(packed)
-    shutil.rmtree(plain)
-    return folder / header, folder / image
-
-
-def refusal(path):
-    with pytest.raises(InputError) as caught:
-        read_volume(path)
-    message = str(caught.value)
-    assert str(path) in message
-    assert "\n" not in message
-    return message
 
 
 @pytest.mark.parametrize(("name", "compressed"), ITK)
@@ -64,31 +31,6 @@ def test_headers_that_itk_writes_are_read_with_the_file_next_to_them(tmp_path, n
     np.testing.assert_allclose(volume.grid.affine, AFFINE, atol=1e-12)
     assert not volume.warnings
     assert FileCase("a", tmp_path / name).files == (tmp_path / name, data)
-
-
-@pytest.mark.parametrize("cls", [nib.Nifti1Pair, nib.Nifti2Pair])
-@pytest.mark.parametrize(
-    "names",
-    [("a.hdr", "a.img"), ("a.hdr.gz", "a.img.gz"), ("a.hdr", "a.img.gz"), ("A.HDR", "A.IMG")],
-)
-def test_pairs_are_read_as_nibabel_reads_them(tmp_path, cls, names):
-    header, image = write_pair(tmp_path, cls, *names)
-    volume = read_volume(header)
-    np.testing.assert_array_equal(volume.voxels, VOXELS)
-    np.testing.assert_array_equal(volume.grid.affine, AFFINE)
-    assert FileCase("a", header).files == (header, image)
-    np.testing.assert_array_equal(read_volume(image).voxels, VOXELS)
-    assert FileCase("a", image).files == (header, image)
-
-
-def test_a_pair_with_an_offset_into_its_image_is_read(tmp_path):
-    header, image = write_pair(tmp_path)
-    fields = nib.nifti1.Nifti1PairHeader(header.read_bytes()[:348])
-    fields["vox_offset"] = 16
-    header.write_bytes(fields.binaryblock + header.read_bytes()[348:])
-    image.write_bytes(b"x" * 16 + image.read_bytes())
-    np.testing.assert_array_equal(read_volume(header).voxels, VOXELS)
-    np.testing.assert_array_equal(nib.load(header).dataobj, VOXELS)
 
 
 @pytest.mark.parametrize("kind", [*ITK, ("a.hdr", False), ("a.hdr", True)])
@@ -248,11 +190,3 @@ def test_trees_of_links_to_an_archive_are_read(tmp_path):
     np.testing.assert_array_equal(read_volume(tree / "a.mhd").voxels, VOXELS)
     (tree / data.name).unlink()
     assert "is missing" in refusal(tree / "a.mhd")
-
-
-def test_voxels_of_a_size_that_no_ct_has_are_refused(tmp_path):
-    write_itk(tmp_path / "a.mhd")
-    text = (tmp_path / "a.mhd").read_text()
-    for spacing in ("0.0009 0.0008 0.0025", "1 1 50.1", "0.019 1 1"):
-        (tmp_path / "a.mhd").write_text(text.replace("0.75 0.75 2.5", spacing))
-        assert "a CT has 0.02 to 50 mm" in refusal(tmp_path / "a.mhd")

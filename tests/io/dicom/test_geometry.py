@@ -3,30 +3,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ct_vae.errors import CtVaeError, InputError
-from ct_vae.io import ReadOptions, read_volume, scan_series
+from ct_vae.errors import InputError
+from ct_vae.io import read_volume, scan_series
 from ct_vae.io.dicom.geometry import stack_slices
 from tests.io._series import (
     COLUMN,
     ORIGIN,
     ROW,
     STEP_MM,
-    assert_nothing_identifying,
     hounsfield,
     lps_affine,
     make_series,
     write_series,
 )
-
-CONSENT = ReadOptions(resample_irregular=True)
-EVEN = np.arange(8) * STEP_MM
-
-
-def refusal(folder, slices, options=None):
-    with pytest.raises(CtVaeError) as caught:
-        read_volume(write_series(folder, slices), options)
-    assert_nothing_identifying(str(caught.value))
-    return str(caught.value)
+from tests.io.dicom._irregular import CONSENT, EVEN, refusal
 
 
 def test_order_is_by_position_and_nothing_else(tmp_path):
@@ -63,38 +53,6 @@ def test_any_plane_is_placed_by_the_standard(tmp_path, orientation, axcodes):
     assert volume.grid.axcodes == axcodes
     np.testing.assert_allclose(volume.grid.affine, lps_affine(orientation), atol=1e-9)
     np.testing.assert_array_equal(volume.voxels, hounsfield())
-
-
-@pytest.mark.parametrize("missing", [1, 4, 6])
-def test_a_missing_slice_is_refused_with_the_places_next_to_it(tmp_path, missing):
-    slices = make_series()
-    del slices[missing]
-    text = refusal(tmp_path, slices)
-    low, high = (ORIGIN[2] + (missing + d) * STEP_MM for d in (-1, 1))
-    assert f"a slice is missing: its slices are 2.5 mm apart, but not at {low:.3f} to " in text
-    assert f"{high:.3f} mm" in text
-    assert "--resample-irregular" in text
-
-
-def test_several_gaps_are_counted(tmp_path):
-    slices = [s for k, s in enumerate(make_series(16)) if k not in (4, 5, 10)]
-    text = refusal(tmp_path, slices)
-    assert text.count(" to ") == 2
-    assert "3 slices are missing" in text
-
-
-@pytest.mark.parametrize(
-    ("positions", "message"),
-    [
-        ([0, 2.5, 5, 7.5, 11, 12.5, 15, 17.5], "uneven (1.5 to 3.5 mm)"),
-        ([0, 2.5, 5, 8, 11.7, 15.7, 19.4, 24], "uneven"),
-        (np.cumsum(2.5 + 0.02 * np.arange(-15, 15)), "drifts from 2.22 to 2.78 mm"),
-    ],
-)
-def test_uneven_spacing_is_refused(tmp_path, positions, message):
-    text = refusal(tmp_path, make_series(len(positions), positions=positions))
-    assert message in text
-    assert "--resample-irregular" in text
 
 
 @pytest.mark.parametrize(("by", "told"), [(0.001, False), (-0.02, True)])
@@ -148,22 +106,6 @@ def test_jitter_within_the_plane_is_regular_and_reported(tmp_path):
     np.testing.assert_array_equal(volume.voxels, hounsfield())
     assert volume.grid.shear < 0.01
     assert "in their plane" in volume.warnings[0]
-
-
-@pytest.mark.parametrize(
-    ("positions", "words"),
-    [
-        ([0, 2.5, 5, 7.5, 10, 15, 20, 25], "2.5 mm from 100.000 to 110.000 mm, then 5 mm from"),
-        ([0, 5, 10, 15, 17.5, 20, 22.5], "5 mm from 100.000 to 115.000 mm, then 2.5 mm from"),
-        ([0, 1, 2, 3, 6, 9, 12, 13, 14, 15], "3 spacings: 1 mm from 100.000 to 103.000 mm, then"),
-        ([0, 2, 4, 6, 8, 200, 202, 204, 206], "2 stacks of slices with up to 192 mm between them"),
-    ],
-)
-def test_a_whole_series_of_two_spacings_or_stacks_is_missing_nothing(tmp_path, positions, words):
-    text = refusal(tmp_path, make_series(len(positions), positions=positions))
-    assert words in text
-    assert "missing" not in text
-    assert "export it again in full" not in text
 
 
 @given(

@@ -11,7 +11,6 @@ from tests.io._series import (
     SIDES,
     describe_pixels,
     hounsfield,
-    make_series,
     save,
     set_stored,
     write_series,
@@ -125,88 +124,6 @@ def test_values_beyond_int16_are_float32(tmp_path):
     assert volume.voxels.dtype == np.float32
     assert volume.voxels[0, 0, 3] == 58976
     np.testing.assert_array_equal(volume.voxels[1:], hounsfield()[1:])
-
-
-@pytest.mark.parametrize("which", [[2], range(8)])
-@pytest.mark.parametrize("keyword", ["RescaleSlope", "RescaleIntercept"])
-def test_a_missing_rescale_needs_consent(tmp_path, which, keyword):
-    slices = make_series()
-    for k in which:
-        delattr(slices[k], keyword)
-    write_series(tmp_path, slices)
-    text = quiet_refusal(tmp_path)
-    assert f"{len(list(which))} of 8 slices lack" in text
-    assert "--assume-hu" in text
-
-
-def test_with_consent_stored_numbers_are_hounsfield(tmp_path):
-    def change(k, dataset):
-        del dataset.RescaleSlope
-        del dataset.RescaleIntercept
-        set_stored(dataset, plane(k))
-
-    write_series(tmp_path, changed(change))
-    volume = read_volume(tmp_path, ReadOptions(assume_hu=True))
-    np.testing.assert_array_equal(volume.voxels, hounsfield())
-    assert "stored values were read as HU" in volume.warnings[0]
-
-
-@pytest.mark.parametrize(
-    ("tag", "value", "message"),
-    [
-        ("RescaleSlope", 0, "RescaleSlope of 0"),
-        ("RescaleType", "Z_EFF", "another unit than HU"),
-        ("SamplesPerPixel", 3, "3 values per pixel"),
-        ("BitsStored", 17, "17 of 16 bits"),
-        ("BitsAllocated", 12, "of 12 bits"),
-        ("HighBit", 14, "highest bit at 14"),
-        ("PixelRepresentation", 2, "with PixelRepresentation 2"),
-        ("Rows", 0, "0 rows"),
-        ("Rows", 13, "declares 240 bytes of pixel data, but its size requires 260"),
-        ("Rows", 11, "declares 240 bytes of pixel data, but its size requires 220"),
-        ("Rows", 65535, "declares 240 bytes"),
-        ("NumberOfFrames", 2, "has 2 frames, but is not an Enhanced"),
-    ],
-)
-def test_pixels_that_cannot_be_right_are_refused(tmp_path, tag, value, message):
-    write_series(tmp_path, changed(lambda k, dataset: setattr(dataset, tag, value)))
-    assert message in quiet_refusal(tmp_path)
-
-
-@pytest.mark.parametrize(
-    "tag", ["Rows", "Columns", "BitsAllocated", "BitsStored", "PixelRepresentation", "PixelData"]
-)
-def test_a_slice_without_a_needed_tag_is_refused(tmp_path, tag):
-    slices = make_series()
-    delattr(slices[7], tag)
-    write_series(tmp_path, slices)
-    assert ("truncated" if tag == "PixelData" else f"lack {tag}") in quiet_refusal(tmp_path)
-
-
-@pytest.mark.parametrize("end", [1, 17, 200])
-@pytest.mark.parametrize("which", [0, 3, 7])
-def test_a_truncated_slice_is_named_by_its_place(tmp_path, which, end):
-    write_series(tmp_path, make_series(), str)
-    path = tmp_path / str(which)
-    path.write_bytes(path.read_bytes()[:-end])
-    text = quiet_refusal(tmp_path)
-    assert f"slice {which + 1} of 8, at {100 + 2.5 * which:.3f} mm" in text
-    assert f"is truncated: it has {240 - end} of 240 bytes" in text
-
-
-def test_a_table_instead_of_a_rescale_is_refused(tmp_path):
-    def change(k, dataset):
-        dataset.ModalityLUTSequence = [pydicom.Dataset()]
-
-    write_series(tmp_path, changed(change))
-    assert "by a lookup table, which is not supported" in quiet_refusal(tmp_path)
-
-
-def test_lost_rescale_is_recognized(tmp_path):
-    write_series(tmp_path, changed(lambda k, dataset: setattr(dataset, "RescaleIntercept", 0)))
-    assert "--hu-offset -1024" in quiet_refusal(tmp_path)
-    volume = read_volume(tmp_path, ReadOptions(hu_offset=-1024))
-    np.testing.assert_array_equal(volume.voxels, hounsfield())
 
 
 def test_a_deflate_bomb_is_inflated_no_further_than_declared(tmp_path):

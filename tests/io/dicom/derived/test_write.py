@@ -11,7 +11,7 @@ import SimpleITK as sitk
 
 from ct_vae.errors import ConfigError, InputError, OutputError
 from ct_vae.grid import Grid
-from ct_vae.io import ReadOptions, read_volume, write_volume
+from ct_vae.io import read_volume, write_volume
 from ct_vae.io.dicom.derived.source import opened_series
 from ct_vae.io.dicom.derived.write import write_dicom
 from tests._asserts import assert_only_files, assert_same_place
@@ -83,28 +83,6 @@ def test_the_whole_range_of_int16_comes_through(source, tmp_path, end):
         with pytest.raises(InputError, match="cannot be stored as int16"):
             write_dicom(made, template, tmp_path / "other", DERIVATION)
     assert not (tmp_path / "other").exists()
-
-
-def test_a_resampled_source_is_followed_without_references(tmp_path):
-    steps = np.array([0, 2.5, 5, 10, 12.5])
-    source = series.write_series(tmp_path / "in", series.make_series(N, positions=steps))
-    made = derive(source, tmp_path / "out", ReadOptions(resample_irregular=True))
-    slices = slices_of(tmp_path / "out")
-    assert len(slices) == made.grid.shape[2] == 6
-    assert not any("SourceImageSequence" in each for each in slices)
-    assert "resampled" in slices[0].DerivationDescription
-    assert_same_place(read_volume(tmp_path / "out").grid, made.grid)
-
-
-def test_frames_of_an_enhanced_image_are_referred_to_by_number(tmp_path):
-    order = [3, 0, 4, 1, 2]
-    source = series.save(series.enhanced(N, order=order), tmp_path / "in" / "a")
-    derive(source, tmp_path / "out")
-    for k, found in enumerate(slices_of(tmp_path / "out")):
-        item = found.SourceImageSequence[0]
-        assert item.ReferencedSOPClassUID == series.ENHANCED_CT
-        assert item.ReferencedFrameNumber == order.index(k) + 1
-        assert found.SOPClassUID == series.CT_IMAGE
 
 
 def test_a_volume_elsewhere_is_refused(source, tmp_path):
