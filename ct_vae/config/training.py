@@ -64,8 +64,10 @@ class TrainingConfig(ObjectiveConfig):
     noise, like that of quantization with this step, or the standard deviation of Gaussian noise.
     Needs `model.latent_type` kl."""
 
-    latent_noise_type: Literal["uniform", "gaussian"] = "uniform"
-    """Distribution of `latent_noise`."""
+    latent_noise_type: Literal["uniform", "gaussian", "posterior"] = "uniform"
+    """Distribution of `latent_noise`. `posterior` is uniform noise in each channel of which
+    `latent_noise` is the standard deviation in those of the posterior, like that of storage with
+    `--step`."""
 
     nested_channels: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] | None = None
     """Numbers of latent channels, increasing, such as `[1, 2, 4]`. Each sample is decoded from the

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,9 +11,11 @@ from torch.nn import functional
 
 from ct_vae.training.seeding import generator
 
-NoiseType = Literal["uniform", "gaussian"]
+NoiseType = Literal["uniform", "gaussian", "posterior"]
 # Random streams of a sample, apart from that of its posterior noise.
 _NOISE, _CHANNELS, _TRANSFORM = 1, 2, 3
+# Uniform noise of this width has a standard deviation of 1.
+_WIDTH_OF_UNIT_STD = math.sqrt(12.0)
 _POOL = {1: functional.avg_pool1d, 2: functional.avg_pool2d, 3: functional.avg_pool3d}
 
 
@@ -23,8 +26,9 @@ class LatentChanges:
     Each change is a function of the seed and of the index of the sample in the run.
 
     Attributes:
-        noise: Width of uniform noise, or standard deviation of Gaussian noise, in latent units.
-        noise_type: Distribution of the noise.
+        noise: Width of uniform noise or standard deviation of Gaussian noise in latent units; for
+            ``posterior``, standard deviation in those of the posterior.
+        noise_type: Distribution of the noise; that of ``posterior`` is uniform.
         nested_channels: Numbers of channels, of which each sample draws one; the channels after it
             are set to 0. Empty means all channels.
         equivariance: True if the equivariance term is computed.
@@ -35,20 +39,29 @@ class LatentChanges:
     nested_channels: tuple[int, ...] = ()
     equivariance: bool = False
 
-    def __call__(self, latent: torch.Tensor, seed: int, index: int) -> torch.Tensor:
+    def __call__(
+        self, latent: torch.Tensor, seed: int, index: int, std: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Add noise and drop channels.
 
         Args:
             latent: Latents ``(B, C, *spatial)`` of consecutive samples.
             seed: Seed of the run.
             index: Index of the first sample in the run.
+            std: Standard deviations of the posterior; only noise of type ``posterior`` needs them.
 
         Returns:
             Latents of the same shape.
         """
         if self.noise > 0:
             rows = [self._draw_noise(row.shape, seed, index + i) for i, row in enumerate(latent)]
-            latent = latent + torch.stack(rows).to(latent)
+            noise = torch.stack(rows).to(latent)
+            if self.noise_type == "posterior":
+                assert std is not None
+                # One width for each channel of a sample, as the steps of quantization.
+                spatial = tuple(range(2, std.ndim))
+                noise = noise * std.detach().square().mean(spatial, keepdim=True).sqrt()
+            latent = latent + noise
         if self.nested_channels:
             kept = [self._draw_channels(seed, index + i) for i in range(len(latent))]
             channel = torch.arange(latent.shape[1])
@@ -58,9 +71,10 @@ class LatentChanges:
 
     def _draw_noise(self, shape: torch.Size, seed: int, index: int) -> torch.Tensor:
         source = generator(seed, index, _NOISE)
-        if self.noise_type == "uniform":
-            return self.noise * (torch.rand(shape, generator=source) - 0.5)
-        return self.noise * torch.randn(shape, generator=source)
+        if self.noise_type == "gaussian":
+            return self.noise * torch.randn(shape, generator=source)
+        width = self.noise * (_WIDTH_OF_UNIT_STD if self.noise_type == "posterior" else 1.0)
+        return width * (torch.rand(shape, generator=source) - 0.5)
 
     def _draw_channels(self, seed: int, index: int) -> int:
         choices = self.nested_channels

@@ -24,12 +24,14 @@ class LatentSample:
         regularizers: Unweighted losses by name, scalars in float32; ``kl`` has one value per latent
             element.
         codes: Statistics of codebook usage by name; empty without codes.
+        std: Standard deviations of the posterior ``(B, C, *spatial)``; ``None`` with codes.
     """
 
     sample: torch.Tensor
     center: torch.Tensor
     regularizers: Mapping[str, torch.Tensor]
     codes: Mapping[str, torch.Tensor]
+    std: torch.Tensor | None = None
 
 
 def training_pass(
@@ -48,7 +50,7 @@ def training_pass(
         The latent, and the raw output of the decoder.
     """
     latent = sample_latent(model, images, lambda mean: posterior_noise(mean, seed, index))
-    return latent, model.decode_raw(changes(latent.sample, seed, index))
+    return latent, model.decode_raw(changes(latent.sample, seed, index, latent.std))
 
 
 def sample_latent(
@@ -70,4 +72,4 @@ def sample_latent(
         return LatentSample(quantized.latent, quantized.latent, quantized.losses, codes)
     posterior = DiagonalGaussian(features)
     sample = posterior.mean + posterior.std * noise(posterior.mean)
-    return LatentSample(sample, posterior.mean, {"kl": posterior.kl_elements()}, {})
+    return LatentSample(sample, posterior.mean, {"kl": posterior.kl_elements()}, {}, posterior.std)

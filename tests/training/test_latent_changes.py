@@ -19,7 +19,7 @@ def random(*shape, seed=0):
 @given(
     count=st.integers(2, 5),
     noise=st.sampled_from([0.0, 0.5]),
-    kind=st.sampled_from(["uniform", "gaussian"]),
+    kind=st.sampled_from(["uniform", "gaussian", "posterior"]),
     nested=st.sampled_from([(), (1, 2, 4)]),
     split=st.integers(1, 4),
     seed=st.integers(0, 9),
@@ -27,10 +27,11 @@ def random(*shape, seed=0):
 def test_changes_do_not_depend_on_the_split_of_a_batch(count, noise, kind, nested, split, seed):
     changes = LatentChanges(noise, kind, nested)
     latent = random(count, 4, 3, 2, seed=seed)
-    whole = changes(latent, seed, 7)
+    std = random(count, 4, 3, 2, seed=seed + 1).exp()
+    whole = changes(latent, seed, 7, std)
     parts, start = [], 7
-    for part in torch.split(latent, split):
-        parts.append(changes(part, seed, start))
+    for part, width in zip(torch.split(latent, split), torch.split(std, split), strict=True):
+        parts.append(changes(part, seed, start, width))
         start += len(part)
     assert torch.equal(whole, torch.cat(parts))
     assert torch.equal(whole, latent) == (noise == 0 and not nested)
@@ -47,6 +48,21 @@ def test_noise_has_the_stated_width_and_is_apart_from_that_of_the_posterior():
     posterior = posterior_noise(latent, 0, 0)
     correlation = np.corrcoef(posterior.flatten(), gaussian.flatten())[0, 1]
     assert abs(correlation) < 0.02
+
+
+def test_noise_that_follows_the_posterior_is_that_of_rounding_with_its_step():
+    latent = torch.zeros(2, 3, 20, 20, 20)
+    std = torch.tensor([0.01, 0.2, 3.0]).reshape(1, 3, 1, 1, 1) * torch.tensor([1.0, 2.0]).reshape(
+        2, 1, 1, 1, 1
+    )
+    # Half of the voxels have no noise of their own, and a mean square is half as large.
+    half = std.expand_as(latent).clone()
+    half[..., ::2] = 0
+    noise = LatentChanges(3.0, "posterior")(latent, 0, 0, half)
+    expected = 3.0 * std.flatten(1) / 2**0.5
+    torch.testing.assert_close(noise.flatten(2).std(2), expected, rtol=0.03, atol=0)
+    ratio = noise.abs().flatten(2).amax(2) / (expected * 12**0.5 / 2)
+    assert ((ratio > 0.99) & (ratio <= 1 + 1e-5)).all()
 
 
 def test_nested_channels_keep_the_first_ones_of_each_sample():
