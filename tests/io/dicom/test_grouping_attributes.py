@@ -1,5 +1,4 @@
 from pydicom.dataset import Dataset
-from pydicom.multival import MultiValue
 
 from ct_vae.io.dicom.grouping_attributes import (
     KEYWORDS,
@@ -41,4 +40,3 @@ def test_elements_that_cannot_be_parsed_count_as_absent():
             raise OverflowError
 
     assert read_attributes(Broken()) == NO_ATTRIBUTES
-    assert text_of(dataset(ImageType=MultiValue(str, ["A\0", ""])), "ImageType") == "A\\"
