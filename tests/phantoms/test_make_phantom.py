@@ -4,42 +4,19 @@ import pytest
 from ct_vae.errors import ConfigError
 from ct_vae.masks import body_mask
 from ct_vae.phantoms.make_phantom import PHANTOM_ANATOMIES, make_phantom
-from ct_vae.phantoms.scene import Layer as Painted
-from ct_vae.phantoms.scene import Scene, render
-from ct_vae.phantoms.shapes import Blob, Pose, Tubes, turn
 
 COARSE_MM = 6.0
-BONE_ABOVE_HU = 200  # without noise, above contrast blood (at most 170 HU)
 LUNG_BELOW_HU = -500
 
 
 @pytest.fixture(scope="module")
-def thorax():
+def noisy_thorax():
     return make_phantom("thorax", 3, 3.0)
 
 
 @pytest.fixture(scope="module")
 def clean_thorax():
     return make_phantom("thorax", 3, 3.0, noise_hu=0.0)
-
-
-def still(size_mm=60.0) -> Pose:
-    none = np.zeros((0, 3))
-    return Pose(np.zeros(3), np.eye(3), none, none, np.zeros(0))
-
-
-def painted(spacing, *shapes):
-    sides = tuple(round(60 / s) for s in spacing)
-    scene = Scene(still(), (60.0, 60.0, 60.0), tuple(Painted(s, 0.0) for s in shapes))
-    return render(scene, sides, spacing) / 1000 + 1
-
-
-@pytest.mark.parametrize("seed", range(6))
-def test_lungs_and_bone_hold_their_share_of_the_body(seed):
-    volume = make_phantom("thorax", seed, COARSE_MM, noise_hu=0.0)
-    inside = volume.voxels[body_mask(volume).voxels]
-    assert (inside < LUNG_BELOW_HU).mean() >= 0.20
-    assert (inside > BONE_ABOVE_HU).mean() >= 0.03
 
 
 @pytest.mark.parametrize("anatomy", PHANTOM_ANATOMIES)
@@ -100,8 +77,8 @@ def test_one_voxel_is_a_volume():
     assert make_phantom("thorax", 0, 3.0, shape=(1, 1, 1)).voxels.shape == (1, 1, 1)
 
 
-def test_noise_has_the_stated_deviation_everywhere_in_the_body(thorax, clean_thorax):
-    noise = thorax.voxels.astype(float) - clean_thorax.voxels
+def test_noise_has_the_stated_deviation_everywhere_in_the_body(noisy_thorax, clean_thorax):
+    noise = noisy_thorax.voxels.astype(float) - clean_thorax.voxels
     body = body_mask(clean_thorax).voxels
     assert noise[body].std() == pytest.approx(20, rel=0.02)
     assert abs(noise[body].mean()) < 0.5
@@ -137,35 +114,3 @@ def test_noise_is_low_pass_and_independent_of_the_patient():
 def test_impossible_phantoms_are_refused(arguments, word):
     with pytest.raises(ConfigError, match=word):
         make_phantom(*arguments)
-
-
-@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (2.0, 2.0, 2.0), (1.0, 2.0, 4.0)])
-def test_a_blob_covers_its_volume(spacing):
-    covered = painted(spacing, Blob((1, 2, -3), (14, 11, 17), turn(20, 30, 40)))
-    assert covered.sum() * np.prod(spacing) == pytest.approx(4 / 3 * np.pi * 14 * 11 * 17, rel=0.03)
-    assert ((covered > 0.05) & (covered < 0.95)).any()
-
-
-@pytest.mark.parametrize(("radius", "spacing"), [(5.0, 1.0), (2.0, 2.0), (0.5, 2.0)])
-def test_a_tube_covers_its_volume_however_thin(radius, spacing):
-    tube = Tubes.along([(-100, -70, 3), (100, 70, 5)], radius)
-    covered = painted((spacing,) * 3, tube)
-    length = 60 * np.linalg.norm([200, 140, 2]) / 200
-    assert covered.sum() * spacing**3 == pytest.approx(np.pi * radius**2 * length, rel=0.1)
-
-
-def test_later_layers_hide_earlier_ones_and_stay_inside_their_mask():
-    ball, half = Blob((0, 0, 0), (20, 20, 20)), Blob((0, 0, 25), (25, 25, 25), power_z=4)
-    layers = (Painted(ball, 0.0), Painted(half, 500.0, ball), Painted(ball.grown(-12), 900.0))
-    picture = render(Scene(still(), (60.0, 60.0, 60.0), layers), (60, 60, 60), (1.0, 1.0, 1.0))
-    assert picture[30, 30, 30] == pytest.approx(900)
-    assert picture[30, 30, 45] == pytest.approx(500)
-    assert picture[30, 30, 15] == pytest.approx(0)
-    assert picture[30, 30, 55] == pytest.approx(-1000)
-
-
-def test_slabs_leave_no_seam(monkeypatch):
-    whole = make_phantom("head", 1, COARSE_MM, (35, 42, 12), 0.0).voxels
-    monkeypatch.setattr("ct_vae.phantoms.scene._SLAB_VOXELS", 1)
-    sliced = make_phantom("head", 1, COARSE_MM, (35, 42, 12), 0.0).voxels
-    assert np.abs(whole - sliced).max() <= 1
