@@ -111,7 +111,7 @@ def given(model, sides, decodes, dtype=torch.float64):
     return torch.randn(1, model.in_channels, *sides, generator=generator).to(dtype) + 3
 
 
-def run(module, x, slab_bytes, kind="device", cuts=frozenset()):
+def run(module, x, slab_bytes, kind="device", cuts=frozenset(), device=None):
     """The exact result, in slabs, buffers and cuts of choice."""
     steps = trace_operators(module, tuple(x.shape[1:]), x.dtype)
     plan = plan_streams(steps, 2**40, slab_bytes=slab_bytes)
@@ -127,6 +127,6 @@ def run(module, x, slab_bytes, kind="device", cuts=frozenset()):
         result[:, :, start : start + slab.shape[2]] = slab
 
     with torch.inference_mode():
-        run_exact(steps, x, plan, x.device, sink)
+        run_exact(steps, x, plan, device or x.device, sink)
     assert starts == sorted(set(starts))
     return result
