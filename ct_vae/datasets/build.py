@@ -105,7 +105,9 @@ def load_cases(
         InputError: If cases are damaged or refused; lists all of them.
         OutputError: If the cache cannot be written.
     """
-    load = _loader(config, report) if keep else _looker(config, report)
+    cache = _cache(config, report, keep)
+    found = {} if cache is None else cache.find_all(cases)
+    load = _loader(config, cache) if keep else _looker(config)
     volumes: dict[int, StoredVolume] = {}
     problems: dict[int, CtVaeError] = {}
     # Processes that start together share the work, and wait only if nothing else is left.
@@ -114,7 +116,7 @@ def load_cases(
             if index in volumes or index in problems:
                 continue
             try:
-                volume = load(case, wait)
+                volume = found.get(index) or load(case, wait)
             except (InputError, NoInputError) as error:
                 problems[index] = InputError(error.cause, error.hint)
                 continue
@@ -129,21 +131,20 @@ def load_cases(
     return [volumes[index] for index in range(len(cases))]
 
 
-def _loader(config: RunConfig, report: Report) -> Load:
+def _cache(config: RunConfig, report: Report, keep: bool) -> CachedCases | None:
+    folder = config.data.cache_dir
+    return CachedCases(Path(folder), config.preprocess, report, keep) if folder else None
+
+
+def _loader(config: RunConfig, cache: CachedCases | None) -> Load:
     """Return a function that loads cases into the cache, or into memory."""
-    if config.data.cache_dir:
-        return CachedCases(Path(config.data.cache_dir), config.preprocess, report).load
+    if cache is not None:
+        return cache.load
     orient = build_preprocessor(config.preprocess).orient
     return lambda case, _: StoredVolume.of(orient(case.load()))
 
 
-def _looker(config: RunConfig, report: Report) -> Load:
-    """Return a function that reads cases not in the cache, for checks, and drops their voxels."""
-    folder, orient = config.data.cache_dir, build_preprocessor(config.preprocess).orient
-    cached = CachedCases(Path(folder), config.preprocess, report, False) if folder else None
-
-    def look(case: TrainingCase, _: bool) -> StoredVolume:
-        found = None if cached is None else cached.find(case)
-        return found or StoredVolume.of(orient(case.load())).without_voxels()
-
-    return look
+def _looker(config: RunConfig) -> Load:
+    """Return a function that reads cases for checks, and drops their voxels."""
+    orient = build_preprocessor(config.preprocess).orient
+    return lambda case, _: StoredVolume.of(orient(case.load())).without_voxels()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ct_vae.datasets.cache.brick_layout import BRICK, BrickLayout
+from ct_vae.datasets.cache.brick_layout import BrickLayout
 from ct_vae.errors import InputError
 from ct_vae.grid import Triple
 from ct_vae.io.atomic.file import atomic_write
@@ -56,18 +57,19 @@ class BrickFile:
                 box[:, *target] = planes[:, *inside]
         return box
 
-    def read_runs(self, plane: int) -> NDArray[np.uint8]:
-        """Return the number of body voxels in each run of a plane, ``(Y, runs)``.
+    def read_body(self, plane: int) -> NDArray[np.bool_]:
+        """Return the mask ``(Y, Z)`` of the voxels above -500 HU in a plane of the first axis.
 
         Raises:
             InputError: If the file is missing, truncated or cannot be read.
         """
-        offset, count = self.layout.run_span(plane)
-        runs = np.empty((self.layout.shape[1], self.layout.counts[1]), np.uint8)
+        offset, count = self.layout.mask_span(plane)
+        packed = np.empty(count, np.uint8)
         with self._opened() as descriptor:
             _announce(descriptor, [(offset, count)])
-            _read(descriptor, runs, offset)
-        return runs
+            _read(descriptor, packed, offset)
+        _, *sides = self.layout.shape
+        return np.unpackbits(packed, count=math.prod(sides)).view(np.bool_).reshape(sides)
 
     @contextmanager
     def _opened(self) -> Iterator[int]:
@@ -108,20 +110,13 @@ def _content(voxels: NDArray[np.int16]) -> Iterator[bytes | memoryview]:
     layout = BrickLayout((x, y, z))
     yield layout.header
     for plane in voxels:
-        yield run_counts(plane).tobytes()
-    end = sum(layout.run_span(x - 1))
+        yield np.packbits(plane > BODY_ABOVE_HU).tobytes()
+    end = sum(layout.mask_span(x - 1))
     for column in layout.columns():
         yield bytes(column.offset - end)
         (a, b), (c, d) = column.low, column.sides
         yield np.ascontiguousarray(voxels[:, a : a + c, b : b + d], "<i2").data.cast("B")
         end = sum(column.span(0, x))
-
-
-def run_counts(plane: NDArray[np.int16]) -> NDArray[np.uint8]:
-    """Return the number of body voxels in each run of 64 voxels ``(Y, runs)`` of a plane."""
-    starts = np.arange(0, plane.shape[1], BRICK)
-    counts: NDArray[np.uint8] = np.add.reduceat(plane > BODY_ABOVE_HU, starts, 1, np.uint8)
-    return counts
 
 
 def _announce(descriptor: int, spans: list[tuple[int, int]]) -> None:

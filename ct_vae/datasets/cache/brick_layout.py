@@ -14,7 +14,7 @@ CACHE_FORMAT = 2
 # Sides of a brick in voxels.
 BRICK = 64
 
-_HEADER = struct.Struct("<8sII3Q24x")
+_HEADER = struct.Struct("<8sII4Q16x")
 _MAGIC = b"ctbricks"
 _ALIGNMENT = 4096
 _VOXEL_BYTES = 2
@@ -44,8 +44,8 @@ class Column:
 class BrickLayout:
     """Positions of the voxels of a volume in a file of int16 bricks.
 
-    The header is followed by the number of body voxels in each run of 64 voxels along the third
-    axis, and then by columns of 64 x 64 voxels along the first axis, each in C order. A box of
+    The header is followed by one bit per voxel that tells the body from air, plane by plane, and
+    then by columns of 64 x 64 voxels along the first axis, each in C order. A box of
     64^3 voxels meets at most 2 x 2 columns, that is 8 bricks. Its planes follow each other in a
     column, so that it takes at most four reads of 512 KiB. Columns at the end of an axis are
     smaller. Columns begin at multiples of 4096 bytes; nothing else is padded.
@@ -59,7 +59,7 @@ class BrickLayout:
     @property
     def header(self) -> bytes:
         """First bytes of the file."""
-        return _HEADER.pack(_MAGIC, CACHE_FORMAT, BRICK, *self.shape)
+        return _HEADER.pack(_MAGIC, CACHE_FORMAT, BRICK, *self.shape, self.file_bytes)
 
     @property
     def counts(self) -> tuple[int, int]:
@@ -72,9 +72,9 @@ class BrickLayout:
         y, z = self.counts
         return sum(self._column(y - 1, z - 1).span(0, self.shape[0]))
 
-    def run_span(self, plane: int) -> tuple[int, int]:
-        """Return the offset and the number of bytes of the body counts of a plane."""
-        count = self.shape[1] * self.counts[1]
+    def mask_span(self, plane: int) -> tuple[int, int]:
+        """Return the offset and the number of bytes of the body mask of a plane."""
+        count = -(-self.shape[1] * self.shape[2] // 8)
         return _HEADER.size + plane * count, count
 
     def columns(self) -> Iterator[Column]:
@@ -93,7 +93,7 @@ class BrickLayout:
         _, across = self.counts
         rest = self.shape[2] - BRICK * (across - 1)
         before = y * ((across - 1) * self._bytes(BRICK, BRICK) + self._bytes(BRICK, rest))
-        start = _aligned(self.run_span(self.shape[0])[0])
+        start = _aligned(self.mask_span(self.shape[0])[0])
         return Column(low, sides, start + before + z * self._bytes(sides[0], BRICK))
 
     def _bytes(self, y: int, z: int) -> int:

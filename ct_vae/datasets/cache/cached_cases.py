@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from ct_vae.config.preprocess import PreprocessConfig
 from ct_vae.datasets.cache.fingerprint import CONTENTS, Fingerprints
+from ct_vae.datasets.cache.space import CacheSpace, earlier_entries, entry_bytes, free_bytes
 from ct_vae.datasets.cache.stored_volume import StoredVolume
 from ct_vae.datasets.cache.volume_cache import DamagedEntryError, VolumeCache, entry_key
 from ct_vae.datasets.sources.case import TrainingCase
+from ct_vae.datasets.sources.check import oriented_shape
+from ct_vae.errors import InputError, NoInputError
 from ct_vae.preprocess.pipeline import build_preprocessor
 
 
@@ -19,7 +23,8 @@ class CachedCases:
     Args:
         folder: Folder of the cache.
         preprocess: Orientation and spacing; other settings do not affect cached HU.
-        report: Called with a line for each damaged entry that is written again.
+        report: Called with lines about the space of the cache, damaged entries that are written
+            again, and cases that other processes write.
         remember: Whether fingerprints of files are stored in the cache.
     """
 
@@ -30,22 +35,42 @@ class CachedCases:
         report: Callable[[str], None],
         remember: bool = True,
     ) -> None:
+        self.folder = folder
         self._cache = VolumeCache(folder)
         self._fingerprints = Fingerprints(folder / CONTENTS, remember)
         self._preprocess = preprocess
         self._orient = build_preprocessor(preprocess).orient
         self._report = report
 
-    def find(self, case: TrainingCase) -> StoredVolume | None:
-        """Return the valid entry of a case, or ``None``; nothing is decoded or written.
+    def find_all(self, cases: Sequence[TrainingCase]) -> dict[int, StoredVolume]:
+        """Find the cases that are in the cache, and report the space that all of them take.
+
+        Nothing is decoded or written. Cases that cannot be read are treated as missing.
+
+        Returns:
+            Volumes by the index of their case.
 
         Raises:
-            InputError: If a file of the case cannot be read.
+            ConfigError: If the other cases do not fit on the disk.
+            OutputError: If the file system of the cache does not answer.
         """
-        try:
-            return self._cache.find(self._key(case))
-        except DamagedEntryError:
-            return None
+        # Measured before the search: what others write in the meantime is then free and stored.
+        free = free_bytes(self.folder)
+        found: dict[int, StoredVolume] = {}
+        missing: list[int | None] = []
+        for index, case in enumerate(cases):
+            volume = self._find(case)
+            if volume is None:
+                missing.append(self._future_bytes(case))
+            else:
+                found[index] = volume
+        stored = [entry_bytes(volume.shape) for volume in found.values()]
+        space = CacheSpace(self.folder, stored, missing, free)
+        for line in filter(None, (space.line, earlier_entries(self.folder))):
+            self._report(line)
+        if space.problem is not None:
+            raise space.problem
+        return found
 
     def load(self, case: TrainingCase, wait: bool) -> StoredVolume | None:
         """Load a case, and decode it if needed; ``None`` while another process decodes it.
@@ -59,14 +84,34 @@ class CachedCases:
             OutputError: If the volume cannot be written to the cache.
         """
         key = self._key(case)
-        try:
-            found = self._cache.find(key)
-        except DamagedEntryError:
-            found = None
+        found = self._stored(key)
         if found is not None:
             return found
-        with self._cache.writing(key, wait) as mine:
-            return self._made(case, key) if mine else None
+        with self._cache.writing(key, wait=False) as mine:
+            if mine:
+                return self._made(case, key)
+        if not wait:
+            return None
+        self._report(f"{case.key}: waiting for another process to write it to the cache")
+        with self._cache.writing(key, wait=True):
+            return self._made(case, key)
+
+    def _find(self, case: TrainingCase) -> StoredVolume | None:
+        with suppress(InputError, NoInputError):
+            return self._stored(self._key(case))
+        return None
+
+    def _stored(self, key: str) -> StoredVolume | None:
+        with suppress(DamagedEntryError):
+            return self._cache.find(key)
+        return None
+
+    def _future_bytes(self, case: TrainingCase) -> int | None:
+        with suppress(InputError, NoInputError):
+            grid = case.header_grid()
+            if grid is not None:
+                return entry_bytes(oriented_shape(grid, self._preprocess))
+        return None
 
     def _made(self, case: TrainingCase, key: str) -> StoredVolume:
         try:

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ct_vae.datasets.cache.brick_file import BrickFile
-from ct_vae.datasets.cache.brick_layout import BRICK
 from ct_vae.grid import Triple
 from ct_vae.volume import BODY_ABOVE_HU, Volume
 
@@ -76,38 +75,18 @@ class StoredVolume:
         Raises:
             InputError: If the file is missing, truncated or cannot be read.
         """
-        try:
-            plane, inside = _place(self.body_counts, rank)
-            if self.file is not None:
-                return self._body_voxel(self.file, plane, inside)
-            section = self.voxels[plane]
-            return np.array([plane, *_body_place(section, inside)], np.int64)
-        except IndexError as error:
+        before = np.cumsum(self.body_counts)
+        plane = int(np.searchsorted(before, rank, side="right"))
+        inside = rank - int(before[plane] - self.body_counts[plane])
+        if self.file is None:
+            body = self.voxels[plane] > BODY_ABOVE_HU
+        else:
+            body = self.file.read_body(plane)
+        places = np.flatnonzero(body)
+        if inside >= len(places):
             assert self.file is not None
-            raise self.file.unreadable("its voxels are damaged") from error
-
-    def _body_voxel(self, file: BrickFile, plane: int, rank: int) -> NDArray[np.int64]:
-        """Find a body voxel by its rank in a plane, reading one of its runs only."""
-        runs = file.read_runs(plane)
-        run, inside = _place(runs.ravel(), rank)
-        y, column = divmod(run, runs.shape[1])
-        z = column * BRICK
-        last = min(z + BRICK, self.shape[2])
-        section = file.read_box((plane, y, z), (plane + 1, y + 1, last))[0]
-        down, along = _body_place(section, inside)
-        return np.array([plane, y + down, z + along], np.int64)
-
-
-def _place(counts: NDArray[np.integer], rank: int) -> tuple[int, int]:
-    """Return the group that holds the item with this rank, and its rank in the group."""
-    ends = np.cumsum(counts, dtype=np.int64)
-    group = int(np.searchsorted(ends, rank, side="right"))
-    return group, rank - int(ends[group] - counts[group])
-
-
-def _body_place(section: NDArray[np.int16], rank: int) -> tuple[np.intp, ...]:
-    flat = np.flatnonzero(section > BODY_ABOVE_HU)[rank]
-    return np.unravel_index(flat, section.shape)
+            raise self.file.unreadable("it is damaged")
+        return np.array([plane, *np.unravel_index(places[inside], body.shape)], np.int64)
 
 
 def as_int16(voxels: NDArray[np.int16] | NDArray[np.float32]) -> NDArray[np.int16]:

@@ -6,12 +6,13 @@ import math
 import os
 from collections.abc import Sequence
 
+from ct_vae.config.preprocess import PreprocessConfig
 from ct_vae.config.run import RunConfig
 from ct_vae.datasets.sources.case import TrainingCase
 from ct_vae.datasets.sources.problems import refuse
 from ct_vae.datasets.sources.split import Split, list_split
 from ct_vae.errors import ConfigError, CtVaeError
-from ct_vae.grid import Grid
+from ct_vae.grid import Grid, Triple
 
 _BYTES_PER_VOXEL = 2
 # The rest is left for the model, the optimizer and the system.
@@ -42,11 +43,13 @@ def case_problems(config: RunConfig, cases: Sequence[TrainingCase]) -> list[CtVa
             problems.append(error)
             continue
         if grid is not None:
-            shape = _oriented_shape(grid, config)
+            shape = oriented_shape(grid, config.preprocess)
             voxels += math.prod(shape)
             problems += patch_problems(case.key, shape, config)
     if config.data.cache_dir is None:
-        problems += _memory_problems(voxels * _BYTES_PER_VOXEL)
+        # Set by torchrun.
+        processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        problems += _memory_problems(voxels * _BYTES_PER_VOXEL, processes)
     return problems
 
 
@@ -85,26 +88,30 @@ def patch_problems(key: str, shape: Sequence[int], config: RunConfig) -> list[Ct
     ]
 
 
-def _oriented_shape(grid: Grid, config: RunConfig) -> tuple[int, ...]:
-    oriented = grid.reorient(config.preprocess.axcodes)
-    spacing = config.preprocess.spacing_mm
-    if spacing is None:
+def oriented_shape(grid: Grid, preprocess: PreprocessConfig) -> Triple:
+    """Return the shape of a volume after orientation and resampling, or one voxel more."""
+    oriented = grid.reorient(preprocess.axcodes)
+    if preprocess.spacing_mm is None:
         return oriented.shape
     # MONAI may return one voxel less, which is checked again when the volume is loaded.
-    return tuple(
+    x, y, z = (
         math.ceil((n - 1) * old / new) + 1
-        for n, old, new in zip(oriented.shape, oriented.spacing_mm, spacing, strict=True)
+        for n, old, new in zip(
+            oriented.shape, oriented.spacing_mm, preprocess.spacing_mm, strict=True
+        )
     )
+    return x, y, z
 
 
-def _memory_problems(needed: int) -> list[CtVaeError]:
+def _memory_problems(needed: int, processes: int) -> list[CtVaeError]:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed <= _MEMORY_SHARE * memory:
+    if needed * processes <= _MEMORY_SHARE * memory:
         return []
+    copies = f" in each of {processes} processes" if processes > 1 else ""
     return [
         ConfigError(
-            f"the training volumes need {needed / 2**30:.1f} GiB, and this machine has "
+            f"the training volumes need {needed / 2**30:.1f} GiB{copies}, and this machine has "
             f"{memory / 2**30:.1f}",
-            "name a folder with room on disk as data.cache_dir",
+            "name a folder with room on disk as data.cache_dir, which all processes share",
         )
     ]

@@ -12,8 +12,8 @@ def test_columns_follow_each_other_and_nothing_but_their_beginnings_is_padded(sh
     layout = BrickLayout(shape)
     columns = list(layout.columns())
     assert len(columns) == np.prod(layout.counts)
-    end = sum(layout.run_span(shape[0] - 1))
-    assert layout.run_span(0)[0] == len(layout.header) == 64
+    end = sum(layout.mask_span(shape[0] - 1))
+    assert layout.mask_span(0)[0] == len(layout.header) == 64
     for column in columns:
         assert column.offset % 4096 == 0
         assert 0 <= column.offset - end < 4096
@@ -26,8 +26,8 @@ def test_columns_follow_each_other_and_nothing_but_their_beginnings_is_padded(sh
 @given(SHAPES)
 def test_a_file_is_hardly_larger_than_the_voxels(shape):
     layout = BrickLayout(shape)
-    beside = 64 + 4096 * (1 + np.prod(layout.counts)) + shape[0] * shape[1] * layout.counts[1]
-    assert layout.file_bytes <= 2 * np.prod(shape) + beside
+    beside = 64 + shape[0] + 4096 * np.prod(layout.counts)
+    assert layout.file_bytes <= (2 + 1 / 8) * np.prod(shape) + beside
 
 
 @given(SHAPES, st.data())

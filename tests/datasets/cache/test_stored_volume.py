@@ -70,10 +70,9 @@ def test_body_voxels_of_a_file_are_those_of_the_memory(tmp_path_factory, shape, 
         np.testing.assert_array_equal(file.body_voxel(rank), memory.body_voxel(rank))
 
 
-@pytest.mark.parametrize("cut", [None, 6000])
+@pytest.mark.parametrize("cut", [None, 100])
 def test_a_file_that_is_gone_or_cut_during_a_run_is_reported(tmp_path, cut):
     volume = in_file(np.zeros((10, 10, 10), "<i2"), tmp_path)
-    assert volume.file.path.stat().st_size > 6000
     if cut:
         os.truncate(volume.file.path, cut)
     else:
@@ -84,11 +83,11 @@ def test_a_file_that_is_gone_or_cut_during_a_run_is_reported(tmp_path, cut):
         volume.body_voxel(999)
 
 
-def test_body_counts_that_do_not_fit_the_voxels_are_reported(tmp_path):
+def test_a_mask_without_the_counted_voxels_is_reported(tmp_path):
     """A disk may return other bytes than it was given, without an error."""
     volume = in_file(np.zeros((3, 3, 3), "<i2"), tmp_path)
     with volume.file.path.open("r+b") as file:
-        file.seek(volume.file.layout.run_span(0)[0])
-        file.write(bytes(volume.file.layout.run_span(0)[1]))
+        file.seek(volume.file.layout.mask_span(0)[0])
+        file.write(bytes(volume.file.layout.mask_span(0)[1]))
     with pytest.raises(InputError, match="damaged"):
         volume.body_voxel(5)

@@ -1,8 +1,10 @@
+import os
+
 import numpy as np
 import pytest
 
 from ct_vae.datasets.sources import check
-from ct_vae.datasets.sources.check import checked_split
+from ct_vae.datasets.sources.check import checked_split, oriented_shape
 from ct_vae.errors import ConfigError, InputError
 from ct_vae.io import read_volume, write_volume
 from ct_vae.preprocess.pipeline import build_preprocessor
@@ -98,13 +100,22 @@ def test_sides_after_resampling_are_at_most_one_too_large(tmp_path, spacing):
     path = tmp_path / "a.nii.gz"
     config = run_config(preprocess={"spacing_mm": spacing})
     found = build_preprocessor(config.preprocess).orient(read_volume(path)).grid.shape
-    guess = check._oriented_shape(read_volume(path).grid, config)
+    guess = oriented_shape(read_volume(path).grid, config.preprocess)
     assert all(0 <= g - f <= 1 for g, f in zip(guess, found, strict=True))
+
+
+def memory():
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def test_more_volumes_than_memory_need_a_cache(tmp_path, monkeypatch):
     write_volumes(tmp_path, "a")
     monkeypatch.setattr(check, "_MEMORY_SHARE", 1e-9)
     assert "data.cache_dir" in told(run_config({"train": (str(tmp_path),)}))
+    monkeypatch.setattr(check, "_MEMORY_SHARE", 2 * 1430 * 3 / memory())
+    plain = run_config({"train": (str(tmp_path),)})
+    assert checked_split(plain).train
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert "in each of 4 processes" in told(plain)
     cached = {"train": (str(tmp_path),), "cache_dir": str(tmp_path / "cache")}
     assert checked_split(run_config(cached)).train
