@@ -43,6 +43,19 @@ def printable(text: str) -> str:
     return "".join(c if _is_shown(c) else c.encode("unicode_escape").decode() for c in text)
 
 
+def renamed_error(error: CtVaeError, path: str, name: str) -> CtVaeError:
+    """Return an error whose message has a name instead of a path.
+
+    Args:
+        error: The error.
+        path: Path of a temporary file.
+        name: Name under which the user knows the file.
+    """
+    texts = (error.cause, error.hint)
+    cause, hint = (text.replace(path, name) for text in texts)
+    return type(error)(cause, hint, [each.replace(path, name) for each in error.details])
+
+
 def value_message(text: str) -> str:
     """Return the message of an error found by pydantic without its prefix for ValueError."""
     return text.removeprefix("Value error, ")

@@ -65,13 +65,13 @@ class FailureList:
 
     def add(self, case: Case, error: CtVaeError) -> None:
         """Add a failure, replacing an older one of the same case."""
-        self._write(Failure(str(case.path), self._stage, error.cause, error.hint))
+        self._write(Failure(case.source, self._stage, error.cause, error.hint))
         self._code, self._count = error.exit_code, self._count + 1
 
     def add_left(self, case: Case, holder: str) -> None:
         """Add a case that another process has not finished."""
         cause = f"left to {holder}, which has not finished it"
-        self._write(Failure(str(case.path), self._stage, cause, _AGAIN))
+        self._write(Failure(case.source, self._stage, cause, _AGAIN))
         self.left.append(case.key)
 
     def add_unread(self, path: Path, cause: str) -> None:
@@ -108,13 +108,18 @@ def failures_name(shard: Shard) -> str:
     return f"failures_{shard.index}_of_{shard.count}.jsonl"
 
 
+def is_failure_list(name: str) -> bool:
+    """Return True if a file has the name of a list of failures."""
+    return _LISTS.fullmatch(name) is not None
+
+
 def find_lists(folder: Path) -> list[Path]:
     """Return the lists of failures in a folder, those of all shards."""
     try:
         names = os.listdir(folder) if folder.exists() else []  # noqa: PTH208 - maybe very many
     except OSError:
         return []
-    return [folder / name for name in sorted(names) if _LISTS.fullmatch(name)]
+    return [folder / name for name in sorted(names) if is_failure_list(name)]
 
 
 def _lists_to_clear(folder: Path, shard: Shard) -> list[Path]:

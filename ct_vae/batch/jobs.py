@@ -56,7 +56,7 @@ def name_targets(
         if place in inputs:
             raise ConfigError(f"{target}: an input has this name", "choose another folder for -o")
         if place in owners:
-            both = f"{owners[place].path} and {case.path}"
+            both = f"{owners[place].source} and {case.source}"
             raise ConfigError(f"{target}: would be the result of {both}", "rename one of them")
         owners[place] = case
     return targets
@@ -194,6 +194,11 @@ def encoding(
     )
 
 
+def _read_latent(case: Case) -> Latent:
+    with case.local_path() as path:
+        return read_latent(path)
+
+
 def converting(targets: Targets, form: LatentForm) -> Work[Latent, Latent]:
     """Convert latents to another form.
 
@@ -212,7 +217,7 @@ def converting(targets: Targets, form: LatentForm) -> Work[Latent, Latent]:
 
     return Work(
         target=targets.__getitem__,
-        read=lambda case: read_latent(case.path),
+        read=_read_latent,
         make=lambda _, latent, __: latent,
         write=write,
         read_bytes=latent_read_bytes,
@@ -244,7 +249,7 @@ def decoding(
 
     return Work(
         target=targets.__getitem__,
-        read=lambda case: read_latent(case.path),
+        read=_read_latent,
         make=make,
         write=write,
         read_bytes=latent_read_bytes,

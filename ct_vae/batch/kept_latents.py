@@ -12,11 +12,12 @@ from pathlib import Path
 
 from ct_vae import __version__
 from ct_vae.batch.pipeline import Kept
-from ct_vae.errors import OutputError
+from ct_vae.errors import CtVaeError, OutputError
 from ct_vae.find_volumes.cases import Case
 from ct_vae.io import ReadOptions, volume_sha256
 from ct_vae.io.file_stamp import is_settled, stamps
 from ct_vae.io.latent.file import note_source, whole_record
+from ct_vae.io.remote import RemoteFile, look_up
 from ct_vae.io.source_files import source_files
 from ct_vae.latent import LatentRecord
 from ct_vae.volume import Volume
@@ -94,13 +95,28 @@ class KeptLatents:
 
     def _stamp(self, case: Case) -> str | None:
         """Return a digest of everything that affects the voxels, without reading the files."""
-        try:
-            found = stamps(source_files(case.path, case.series))
-        except OSError:
-            return None
-        if not is_settled(found):
+        found = _remote_stamp(case.remote) if case.remote is not None else _local_stamp(case)
+        if found is None:
             return None
         series = case.series.id if case.series else case.path.name
         # Another version may read other voxels.
         decisive = [__version__, series, str(self.options), found]
         return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()
+
+
+def _local_stamp(case: Case) -> list[list[int]] | None:
+    """Return the metadata of the files of a case, unless they may still change unnoticed."""
+    try:
+        found = stamps(source_files(case.path, case.series))
+    except OSError:
+        return None
+    return found if is_settled(found) else None
+
+
+def _remote_stamp(file: RemoteFile) -> list[str] | None:
+    """Return the version of a remote file, if its store has versions."""
+    try:
+        version = file.version or look_up(file.url).version
+    except CtVaeError:
+        return None
+    return [file.url, version] if version else None

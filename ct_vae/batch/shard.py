@@ -44,7 +44,7 @@ class Shard:
 
     def of(self, cases: Sequence[Case]) -> list[Case]:
         """Return every ``count``-th of the sorted cases, so that each is in exactly one shard."""
-        ordered = sorted(cases, key=lambda case: (case.key, str(case.path)))
+        ordered = sorted(cases, key=lambda case: (case.key, case.source))
         return list(islice(ordered, self.index, None, self.count))
 
 

@@ -7,14 +7,18 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ct_vae.batch.failures import find_lists
 from ct_vae.batch.lease import is_running, lease_path
+from ct_vae.batch.remote_output import remote_lists
+from ct_vae.errors import NoInputError
 from ct_vae.find_volumes.cases import Case
 from ct_vae.io.latent.file import whole_record
 from ct_vae.io.latent.layout import MAISI_ENDING
-from ct_vae.io.latent.record import SUFFIXES
+from ct_vae.io.latent.record import SUFFIXES, record_path
+from ct_vae.io.remote import canonical_url, is_url, list_files
+from ct_vae.io.temporary import make_temporary_folder
 from ct_vae.progress import report_fraction, report_stage
 
 _ENDINGS = (*(f"_latent{suffix}" for suffix in SUFFIXES), MAISI_ENDING)
@@ -67,24 +71,29 @@ class BatchStatus:
         }
 
 
-def batch_status(folder: Path, cases: Sequence[Case]) -> BatchStatus:
+def batch_status(folder: str | Path, cases: Sequence[Case]) -> BatchStatus:
     """Find the state of every case of ``encode``, without changing anything.
 
     A latent is done if it agrees with the checksum in its record. Whether it belongs to the model
-    and to the present voxels is checked by ``encode``, which makes it again if not.
+    and to the present voxels is checked by ``encode``, which makes it again if not. In a folder at
+    a URL, a latent is done if it has a record, since that is uploaded last.
 
     Args:
-        folder: Output folder of ``encode``.
+        folder: Output folder of ``encode``, or its URL.
         cases: All cases of the batch.
+
+    Raises:
+        InputError: If the folder is at a URL that cannot be reached or read.
     """
-    status, causes = BatchStatus(), _causes(folder)
+    results: _Results = _Local(Path(folder)) if not is_url(folder) else _Remote(str(folder))
+    status, causes = BatchStatus(), results.causes()
     report_stage("checking latents", len(cases), "cases")
     for number, case in enumerate(cases, 1):
-        targets = [folder / f"{case.key}{ending}" for ending in _ENDINGS]
-        cause = causes.pop(str(case.path), None)
-        if any(is_running(lease_path(target)) for target in targets):
+        names = [f"{case.key}{ending}" for ending in _ENDINGS]
+        cause = causes.pop(case.source, None)
+        if any(map(results.is_running, names)):
             status.running.append(case)
-        elif any(os.path.exists(t) and whole_record(t) is not None for t in targets):  # noqa: PTH110
+        elif any(map(results.is_done, names)):
             status.done.append(case)
         elif cause is not None:
             status.failed[case] = cause
@@ -93,6 +102,57 @@ def batch_status(folder: Path, cases: Sequence[Case]) -> BatchStatus:
         report_fraction(number / len(cases))
     status.unread = causes
     return status
+
+
+class _Results(Protocol):
+    """Folder of results."""
+
+    def causes(self) -> dict[str, str]:
+        """Return the cause of every failure, by path."""
+
+    def is_running(self, name: str) -> bool:
+        """Return True if a process is working on a latent."""
+
+    def is_done(self, name: str) -> bool:
+        """Return True if a latent is complete."""
+
+
+class _Local:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def causes(self) -> dict[str, str]:
+        return _causes(self._folder)
+
+    def is_running(self, name: str) -> bool:
+        return is_running(lease_path(self._folder / name))
+
+    def is_done(self, name: str) -> bool:
+        path = self._folder / name
+        return os.path.exists(path) and whole_record(path) is not None  # noqa: PTH110
+
+
+class _Remote:
+    def __init__(self, url: str) -> None:
+        self._url = canonical_url(url)
+        try:
+            files = list_files(f"{self._url}/")
+        except NoInputError:
+            files = []
+        self._names = {file.url.removeprefix(f"{self._url}/") for file in files}
+
+    def causes(self) -> dict[str, str]:
+        with make_temporary_folder() as folder:
+            for file in remote_lists(self._url):
+                file.download(Path(folder))
+            return _causes(Path(folder))
+
+    def is_running(self, _: str) -> bool:
+        # There are no leases at URLs.
+        return False
+
+    def is_done(self, name: str) -> bool:
+        return {name, str(record_path(name))} <= self._names
 
 
 def _causes(folder: Path) -> dict[str, str]:

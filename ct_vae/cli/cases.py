@@ -66,6 +66,19 @@ def work_through(
     return run_batch(cases, one, stage, folder, say)
 
 
+def output_or_url(output: str) -> str | Path:
+    """Return the output folder, or the URL of it.
+
+    Raises:
+        ConfigError: If it is a file or has the name of one.
+    """
+    from ct_vae.io.remote import is_url
+
+    # A folder at a URL is checked by its name only.
+    folder = output_folder(Path(output))
+    return output if is_url(output) else folder
+
+
 def output_folder(output: Path) -> Path:
     """Return the output folder.
 

@@ -41,7 +41,9 @@ Overrides = Annotated[
 ]
 Inputs = Annotated[
     list[str],
-    typer.Argument(help="CT volumes: files, folders, or quoted glob patterns.", metavar="INPUT"),
+    typer.Argument(
+        help="CT volumes: files, folders, quoted glob patterns, or URLs.", metavar="INPUT"
+    ),
 ]
 CaseList = Annotated[
     Path | None,
@@ -54,7 +56,9 @@ CaseList = Annotated[
 ]
 Latents = Annotated[
     list[str],
-    typer.Argument(help="Latents: files, folders, or quoted glob patterns.", metavar="LATENT"),
+    typer.Argument(
+        help="Latents: files, folders, quoted glob patterns, or URLs.", metavar="LATENT"
+    ),
 ]
 LatentLayout = Annotated[
     Literal["plain", "vector", "maisi"],
@@ -66,6 +70,9 @@ Step = Annotated[
         help="Rounding error of int8 and coded latents, in standard deviations of the posterior; "
         "defaults to 1. Larger steps give smaller files."
     ),
+]
+OutputOrUrl = Annotated[
+    str, typer.Option("--output", "-o", help="Output folder, or its URL.", metavar="PATH")
 ]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Output folder.")]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda:N; defaults to a GPU if available.")]

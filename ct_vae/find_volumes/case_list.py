@@ -8,7 +8,9 @@ from pathlib import Path
 
 from ct_vae.errors import ConfigError, NoInputError
 from ct_vae.find_volumes.cases import Case, FoundCases, discover
+from ct_vae.find_volumes.remote_cases import remote_case
 from ct_vae.io.atomic.file import write_text
+from ct_vae.io.remote import is_url
 
 
 def write_case_list(path: Path, cases: Iterable[Case]) -> None:
@@ -17,15 +19,15 @@ def write_case_list(path: Path, cases: Iterable[Case]) -> None:
     Raises:
         OutputError: If the file cannot be written.
     """
-    lines = [json.dumps({"path": str(case.path), "key": case.key}) for case in cases]
+    lines = [json.dumps({"path": case.source, "key": case.key}) for case in cases]
     write_text(path, "".join(f"{line}\n" for line in lines))
 
 
 def read_case_list(path: Path) -> FoundCases:
     """Read a list of cases.
 
-    Each line is a path, a pattern, or an object with ``path`` and ``key``; the key is the name of
-    the output without its ending. Empty lines and lines that start with ``#`` are ignored.
+    Each line is a path, a pattern, a URL, or an object with ``path`` and ``key``; the key is the
+    name of the output without its ending. Empty lines and lines that start with ``#`` are ignored.
 
     Raises:
         ConfigError: If a line is invalid, or two cases have the same key.
@@ -61,4 +63,4 @@ def _case(text: str, where: str) -> Case:
     inside = isinstance(key, str) and key and ".." not in key.split("/") and key[0] != "/"
     if not isinstance(source, str) or not source or not inside:
         raise ConfigError(f"{where}: path and key must be text, and the key a relative name")
-    return Case(Path(source), key)
+    return remote_case(source, key) if is_url(source) else Case(Path(source), key)

@@ -12,6 +12,7 @@ from typing import NoReturn
 from ct_vae.errors import ConfigError, CtVaeError, NoInputError
 from ct_vae.find_volumes.case import Case, FoundCases, SearchResult
 from ct_vae.find_volumes.left_out import LeftOut, left_out_file, reported_lines
+from ct_vae.find_volumes.remote_cases import remote_cases
 from ct_vae.find_volumes.series_cases import dicom_cases, series_cases, series_key, series_of_files
 from ct_vae.io.archive import ARCHIVE_SUFFIXES
 from ct_vae.io.dicom.reader import DECODED
@@ -20,6 +21,7 @@ from ct_vae.io.formats import PathKind, kind_and_origin, path_kind
 from ct_vae.io.latent.record import SUFFIXES as LATENT_SUFFIXES
 from ct_vae.io.latent.record import is_coded_name, is_record
 from ct_vae.io.nifti.pair import PAIR_SUFFIXES
+from ct_vae.io.remote import is_url
 from ct_vae.io.source_files import data_files
 from ct_vae.io.walk import real_path, walk_files
 
@@ -39,7 +41,7 @@ def discover(
     unique: bool = True,
     report: Callable[[str], None] | None = None,
 ) -> FoundCases:
-    """Find the cases for files, folders and patterns, in a fixed order.
+    """Find the cases for files, folders, patterns and URLs, in a fixed order.
 
     Each given file is a case, except that DICOM files of one series are one case. Folders are
     searched to any depth, without hidden files. A pattern (``*``, ``?``, ``[...]``, ``**``) applies
@@ -49,7 +51,7 @@ def discover(
     case only if its folder or archive is given and has no other series.
 
     Args:
-        inputs: Paths and patterns.
+        inputs: Paths, patterns and URLs.
         latents: Whether to search for latents instead of volumes.
         suffixes: Suffixes of volumes, in lower case.
         unique: Whether keys must be unique, since they become names of outputs.
@@ -66,9 +68,13 @@ def discover(
     endings = LATENT_SUFFIXES if latents else tuple(suffixes)
     cases: dict[str, Case] = {}
     left_out: dict[tuple[str, str], LeftOut] = {}
-    slices = {} if latents else series_of_files(list(map(Path, inputs)))
+    local = [Path(given) for given in inputs if not is_url(given)]
+    slices = {} if latents else series_of_files(local)
     for given in inputs:
-        found = slices.get(Path(given)) or _found(Path(given), latents, endings)
+        if is_url(given):
+            found = remote_cases(str(given), latents, endings)
+        else:
+            found = slices.get(Path(given)) or _found(Path(given), latents, endings)
         if not found.cases:
             _refuse_nothing(given, latents, endings, found.left_out)
         for each in found.left_out:
@@ -76,7 +82,8 @@ def discover(
         for case in found.cases:
             # A file that is given twice is one case; a link to a file is another case.
             place = os.path.realpath(case.path.parent)
-            cases.setdefault(f"{place}/{case.path.name}", case)
+            own = f"{place}/{case.path.name}" if case.remote is None else case.source
+            cases.setdefault(own, case)
     cases = {place: case for place, case in cases.items() if not is_record(case.path)}
     if not cases:
         raise NoInputError("no input was given", "name files, folders or patterns")
@@ -202,7 +209,7 @@ def _refuse_nothing(
 def _refuse_collisions(cases: Iterable[Case]) -> None:
     by_key: dict[str, list[str]] = defaultdict(list)
     for case in cases:
-        by_key[case.key].append(str(case.path))
+        by_key[case.key].append(case.source)
     clashes = [f"{key}: {' and '.join(paths)}" for key, paths in by_key.items() if len(paths) > 1]
     if clashes:
         more = f" (and {len(clashes) - 10} more)" if len(clashes) > 10 else ""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from ct_vae.cli import options
-from ct_vae.cli.cases import divide_work, output_folder
+from ct_vae.cli.cases import divide_work, output_or_url
 from ct_vae.cli.option_groups import with_groups
 from ct_vae.cli.progress import with_progress
 from ct_vae.progress import report_stage
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def decode(  # noqa: PLR0913 - one parameter per option
     model: options.Model,
     latents: options.Latents,
-    output: options.Output,
+    output: options.OutputOrUrl,
     *,
     codec_options: options.CodecOptions,
     file_format: options.DecodedFormat = "nifti",
@@ -51,22 +51,30 @@ def decode(  # noqa: PLR0913 - one parameter per option
     Example: ct-vae decode ct-f4 latents -o decoded
     """
     from ct_vae.batch.jobs import decoded_name, decoding, do_cases, name_targets
+    from ct_vae.batch.remote_output import opened_output
+    from ct_vae.errors import ConfigError
     from ct_vae.find_volumes.cases import discover
 
     _check_options(file_format, like, keep_identity, hu_offset)
     ending = "" if file_format == "dicom" else ".nii.gz"
     options.refuse_idle_fallback(codec_options.device, fallback)
-    folder = output_folder(output)
+    place = output_or_url(output)
+    if file_format == "dicom" and not isinstance(place, Path):
+        raise ConfigError(
+            "--format dicom writes folders, which cannot be at a URL", "give a local folder with -o"
+        )
     report_stage("searching for latents")
     cases = discover(latents, latents=True)
-    targets = name_targets(cases, folder, lambda key: decoded_name(key, ending))
-    if like:
-        _check_targets(targets.values(), like, overwrite)
-    with _writer(like, hu_offset, keep_identity, overwrite) as writer:
-        codec = codec_options.load(model, fallback)
-        work = decoding(codec, targets, writer)
-        run = partial(do_cases, cases, work, "decode", folder, say)
-        code = divide_work(codec, split, shard, run)
+    with opened_output(place) as folder:
+        targets = name_targets(cases, folder.local, lambda key: decoded_name(key, ending))
+        folder.check_inputs(cases, targets.values())
+        if like:
+            _check_targets(targets.values(), like, overwrite)
+        with _writer(like, hu_offset, keep_identity, overwrite) as writer:
+            codec = codec_options.load(model, fallback)
+            staged, report = folder.staged(decoding(codec, targets, writer)), folder.told(say)
+            run = partial(do_cases, cases, staged, "decode", folder.local, report)
+            code = divide_work(codec, split, shard, run)
     raise typer.Exit(code)
 
 

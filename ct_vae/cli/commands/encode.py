@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ct_vae.cli import options
-from ct_vae.cli.cases import divide_work, find_cases, output_folder
+from ct_vae.cli.cases import divide_work, find_cases, output_or_url
 from ct_vae.cli.option_groups import with_groups
 from ct_vae.cli.progress import with_progress
 from ct_vae.terminal import say
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @with_groups(options.READING_GROUP, options.CODEC_GROUP)
 def encode(  # noqa: PLR0913 - one parameter per option
     model: options.Model,
-    output: options.Output,
+    output: options.OutputOrUrl,
     inputs: options.Inputs = [],  # noqa: B006 - typer never changes it
     *,
     codec_options: options.CodecOptions,
@@ -74,6 +74,7 @@ def encode(  # noqa: PLR0913 - one parameter per option
     Example: ct-vae encode ct-f4 scan.nii.gz -o latents
     """
     from ct_vae.batch.jobs import do_cases, encoding, latent_name, name_targets
+    from ct_vae.batch.remote_output import opened_output
     from ct_vae.errors import ConfigError
     from ct_vae.io.latent.storage import LatentForm, check_dtype
 
@@ -84,19 +85,23 @@ def encode(  # noqa: PLR0913 - one parameter per option
     if overwrite and verify:
         raise ConfigError("--overwrite and --verify exclude each other", "give one of them")
     options.refuse_idle_fallback(codec_options.device, fallback)
-    folder = output_folder(output)
+    place = output_or_url(output)
     form = LatentForm(dtype, layout, step, posterior)
     check_dtype(form.storage, step)
     cases = find_cases(inputs, from_list=list_)
-    targets = name_targets(cases, folder, lambda key: latent_name(key, form))
-    codec = codec_options.load(model, fallback)
-    work = encoding(
-        codec,
-        targets,
-        reading,
-        form=form,
-        seed=seed,
-        keep="none" if overwrite else "verified" if verify else "untouched",
-    )
-    run = partial(do_cases, cases, work, "encode", folder, say)
-    raise typer.Exit(divide_work(codec, split, shard, run))
+    with opened_output(place) as folder:
+        targets = name_targets(cases, folder.local, lambda key: latent_name(key, form))
+        folder.check_inputs(cases, targets.values())
+        codec = codec_options.load(model, fallback)
+        work = encoding(
+            codec,
+            targets,
+            reading,
+            form=form,
+            seed=seed,
+            keep="none" if overwrite else "verified" if verify else "untouched",
+        )
+        staged, report = folder.staged(work), folder.told(say)
+        run = partial(do_cases, cases, staged, "encode", folder.local, report)
+        code = divide_work(codec, split, shard, run)
+    raise typer.Exit(code)

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
 def info(
     path: Annotated[
-        Path,
+        str,
         typer.Argument(
-            help="Configuration, model (also by name), latent, volume, DICOM folder or archive.",
+            help="Configuration, model (also by name), latent, volume, DICOM folder, archive or "
+            "URL.",
             metavar="FILE",
         ),
     ],
@@ -32,7 +33,10 @@ def info(
 
     Example: ct-vae info case_latent.nii.gz
     """
-    facts = _facts(path)
+    from ct_vae.find_volumes.remote_cases import local_copies
+
+    with local_copies([path]) as (paths, _):
+        facts = _facts(paths[0])
     if as_json:
         show_json(facts)
         return

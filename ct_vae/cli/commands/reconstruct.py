@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from ct_vae.cli import options
-from ct_vae.cli.cases import find_cases, output_folder
+from ct_vae.cli.cases import find_cases, output_or_url
 from ct_vae.cli.option_groups import with_groups
 from ct_vae.cli.progress import with_progress
 from ct_vae.terminal import say
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def reconstruct(
     model: options.Model,
     inputs: options.Inputs,
-    output: options.Output,
+    output: options.OutputOrUrl,
     *,
     codec_options: options.CodecOptions,
     reading: ReadOptions,
@@ -40,11 +40,16 @@ def reconstruct(
         reconstruction,
         reconstruction_name,
     )
+    from ct_vae.batch.remote_output import opened_output
 
     options.refuse_idle_fallback(codec_options.device, fallback)
-    folder = output_folder(output)
+    place = output_or_url(output)
     cases = find_cases(inputs)
-    targets = name_targets(cases, folder, reconstruction_name)
-    codec = codec_options.load(model, fallback)
-    work = reconstruction(codec, targets, reading)
-    raise typer.Exit(do_cases(cases, work, "reconstruct", folder, say, shard))
+    with opened_output(place) as folder:
+        targets = name_targets(cases, folder.local, reconstruction_name)
+        folder.check_inputs(cases, targets.values())
+        codec = codec_options.load(model, fallback)
+        work = folder.staged(reconstruction(codec, targets, reading))
+        report = folder.told(say)
+        code = do_cases(cases, work, "reconstruct", folder.local, report, shard)
+    raise typer.Exit(code)

@@ -20,7 +20,7 @@ _SHOWN = 10
 @with_progress
 def status(
     output: Annotated[
-        Path, typer.Argument(help="Output folder of ct-vae encode.", metavar="OUTPUT")
+        str, typer.Argument(help="Output folder of ct-vae encode, or its URL.", metavar="OUTPUT")
     ],
     inputs: Annotated[
         list[str],
@@ -57,7 +57,7 @@ def status(
         show_json(found.facts())
     else:
         show(found.line())
-        causes = [*((str(c.path), w) for c, w in found.failed.items()), *found.unread.items()]
+        causes = [*((c.source, w) for c, w in found.failed.items()), *found.unread.items()]
         for path, cause in causes[:_SHOWN]:
             show(f"  {path}: {cause.removeprefix(f'{path}: ')}")
         if len(causes) > _SHOWN:

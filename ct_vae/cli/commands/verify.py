@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import json
 from typing import Annotated
 
 import typer
@@ -15,9 +15,9 @@ from ct_vae.terminal import show, show_json
 @with_progress
 def verify(
     files: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(
-            help="Latents, volumes, DICOM series, model folders, or folders of them.",
+            help="Latents, volumes, DICOM series, model folders, folders of them, or URLs.",
             metavar="FILE",
         ),
     ],
@@ -30,18 +30,20 @@ def verify(
     from ct_vae.batch.run_batch import SEVERAL_FAILED
     from ct_vae.batch.verify import Verdict, find_items, verify_item
     from ct_vae.errors import NoInputError
+    from ct_vae.find_volumes.remote_cases import local_copies
 
     report_stage("searching")
-    items = find_items(files)
     verdicts: list[Verdict] = []
-    for number, item in enumerate(items, 1):
-        report_case(number, len(items), item.path.name)
-        report_stage("verifying")
-        verdicts.append(verify_item(item))
-        if not as_json:
-            show(verdicts[-1].line())
+    with local_copies(files) as (paths, named):
+        items = find_items(paths)
+        for number, item in enumerate(items, 1):
+            report_case(number, len(items), item.path.name)
+            report_stage("verifying")
+            verdicts.append(verify_item(item))
+            if not as_json:
+                show(named(verdicts[-1].line()))
     if as_json:
-        show_json([each.facts() for each in verdicts])
+        show_json(json.loads(named(json.dumps([each.facts() for each in verdicts]))))
     failed = [each for each in verdicts if each.status == "failed"]
     checked = [each for each in verdicts if each.status != "skipped"]
     if not checked:

@@ -1,0 +1,189 @@
+"""Search for cases at URLs, by the names of files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from ct_vae.errors import CtVaeError
+from ct_vae.find_volumes.case import Case, SearchResult
+from ct_vae.find_volumes.left_out import LeftOut, left_out_file
+from ct_vae.io.archive import ARCHIVE_SUFFIXES
+from ct_vae.io.latent.layout import MAISI_ENDING
+from ct_vae.io.latent.record import SUFFIXES as LATENT_SUFFIXES
+from ct_vae.io.latent.record import record_path
+from ct_vae.io.remote import RemoteFile, canonical_url, download, exists, is_url, list_files
+from ct_vae.io.temporary import make_temporary_folder
+
+_LATENT = re.compile(
+    rf".+(_latent({'|'.join(map(re.escape, LATENT_SUFFIXES))})|{re.escape(MAISI_ENDING)})"
+)
+# Separate data files by the ending of their header.
+_DATA_SUFFIXES = {
+    ".hdr.gz": (".img.gz", ".img"),
+    ".hdr": (".img", ".img.gz"),
+    ".mhd": (".raw", ".zraw"),
+    ".nhdr": (".raw", ".raw.gz"),
+}
+_MADE = re.compile(r".+_(decoded|reconstruction)\.nii(\.gz)?")
+_NOT_UNPACKED = "an archive, which is read only if it is given or matches a pattern"
+_SLICES = "DICOM files at URLs are read from archives only"
+
+
+def remote_cases(url: str, latents: bool, endings: Sequence[str]) -> SearchResult:
+    """Find the cases that a URL refers to.
+
+    Files are not opened, so latents and decoded volumes are recognized by their names. An archive
+    is one case. Keys are as for local paths.
+
+    Args:
+        url: URL of a file, of a folder, or with wildcards.
+        latents: Whether to search for latents instead of volumes.
+        endings: Suffixes of the files to search for, in lower case.
+
+    Raises:
+        NoInputError: If there is no such file, folder or bucket.
+        InputError: If the store cannot be reached or denies access.
+        ConfigError: If the protocol is unknown or its package is missing.
+    """
+    files, url = list_files(url), canonical_url(url)
+    if len(files) == 1 and files[0].url == url:
+        return SearchResult([_case(files[0], url.rsplit("/", 1)[0], latents, endings, None)], [])
+    root = _fixed_part(url)
+    names = {file.url for file in files}
+    result = SearchResult([], [])
+    for file in files:
+        reason = _reason_against(file, latents, endings, pattern=root != url)
+        if reason is None:
+            result.cases.append(_case(file, root, latents, endings, names))
+        elif not latents or file.url.endswith(tuple(endings)):
+            result.left_out.append(reason)
+    return result
+
+
+def remote_case(url: str, key: str) -> Case:
+    """Return the case of one file with a given key.
+
+    Raises:
+        NoInputError: If there is no such file.
+        InputError: If the store cannot be reached or denies access.
+        ConfigError: If the protocol is unknown or its package is missing.
+    """
+    companions = tuple(each for each in _companions(url, latents=False) if exists(each))
+    return Case(Path(url), key, remote=RemoteFile(url, companions=companions))
+
+
+@contextmanager
+def local_copies(paths: Sequence[str | Path]) -> Iterator[tuple[list[Path], Callable[[str], str]]]:
+    """Yield local paths, with copies of files and folders at URLs that are removed at the end.
+
+    Args:
+        paths: Paths and URLs.
+
+    Yields:
+        The local paths, and a function that replaces paths of copies by URLs in a text.
+
+    Raises:
+        NoInputError: If there is no such file, folder or bucket.
+        InputError: If the store cannot be reached or denies access.
+        ConfigError: If the protocol is unknown or its package is missing.
+    """
+    if not any(map(is_url, paths)):
+        yield [Path(path) for path in paths], str
+        return
+    with make_temporary_folder() as folder:
+        local: list[Path] = []
+        names: dict[str, str] = {}
+        for number, path in enumerate(paths):
+            if not is_url(path):
+                local.append(Path(path))
+                continue
+            url = canonical_url(str(path))
+            parent, _, name = url.rpartition("/")
+            names[f"{folder}/{number}"] = parent
+            local.append(Path(folder, str(number), name))
+            _copy(url, parent, Path(folder, str(number)))
+
+        def renamed(text: str) -> str:
+            for place, parent in names.items():
+                text = text.replace(place, parent)
+            return text
+
+        try:
+            yield local, renamed
+        except CtVaeError as error:
+            raise type(error)(*map(renamed, (error.cause, error.hint))) from error
+
+
+def _copy(url: str, parent: str, folder: Path) -> None:
+    """Download a file with its companions, or all files of a folder."""
+    urls = [file.url for file in list_files(url)]
+    if urls == [url]:
+        latents = _LATENT.fullmatch(url.rsplit("/", 1)[1].lower()) is not None
+        urls += [each for each in _companions(url, latents) if exists(each)]
+    for each in urls:
+        path = folder / each.removeprefix(f"{parent}/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        download(each, path)
+
+
+def _fixed_part(url: str) -> str:
+    """Return the URL up to its first part with a wildcard, without a slash at its end."""
+    parts = url.split("/")
+    wild = [number for number, part in enumerate(parts) if any(sign in part for sign in "*?[")]
+    return "/".join(parts[: wild[0]] if wild else parts)
+
+
+def _reason_against(
+    file: RemoteFile, latents: bool, endings: Sequence[str], pattern: bool
+) -> LeftOut | None:
+    """Return why a file of a folder is not a case; ``None`` if it is one."""
+    path, name = Path(file.url), file.name.lower()
+    of_latent = _LATENT.fullmatch(name) is not None
+    if latents:
+        return None if of_latent else LeftOut(path, "other", "not a latent", (path,))
+    if of_latent:
+        return LeftOut(path, "latent", "a latent by its name", (path,))
+    if _MADE.fullmatch(name):
+        return LeftOut(path, "decoded", "decoded by its name", (path,))
+    if name.endswith(ARCHIVE_SUFFIXES):
+        return None if pattern else LeftOut(path, "archive", _NOT_UNPACKED, (path,))
+    if name.endswith(".dcm"):
+        return LeftOut(path, "unread", _SLICES, (path,))
+    return None if name.endswith(tuple(endings)) else left_out_file(path)
+
+
+def _case(
+    file: RemoteFile,
+    root: str,
+    latents: bool,
+    endings: Sequence[str],
+    listed: set[str] | None,
+) -> Case:
+    """Return the case of a file, whose key is its place below ``root`` without its ending."""
+    place = file.url.removeprefix(f"{root}/")
+    known = sorted((*endings, *ARCHIVE_SUFFIXES), key=len, reverse=True)
+    ending = next((e for e in known if place.lower().endswith(e) and len(file.name) > len(e)), "")
+    companions = tuple(
+        url
+        for url in _companions(file.url, latents)
+        if (url in listed if listed is not None else exists(url))
+    )
+    key = place[: len(place) - len(ending)]
+    return Case(Path(file.url), key, remote=replace(file, companions=companions))
+
+
+def _companions(url: str, latents: bool) -> list[str]:
+    """Return the possible URLs of files that belong to a file: a record, or separate voxels."""
+    folder, _, name = url.rpartition("/")
+    if latents:
+        names = [record_path(name).name, f"{name}.json"]
+    else:
+        stem, ending = next(
+            ((name[: -len(e)], e) for e in _DATA_SUFFIXES if name.lower().endswith(e)), ("", "")
+        )
+        names = [stem + suffix for suffix in _DATA_SUFFIXES.get(ending, ())]
+    return [f"{folder}/{each}" for each in dict.fromkeys(names)]
