@@ -63,3 +63,34 @@ def test_paths_that_the_documents_name_exist():
         named = re.findall(r"`((?:ct_vae|tests|scripts|configs)/[\w./]+)`", text)
         assert named
         assert [path for path in named if not (root / path).exists()] == []
+
+
+# Modules with functions and without a test file of their own, and why.
+UNMIRRORED = {
+    "io/dicom/codecs/gdcm_worker.py": "script of the processes that gdcm_pool starts and tests",
+}
+
+
+def has_logic(path):
+    """Return True if a module has a function that does more than to declare an interface."""
+    functions = (
+        node
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.FunctionDef)
+    )
+    return any(
+        not (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant))
+        for function in functions
+        for statement in function.body
+    )
+
+
+def test_every_module_with_logic_has_a_test_file_of_its_own():
+    lacking = set()
+    for path in FILES.values():
+        module = path.relative_to(PACKAGE)
+        stem = path.parent.name if path.name == "__init__.py" else path.stem
+        test = Path(__file__).parent / module.parent / f"test_{stem.strip('_')}.py"
+        if has_logic(path) and not test.is_file():
+            lacking.add(module.as_posix())
+    assert lacking == UNMIRRORED.keys()
