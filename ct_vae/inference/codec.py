@@ -7,12 +7,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from math import prod
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 import torch
 
-from ct_vae.errors import ConfigError, InputError
 from ct_vae.inference.device import (
     HOST,
     memory_budget,
@@ -20,35 +19,32 @@ from ct_vae.inference.device import (
     pick_device,
     reset_peak_memory,
 )
-from ct_vae.inference.execution_plan import (
-    ExecutionPlan,
-    Half,
-    PlanRunner,
-    plan_execution,
-)
+from ct_vae.inference.execution_plan import ExecutionPlan, Half, PlanRunner, plan_execution
 from ct_vae.inference.latent_record import (
     decoding_record,
     latent_statistics,
     run_record,
     source_record,
 )
-from ct_vae.inference.precision import Precision, computing_in
+from ct_vae.inference.latent_values import (
+    check_model,
+    check_sampling,
+    decoder_input,
+    latent_values,
+    posterior_std,
+)
+from ct_vae.inference.plan_fallback import Result, run_plan
+from ct_vae.inference.precision import Precision
 from ct_vae.inference.step_response import measure_step_response
 from ct_vae.inference.tiling import Method, Tiling
 from ct_vae.inference.volume_adapter import VolumeAdapter
-from ct_vae.latent import Latent, LatentRecord, LatentStatistics, ModelRecord, StepResponse
+from ct_vae.latent import Latent, LatentRecord, ModelRecord
 from ct_vae.models.autoencoder import Autoencoder
 from ct_vae.models.hub import load_model
-from ct_vae.models.posterior import DiagonalGaussian
-from ct_vae.models.quantized_autoencoder import QuantizedAutoencoder
 from ct_vae.preprocess.pipeline import Preprocessor, build_preprocessor
 from ct_vae.preprocess.restoration import Restoration
 from ct_vae.progress import report_stage
 from ct_vae.volume import DECODING, Volume
-
-Result = TypeVar("Result")
-# Largest codebook whose codes are stored as uint16.
-_UINT16_CODES = 2**16
 
 
 class Codec:
@@ -140,23 +136,14 @@ class Codec:
             integers for a model with codes.
 
         Raises:
-            ConfigError: If ``sample`` is set without a seed or the reverse, if ``sample`` and
-                ``posterior`` are both set or either is requested of a model with codes, or if not
-                even one tile or the thinnest slabs fit into memory.
+            ConfigError: If ``sample``, ``seed`` and ``posterior`` contradict each other or the
+                model, or if not even one tile or the thinnest slabs fit into memory.
             InputError: If the volume does not fit into memory.
         """
         started = time.perf_counter()
         reset_peak_memory(self.network.device)
-        if sample != (seed is not None):
-            raise ConfigError("sample and seed must be given together", "give both or neither")
-        if sample and posterior:
-            raise ConfigError("a sample is stored without its posterior", "leave one of them out")
-        if (sample or posterior) and isinstance(self.network.model, QuantizedAutoencoder):
-            asked = "posterior" if posterior else "sample"
-            raise ConfigError(
-                f"a model with codes has no posterior to {'store' if posterior else 'sample'}",
-                f"leave {asked} out",
-            )
+        model, device = self.network.model, self.network.device
+        check_sampling(model, sample, seed, posterior)
         prepared = self.preprocessor(volume, self.network.factor)
         x, y, z = prepared.tensor.shape[2:]
         # Sampling and quantization act on the features of the whole volume.
@@ -164,11 +151,16 @@ class Codec:
         features, plan = self._run_plan(
             lambda: self._plan("encode", tiling, (x, y, z)), lambda plan: plan(prepared.tensor)
         )
-        array = self._latent_of(features, seed)
+        array = latent_values(model, features, seed, device)
         statistics = None if array.ndim == 3 else latent_statistics(array, features)
-        std = DiagonalGaussian(features).std[0].float().numpy() if posterior else None
+        std = posterior_std(features) if posterior else None
         del features
-        found = self._step_response(prepared.tensor[0, 0], array, statistics) if response else None
+        change = None
+        if response and statistics is not None:
+            scale = self.preprocessor.scale.hu_per_unit
+            change = measure_step_response(
+                self._decode_crop, prepared.tensor[0, 0], array, statistics, scale
+            )
         record = LatentRecord(
             model=self.identity,
             source=source_record(volume),
@@ -176,16 +168,16 @@ class Codec:
             factor=self.network.factor,
             kind="codes" if array.ndim == 3 else "mean" if seed is None else "sample",
             seed=seed,
-            spatial_dims=2 if self.network.model.spatial_dims == 2 else 3,
-            image_channels=self.network.model.in_channels,
+            spatial_dims=2 if model.spatial_dims == 2 else 3,
+            image_channels=model.in_channels,
             tiling=plan.record,
             precision=plan.precision,
-            scaling_factor=self.network.model.scaling_factor,
+            scaling_factor=model.scaling_factor,
             statistics=statistics,
             posterior=posterior,
-            step_response=found,
+            step_response=change,
             warnings=(*volume.warnings, *plan.warnings),
-            run=run_record(self.network.device, time.perf_counter() - started),
+            run=run_record(device, time.perf_counter() - started),
         )
         return Latent(array, record.latent_grid(), record, std)
 
@@ -210,19 +202,8 @@ class Codec:
             ConfigError: If not even one tile or the thinnest slabs fit into memory.
         """
         record = latent.record
-        if not record.model.encodes_as(self.identity):
-            raise InputError(
-                f"the latent was made by model {record.model.name!r} "
-                f"({record.model.sha256[:12]}), not by {self.identity.name!r} "
-                f"({self.identity.sha256[:12]})",
-                "decode it with the model that encoded it",
-            )
-        values = self._values_of(latent)
-        if values.shape[1] != self.network.model.latent_channels:
-            raise InputError(
-                f"the latent has {values.shape[1]} channels, "
-                f"the model {self.network.model.latent_channels}"
-            )
+        check_model(record.model, self.identity)
+        values = decoder_input(self.network.model, latent, self.network.device)
         sides = record.padded_grid().shape
         restoration = Restoration(record.preprocess, record.source.grid.grid(), whole_hu)
         report_stage("decoding", prod(sides))
@@ -241,48 +222,14 @@ class Codec:
 
     def repeats(self, record: LatentRecord, seed: int | None) -> bool:
         """Return true if encoding the source of ``record`` again would give the same latent."""
-        same = record.model.sha256 == self.identity.sha256 and record.seed == seed
-        if not same or record.tiling.method != self.tiling.method:
-            return False
-        if record.precision != self.precision:
+        made = (record.model.sha256, record.seed, record.tiling.method, record.precision)
+        if made != (self.identity.sha256, seed, self.tiling.method, self.precision):
             return False
         # The thickness of slabs does not affect the result; the size of tiles does.
         if self.tiling.method != "blend":
             return True
         planned = self._plan("encode", None, record.padded_grid().shape).record
         return (record.tiling.tile, record.tiling.overlap) == (planned.tile, planned.overlap)
-
-    def _latent_of(self, features: torch.Tensor, seed: int | None) -> np.ndarray:
-        """Convert features ``(1, features, x, y, z)`` to a latent.
-
-        Returns:
-            Values ``(C, x, y, z)`` in float32, or codes ``(x, y, z)``.
-        """
-        model = self.network.model
-        if isinstance(model, QuantizedAutoencoder):
-            indices: np.ndarray = (
-                model.quantize(features.to(self.network.device)).indices[0].cpu().numpy()
-            )
-            return indices.astype(np.uint16 if model.codebook_size <= _UINT16_CODES else np.int32)
-        posterior = DiagonalGaussian(features)
-        draw = None if seed is None else torch.Generator().manual_seed(seed)
-        latent = posterior.mode() if draw is None else posterior.sample(draw)
-        values: np.ndarray = latent[0].float().numpy()
-        return values
-
-    def _values_of(self, latent: Latent) -> torch.Tensor:
-        """Convert a latent of either kind to values ``(1, C, x, y, z)`` in float32."""
-        model = self.network.model
-        quantized = isinstance(model, QuantizedAutoencoder)
-        if quantized != (latent.record.kind == "codes"):
-            raise InputError(
-                f"a latent of kind {latent.record.kind!r} cannot be decoded by "
-                f"{'a model with codes' if quantized else 'a model without codes'}"
-            )
-        if isinstance(model, QuantizedAutoencoder):
-            indices = torch.from_numpy(latent.array.astype(np.int64))[None]
-            return model.quantizer.decode_indices(indices.to(self.network.device)).cpu()
-        return torch.from_numpy(np.ascontiguousarray(latent.array, dtype=np.float32))[None]
 
     def available_host_bytes(self) -> int:
         """Return the host memory in bytes that is still available."""
@@ -293,37 +240,7 @@ class Codec:
         self, make: Callable[[], ExecutionPlan], run: Callable[[ExecutionPlan], Result]
     ) -> tuple[Result, ExecutionPlan]:
         """Make and run a plan, on the CPU if allowed and needed; return its result and the plan."""
-        plan, failed = make(), False
-        try:
-            with computing_in(self.precision, self.network.device):
-                result = run(plan)
-        except torch.OutOfMemoryError:
-            if self.fallback is None:
-                raise
-            failed = True
-        # Not inside the handler, which keeps references to the tensors of the failed attempt.
-        if failed:
-            with self.network.moved_to(HOST):
-                plan = make()
-                plan.precision = "fp32"
-                plan.warnings.append(
-                    f"{plan.half}: the volume did not fit into the device's memory and ran on the "
-                    "CPU"
-                )
-                with computing_in(plan.precision, HOST):
-                    result = run(plan)
-        for warning in plan.warnings:
-            self.warn(f"warning: {warning}")
-        return result, plan
-
-    def _step_response(
-        self, image: torch.Tensor, array: np.ndarray, statistics: LatentStatistics | None
-    ) -> StepResponse | None:
-        """Measure the response to rounding; latents of codes have none."""
-        if statistics is None:
-            return None
-        scale = self.preprocessor.scale.hu_per_unit
-        return measure_step_response(self._decode_crop, image, array, statistics, scale)
+        return run_plan(self.network, make, run, self.precision, self.fallback == "cpu", self.warn)
 
     def _decode_crop(self, crop: np.ndarray) -> torch.Tensor:
         """Decode a small latent ``(C, x, y, z)`` to an image ``(X, Y, Z)`` in model units."""
@@ -370,7 +287,6 @@ def load_codec(
         >>> codec.network.factor, codec.preprocessor.scale.window_hu
         ((4, 4, 4), (-1024.0, 3071.0))
     """
-    where = pick_device(device)
     loaded = load_model(model_folder)
     steps, defaults = loaded.config.preprocess, loaded.config.inference
     if tiling is None:
@@ -381,4 +297,4 @@ def load_codec(
         latent_type=loaded.config.model.latent_type,
         encoder_sha256=loaded.encoder_sha256,
     )
-    return Codec(loaded.model.to(where), build_preprocessor(steps), identity, tiling)
+    return Codec(loaded.model.to(pick_device(device)), build_preprocessor(steps), identity, tiling)
