@@ -8,6 +8,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from ct_vae.datasets.build import build_patches, image_size, load_cases
+from ct_vae.datasets.sources.case import FileCase
 from ct_vae.datasets.sources.split import build_split
 from ct_vae.errors import ConfigError, InputError
 from ct_vae.io import write_volume
@@ -152,13 +153,22 @@ def fill(config, ready, start, results):
     results.put([int(volume.voxels.astype(np.int64).sum()) for volume in volumes])
 
 
-def test_processes_that_start_at_once_fill_one_cache(tmp_path):
+def test_processes_that_start_at_once_fill_one_cache(tmp_path, monkeypatch):
+    """Each volume is decoded by one of them only."""
     write_volumes(tmp_path / "in", *[f"v{i}" for i in range(6)])
     data = {"train": (str(tmp_path / "in"),)}
     expected = [int(v.voxels.astype(np.int64).sum()) for v in load_all(run_config(data))]
     config = run_config({**data, "cache_dir": str(tmp_path / "cache")})
     fork = multiprocessing.get_context("fork")
     ready, start, results = fork.Semaphore(0), fork.Event(), fork.Queue()
+    decoded, load = fork.Value("i", 0), FileCase.load
+
+    def counted(case):
+        with decoded.get_lock():
+            decoded.value += 1
+        return load(case)
+
+    monkeypatch.setattr(FileCase, "load", counted)
     others = [fork.Process(target=fill, args=(config, ready, start, results)) for _ in range(3)]
     for process in others:
         process.start()
@@ -169,6 +179,7 @@ def test_processes_that_start_at_once_fill_one_cache(tmp_path):
     for process in others:
         process.join(60)
         assert process.exitcode == 0
+    assert decoded.value == 6
     assert len(list((tmp_path / "cache").glob("*.bricks"))) == 6
     assert not list((tmp_path / "cache").glob(".*.tmp"))
 

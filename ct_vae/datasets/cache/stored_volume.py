@@ -75,18 +75,21 @@ class StoredVolume:
         Raises:
             InputError: If the file is missing, truncated or cannot be read.
         """
-        before = np.cumsum(self.body_counts)
-        plane = int(np.searchsorted(before, rank, side="right"))
-        inside = rank - int(before[plane] - self.body_counts[plane])
-        if self.file is None:
-            body = self.voxels[plane] > BODY_ABOVE_HU
-        else:
-            body = self.file.read_body(plane)
-        places = np.flatnonzero(body)
-        if inside >= len(places):
+        x, inside = _place(self.body_counts, rank)
+        body = self.voxels[x] > BODY_ABOVE_HU if self.file is None else self.file.read_body(x)
+        rows = np.count_nonzero(body, axis=1)
+        if inside >= rows.sum():
             assert self.file is not None
             raise self.file.unreadable("it is damaged")
-        return np.array([plane, *np.unravel_index(places[inside], body.shape)], np.int64)
+        y, inside = _place(rows, inside)
+        return np.array([x, y, np.flatnonzero(body[y])[inside]], np.int64)
+
+
+def _place(counts: NDArray[np.integer], rank: int) -> tuple[int, int]:
+    """Return the group that holds the item with this rank, and its rank in the group."""
+    ends = np.cumsum(counts)
+    group = int(np.searchsorted(ends, rank, side="right"))
+    return group, rank - int(ends[group] - counts[group])
 
 
 def as_int16(voxels: NDArray[np.int16] | NDArray[np.float32]) -> NDArray[np.int16]:

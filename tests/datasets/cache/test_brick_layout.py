@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ct_vae.datasets.cache.brick_layout import BRICK, BrickLayout
+from ct_vae.datasets.cache.brick_layout import BrickLayout
 
 SHAPES = st.tuples(st.integers(1, 300), st.integers(1, 400), st.integers(1, 400))
 
@@ -31,15 +31,15 @@ def test_a_file_is_hardly_larger_than_the_voxels(shape):
 
 
 @given(SHAPES, st.data())
-def test_a_patch_of_a_brick_meets_at_most_four_columns_of_at_most_512_kib(shape, data):
-    room = [max(0, n - BRICK) for n in shape]
+def test_a_patch_of_64_meets_at_most_six_columns_with_256_kib_in_each(shape, data):
+    room = [max(0, n - 64) for n in shape]
     low = tuple(data.draw(st.integers(0, n)) for n in room)
-    high = tuple(min(a + BRICK, n) for a, n in zip(low, shape, strict=True))
+    high = tuple(min(a + 64, n) for a, n in zip(low, shape, strict=True))
     layout = BrickLayout(shape)
     columns = list(layout.meeting(low, high))
-    assert 1 <= len(columns) <= 4
+    assert 1 <= len(columns) <= 6
     for column in columns:
         offset, count = column.span(low[0], high[0])
-        assert count <= 2 * BRICK**3
+        assert count <= 1 << 18
         assert column.offset <= offset
         assert offset + count <= sum(column.span(0, shape[0]))
