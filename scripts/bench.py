@@ -1,7 +1,7 @@
 """Speed and memory beside those of peers, measured in one run on the machine at hand.
 
 Usage: python scripts/bench.py NAME... [--json FILE] [--threads N] [--repetitions N]
-       python scripts/bench.py cache|io|tiling|train|evaluate ...   has options, see --help
+       python scripts/bench.py cache|coder|io|tiling|train|evaluate ...   has options, see --help
 
 Peers take turns, so that whatever else the machine does meets all of them; the median of the
 repetitions counts. ``agreement`` is the relative error to the first peer's result.
@@ -202,6 +202,7 @@ BENCHMARKS: Benchmarks = {
 # Each is a program by itself.
 PROGRAMS = {
     "cache": "bench_cache",
+    "coder": "bench_coder",
     "io": "bench_io",
     "tiling": "bench_tiling",
     "train": "bench_train",

@@ -1,12 +1,11 @@
-"""Size, error and speed of the forms of latents, measured with models on given volumes.
+"""Size and error of the forms of latents, measured with models on given volumes.
 
 Usage: python scripts/measure_latents.py [NAME=]PATH... [--models NAME...] [--steps STEP...]
        [--json FILE] [--update]
 
 Without paths, the CT of the test data is taken (`CT_VAE_TEST_DATA`). Bytes are those of the file
 without the JSON record beside it; percents are of the int16 file. The rise of the RMSE is that of
-the whole decoded volume inside the body, in HU, against the float32 latent. Speeds are of one
-thread, in MB of float32 values per second of processor time, without reading and writing.
+the whole decoded volume inside the body, in HU, against the float32 latent.
 """
 
 from __future__ import annotations
@@ -14,12 +13,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -27,8 +25,6 @@ from ct_vae.errors import CtVaeError
 from ct_vae.find_volumes.cases import Case, discover
 from ct_vae.inference.codec import Codec, load_codec
 from ct_vae.io import read_latent, write_latent
-from ct_vae.io.latent.entropy.coder import decode_integers, encode_integers
-from ct_vae.io.latent.quantized import quantize_latent
 from ct_vae.io.latent.storage import LatentDtype
 from ct_vae.latent import Latent
 from ct_vae.masks import Mask, body_mask
@@ -37,9 +33,6 @@ from ct_vae.volume import Volume
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "reference" / "latents.md"
 MARKS = ("<!-- sizes -->\n", "\n<!-- end of sizes -->")
 STEPS = (1.0, 2.0, 3.0, 6.0)
-# Files of fewer latent values say nothing about speed.
-ENOUGH_VALUES = 100_000
-Result = TypeVar("Result")
 
 
 @dataclass
@@ -56,8 +49,6 @@ class Row:
         rmse_hu: RMSE in HU in the body.
         rise_percent: Rise of the RMSE against the float32 latent.
         predicted_percent: Rise that the record predicts.
-        encode_mb_s: Speed of coding; coded latents only.
-        decode_mb_s: Speed of decoding.
     """
 
     model: str
@@ -69,8 +60,6 @@ class Row:
     rmse_hu: float
     rise_percent: float
     predicted_percent: float | None
-    encode_mb_s: float | None = None
-    decode_mb_s: float | None = None
 
 
 def forms(steps: Sequence[float]) -> Iterator[tuple[LatentDtype, float | None]]:
@@ -107,29 +96,7 @@ def rows_of(codec: Codec, name: str, case: Case, steps: Sequence[float]) -> Iter
                 100 * (rmse / exact - 1),
                 None if how.rmse_rise is None else 100 * how.rmse_rise,
             )
-            if step is not None and latent.array.size > ENOUGH_VALUES:
-                row.encode_mb_s, row.decode_mb_s = speeds(latent, step)
             yield row
-
-
-def speeds(latent: Latent, step: float) -> tuple[float, float]:
-    """Return MB/s of coding and decoding, the best of three runs each."""
-    integers = quantize_latent(latent, step).integers
-    megabytes = 4 * integers.size / 1e6
-    encoded, coding = _best(lambda: encode_integers(integers))
-    shape = (integers.shape[0], integers.shape[1], integers.shape[2], integers.shape[3])
-    decoded, decoding = _best(lambda: decode_integers(encoded, shape))
-    assert np.array_equal(decoded, integers)
-    return megabytes / coding, megabytes / decoding
-
-
-def _best(run: Callable[[], Result]) -> tuple[Result, float]:
-    seconds = []
-    for _ in range(3):
-        started = time.process_time()
-        result = run()
-        seconds.append(time.process_time() - started)
-    return result, min(seconds)
 
 
 def _rmse(codec: Codec, latent: Latent, volume: Volume, mask: Mask) -> float:
@@ -152,16 +119,6 @@ def table_of(rows: Sequence[Row]) -> str:
         cells = [_cell(found.get((model, volume, form))) for form in columns]
         first = f"{reference.rmse_hu:.2f} HU | {reference.bytes / 1000:.0f} kB"
         lines.append(f"| {model} | {volume} | {first} | {' | '.join(cells)} |")
-    timed = [row for row in rows if row.encode_mb_s and row.decode_mb_s]
-    if timed:
-        encode = min(row.encode_mb_s or 0 for row in timed)
-        decode = min(row.decode_mb_s or 0 for row in timed)
-        lines += [
-            "",
-            f"The coder encodes at least {encode:.0f} and decodes at least {decode:.0f} MB of "
-            f"float32 values per second on one core, in latents of more than {ENOUGH_VALUES:,} "
-            "values.",
-        ]
     return "\n".join(lines)
 
 

@@ -21,6 +21,8 @@ _BEFORE = ((1, 4), (2, 2))
 CHANNELS_BEFORE = len(_BEFORE)
 _FIT_POINTS = 4096
 _FEWEST_POINTS = 64
+# Values that are fitted at once, of several channels if they are small.
+_FIT_VALUES = 1 << 13
 
 Weights = NDArray[np.int8]
 Magnitudes = NDArray[np.uint16]
@@ -101,8 +103,17 @@ def fit_weights(known: Integers, target: Integers) -> Weights:
         return np.array([MIDPOINT] * target.shape[1], dtype=np.int8)
     every = max(1, size // _FIT_POINTS)
     at = np.unravel_index(np.arange(0, size, every), (len(target), *target.shape[2:]))
-    near, far = _both_sides(known, at[0], at[1:])
-    features = np.stack([near, far]).astype(np.float64).transpose(2, 0, 1)
+    together = max(1, _FIT_VALUES // len(at[0]))
+    parts = [
+        _least_squares(known[:, first : first + together], target[:, first : first + together], at)
+        for first in range(0, target.shape[1], together)
+    ]
+    return np.concatenate(parts)
+
+
+def _least_squares(known: Integers, target: Integers, at: tuple[NDArray[np.intp], ...]) -> Weights:
+    """Fit the weights of channels to some of their voxels."""
+    features = np.stack(_both_sides(known, at[0], at[1:])).astype(np.float64).transpose(2, 0, 1)
     wanted = np.moveaxis(target, 1, -1)[at].astype(np.float64).T[..., np.newaxis]
     gram = features @ features.transpose(0, 2, 1)
     # A ridge that is far below the noise keeps constant channels solvable.
