@@ -7,12 +7,8 @@
 # 'python scripts/gpu/table.py FILE' makes a table of it. PYTHON chooses the interpreter, which needs PyTorch.
 set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+. "$root/scripts/offline_python.sh"
 
-python="${PYTHON:-}"
-if [ -z "$python" ]; then
-    python="$root/.venv/bin/python"
-    [ -x "$python" ] || python=python3
-fi
 wheels=""
 arguments=()
 while [ "$#" -gt 0 ]; do
@@ -22,14 +18,5 @@ while [ "$#" -gt 0 ]; do
         *) arguments+=("$1"); shift ;;
     esac
 done
-
-path="$root"
-if [ -n "$wheels" ]; then
-    site="$(mktemp -d)"
-    trap 'rm -rf "$site"' EXIT
-    "$python" -m pip install --quiet --no-index --no-deps --no-compile --no-cache-dir \
-        --target "$site" "$wheels"/*.whl
-    path="$root:$site"
-fi
-export PYTHONPATH="$path${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
+offline_python "$root" "$wheels"
 "$python" "$root/scripts/gpu/check.py" "${arguments[@]}"

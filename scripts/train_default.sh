@@ -1,38 +1,50 @@
 #!/usr/bin/env bash
 # Trains a default model from the packed data, and goes on where it stopped when run again.
-# Usage: train_default.sh DATA [CONFIG] [options of ct-vae train]
+# Usage: train_default.sh [--wheels DIR] DATA [CONFIG] [options of ct-vae train]
 #   DATA    folder with the packed volumes and unpack.py, or the unpacked train/ and val/
 #   CONFIG  configs/ct_f4.json by default, configs/ct_f4_large.json where there is a GPU
 # Earlier stages, named by ckpt_path or trunk_from in CONFIG, are trained first. The result is written to
 # runs/<name of CONFIG>; docs/default_model.md describes the stages.
+# scripts/setup.sh makes the environment first. Where there is no network, PYTHON names an interpreter with
+# PyTorch instead, and --wheels DIR installs the other packages for the time of the run. WORK is the folder for
+# train_ct and runs, the checkout by default.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+root="$PWD"
+. scripts/offline_python.sh
+
+wheels=""
+case "${1:-}" in
+    --wheels) wheels="$(realpath "${2:?--wheels needs a folder}")"; shift 2 ;;
+    --wheels=*) wheels="$(realpath "${1#*=}")"; shift ;;
+esac
 if [ "$#" -lt 1 ]; then
-    sed -n '2,7p' "$0" >&2
+    sed -n '2,11p' "$0" >&2
     exit 2
 fi
 data="$(realpath "$1")"
 shift
-bash scripts/setup.sh
-. .venv/bin/activate
+[ -n "$wheels${PYTHON:-}" ] || bash scripts/setup.sh
+offline_python "$root" "$wheels"
 
-config=configs/ct_f4.json
-if python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
-    config=configs/ct_f4_large.json
+config="$root/configs/ct_f4.json"
+if "$python" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
+    config="$root/configs/ct_f4_large.json"
 fi
 case "${1:-}" in
-    *.json) config="$1"; shift ;;
+    *.json) config="$(realpath "$1")"; shift ;;
 esac
 
-mkdir -p runs
+mkdir -p "${WORK:-.}/runs"
+cd "${WORK:-.}"
 if [ ! -f train_ct/datalist.json ]; then
     mkdir -p train_ct
     if [ -f "$data/unpack.py" ]; then
-        python "$data/unpack.py" train_ct
+        "$python" "$data/unpack.py" train_ct
     else
         cp -r "$data/train" "$data/val" train_ct/
     fi
-    python scripts/default_datalist.py train_ct
+    "$python" "$root/scripts/default_datalist.py" train_ct
 fi
 # Threads that spin while they wait slow down whatever else runs.
 export OMP_WAIT_POLICY=PASSIVE
@@ -42,9 +54,9 @@ train() {
     shift
     before="$(sed -nE 's/.*"(ckpt_path|trunk_from)": "runs\/([^"]+)".*/\2/p' "$config")"
     if [ -n "$before" ] && [ ! -f "runs/$before/done" ]; then
-        train "configs/$before.json" "$@"
+        train "$(dirname "$config")/$before.json" "$@"
         touch "runs/$before/done"
     fi
-    ct-vae train "$config" --resume "$@"
+    "$python" -m ct_vae train "$config" --resume "$@"
 }
 train "$config" "$@"
