@@ -41,6 +41,7 @@ SHAPE = (512, 512, 300)
 PATCH = (64, 64, 64)
 BATCH = 4
 FOREGROUND = 0.8
+_PAUSE_S = 0.05
 AUGMENT = AugmentConfig(flip=(0.5, 0.5, 0.5), rotate_degrees=10.0, zoom=0.1, noise_hu=10.0)
 
 
@@ -150,9 +151,14 @@ def drop(paths: Sequence[Path]) -> None:
 
 def disk_requests(path: Path) -> int:
     """Reads that the disk of a file has completed; 0 if the system does not tell."""
+    return int(disk_property(path, "stat").split()[0])
+
+
+def disk_property(path: Path, name: str) -> str:
+    """A property of the disk of a file as the system writes it; 0 if it does not."""
     number = path.stat().st_dev
-    status = Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}/stat")
-    return int(status.read_text().split()[0]) if status.exists() else 0
+    known = Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}") / name
+    return known.read_text().strip() if known.exists() else "0"
 
 
 def read_bytes() -> int:
@@ -170,6 +176,8 @@ def measure_cold(layouts: Sequence[Layout], count: int) -> None:
         results = []
         for layout in layouts:
             drop(layout.files)
+            # What the other layout has had read ahead may still be on its way.
+            time.sleep(_PAUSE_S)
             before = read_bytes(), disk_requests(layout.files[0])
             began = time.perf_counter()
             results.append(layout.data[index])
@@ -232,6 +240,7 @@ def main() -> None:
             ),
             "bricks": Layout(patches(bricks, 10**6), [v.file.path for v in bricks if v.file]),
         }
+        report["conditions"]["read_ahead_kb"] = disk_property(Path(name), "queue/read_ahead_kb")
         measure_cold(list(layouts.values()), options.patches)
         measure_warm(list(layouts.values()), 4 * options.patches)
         report |= {title: layout.figures() for title, layout in layouts.items()}
