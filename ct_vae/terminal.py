@@ -12,7 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = [
     "flush_streams",
     "guard_streams",
+    "is_quiet",
+    "is_warning",
     "printable",
     "printing_by",
     "quiet",
@@ -32,6 +34,7 @@ __all__ = [
     "show_json",
     "show_text",
     "shows_bars",
+    "without_bars",
 ]
 
 
@@ -40,6 +43,7 @@ class _Messages:
     """State of message printing, common to all threads."""
 
     write: Callable[[str], None] | None = None
+    hide: Callable[[], AbstractContextManager[None]] = nullcontext
     quiet: bool = False
 
 
@@ -48,17 +52,26 @@ _KEPT_IF_QUIET = ("error:", "warning:")
 
 
 @contextmanager
-def printing_by(write: Callable[[str], None]) -> Iterator[None]:
+def printing_by(
+    write: Callable[[str], None], hide: Callable[[], AbstractContextManager[None]]
+) -> Iterator[None]:
     """Print lines by a function inside the block, if they would go to the terminal.
 
     Args:
         write: Function that prints one line, for example above a progress bar.
+        hide: Makes a context in which the bar is hidden.
     """
-    before, _messages.write = _messages.write, write
+    before = _messages.write, _messages.hide
+    _messages.write, _messages.hide = write, hide
     try:
         yield
     finally:
-        _messages.write = before
+        _messages.write, _messages.hide = before
+
+
+def without_bars() -> AbstractContextManager[None]:
+    """Return a context in which progress bars are hidden, to print a table by another console."""
+    return _messages.hide()
 
 
 @contextmanager
@@ -69,6 +82,11 @@ def quiet() -> Iterator[None]:
         yield
     finally:
         _messages.quiet = before
+
+
+def is_quiet() -> bool:
+    """Return True inside `quiet`."""
+    return _messages.quiet
 
 
 def show(text: object) -> None:
@@ -88,8 +106,13 @@ def show_json(value: Any, indent: int | None = 2) -> None:
 
 def say(text: object) -> None:
     """Print one line of progress or a message on standard error."""
-    if not _messages.quiet or str(text).startswith(_KEPT_IF_QUIET):
+    if not _messages.quiet or is_warning(str(text)):
         _write(sys.stderr, text)
+
+
+def is_warning(text: str) -> bool:
+    """Return True if a message is printed even if others are not."""
+    return text.startswith(_KEPT_IF_QUIET)
 
 
 def guard_streams() -> None:
@@ -145,7 +168,12 @@ def _guarded(stream: io.TextIOWrapper, silent: bool) -> io.TextIOWrapper:
 
 
 def shows_bars() -> bool:
-    """Return True if standard error is a terminal that can redraw lines."""
+    """Return True if standard error is a terminal that can redraw lines.
+
+    Of the processes that torchrun starts, only the first draws bars.
+    """
+    if os.environ.get("RANK", "0") != "0":
+        return False
     return sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
 

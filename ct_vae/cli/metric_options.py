@@ -159,6 +159,7 @@ def show(rows: Sequence[MetricRow]) -> None:
     from rich.table import Table
 
     from ct_vae.console import SafeConsole
+    from ct_vae.terminal import without_bars
 
     mask = rows[0].mask
     table = Table(title=_cell(f"Errors inside: {mask}"))
@@ -168,7 +169,8 @@ def show(rows: Sequence[MetricRow]) -> None:
         names = [_cell(text) for text in (row.case, row.what, row.window)]
         numbers = [_number(v, 1) for v in (row.mae, row.rmse, row.bias)]
         table.add_row(*names, f"{row.data_range:g}", *numbers, _number(row.psnr, 2))
-    SafeConsole(width=None if SafeConsole().is_terminal else 110).print(table)
+    with without_bars():
+        SafeConsole(width=None if SafeConsole().is_terminal else 110).print(table)
 
 
 def _cell(text: str) -> Text:

@@ -144,7 +144,15 @@ def _bars() -> Iterator[None]:
     def print_above(line: str) -> None:
         bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    with bars.display, terminal.printing_by(print_above), reporting_to(bars):
+    @contextmanager
+    def hidden() -> Iterator[None]:
+        bars.display.stop()
+        try:
+            yield
+        finally:
+            bars.display.start()
+
+    with bars.display, terminal.printing_by(print_above, hidden), reporting_to(bars):
         yield
 
 

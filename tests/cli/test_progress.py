@@ -76,16 +76,63 @@ def test_a_pipe_gets_lines_without_bars(scans, model_folder, tmp_path):
     assert "\x1b" not in done.stderr
 
 
+@pytest.mark.filterwarnings("ignore::ct_vae.models.autoencoder.UntrainedWarning")
+def test_quiet_training_prints_the_run_folder_only(tmp_path):
+    small = {
+        "training.output_dir": tmp_path / "run",
+        "training.samples": 4,
+        "training.batch_size": 2,
+        "training.patch_size": "[16,16,16]",
+        "training.lr_decay_samples": 2,
+        "data.phantoms.train": 1,
+        "data.phantoms.val": 1,
+        "data.phantoms.spacing_mm": "[16,16,16]",
+    }
+    words = [word for key, value in small.items() for word in ("--set", f"{key}={value}")]
+    done = CliRunner().invoke(app, ["train", "quickstart", *words, "--quiet"])
+    assert done.exit_code == 0, done.output
+    assert (done.stdout, done.stderr) == (f"{tmp_path / 'run'}\n", "")
+
+
+def test_bars_are_hidden_while_a_table_is_printed(monkeypatch):
+    made = []
+    make = module._make_display
+    monkeypatch.setattr(module, "_make_display", lambda: made.append(make()) or made[-1])
+    monkeypatch.setattr(terminal, "shows_bars", lambda: True)
+    with displayed_progress():
+        live = made[0][0].live
+        assert live.is_started
+        with terminal.without_bars():
+            assert not live.is_started
+        assert live.is_started
+    assert not live.is_started
+    with terminal.without_bars():
+        assert not live.is_started
+
+
+@pytest.mark.parametrize(("rank", "bars"), [(None, True), ("0", True), ("1", False)])
+def test_only_the_first_process_of_a_run_draws_bars(monkeypatch, rank, bars):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("RANK", raising=False)
+    if rank is not None:
+        monkeypatch.setenv("RANK", rank)
+    assert terminal.shows_bars() is bars
+
+
 @pytest.mark.parametrize(
     ("command", "results"),
     [
         (["reconstruct", "MODEL", "SCANS", "-o", "OUT"], False),
         (["bundle", "MODEL", "-o", "OUT"], True),
         (["verify", "SCANS"], True),
+        (["scan", "SCAN", "--val-share", "0", "--test-share", "0"], True),
+        (["sample", "MODEL", "-o", "OUT", "SCAN", "--count", "0"], True),
     ],
 )
 def test_quiet_leaves_results(command, results, scans, model_folder, tmp_path):
     places = {"MODEL": model_folder, "SCANS": scans, "OUT": tmp_path / "out"}
+    places["SCAN"] = scans / "a.nii.gz"
     words = [str(places.get(word, word)) for word in command]
     done = CliRunner().invoke(app, [*words, "--quiet"])
     assert done.exit_code == 0

@@ -160,7 +160,11 @@ def s3_on_loopback():
                 self.objects.pop(self.key, None)
             self.answer(status=204)
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, *_):
+            """Ignore connections that the client closes early."""
+
+    server = Server(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

@@ -10,12 +10,14 @@ import typer
 from ct_vae.cli import options
 from ct_vae.cli.cases import output_folder
 from ct_vae.cli.option_groups import with_groups
+from ct_vae.cli.progress import with_progress
 from ct_vae.terminal import say, show
 
 if TYPE_CHECKING:
     from ct_vae.io import ReadOptions
 
 
+@with_progress
 @with_groups(options.READING_GROUP, options.CODEC_GROUP.without("verbose"))
 def sample(  # noqa: PLR0913, PLR0917 - one parameter per option
     ctx: typer.Context,

@@ -12,7 +12,9 @@ import typer
 
 from ct_vae.cli import options
 from ct_vae.cli.option_groups import with_groups
-from ct_vae.terminal import say, show_json
+from ct_vae.cli.progress import with_progress
+from ct_vae.progress import report_fraction, report_stage
+from ct_vae.terminal import say, show_json, without_bars
 
 if TYPE_CHECKING:
     from ct_vae.datasets.sources.patient_split import CaseAssignment, Shares
@@ -23,10 +25,12 @@ if TYPE_CHECKING:
 
 # Patients of a group that a warning names.
 _SHOWN = 5
+_FILES_PER_REPORT = 1000
 # Seeds that are tried to give advice on a split with an empty list.
 _SEEDS_TRIED = 200
 
 
+@with_progress
 @with_groups(options.READING_GROUP)
 def scan(  # noqa: PLR0913, PLR0917 - one parameter per option
     ctx: typer.Context,
@@ -90,7 +94,8 @@ def scan(  # noqa: PLR0913, PLR0917 - one parameter per option
     if as_json:
         show_json(_document(rows, places, len(others)))
     else:
-        show_rows(rows, places, len(others), paths, suffixes=by_suffix(others))
+        with without_bars():
+            show_rows(rows, places, len(others), paths, suffixes=by_suffix(others))
     _warn(rows, places, shares)
     if output:
         entries = _entries(rows, places)
@@ -115,18 +120,22 @@ def _take_stock(
     paths: Sequence[Path], reading: ReadOptions, pattern: re.Pattern[str] | None
 ) -> tuple[list[Row], Sequence[Path]]:
     """Return all rows and the other files."""
-    from ct_vae.cli.scan_progress import ScanProgress
     from ct_vae.find_volumes.inventory import inspect
     from ct_vae.find_volumes.items import find_items
 
     rows: list[Row] = []
-    with ScanProgress() as progress:
-        found = find_items(paths, reading, progress.looked_into)
-        progress.begin(len(found.items))
-        for place, item in enumerate(found.items, start=1):
-            rows.extend(inspect(item, reading, pattern))
-            progress.did(place, len(found.items))
+    report_stage("searching for volumes")
+    found = find_items(paths, reading, _report_search)
+    report_stage("reading", len(found.items), "volumes")
+    for number, item in enumerate(found.items, start=1):
+        rows.extend(inspect(item, reading, pattern))
+        report_fraction(number / len(found.items))
     return rows, found.others
+
+
+def _report_search(files: int) -> None:
+    if files % _FILES_PER_REPORT == 0:
+        report_stage(f"searching for volumes, {files} files seen")
 
 
 def _places(rows: Sequence[Row], shares: Shares) -> list[CaseAssignment | None]:

@@ -8,9 +8,11 @@ from typing import Annotated
 import typer
 
 from ct_vae.cli import options
+from ct_vae.cli.progress import with_progress
 from ct_vae.terminal import show
 
 
+@with_progress
 def train(
     config: options.Config,
     overrides: options.Overrides = [],  # noqa: B006 - typer never changes it

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from ct_vae.config.windows import WINDOWS
 from ct_vae.console import SafeConsole
-from ct_vae.terminal import printable
+from ct_vae.terminal import is_quiet, is_warning, printable, say, without_bars
 from ct_vae.training.reporting.duration import readable_duration
 from ct_vae.training.step_metrics import StepMetrics
 
@@ -34,13 +34,15 @@ class Progress:
     Args:
         samples: Length of the run in samples.
         start: Samples seen before this process.
-        quiet: Show nothing, as on all ranks except the first.
+        quiet: Show nothing, as on all ranks except the first. Inside `ct_vae.terminal.quiet`, only
+            warnings are shown.
     """
 
     def __init__(self, samples: int, start: int = 0, quiet: bool = False) -> None:
         self._samples = samples
         self._start = start
-        self._quiet = quiet
+        self._quiet, self._warnings_only = quiet, is_quiet()
+        self._other_bars = contextlib.ExitStack()
         self._console = SafeConsole(file=sys.stderr, quiet=quiet)
         self._bar = Bar(
             TextColumn("training"),
@@ -48,7 +50,7 @@ class Progress:
             TaskProgressColumn(),
             TextColumn("{task.fields[state]}"),
             console=self._console,
-            disable=quiet or not self._console.is_terminal,
+            disable=quiet or self._warnings_only or not self._console.is_terminal,
         )
         self._task = self._bar.add_task("training", total=samples, completed=start, state="")
         self._started = time.monotonic()
@@ -57,6 +59,8 @@ class Progress:
     def __enter__(self) -> Progress:
         self._started = time.monotonic()
         with contextlib.suppress(OSError):
+            # A terminal has room for one display at a time.
+            self._other_bars.enter_context(without_bars())
             self._bar.start()
         return self
 
@@ -68,6 +72,7 @@ class Progress:
     ) -> None:
         with contextlib.suppress(OSError):
             self._bar.stop()
+            self._other_bars.close()
 
     def show(self, samples_seen: int, values: StepMetrics, hu_per_unit: float) -> None:
         """Report a step; ``hu_per_unit`` converts errors in model units to HU."""
@@ -78,7 +83,8 @@ class Progress:
         state = f"loss {values.loss:.4f}, {_psnr(values.mse, hu_per_unit)}"
         with contextlib.suppress(OSError):
             self._bar.update(self._task, completed=samples_seen, state=f"{state}, {speed}")
-        if not self._console.is_terminal and elapsed - self._last_line >= _PLAIN_LINE_EVERY_S:
+        plain = not self._console.is_terminal and not self._warnings_only
+        if plain and elapsed - self._last_line >= _PLAIN_LINE_EVERY_S:
             self._last_line = elapsed
             details = _details(values, hu_per_unit)
             self.say(f"{samples_seen}/{self._samples} samples, {state}, {details}, {speed}")
@@ -91,7 +97,13 @@ class Progress:
 
     def say(self, text: str) -> None:
         """Report a message in one line."""
+        if self._quiet or (self._warnings_only and not is_warning(text)):
+            return
         with contextlib.suppress(OSError):
+            if not self._bar.live.is_started:
+                # Another display may be on the terminal.
+                say(text)
+                return
             self._console.print(Text(printable(text)), soft_wrap=True)
 
 
