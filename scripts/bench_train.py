@@ -134,7 +134,7 @@ def ours(state: dict[str, torch.Tensor], options: argparse.Namespace, device: to
     objective = build_objective(config, model.output_activation, device)
     sides = []
     for module in (model, objective.adversary):
-        optimizer = build_optimizer(module.parameters(), config.training)
+        optimizer = build_optimizer(module.parameters(), config.training, device.type == "cuda")
         sides.append(OptimizedNetwork(module, optimizer, None, precision, world))
     sides[1].module.to(memory_format=layout)
     step = TrainStep(
@@ -150,7 +150,7 @@ def ours(state: dict[str, torch.Tensor], options: argparse.Namespace, device: to
             yield scale.to_model(batch.float()).contiguous(memory_format=layout)
 
     seen = iter(range(0, 10**6, options.batch))
-    return Peer(lambda batch: step(batch, next(seen), LR).loss, units())
+    return Peer(lambda batch: step.read(step(batch, next(seen), LR)).loss, units())
 
 
 def theirs(

@@ -45,9 +45,19 @@ class TrainingConfig(ObjectiveConfig):
     less than the CPUs of the rank, at most 16, if the model is on a GPU, and 0 on a CPU and for
     data sets given in Python. Results do not depend on it."""
 
+    augment_on_device: bool | None = None
+    """Apply `data.augment` on the device of the model instead of in the data loading processes,
+    which then only cut voxels. null means on GPUs. Noise differs between both; everything else is
+    equal up to rounding. Not for `data.resize_to` and data sets given in Python."""
+
     precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"
     """Precision of the networks; `auto` is bf16 on GPUs that support it, else fp32. `fp32` switches
     TensorFloat-32 off, `tf32` allows it. Losses, weights and optimizer state are always float32."""
+
+    compile: bool = False
+    """Compile the blocks of the autoencoder with `torch.compile`, which takes minutes at the start
+    and makes steps faster on GPUs. Needs a C++ compiler, and Triton on a GPU. Results differ by
+    rounding, and by the masks of dropout."""
 
     patch_size: Annotated[tuple[PositiveInt, ...], Field(min_length=1, max_length=3)] | None = None
     """Size of a training patch in voxels along each axis, multiples of the downsampling factor;

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from ct_vae.config.data import AugmentConfig
-from ct_vae.datasets.augment import Augmentation
+from ct_vae.datasets.augment import Augmentation, Cut, DrawnPatch, IntArray
 from ct_vae.datasets.cache.stored_volume import StoredVolume
 from ct_vae.datasets.resize import resize
 from ct_vae.errors import ConfigError, InputError
@@ -38,6 +38,11 @@ class PatchDataset(Dataset[torch.Tensor]):
         augment: Augmentation; ``None`` for none.
         resize_to: Size to which patches are resized, as float32.
 
+    Attributes:
+        flat: True if patches are axial slices.
+        sides: Size of a patch along three axes.
+        seed: As given.
+
     Raises:
         InputError: If ``volumes`` is empty.
         ConfigError: If ``patch_size`` does not have two or three values.
@@ -60,13 +65,13 @@ class PatchDataset(Dataset[torch.Tensor]):
                 f"patches of volumes have two or three sides, got {tuple(patch_size)}",
                 "train other models with a data set of your own",
             )
-        self._flat = len(patch_size) == 2
-        self._sides = np.asarray((*patch_size, 1)[:3])
+        self.flat = len(patch_size) == 2
+        self.sides = np.asarray((*patch_size, 1)[:3])
         self._volumes = tuple(volumes)
         self._length = length
-        self._seed = seed
+        self.seed = seed
         self._foreground_share = foreground_share
-        self._augmentation = Augmentation(augment or AugmentConfig(), self._flat)
+        self._augmentation = Augmentation(augment or AugmentConfig(), self.flat)
         self._resize_to = resize_to
         weights = np.array([volume.weight for volume in volumes])
         # Equal weights give the same random numbers as no weights.
@@ -86,17 +91,33 @@ class PatchDataset(Dataset[torch.Tensor]):
         return self._length
 
     def __getitem__(self, index: int) -> torch.Tensor:
+        patch = self._augmentation(*self._place(index))[None]
+        image = patch[..., 0] if self.flat else patch
+        return image if self._resize_to is None else resize(image.float(), self._resize_to)
+
+    @property
+    def can_be_drawn(self) -> bool:
+        """True if patches are augmented such that doing it on a GPU is worthwhile and possible."""
+        return self._augmentation.makes_floats and self._resize_to is None
+
+    def drawn(self, index: int) -> DrawnPatch:
+        """Return what a patch is sampled from, with three axes, and its augmentation.
+
+        Without noise, the result is the patch of that index in `DrawnPatch.patch`.
+        """
+        return self._augmentation.draw(*self._place(index))
+
+    def _place(
+        self, index: int
+    ) -> tuple[Cut, IntArray, IntArray, tuple[float, float, float], np.random.Generator]:
+        """Draw the place of a patch; return the arguments of its augmentation."""
         if not 0 <= index < self._length:
             raise IndexError(index)
-        rng = np.random.default_rng([self._seed, index])
+        rng = np.random.default_rng([self.seed, index])
         case = self._case(rng)
         corner = self._corner(case, rng)
         volume = self._volumes[case]
-        patch = self._augmentation(
-            partial(cut, volume), corner, self._sides, volume.spacing_mm, rng
-        )[None]
-        image = patch[..., 0] if self._flat else patch
-        return image if self._resize_to is None else resize(image.float(), self._resize_to)
+        return partial(cut, volume), corner, self.sides, volume.spacing_mm, rng
 
     def _case(self, rng: np.random.Generator) -> int:
         last = len(self._volumes) - 1
@@ -106,14 +127,14 @@ class PatchDataset(Dataset[torch.Tensor]):
 
     def _corner(self, case: int, rng: np.random.Generator) -> NDArray[np.int64]:
         volume = self._volumes[case]
-        room = np.asarray(volume.shape) - self._sides
+        room = np.asarray(volume.shape) - self.sides
         low, high = np.minimum(room, 0), np.maximum(room, 0)
         count = volume.body_count
         if count and rng.random() < self._foreground_share:
             rank = int(rng.integers(min(count, _CENTERS_PER_CASE)))
             if count > _CENTERS_PER_CASE:
-                rank = int(_chosen_centers(count, self._seed + case)[rank])
-            corner = volume.body_voxel(rank) - self._sides // 2
+                rank = int(_chosen_centers(count, self.seed + case)[rank])
+            corner = volume.body_voxel(rank) - self.sides // 2
         else:
             corner = rng.integers(low, high + 1)
         clipped: NDArray[np.int64] = np.clip(corner, low, high)

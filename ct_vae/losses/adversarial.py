@@ -20,7 +20,7 @@ from ct_vae.losses.discriminator_regularizers import (
 from ct_vae.losses.gan_losses import gan_loss
 from ct_vae.losses.kl import ramp
 from ct_vae.losses.precision import autocast_disabled, to_float32_or_higher
-from ct_vae.losses.terms import LossTerms, weighted_sum
+from ct_vae.losses.terms import LossTerms, Weight, weighted_sum
 
 _BALANCE_EPS = 1e-4
 
@@ -56,6 +56,9 @@ class Adversary(nn.Module):
             false.
         adaptive_limit: Upper limit of the adaptive weight; ``None`` (the default) disables adaptive
             weights.
+        step_samples: Samples of a step. With it, the steps between two evaluations of R1 follow
+            from the samples seen; without it (the default), those that were not skipped are
+            counted, which makes the host wait for a GPU.
 
     Raises:
         ConfigError: If the loss is unknown.
@@ -69,6 +72,7 @@ class Adversary(nn.Module):
         penalties: Penalties = Penalties(),  # noqa: B008 - frozen
         match_features: bool = False,
         adaptive_limit: float | None = None,
+        step_samples: int | None = None,
     ) -> None:
         super().__init__()
         self.discriminator = discriminator
@@ -78,6 +82,7 @@ class Adversary(nn.Module):
         self._warmup = warmup
         self._penalties = penalties
         self._match_features = match_features
+        self._step_samples = step_samples
 
     def active(self, samples_seen: int) -> bool:
         """Return true if the adversarial loss is in use at ``samples_seen``."""
@@ -124,7 +129,7 @@ class Adversary(nn.Module):
         adversarial: torch.Tensor,
         last_layer: torch.Tensor | None,
         reduce: Reduce,
-    ) -> float:
+    ) -> Weight:
         """Compute the ratio of the gradient norms of both losses at the last layer.
 
         Follows VQGAN (Esser et al. 2021, eq. 7), with 1e-4 added to the denominator and
@@ -145,11 +150,23 @@ class Adversary(nn.Module):
             raise ConfigError("an adaptive adversarial weight requires the last layer")
         return self.ratio(reduce(layer_gradients(reconstruction, adversarial, last_layer)))
 
-    def ratio(self, gradients: torch.Tensor) -> float:
-        """Compute the adaptive weight from `layer_gradients` of a whole batch."""
+    def ratio(self, gradients: torch.Tensor) -> Weight:
+        """Compute the adaptive weight from `layer_gradients` of a whole batch.
+
+        Returns:
+            A number, or a scalar on another device than the CPU, for which nothing waits.
+        """
         reconstruction, adversarial = (gradient.norm() for gradient in gradients)
         ratio = reconstruction / (adversarial + _BALANCE_EPS)
-        return float(ratio.clamp(max=self.adaptive_limit))
+        limited = ratio.clamp(max=self.adaptive_limit)
+        return float(limited) if limited.device.type == "cpu" else limited
+
+    def _steps(self, samples_seen: int) -> int:
+        """Return the number of steps of the discriminator before this one."""
+        if self._step_samples is None:
+            return int(self.averages.steps.item())
+        first = -(-self._warmup.start // self._step_samples)
+        return samples_seen // self._step_samples - first
 
     def discriminator_terms(
         self,
@@ -184,7 +201,7 @@ class Adversary(nn.Module):
             values = {"d_real": self._gan_loss.real(real), "d_fake": self._gan_loss.fake(fake)}
             if self._penalties.lecam > 0:
                 values["lecam"] = self.averages.penalty(real, fake)
-        if self._penalties.r1 > 0 and self.averages.steps.item() % self._penalties.r1_every == 0:
+        if self._penalties.r1 > 0 and self._steps(samples_seen) % self._penalties.r1_every == 0:
             values["r1"] = r1_penalty(self.discriminator, target)
         self.averages.gather(real, fake, reduce)
         return weighted_sum(values, {"d_real": 0.5, "d_fake": 0.5, **self._penalties.weights})

@@ -90,6 +90,7 @@ def build_adversary(config: RunConfig, device: torch.device) -> Adversary | None
         Penalties(losses.r1_weight, losses.r1_every, losses.lecam_weight),
         losses.feature_matching_weight > 0,
         losses.adversarial_adaptive_limit if losses.adversarial_adaptive else None,
+        losses.batch_size,
     )
     return adversary.to(device)
 

@@ -133,14 +133,15 @@ class LeCamLogitEMA(nn.Module):
 
         The first step initializes the averages.
         """
-        if self.place.item() == samples_seen:
-            return
-        if self.samples.item() > 0:
-            share = 1 - self._decay if self.steps.item() > 0 else 1.0
-            self.means.lerp_(self.gathered / self.samples, share)
-            self.steps.add_(1)
-        self.gathered.zero_()
-        self.samples.zero_()
+        # Without conditions in Python, which would wait for the GPU.
+        new = self.place != samples_seen
+        complete = new & (self.samples > 0)
+        share = torch.where(self.steps > 0, 1 - self._decay, 1.0).to(self.means)
+        means = self.means.lerp(self.gathered / self.samples.clamp_min(1), share)
+        self.means.copy_(torch.where(complete, means, self.means))
+        self.steps.add_(complete)
+        self.gathered.masked_fill_(new, 0)
+        self.samples.masked_fill_(new, 0)
         self.place.fill_(samples_seen)
 
     @torch.no_grad()

@@ -13,7 +13,7 @@ from ct_vae.losses.kl import KLLoss
 from ct_vae.losses.perceptual import PerceptualDistance
 from ct_vae.losses.precision import autocast_disabled, to_float32_or_higher
 from ct_vae.losses.reconstruction import Loss, Reconstruction
-from ct_vae.losses.terms import LossTerms, weighted_sum
+from ct_vae.losses.terms import LossTerms, Weight, weighted_sum
 
 __all__ = ["LossTerms", "Objective"]
 
@@ -83,7 +83,7 @@ class Objective:
         samples_seen: int,
         last_layer: torch.Tensor | None = None,
         reduce: Reduce = identity_reduce,
-        adaptive_weight: float | None = None,
+        adaptive_weight: Weight | None = None,
     ) -> LossTerms:
         """Compute the objective in float32, also under autocast.
 
@@ -178,7 +178,7 @@ class Objective:
                 terms["perceptual"] = self._perceptual(image, expected, samples_seen)
         return image, expected, terms
 
-    def _weights_at(self, samples_seen: int) -> dict[str, float]:
+    def _weights_at(self, samples_seen: int) -> dict[str, Weight]:
         factors = {"kl": self._kl_loss.annealing_factor(samples_seen)}
         if self.adversary is not None:
             weight_factor = self.adversary.weight(samples_seen)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import torch
 
+from ct_vae.blocks.host_copy import to_device
 from ct_vae.errors import ConfigError, InputError
 from ct_vae.losses.precision import autocast_disabled, to_float32_or_higher
 from ct_vae.losses.vgg import VGG16
@@ -79,7 +80,9 @@ class PerceptualDistance:
         for axis in range(2, 5):
             count = shades.shape[axis]
             selected = max(1, round(self._fraction * count))
-            indices = torch.randperm(count, generator=generator)[:selected].to(shades.device)
+            indices = to_device(
+                torch.randperm(count, generator=generator)[:selected], shades.device
+            )
             yield _colored(shades.index_select(axis, indices).movedim(axis, 1).flatten(0, 1))
 
     def _distance(self, image: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
+Weight = float | torch.Tensor
+
 
 @dataclass(frozen=True, eq=False)
 class LossTerms:
@@ -15,15 +17,15 @@ class LossTerms:
     Attributes:
         total: Weighted sum of the terms, a scalar in float32.
         values: Unweighted terms by name, scalars in float32.
-        weights: Weights of the terms at this step.
+        weights: Weights of the terms at this step; an adaptive one is a scalar tensor.
     """
 
     total: torch.Tensor
     values: Mapping[str, torch.Tensor]
-    weights: Mapping[str, float]
+    weights: Mapping[str, Weight]
 
 
-def weighted_sum(values: Mapping[str, torch.Tensor], weights: Mapping[str, float]) -> LossTerms:
+def weighted_sum(values: Mapping[str, torch.Tensor], weights: Mapping[str, Weight]) -> LossTerms:
     """Compute the weighted sum of at least one term.
 
     Args:

@@ -6,6 +6,7 @@ from ct_vae.blocks.memory_format import memory_format
 from ct_vae.config.run import RunConfig
 from ct_vae.losses.build import build_objective
 from ct_vae.training.data.model_units import ToModelUnits
+from ct_vae.training.device.compiled import compile_blocks
 from ct_vae.training.distributed import DistributedContext
 from ct_vae.training.initial import freeze_encoder, initial_model
 from ct_vae.training.latent_changes import LatentChanges
@@ -19,8 +20,8 @@ def build_step(config: RunConfig, world: DistributedContext) -> TrainStep:
     """Build both networks with initial weights, their optimizers and the objective.
 
     Raises:
-        ConfigError: If the device does not support the precision, or if weights of the perceptual
-            network are missing.
+        ConfigError: If the device does not support the precision, if there is no compiler for
+            `training.compile`, or if weights of the perceptual network are missing.
         WeightsError: If weights in the configuration do not match the model.
     """
     training = config.training
@@ -30,6 +31,8 @@ def build_step(config: RunConfig, world: DistributedContext) -> TrainStep:
     if training.freeze == "encoder":
         freeze_encoder(model)
     model.to(world.device, memory_format=layout)  # type: ignore[call-overload]
+    if training.compile:
+        compile_blocks(model, world.device)
     objective = build_objective(config, model.output_activation, world.device)
     fused = world.device.type == "cuda"
     optimizer = build_optimizer(autoencoder_groups(model, training), training, fused)

@@ -27,11 +27,14 @@ class DistributedContext:
         rank: Rank of this process.
         size: Number of processes.
         device: Device of this process.
+        flag_device: Device of the flags that ranks share in every step: the CPU if it has a
+            backend, since the host would wait for a GPU.
     """
 
     rank: int = 0
     size: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    flag_device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     @property
     def is_main_process(self) -> bool:
@@ -72,7 +75,7 @@ class DistributedContext:
         """Return True if the flag is set on any rank."""
         if self.size == 1:
             return flag
-        shared = torch.tensor(float(flag), device=self.device)
+        shared = torch.tensor(float(flag), device=self.flag_device)
         distributed.all_reduce(shared, op=distributed.ReduceOp.MAX)
         return bool(shared.item())
 
@@ -112,7 +115,7 @@ def distributed_context(device: str | None) -> Iterator[DistributedContext]:
     if where.type == "cuda":
         torch.cuda.set_device(where)
     if not existing:
-        backend = "nccl" if where.type == "cuda" else "gloo"
+        backend = "cpu:gloo,cuda:nccl" if where.type == "cuda" else "gloo"
         try:
             # Ranks wait while the main process validates its last case and writes.
             distributed.init_process_group(backend, timeout=_PATIENCE)
@@ -122,7 +125,9 @@ def distributed_context(device: str | None) -> Iterator[DistributedContext]:
                 "start them with torchrun, or unset WORLD_SIZE",
             ) from error
     try:
-        yield DistributedContext(distributed.get_rank(), distributed.get_world_size(), where)
+        on_host = "cpu:" in distributed.get_backend_config()
+        flags = torch.device("cpu") if on_host else where
+        yield DistributedContext(distributed.get_rank(), distributed.get_world_size(), where, flags)
     finally:
         if not existing:
             distributed.destroy_process_group()

@@ -28,17 +28,40 @@ class AveragedWeights(AveragedModel):
         self._decay = 0.0
         super().__init__(model, multi_avg_fn=self._average, use_buffers=False)
 
-    def follow(self, model: nn.Module, samples_seen: int, batch: int) -> None:
+    def follow(
+        self,
+        model: nn.Module,
+        samples_seen: int,
+        batch: int,
+        applied: torch.Tensor | None = None,
+    ) -> None:
         """Update the average after a step.
 
         Args:
             model: Model with its new weights.
             samples_seen: Samples seen by the run, including the step.
             batch: Samples of the step on all ranks.
+            applied: Condition on the device, without which nothing is changed; optional.
         """
         halflife = min(float(self._halflife), _RAMP * samples_seen)
         self._decay = 0.5 ** (batch / halflife) if halflife > 0 else 0.0
-        self.update_parameters(model)
+        if applied is None:
+            self.update_parameters(model)
+        else:
+            self._update_if(applied, model)
+
+    @torch.no_grad()
+    def _update_if(self, applied: torch.Tensor, model: nn.Module) -> None:
+        """Update without waiting for the device, other than `update_parameters`."""
+        averaged: list[torch.Tensor] = list(self.module.parameters())
+        current: list[torch.Tensor] = list(model.parameters())
+        share = torch.where(self.n_averaged == 0, 1.0, 1 - self._decay).to(averaged[0])
+        change = list(torch._foreach_sub(current, averaged))
+        torch._foreach_mul_(change, share * applied)
+        torch._foreach_add_(averaged, change)
+        for mine, theirs in zip(self.module.buffers(), model.buffers(), strict=True):
+            mine.copy_(theirs)
+        self.n_averaged.add_(applied)
 
     @torch.no_grad()
     def _average(

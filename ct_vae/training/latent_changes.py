@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch.nn import functional
 
+from ct_vae.training.device.philox import normal_numbers, random_integers, uniform_numbers
 from ct_vae.training.seeding import generator
 
 NoiseType = Literal["uniform", "gaussian", "posterior"]
@@ -54,8 +55,7 @@ class LatentChanges:
             Latents of the same shape.
         """
         if self.noise > 0:
-            rows = [self._draw_noise(row.shape, seed, index + i) for i, row in enumerate(latent)]
-            noise = torch.stack(rows).to(latent)
+            noise = self._draw_noise(latent, seed, index).to(latent)
             if self.noise_type == "posterior":
                 assert std is not None
                 # One width for each channel of a sample, as the steps of quantization.
@@ -63,23 +63,24 @@ class LatentChanges:
                 noise = noise * std.detach().square().mean(spatial, keepdim=True).sqrt()
             latent = latent + noise
         if self.nested_channels:
-            kept = [self._draw_channels(seed, index + i) for i in range(len(latent))]
-            channel = torch.arange(latent.shape[1])
-            mask = channel[None, :] < torch.tensor(kept)[:, None]
+            kept = self._draw_channels(latent, seed, index)
+            channel = torch.arange(latent.shape[1], device=latent.device)
+            mask = channel[None, :] < kept[:, None]
             latent = latent * mask.to(latent).reshape(*mask.shape, *[1] * (latent.ndim - 2))
         return latent
 
-    def _draw_noise(self, shape: torch.Size, seed: int, index: int) -> torch.Tensor:
-        source = generator(seed, index, _NOISE)
+    def _draw_noise(self, latent: torch.Tensor, seed: int, index: int) -> torch.Tensor:
         if self.noise_type == "gaussian":
-            return self.noise * torch.randn(shape, generator=source)
+            return self.noise * normal_numbers(latent.shape, seed, index, _NOISE, latent.device)
         width = self.noise * (_WIDTH_OF_UNIT_STD if self.noise_type == "posterior" else 1.0)
-        return width * (torch.rand(shape, generator=source) - 0.5)
+        return width * (uniform_numbers(latent.shape, seed, index, _NOISE, latent.device) - 0.5)
 
-    def _draw_channels(self, seed: int, index: int) -> int:
+    def _draw_channels(self, latent: torch.Tensor, seed: int, index: int) -> torch.Tensor:
+        """Return the number of channels ``(B,)`` that each sample keeps."""
         choices = self.nested_channels
-        source = generator(seed, index, _CHANNELS)
-        return choices[int(torch.randint(len(choices), (), generator=source))]
+        drawn = random_integers(len(choices), len(latent), seed, index, _CHANNELS, latent.device)
+        # A table of the choices would have to be copied to the device.
+        return torch.stack([(drawn == i) * count for i, count in enumerate(choices)]).sum(0)
 
 
 def transform_pair(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
@@ -12,6 +12,7 @@ import torch
 
 from ct_vae.batch.signals import StopRequest
 from ct_vae.config.run import RunConfig
+from ct_vae.datasets.patches import PatchDataset
 from ct_vae.errors import ConfigError, CtVaeError, StoppedError
 from ct_vae.models.autoencoder import Autoencoder
 from ct_vae.preprocess.pipeline import build_preprocessor
@@ -24,6 +25,7 @@ from ct_vae.training.checkpoints.save_model import ModelSaver, RunFacts, saved_a
 from ct_vae.training.checkpoints.state import gather_state, restore_state, shared_checkpoint
 from ct_vae.training.data.loader import Batches
 from ct_vae.training.data.run_data import RunData
+from ct_vae.training.device.augmented import DrawnPatches
 from ct_vae.training.distributed import DistributedContext
 from ct_vae.training.ema import AveragedWeights
 from ct_vae.training.initial import start_linear_skip
@@ -35,7 +37,7 @@ from ct_vae.training.reporting.run_outputs import RunOutputs
 from ct_vae.training.reporting.run_summary import summarize_run, summary_lines
 from ct_vae.training.reporting.trackers import NoTracker, Tracker, build_tracker, check_tracker
 from ct_vae.training.step import TrainStep
-from ct_vae.training.step_metrics import StepMetrics
+from ct_vae.training.step_metrics import StepMetrics, UnreadStep
 from ct_vae.training.validation.result import summarize
 from ct_vae.training.validation.validate import validate
 
@@ -69,8 +71,10 @@ class Run:
                 "name some, or leave patience out",
             )
         size, seed = settings.batch_size, settings.seed
-        workers = settings.workers or 0
-        self._batches = Batches(data.train, settings.samples, size, seed, workers, world)
+        train, workers = data.train, settings.workers or 0
+        if settings.augment_on_device and isinstance(train, PatchDataset) and train.can_be_drawn:
+            train = DrawnPatches(train)
+        self._batches = Batches(train, settings.samples, size, seed, workers, world)
         cases = data.case_count, data.spacings_mm, len(data.validation), data.val_patches
         facts = RunFacts(config, name, folder, self._settings, *cases)
         self._best = Best(folder, settings.best_by, settings.patience)
@@ -154,16 +158,22 @@ class Run:
                 )
                 break
             before = self.samples_seen
-            metrics = self._advance(batch, outputs)
-            if metrics is not None:
-                outputs.show(self.samples_seen, metrics)
-                if self._passed(settings.log_every, before):
-                    lr = learning_rate(settings, before)
-                    outputs.log_step(self.samples_seen, metrics, lr, self._step.skipped)
+            result = self._advance(batch, outputs)
             last = self.samples_seen >= (settings.stop_after or settings.samples)
             save = last or self._passed(settings.save_every, before)
             stop = self._world.any(self._stop.name is not None)
-            if save or stop or self._passed(settings.checkpoint_every, before):
+            log = self._passed(settings.log_every, before)
+            checkpoint = save or stop or self._passed(settings.checkpoint_every, before)
+            # On GPUs metrics are read only if they are needed, since that makes the host wait.
+            if log or checkpoint or not isinstance(result, UnreadStep):
+                with self._explained():
+                    metrics = self._step.read(result)
+                if metrics is not None:
+                    outputs.show(self.samples_seen, metrics)
+                    if log:
+                        lr = learning_rate(settings, before)
+                        outputs.log_step(self.samples_seen, metrics, lr, self._step.skipped)
+            if checkpoint:
                 outputs.log.sync()
                 self._checkpoint(save_due=save)
             if stop:
@@ -176,29 +186,36 @@ class Run:
     def _passed(self, every: int | None, before: int) -> bool:
         return every is not None and self.samples_seen // every > before // every
 
-    def _advance(self, batch: torch.Tensor, outputs: RunOutputs) -> StepMetrics | None:
+    def _advance(self, batch: torch.Tensor, outputs: RunOutputs) -> StepMetrics | UnreadStep | None:
         self._model.train()
         if self.config.training.freeze == "encoder":
             for part in self._model.encoding_parts().values():
                 part.eval()
         lr = learning_rate(self.config.training, self.samples_seen)
+        with self._explained():
+            result = self._step(batch, self.samples_seen, lr)
+        samples = len(batch) * self._world.size
+        if result is not None:
+            applied = result.finite if isinstance(result, UnreadStep) else None
+            self._ema.follow(self._model, self.samples_seen + samples, samples, applied)
+        for notes in (self._batches.notes, self._step.notes):
+            for note in notes:
+                outputs.note(self.samples_seen, note)
+            notes.clear()
+        self.samples_seen += samples
+        return result
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Add what has been saved to the errors of steps."""
         try:
-            metrics = self._step(batch, self.samples_seen, lr)
+            yield
         except CtVaeError as error:
             if type(error) is not CtVaeError:
                 raise
             where = saved_at(self.folder)
             last = "nothing was saved" if where is None else f"the model of {where} samples is kept"
             raise CtVaeError(error.cause, f"{error.hint}; {last}") from error
-        samples = len(batch) * self._world.size
-        if metrics is not None:
-            self._ema.follow(self._model, self.samples_seen + samples, samples)
-        for notes in (self._batches.notes, self._step.notes):
-            for note in notes:
-                outputs.note(self.samples_seen, note)
-            notes.clear()
-        self.samples_seen += samples
-        return metrics
 
     def _save(self, outputs: RunOutputs) -> None:
         cases, world = self._data.validation, self._world

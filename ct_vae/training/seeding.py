@@ -8,6 +8,10 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
+from ct_vae.training.device.philox import normal_numbers
+
+_POSTERIOR = 0
+
 
 def posterior_noise(mean: torch.Tensor, seed: int, index: int) -> torch.Tensor:
     """Draw standard normal values for the posteriors of consecutive samples.
@@ -17,10 +21,7 @@ def posterior_noise(mean: torch.Tensor, seed: int, index: int) -> torch.Tensor:
         seed: Seed of the run.
         index: Index of the first sample in the run.
     """
-    rows = [
-        torch.randn(mean.shape[1:], generator=generator(seed, index + i)) for i in range(len(mean))
-    ]
-    return torch.stack(rows).to(mean)
+    return normal_numbers(mean.shape, seed, index, _POSTERIOR, mean.device).to(mean)
 
 
 @contextmanager
@@ -33,12 +34,12 @@ def seeded_layers(seed: int, index: int, device: torch.device) -> Iterator[None]
 
 
 def generator(seed: int, index: int, stream: int = 0) -> torch.Generator:
-    """Return the generator of one sample.
+    """Return a generator on the CPU for one sample.
 
     Args:
         seed: Seed of the run.
         index: Index of the sample in the run.
-        stream: Number of an independent stream; the stream 0 is that of posterior noise.
+        stream: Number of an independent stream.
     """
     # Mersenne Twister seeds that differ in one bit start with similar states, so mix them.
     mixed = (

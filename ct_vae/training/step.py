@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,13 +11,14 @@ import torch
 from ct_vae.errors import CtVaeError
 from ct_vae.losses.adversarial import Adversary
 from ct_vae.losses.objective import Objective
+from ct_vae.losses.terms import Weight
 from ct_vae.models.autoencoder import Autoencoder
 from ct_vae.training.distributed import DistributedContext
 from ct_vae.training.latent_changes import LatentChanges, transform_pair
-from ct_vae.training.optimized_network import OptimizedNetwork
+from ct_vae.training.optimized_network import OptimizedNetwork, restored_unless_kept
 from ct_vae.training.precision import Precision
 from ct_vae.training.seeding import seeded_layers
-from ct_vae.training.step_metrics import MetricAccumulator, StepMetrics
+from ct_vae.training.step_metrics import DeviceMeans, MetricAccumulator, StepMetrics, UnreadStep
 from ct_vae.training.training_pass import training_pass
 from ct_vae.training.whole_batch import WholeBatch
 
@@ -47,6 +47,9 @@ class TrainStep:
 
     While the autoencoder trains, the discriminator is frozen; the discriminator gets detached
     reconstructions. Each network has its own gradients.
+
+    With fused optimizers, as on GPUs, the host never waits for the device: a step that is not
+    finite is skipped there, and its metrics stay there until `read`.
 
     Args:
         generator: The autoencoder, in training mode, on its device.
@@ -90,9 +93,12 @@ class TrainStep:
         self.micro_batch = settings.micro_batch
         self.skipped = 0
         self.skipped_in_a_row = 0
+        self._unread: list[tuple[int, torch.Tensor]] = []
         self.notes: list[str] = []
 
-    def __call__(self, batch: torch.Tensor, samples_seen: int, lr: float) -> StepMetrics | None:
+    def __call__(
+        self, batch: torch.Tensor, samples_seen: int, lr: float
+    ) -> StepMetrics | UnreadStep | None:
         """Train on one batch.
 
         Args:
@@ -101,7 +107,8 @@ class TrainStep:
             lr: Learning rate of this step.
 
         Returns:
-            Metrics of the step, or ``None`` if it was not finite and has been skipped.
+            Metrics of the step, or ``None`` if it was not finite and has been skipped. With fused
+            optimizers a step for `read`.
 
         Raises:
             InputError: If the number of axes differs from that of the model.
@@ -111,17 +118,47 @@ class TrainStep:
         images = self.to_model_units(batch)
         while True:
             try:
-                with self.precision.backend(), self._buffers_restored_unless_kept() as keep:
-                    metrics = self._train_both(images, samples_seen, lr)
-                    if metrics is not None:
-                        keep()
+                with self.precision.backend(), restored_unless_kept(self._networks) as keep:
+                    result = self._train_both(images, samples_seen, lr)
+                    if result is not None:
+                        keep(result.finite if isinstance(result, UnreadStep) else None)
                 break
             except torch.OutOfMemoryError:
                 self._halve_micro_batch(len(images))
-        self._count_skipped(metrics is None, samples_seen)
-        return metrics
+        if isinstance(result, UnreadStep):
+            self._unread.append((samples_seen, result.finite))
+        else:
+            self._count_skipped(result is None, samples_seen)
+        return result
 
-    def _train_both(self, images: torch.Tensor, samples_seen: int, lr: float) -> StepMetrics | None:
+    def read(self, result: StepMetrics | UnreadStep | None) -> StepMetrics | None:
+        """Return the metrics of the last step, and count the steps that were skipped before it.
+
+        Args:
+            result: Result of the last step.
+
+        Returns:
+            Metrics of the step, or ``None`` if it was not finite.
+
+        Raises:
+            CtVaeError: If too many steps in a row were not finite.
+        """
+        if not isinstance(result, UnreadStep):
+            return result
+        places, flags = zip(*self._unread, strict=True)
+        self._unread = []
+        numbers = [torch.stack(flags).float(), result.grad_norm[None], result.means.values]
+        # The only place where the host waits for the device.
+        told = torch.cat(numbers).tolist()
+        for place, flag in zip(places, told, strict=False):
+            self._count_skipped(flag == 0, place)
+        norm, *means = told[len(places) :]
+        finite = told[len(places) - 1] == 1
+        return StepMetrics.of(result.means.read(means), norm) if finite else None
+
+    def _train_both(
+        self, images: torch.Tensor, samples_seen: int, lr: float
+    ) -> StepMetrics | UnreadStep | None:
         metrics = MetricAccumulator(len(images))
         parts = torch.split(images, self.micro_batch)
         self.generator.begin(lr)
@@ -129,15 +166,21 @@ class TrainStep:
         fakes = []
         with self._whole_batch(parts, index, samples_seen) as weight:
             for part in parts:
+                if part is parts[-1]:
+                    self.generator.average_in_next_pass()
                 fakes.append(self._generator_backward(part, index, samples_seen, weight, metrics))
                 index += len(part)
         networks = [self.generator]
         if self.discriminator is not None and self._adversary.active(samples_seen):
             self.discriminator.begin(lr)
             for real, fake in zip(parts, fakes, strict=True):
+                if real is parts[-1]:
+                    self.discriminator.average_in_next_pass()
                 self._discriminator_backward(self.discriminator, real, fake, samples_seen, metrics)
             networks.append(self.discriminator)
         norms = [network.norm() for network in networks]
+        if all(network.is_fused for network in networks):
+            return self._apply_if_finite(networks, norms, metrics.on_device(self.world))
         means = metrics.means(self.world)
         # Averaged over the ranks, so that all of them decide equally.
         finite = all(bool(torch.isfinite(n)) for n in norms) and np.isfinite(means["loss"]["total"])
@@ -145,12 +188,21 @@ class TrainStep:
             network.step() if finite else network.skip()
         return StepMetrics.of(means, norms[0].item()) if finite else None
 
+    def _apply_if_finite(
+        self, networks: Sequence[OptimizedNetwork], norms: list[torch.Tensor], means: DeviceMeans
+    ) -> UnreadStep:
+        """Update the networks on the device, without waiting for it."""
+        finite = torch.stack([*norms, means.value("loss", "total")]).isfinite().all()
+        for network in networks:
+            network.step_if(finite)
+        return UnreadStep(means, norms[0], finite)
+
     def _generator_backward(
         self,
         images: torch.Tensor,
         index: int,
         samples_seen: int,
-        adaptive_weight: float | None,
+        adaptive_weight: Weight | None,
         metrics: MetricAccumulator,
     ) -> torch.Tensor:
         """Run forward and backward of a micro-batch; return the detached reconstruction."""
@@ -207,30 +259,14 @@ class TrainStep:
         metrics.add(len(real), discriminator=losses.values)
 
     @property
+    def _networks(self) -> list[OptimizedNetwork]:
+        return [each for each in (self.generator, self.discriminator) if each is not None]
+
+    @property
     def _adversary(self) -> Adversary:
         assert self.discriminator is not None
         assert isinstance(self.discriminator.module, Adversary)
         return self.discriminator.module
-
-    @contextmanager
-    def _buffers_restored_unless_kept(self) -> Iterator[Callable[[], None]]:
-        """Restore buffers, such as the averages of a codebook, unless the step is kept."""
-        modules = [n.module for n in (self.generator, self.discriminator) if n is not None]
-        buffers = [buffer for module in modules for buffer in module.buffers()]
-        before = [buffer.clone() for buffer in buffers]
-        kept = False
-
-        def keep() -> None:
-            nonlocal kept
-            kept = True
-
-        try:
-            yield keep
-        finally:
-            if not kept:
-                with torch.no_grad():
-                    for buffer, old in zip(buffers, before, strict=True):
-                        buffer.copy_(old)
 
     def _halve_micro_batch(self, samples: int) -> None:
         """Halve the micro-batch, or raise an error if that is not possible."""

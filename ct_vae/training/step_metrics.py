@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 
 from ct_vae.training.distributed import DistributedContext
 
-Scalars = Mapping[str, torch.Tensor] | Mapping[str, float]
+Scalars = Mapping[str, torch.Tensor] | Mapping[str, float | torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,52 @@ class StepMetrics:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class DeviceMeans:
+    """Means of a step that are still on the device.
+
+    Attributes:
+        keys: Group and name of all means, in order.
+        on_device: Those of the means in ``values``.
+        values: Means on the device, ``(N,)``.
+        on_host: The other means.
+    """
+
+    keys: tuple[tuple[str, str], ...]
+    on_device: tuple[tuple[str, str], ...]
+    values: torch.Tensor
+    on_host: Mapping[tuple[str, str], float]
+
+    def value(self, group: str, name: str) -> torch.Tensor:
+        """Return one of the means on the device, a scalar."""
+        return self.values[self.on_device.index((group, name))]
+
+    def read(self, numbers: Sequence[float]) -> dict[str, dict[str, float]]:
+        """Return all means by group and name, given the numbers of ``values``."""
+        known = {**self.on_host, **dict(zip(self.on_device, numbers, strict=True))}
+        metrics: dict[str, dict[str, float]] = {}
+        for group, name in self.keys:
+            metrics.setdefault(group, {})[name] = known[group, name]
+        return metrics
+
+
+@dataclass(frozen=True, eq=False)
+class UnreadStep:
+    """Step whose numbers are still on the device.
+
+    Attributes:
+        means: Means of its metrics.
+        grad_norm: Norm of the autoencoder's gradient before clipping.
+        finite: True if the step has been applied, a scalar on the device.
+    """
+
+    means: DeviceMeans
+    grad_norm: torch.Tensor
+    finite: torch.Tensor
+
+
 class MetricAccumulator:
-    """Accumulates named scalars of micro-batches, with a single transfer from the device.
+    """Accumulates named scalars of micro-batches, with at most one transfer from the device.
 
     Args:
         samples: Number of samples of this rank's batch.
@@ -76,8 +120,15 @@ class MetricAccumulator:
 
     def means(self, world: DistributedContext) -> dict[str, dict[str, float]]:
         """Return means over the samples of all ranks, by group and name."""
-        sums = torch.stack([value.to(world.device) for value in self._sums.values()])
-        metrics: dict[str, dict[str, float]] = {}
-        for (group, name), number in zip(self._sums, world.mean(sums).tolist(), strict=True):
-            metrics.setdefault(group, {})[name] = number
-        return metrics
+        means = self.on_device(world)
+        return means.read(means.values.tolist())
+
+    def on_device(self, world: DistributedContext) -> DeviceMeans:
+        """Return means over the samples of all ranks that stay on the device.
+
+        Numbers that are known on the host, such as constant weights, are the same on all ranks.
+        """
+        there = {key: v for key, v in self._sums.items() if v.device.type == world.device.type}
+        here = {key: v.item() for key, v in self._sums.items() if key not in there}
+        values = world.mean(torch.stack(list(there.values())))
+        return DeviceMeans(tuple(self._sums), tuple(there), values, here)

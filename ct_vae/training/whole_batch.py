@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from ct_vae.losses.objective import Objective
+from ct_vae.losses.terms import Weight
 from ct_vae.models.autoencoder import Autoencoder
 from ct_vae.models.quantized_autoencoder import QuantizedAutoencoder
 from ct_vae.training.distributed import DistributedContext
@@ -54,7 +55,7 @@ class WholeBatch:
     @contextmanager
     def __call__(
         self, parts: Sequence[torch.Tensor], index: int, samples_seen: int
-    ) -> Iterator[float | None]:
+    ) -> Iterator[Weight | None]:
         """Compute the quantities of a batch, whose micro-batches are trained inside the context.
 
         Args:
@@ -87,7 +88,7 @@ class WholeBatch:
 
     def _adaptive_weight(
         self, parts: Sequence[torch.Tensor], index: int, samples_seen: int
-    ) -> float | None:
+    ) -> Weight | None:
         adversary = self._objective.adversary
         if adversary is None or not self._objective.is_adaptive(samples_seen):
             return None

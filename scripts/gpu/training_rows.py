@@ -59,7 +59,7 @@ def large_default_model(setting: Setting, config: Path) -> Figures:
     seen = iter(range(0, 10**9, count))
 
     def one() -> torch.Tensor:
-        metrics = step(batch, next(seen), run.training.lr)
+        metrics = step.read(step(batch, next(seen), run.training.lr))
         return torch.tensor(float(metrics.loss) if metrics else float("nan"))
 
     found = _steps(setting, one) | {"held_before_mb": before} | peaks(setting.device)

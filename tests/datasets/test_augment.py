@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from ct_vae.config.data import AugmentConfig
 from ct_vae.datasets.augment import Augmentation, resampled
+from ct_vae.datasets.cache.stored_volume import StoredVolume, count_body
 from ct_vae.datasets.patches import cut
 from ct_vae.volume import AIR_HU
 
@@ -24,7 +27,8 @@ def smooth(shape=(32, 30, 24)):
 
 
 def cutter(voxels):
-    return lambda corner, sides: cut(voxels, corner, sides)
+    stored = StoredVolume(voxels.shape, SPACING, count_body(voxels), _voxels=voxels)
+    return partial(cut, stored)
 
 
 def augmented(seed=0, voxels=None, flat=False, spacing=SPACING, sides=SIDES, **changes):
@@ -34,7 +38,7 @@ def augmented(seed=0, voxels=None, flat=False, spacing=SPACING, sides=SIDES, **c
 
 
 def plain():
-    return torch.from_numpy(cut(smooth(), CORNER, SIDES))
+    return torch.from_numpy(cutter(smooth())(CORNER, SIDES))
 
 
 def test_all_is_off_by_default():

@@ -8,11 +8,13 @@ from ct_vae.losses.build import build_objective
 from ct_vae.losses.objective import Objective
 from ct_vae.losses.terms import LossTerms
 from ct_vae.training.distributed import DistributedContext
+from ct_vae.training.ema import AveragedWeights
 from ct_vae.training.latent_changes import LatentChanges, transform_pair
 from ct_vae.training.optimized_network import OptimizedNetwork
 from ct_vae.training.precision import Precision
-from ct_vae.training.seeding import generator as generator_of
+from ct_vae.training.seeding import posterior_noise
 from ct_vae.training.step import StepSettings, TrainStep
+from ct_vae.training.step_metrics import UnreadStep
 from tests._small import SMALL_CODES, SMALL_MODEL, small_model
 
 
@@ -64,7 +66,7 @@ def test_a_step_is_the_gradient_of_the_objective():
     model, twin = small_model(), small_model()
     values = make_step(model, grad_clip=None)(batch(), 0, 0.1)
     posterior = twin.encode(batch())
-    noise = torch.stack([torch.randn(4, 2, 2, 2, generator=generator_of(0, i)) for i in range(2)])
+    noise = posterior_noise(torch.empty(2, 4, 2, 2, 2), 0, 0)
     reconstruction = twin.decode(posterior.mean + posterior.std * noise)
     loss = (reconstruction - batch()).abs().mean() + 1e-3 * posterior.kl_elements().mean()
     loss.backward()
@@ -82,7 +84,7 @@ def test_the_equivariance_loss_is_that_of_the_transformed_latent():
     step = make_step(model, grad_clip=None, equivariance_weight=weight, kl_weight=0)
     values = step(batch(), 0, 0.1)
     posterior = twin.encode(batch())
-    noise = torch.stack([torch.randn(4, 2, 2, 2, generator=generator_of(0, i)) for i in range(2)])
+    noise = posterior_noise(torch.empty(2, 4, 2, 2, 2), 0, 0)
     latent = posterior.mean + posterior.std * noise
     moved, targets = transform_pair(latent, batch(), 0, 0)
     assert moved.shape == (2, 4, 1, 1, 1)
@@ -337,3 +339,58 @@ def test_a_step_leaves_the_callers_random_state_alone():
     torch.manual_seed(5)
     make_step(small_model(dropout=0.5).train(), **ADVERSARIAL)(batch(), 0, 1e-3)
     assert torch.equal(torch.rand(3), expected)
+
+
+def fused(step):
+    """Give a step fused optimizers, with which it reads nothing from its device."""
+    for network in (step.generator, step.discriminator):
+        if network is not None:
+            network.optimizer = torch.optim.AdamW(network.module.parameters(), fused=True)
+    return step
+
+
+@pytest.mark.parametrize("changes", [{}, {**ADVERSARIAL, "r1_weight": 1.0, "r1_every": 2}])
+def test_steps_on_a_device_are_those_that_are_read_at_once(changes):
+    """With a step in between that is not finite, and read together after the last one."""
+    steps = [make_step(small_model(), **changes) for _ in range(2)]
+    fused(steps[1])
+    averages = [AveragedWeights(step.generator.module, 20) for step in steps]
+    for network in filter(None, (steps[0].generator, steps[0].discriminator)):
+        network.optimizer = torch.optim.AdamW(network.module.parameters())
+    results = []
+    for seen in range(0, 10, 2):
+        images = batch(seed=seen) * (float("nan") if seen == 4 else 1.0)
+        results = [step(images, seen, 1e-3) for step in steps]
+        for step, average, result in zip(steps, averages, results, strict=True):
+            if result is not None:
+                applied = getattr(result, "finite", None)
+                average.follow(step.generator.module, seen + 2, 2, applied)
+    assert isinstance(results[1], UnreadStep)
+    told = [step.read(result) for step, result in zip(steps, results, strict=True)]
+    assert [step.skipped for step in steps] == [1, 1]
+    assert told[0].loss == pytest.approx(told[1].loss, rel=1e-5)
+    assert told[0].weights == pytest.approx(told[1].weights, rel=1e-4)
+    assert told[0].grad_norm == pytest.approx(told[1].grad_norm, rel=1e-4)
+    pairs = [tuple(weights(step.generator.module) for step in steps)]
+    pairs.append(tuple(weights(average) for average in averages))
+    if changes:
+        pairs.append(tuple(weights(step.discriminator.module) for step in steps))
+    for expected, found in pairs:
+        assert expected.keys() == found.keys()
+        for name in expected:
+            torch.testing.assert_close(found[name], expected[name], rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_steps_that_are_read_late_are_counted_in_order():
+    step = fused(make_step(small_model()))
+    before = weights(step.generator.module)
+    for seen in range(0, 18, 2):
+        result = step(batch() * float("nan"), seen, 1e-3)
+    assert step.skipped == 0
+    assert step.read(result) is None
+    assert (step.skipped, step.skipped_in_a_row) == (9, 9)
+    assert same(before, weights(step.generator.module))
+    step(batch() * float("nan"), 18, 1e-3)
+    result = step(batch(), 20, 1e-3)
+    with pytest.raises(CtVaeError, match="10 steps in a row were not finite, the last at 18"):
+        step.read(result)

@@ -22,6 +22,8 @@ _FREE = {
         "workers",
         "micro_batch_size",
         "precision",
+        "compile",
+        "augment_on_device",
         "lr",
         "discriminator_lr",
         "schedule",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import atexit
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from multiprocessing import active_children
 from multiprocessing.process import BaseProcess
@@ -17,6 +17,8 @@ from ct_vae.batch.signals import SIGNALS
 from ct_vae.datasets.patches import PatchDataset
 from ct_vae.errors import ConfigError, CtVaeError, InputError
 from ct_vae.training.data.order import SeededOrder
+from ct_vae.training.device.augmented import DrawnPatches
+from ct_vae.training.device.prefetch import prefetched
 from ct_vae.training.distributed import DistributedContext
 
 # A batch takes seconds, or minutes on a slow network disk; a longer wait means that workers hang.
@@ -30,8 +32,9 @@ class Batches:
     contiguous part of every global batch.
 
     Args:
-        data: Patches; those of a `PatchDataset` are indexed by their position in the run. If the
-            data set has ``per_item``, that many consecutive samples belong to one item.
+        data: Patches; those of `PatchDataset` and `DrawnPatches` are indexed by their position in
+            the run. If the data set has ``per_item``, that many consecutive samples belong to one
+            item.
         samples: Length of the run in samples.
         batch_size: Samples of a global batch; the last batch may be smaller.
         seed: Seed of the order of other data sets.
@@ -75,14 +78,19 @@ class Batches:
         workers: list[BaseProcess] = []
         end = atexit.register(partial(_end, workers))
         try:
-            yield from self._given(self._shares(start), workers)
+            yield from self._on_device(self._given(self._shares(start), workers))
         except GeneratorExit:
             atexit.unregister(end)
             raise
         # After an error, the traceback keeps the loader and its workers alive until exit.
         atexit.unregister(end)
 
-    def _given(self, shares: list[list[int]], workers: list[BaseProcess]) -> Iterator[torch.Tensor]:
+    def _on_device(self, batches: Iterator[Any]) -> Iterator[torch.Tensor]:
+        """Copy batches to the device, and augment them there if the data set says so."""
+        moved = prefetched(batches, self._world.device)
+        return map(self._data.images, moved) if isinstance(self._data, DrawnPatches) else moved
+
+    def _given(self, shares: list[list[int]], workers: list[BaseProcess]) -> Iterator[Any]:
         done, lost = 0, ""
         others = active_children()
         batches = self._loaded(shares, self._workers)
@@ -111,14 +119,14 @@ class Batches:
                 return
             if isinstance(batch, CtVaeError):
                 raise batch
-            yield batch.to(self._world.device, non_blocking=self._world.device.type == "cuda")
+            yield batch
             done += 1
 
     def _loaded(self, shares: list[list[int]], workers: int) -> Iterator[Any]:
         loader = DataLoader(
             _Caught(self._data),
             batch_sampler=shares,
-            collate_fn=_stack_or_error,
+            collate_fn=partial(_together_or_error, getattr(self._data, "together", stack_images)),
             worker_init_fn=_ignore_signals,
             num_workers=workers,
             timeout=_TIMEOUT_S if workers else 0,
@@ -129,7 +137,7 @@ class Batches:
         return iter(loader)
 
     def _shares(self, start: int) -> list[list[int]]:
-        numbered = isinstance(self._data, PatchDataset)
+        numbered = isinstance(self._data, PatchDataset | DrawnPatches)
         order = range(start, self._samples) if numbered else self._shuffled(start)
         shares = []
         for first in range(0, len(order), self._batch_size):
@@ -177,10 +185,11 @@ class _Caught(Dataset[Any]):
             return error
 
 
-def _stack_or_error(items: Sequence[Any]) -> torch.Tensor | CtVaeError:
+def _together_or_error(together: Callable[[Sequence[Any]], Any], items: Sequence[Any]) -> Any:
+    """Collate items, or return the first error."""
     errors = [item for item in items if isinstance(item, CtVaeError)]
     try:
-        return errors[0] if errors else stack_images(items)
+        return errors[0] if errors else together(items)
     except CtVaeError as error:
         return error
 

@@ -1,4 +1,4 @@
-"""Number of the processes that prepare patches, from the CPUs of a rank."""
+"""Division of the preparation of patches between processes of the host and the device."""
 
 from __future__ import annotations
 
@@ -16,20 +16,23 @@ _OWN_GROUP = Path("/proc/self/cgroup")
 
 
 def with_workers(config: RunConfig, world: DistributedContext, numbered: bool) -> RunConfig:
-    """Return the configuration with a number in `training.workers`.
+    """Return the configuration with a number in `training.workers`, and a device of augmentation.
 
     Args:
-        config: Configuration of the run; a number is kept.
+        config: Configuration of the run; given values are kept.
         world: Ranks that share a batch.
         numbered: True if patches depend only on the seed and their number. Data sets given in
             Python may use random numbers or GPUs in ways that a second process would change.
     """
-    if config.training.workers is not None:
+    on_gpu = numbered and world.device.type == "cuda"
+    chosen = {
+        "workers": _spare_cpus(world.ranks_on_machine) if on_gpu else 0,
+        "augment_on_device": on_gpu,
+    }
+    missing = {k: v for k, v in chosen.items() if getattr(config.training, k) is None}
+    if not missing:
         return config
-    on_gpu = world.device.type == "cuda"
-    workers = _spare_cpus(world.ranks_on_machine) if numbered and on_gpu else 0
-    training = config.training.model_copy(update={"workers": workers})
-    return config.model_copy(update={"training": training})
+    return config.model_copy(update={"training": config.training.model_copy(update=missing)})
 
 
 def available_cpus() -> int:

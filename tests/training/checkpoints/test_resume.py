@@ -131,7 +131,7 @@ def test_20_steps_are_7_and_a_signal_and_13(whole, tmp_path, monkeypatch, kind, 
     whole, settings = whole(kind), config(tmp_path / "parts", kind, workers=workers)
     with monkeypatch.context() as patch:
         interrupt(patch, at_samples=24)
-        with pytest.raises(StoppedError, match="SIGTERM at 28 samples") as stopped:
+        with pytest.raises(StoppedError, match="SIGTERM after 28 samples") as stopped:
             train(patches(7), settings, VALIDATION)
     assert stopped.value.exit_code == 75
     assert state(tmp_path / "parts").samples_seen == 28
@@ -167,7 +167,7 @@ def test_a_signal_during_validation_saves_the_state_and_the_validation_is_made_u
         begin(run, resume)
 
     monkeypatch.setattr(Run, "train", begin_and_signal)
-    with pytest.raises(StoppedError, match="SIGUSR1 at 40 samples"):
+    with pytest.raises(StoppedError, match="SIGUSR1 after 40 samples"):
         train(patches(7), config(tmp_path / "parts"), Signalling(VALIDATION))
     assert not (tmp_path / "parts" / "model.safetensors").exists()
     monkeypatch.undo()

@@ -82,10 +82,18 @@ def test_without_a_gpu_or_with_own_data_sets_there_are_none(machine):
     assert with_workers(RunConfig(), gpu, numbered=True).training.workers == 15
     assert with_workers(RunConfig(), gpu, numbered=False).training.workers == 0
     assert with_workers(RunConfig(), cpu, numbered=True).training.workers == 0
+    places = [(gpu, True, True), (gpu, False, False), (cpu, True, False)]
+    for world, numbered, expected in places:
+        found = with_workers(RunConfig(), world, numbered)
+        assert found.training.augment_on_device is expected
 
 
 @pytest.mark.parametrize("count", [0, 3])
 def test_a_given_number_is_kept(machine, count):
     machine(16)
-    config = RunConfig.model_validate({"training": {"workers": count}})
+    given = {"workers": count, "augment_on_device": False}
+    config = RunConfig.model_validate({"training": given})
     assert with_workers(config, DistributedContext(device=GPU), numbered=True) is config
+    only = RunConfig.model_validate({"training": {"workers": count}})
+    found = with_workers(only, DistributedContext(device=GPU), numbered=True).training
+    assert (found.workers, found.augment_on_device) == (count, True)
