@@ -1,11 +1,14 @@
 """What a run does beside learning; that it can be interrupted is told in test_resume."""
 
+from functools import partial
+
 import pytest
 import torch
 
 from ct_vae.errors import ConfigError, CtVaeError
 from ct_vae.training import train
 from ct_vae.training.checkpoints.checkpoint import newest_checkpoint
+from ct_vae.training.optim import build_optimizer
 from ct_vae.training.step import TrainStep
 from tests._small import ct_volume
 from tests.training.test_trainer import config, metrics, patches
@@ -100,3 +103,35 @@ def test_to_begin_anew_and_to_go_on_are_not_asked_for_together(tmp_path):
     with pytest.raises(ConfigError, match="give one of them"):
         train(patches(), config(tmp_path / "run"), overwrite=True, resume=True)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_on_a_device_reads_at_its_log_lines_and_counts_what_it_skipped(tmp_path, monkeypatch):
+    """With fused optimizers, as on GPUs; one step in between and the last are not finite."""
+    spoil(monkeypatch, 6, 10)
+    settings = {"samples": 12, "log_every": 4, "save_every": 100, "schedule": "constant"}
+    at_once = train(patches(), config(tmp_path / "a", **settings))
+    built = partial(build_optimizer, fused=True)
+    monkeypatch.setattr("ct_vae.training.build.build_optimizer", lambda p, c, _: built(p, c))
+    reads, read = [], TrainStep.read
+    monkeypatch.setattr(TrainStep, "read", lambda self, r: reads.append(r) or read(self, r))
+    late = train(patches(), config(tmp_path / "b", **settings))
+    assert len(reads) == 3
+    assert state(late).settings["skipped"] == state(at_once).settings["skipped"] == 2
+    assert state(late).settings["skipped_in_a_row"] == 1
+    assert state(late).tensors["ema.n_averaged"] == 4
+    expected, found = (metrics(run) for run in (at_once, late))
+    assert [line["samples_seen"] for line in found] == [line["samples_seen"] for line in expected]
+    for a, b in zip(expected, found, strict=True):
+        assert b == pytest.approx(a, rel=1e-3)
+    a, b = (state(run).tensors for run in (at_once, late))
+    for name in a:
+        torch.testing.assert_close(b[name], a[name], rtol=1e-3, atol=1e-5, msg=name)
+
+
+def test_a_device_that_skips_too_much_stops_the_run_at_its_log_line(tmp_path, monkeypatch):
+    spoil(monkeypatch, *range(4, 20, 2))
+    built = partial(build_optimizer, fused=True)
+    monkeypatch.setattr("ct_vae.training.build.build_optimizer", lambda p, c, _: built(p, c))
+    settings = config(tmp_path, samples=20, log_every=8, save_every=20, most_skipped=3)
+    with pytest.raises(CtVaeError, match=r"3 steps in a row .* last at 8 .*nothing was saved"):
+        train(patches(), settings)
