@@ -242,6 +242,31 @@ def test_int16_and_other_layouts_do_not_go_together(model_folder, inputs, tmp_pa
     assert not out.exists()
 
 
+@pytest.mark.parametrize(("dtype", "measured"), [("int16", False), ("int8", True)])
+def test_the_rise_of_the_error_is_measured_for_forms_that_follow_the_posterior(
+    model_folder, inputs, tmp_path, dtype, measured
+):
+    code, _ = call("encode", model_folder, inputs / "a.nii.gz", "-o", tmp_path, "--dtype", dtype)
+    assert code == 0
+    record = read_latent(tmp_path / "a_latent.nii.gz").record
+    assert (record.step_response is not None) == measured
+    assert (record.quantisation.rmse_rise is not None) == measured
+
+
+def test_a_posterior_is_read_for_training_from_layouts_that_hold_it(model_folder, inputs, tmp_path):
+    from ct_vae.datasets.latents import LatentDataset
+
+    source = (inputs / "a.nii.gz", "--posterior", "--layout")
+    code, _ = call("encode", model_folder, *source, "vector", "-o", tmp_path)
+    assert code == 0
+    dataset = LatentDataset([tmp_path], sample=True)
+    assert dataset[0]["latent"].shape[0] == 4
+    assert not (dataset[0]["latent"] == dataset[0]["latent"]).all()
+    code, text = call("encode", model_folder, *source, "maisi", "-o", tmp_path / "maisi")
+    assert (code, "MAISI would read them as channels" in text) == (2, True)
+    assert not (tmp_path / "maisi").exists()
+
+
 def test_codes_have_one_layout_and_are_kept(tmp_path, inputs):
     from ct_vae.config.model_folder import LatentConfig, ModelFolderConfig
     from ct_vae.config.preprocess import PreprocessConfig

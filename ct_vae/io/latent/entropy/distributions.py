@@ -23,6 +23,8 @@ _SCALES = 36
 MODELS = len(_SHAPES) * _SCALES
 _TOTAL = 1 << 20
 _EXACT = Context(prec=20)
+# Weights from here on do not change the sum, and their frequencies are 1.
+_NEGLIGIBLE = Decimal("1e-25")
 
 
 def frequencies(model: int) -> NDArray[np.float64]:
@@ -63,12 +65,14 @@ def _half_table(model: int) -> NDArray[np.float64]:
     fourths, scale = _SHAPES[model // _SCALES], model % _SCALES
     with localcontext(_EXACT):
         width = _fourth_root_power(Decimal(2), scale) / 16
-        weights = [
-            (-_fourth_root_power(Decimal(x) / width, fourths)).exp() for x in range(HALF + 1)
-        ]
+        weights = []
+        for x in range(HALF + 1):
+            weights.append((-_fourth_root_power(Decimal(x) / width, fourths)).exp())
+            if weights[-1] < _NEGLIGIBLE:
+                break
         norm = weights[0] + 2 * sum(weights[1:], Decimal(0))
         counts = [max(1, int(weight * _TOTAL / norm)) for weight in weights]
-    return np.array(counts, dtype=np.float64)
+    return np.array(counts + [1] * (HALF + 1 - len(counts)), dtype=np.float64)
 
 
 def _fourth_root_power(x: Decimal, fourths: int) -> Decimal:
