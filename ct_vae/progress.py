@@ -54,7 +54,7 @@ def report_stage(name: str, size: int | None = None, unit: str = "voxels") -> No
     """Report the start of a stage.
 
     Args:
-        name: What is done, such as ``encoding``.
+        name: Name of the stage, such as ``encoding``.
         size: Size of the work, if `report_fraction` follows; optional.
         unit: Unit of the size, as a plural noun; defaults to ``voxels``.
     """

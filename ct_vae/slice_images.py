@@ -102,7 +102,7 @@ def draw_slice(
     """Draw a slice without ticks.
 
     Args:
-        axis: Where to draw it.
+        axis: Axis to draw on.
         image: Slice.
         colors: Color map.
         limits: Values at the ends of the color scale.

@@ -38,7 +38,7 @@ class Volume:
             source had a padding value and ``voxels`` is `AIR_HU`; ``None`` if there is no such
             voxel.
         source: Facts about the source file, such as format and stored type; never a path or a name.
-            Of a decoded volume, the item `DECODING` tells how it was computed.
+            The item `DECODING` of a decoded volume describes how it was computed.
         warnings: Irregularities of the source and how they were handled, one line each.
         derived: True if a model made the voxels; files of such volumes are marked accordingly.
 

@@ -34,7 +34,7 @@ class Holder(NamedTuple):
         host: Name of the machine.
         pid: Process id; 0 if unknown.
         since_ns: Time at which the lease was taken, by the clock of the file system; 0 if unknown.
-        locked: Whether the lease was locked, so that its holder is running.
+        locked: True if the lease was locked, so that its holder is running.
     """
 
     host: str
@@ -181,7 +181,7 @@ def lease_path(target: Path) -> Path:
 def is_running(path: Path) -> bool:
     """Return True if a process holds a lease, without changing it.
 
-    Where the file system has no locks, a lease counts as held if it was touched recently.
+    If the file system has no locks, a lease counts as held if it was touched recently.
 
     Args:
         path: Path of the lease.

@@ -64,7 +64,7 @@ def choose_shard(text: str | None, environment: Mapping[str, str]) -> Shard:
     if text is not None:
         found = re.fullmatch(r"(\d+)/(\d+)", text)
         if not found:
-            raise ConfigError(f"--shard {text} names no shard", _HINT)
+            raise ConfigError(f"--shard {text} is not a shard", _HINT)
         return Shard(int(found[1]), int(found[2]))
     task, rank = _of_array(environment), _of_ranks(environment)
     return Shard(task.index * rank.count + rank.index, task.count * rank.count)
@@ -77,7 +77,10 @@ def _of_index(text: str, environment: Mapping[str, str]) -> Shard:
     name = next((n for n, first in _INDICES.items() if _index(environment, n) >= first), None)
     if not count.isdecimal() or name is None:
         names = ", ".join(_INDICES)
-        raise ConfigError(f"--shard {text}: needs a number of tasks, and one of {names}", _HINT)
+        raise ConfigError(
+            f"--shard {text}: needs the number of tasks, and an array job that sets one of {names}",
+            _HINT,
+        )
     return Shard(_index(environment, name) - _INDICES[name], int(count))
 
 

@@ -99,9 +99,7 @@ class CaseRunner:
         if task not in ways:
             raise ConfigError(f"a task is {', '.join(ways)}, got {task!r}")
         if dataset.latents != (task == "decode"):
-            raise ConfigError(
-                f"{task} is given a data set of {'latents' * dataset.latents or 'CT'}"
-            )
+            raise ConfigError(f"{task} got a dataset of {'latents' * dataset.latents or 'CT'}")
         self.task, self.codec, self.dataset = task, codec, dataset
         self.evaluation = evaluation or Settings()
         self._way, self._folder = ways[task], Path(str(output_dir))

@@ -73,7 +73,7 @@ def export(part: AutoencoderPart, path: Path, form: Format) -> Parity:
     if os.path.lexists(path) and path.suffix not in ENDINGS.values():
         endings = ", ".join(ENDINGS.values())
         raise ConfigError(
-            f"{path} is there and does not look like an export",
+            f"{path} exists and does not look like an export",
             f"remove it, or choose a name that ends in {endings}",
         )
     content = _WRITERS[form](part)

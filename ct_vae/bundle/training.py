@@ -102,7 +102,7 @@ def _training(settings: Mapping[str, Any], samples: int) -> dict[str, Any]:
     """Return section ``training`` for another length of the run; invalid values are kept."""
     given = settings.get("training") or {}
     if not isinstance(given, Mapping):
-        raise ConfigError(f"settings: training is no section but {given!r}", "give an object")
+        raise ConfigError(f"settings: training must be an object, got {given!r}", "give an object")
     training = {**given, "samples": samples}
     # Durations in the settings may belong to a longer run.
     lengths = {"save_every": samples}

@@ -78,7 +78,7 @@ class DecodeLatentd(_CodecTransform):
             given = result[key]
             text = getattr(given, "meta", {}).get(RECORD_KEY)
             if text is None:
-                raise InputError(f"{key}: its metadata hold no {RECORD_KEY}", "encode by EncodeCTd")
+                raise InputError(f"{key}: its metadata lack {RECORD_KEY}", "encode by EncodeCTd")
             record = parse_record(str(text).encode())
             check_position(record, given.affine)
             array = np.asarray(given.as_tensor().cpu())
@@ -99,7 +99,7 @@ def _without(meta: Mapping[str, Any], *names: str) -> dict[str, Any]:
 def _volume(image: Any, key: str) -> Volume:
     if not isinstance(image, MetaTensor):
         raise InputError(
-            f"{key}: not a MetaTensor, so that it has no place", "load it by LoadImaged"
+            f"{key}: not a MetaTensor, so its position is unknown", "load it by LoadImaged"
         )
     voxels = np.asarray(image.as_tensor().cpu())
     voxels = voxels[0] if voxels.ndim == 4 and len(voxels) == 1 else voxels

@@ -83,7 +83,7 @@ RateDistortion = Annotated[
     bool,
     typer.Option(
         "--rate-distortion",
-        help="Measure RMSE over bits per voxel, beside JPEG 2000, SPERR and HEVC.",
+        help="Measure RMSE over bits per voxel, with JPEG 2000, SPERR and HEVC for comparison.",
     ),
 ]
 LpipsWeights = Annotated[

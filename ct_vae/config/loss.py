@@ -139,7 +139,7 @@ class ObjectiveConfig(Section):
 
         Raises:
             ValueError: If a loss on logits is used with a model range other than [0, 1], or a
-                window lies outside the HU range of the model.
+                window is outside the HU range of the model.
         """
         on_logits = self.recon_type in LOGIT_LOSSES
         low, high = preprocess.model_range

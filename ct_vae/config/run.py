@@ -127,7 +127,7 @@ class RunConfig(Section):
         if named is not None and self.model.latent_type != "kl":
             raise ValueError(
                 f"training.{named} needs model.latent_type 'kl', got {self.model.latent_type!r}: "
-                "changed latents are no codes"
+                "changed latents are not codes"
             )
         nested = training.nested_channels or (channels,)
         if sorted(set(nested)) != list(nested) or nested[-1] != channels:

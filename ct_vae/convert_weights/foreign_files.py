@@ -82,7 +82,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: not YAML that can be read: {error}") from None
     if not isinstance(tree, dict):
-        raise ConfigError(f"{path}: holds no mapping of names to values")
+        raise ConfigError(f"{path}: contains no mapping of names to values")
     return tree
 
 

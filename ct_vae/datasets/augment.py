@@ -53,7 +53,7 @@ class Augmentation:
 
     Args:
         config: Probabilities and largest values.
-        flat: Whether patches are axial slices, which are rotated and zoomed within their plane.
+        flat: True if patches are axial slices, which are rotated and zoomed within their plane.
     """
 
     config: AugmentConfig

@@ -138,7 +138,7 @@ class LatentDataset(Dataset[dict[str, Any]]):
     def _check(self, case: Case, record: LatentRecord, first: LatentRecord) -> None:
         if record.kind == "codes" or record.statistics is None:
             raise InputError(
-                f"{case.path}: is a latent of codes, which are no values to normalize",
+                f"{case.path}: is a latent of codes, which cannot be normalized",
                 "give latents of a KL model",
             )
         if not record.model.encodes_as(first.model):
@@ -149,7 +149,7 @@ class LatentDataset(Dataset[dict[str, Any]]):
             )
         if self.sample and not record.posterior:
             raise ConfigError(
-                f"{case.path}: holds no standard deviations to sample with",
+                f"{case.path}: has no standard deviations for sampling",
                 "encode with --posterior, or leave sample out",
             )
         shape = record.latent_grid().shape

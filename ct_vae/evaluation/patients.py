@@ -30,7 +30,7 @@ def read_patients(path: Path) -> Patients:
     listed = read(path, refuse)
     patients = {real_path(entry.path): entry.patient for entry in listed if entry.patient}
     if not patients:
-        raise ConfigError(f"{path}: names no patient", "give it a column 'patient'")
+        raise ConfigError(f"{path}: contains no patients", "give it a column 'patient'")
     return patients
 
 

@@ -34,7 +34,7 @@ def reconstruction_warnings(pair: Pair) -> list[str]:
     result = pair.reconstruction.voxels[::a, ::b, ::c].astype("f8")
     shift = float(np.median(result - original))
     if abs(shift) > _SHIFT_HU:
-        told.append(f"the reconstruction lies {shift:+.0f} HU from the original in the median")
+        told.append(f"the median difference of the reconstruction is {shift:+.0f} HU")
     spread, expected = float(result.std()), float(original.std())
     if expected and not 1 / _SCALE <= spread / expected <= _SCALE:
         told.append(

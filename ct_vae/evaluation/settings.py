@@ -67,8 +67,8 @@ class Settings:
             return []
         if unknown == len(cases):
             raise ConfigError(
-                f"the datalist names none of the {unknown} volumes that are measured",
-                "give the list of these very files, or leave it out",
+                f"the datalist contains none of the {unknown} volumes that are measured",
+                "give a list of these files, or leave it out",
             )
         return [
             f"warning: the datalist names {len(cases) - unknown} of {len(cases)} volumes; each of "

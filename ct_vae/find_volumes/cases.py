@@ -52,9 +52,9 @@ def discover(
 
     Args:
         inputs: Paths, patterns and URLs.
-        latents: Whether to search for latents instead of volumes.
+        latents: True to search for latents instead of volumes.
         suffixes: Suffixes of volumes, in lower case.
-        unique: Whether keys must be unique, since they become names of outputs.
+        unique: True if keys must be unique, since they become names of outputs.
         report: Called with a line for each skipped DICOM series, each file in an unsupported
             format, and each folder that cannot be searched.
 

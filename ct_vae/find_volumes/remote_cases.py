@@ -41,7 +41,7 @@ def remote_cases(url: str, latents: bool, endings: Sequence[str]) -> SearchResul
 
     Args:
         url: URL of a file, of a folder, or with wildcards.
-        latents: Whether to search for latents instead of volumes.
+        latents: True to search for latents instead of volumes.
         endings: Suffixes of the files to search for, in lower case.
 
     Raises:

@@ -155,7 +155,7 @@ def _return_free_memory(limited: bool) -> None:
 def resident_bytes() -> int:
     """Return the resident memory of this process in bytes.
 
-    Where the system has no such figure, return its peak.
+    If the system has no such figure, return its peak.
     """
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])

@@ -23,7 +23,7 @@ from ct_vae.inference.volume_adapter import VolumeAdapter
 
 @dataclass(frozen=True)
 class _Task:
-    """What the first process tells the others about a volume."""
+    """Settings of a volume, which the first process sends to the others."""
 
     half: Half
     sides: tuple[int, int, int]

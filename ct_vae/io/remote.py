@@ -208,7 +208,7 @@ def _readable_errors(
 
     Args:
         url: URL to name in the message.
-        done: What is attempted, such as ``downloaded``.
+        done: Attempted action, such as ``downloaded``.
         absent: Error if the file or bucket does not exist.
         failed: Error for all other reasons.
     """

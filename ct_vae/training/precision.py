@@ -68,13 +68,13 @@ def choose_precision(choice: Choice, device: torch.device) -> Precision:
     if choice == "auto":
         return Precision("bf16" if cuda and supported else "fp32", device)
     if choice == "bf16" and cuda and not supported:
-        raise ConfigError("training.precision bf16: this GPU does not have it", "take fp16 or auto")
+        raise ConfigError("training.precision bf16: this GPU does not have it", "use fp16 or auto")
     if choice == "bf16" and not supported:
         raise ConfigError(
             "training.precision bf16: this CPU has no instructions for it and would be about 100 "
             "times slower",
-            "take fp32 or auto",
+            "use fp32 or auto",
         )
     if choice in ("fp16", "tf32") and not cuda:
-        raise ConfigError(f"training.precision {choice} is for GPUs", "take bf16, fp32 or auto")
+        raise ConfigError(f"training.precision {choice} is for GPUs", "use bf16, fp32 or auto")
     return Precision(choice, device)

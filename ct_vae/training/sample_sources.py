@@ -75,10 +75,12 @@ def run_settings(run: Path) -> tuple[RunConfig, bool] | None:
 def _phantom_settings(run: Path) -> RunConfig:
     found = run_settings(run)
     if found is None:
-        raise ConfigError(f"{run}: no {SETTINGS} tells which volumes to reconstruct", _GIVE)
+        raise ConfigError(
+            f"{run}: there is no {SETTINGS}, so the volumes to reconstruct are unknown", _GIVE
+        )
     settings, phantoms = found
     if not phantoms:
-        raise ConfigError(f"{run}: a run folder does not tell where its volumes lie", _GIVE)
+        raise ConfigError(f"{run}: a run folder does not store where its volumes are", _GIVE)
     return settings
 
 
@@ -92,7 +94,7 @@ def _with_source(
         return Case(case.path, case.key), partial(read_volume, case.path, chosen)
     if given:
         raise ConfigError(
-            "options about reading would change nothing: phantoms are made and not read",
+            "options of reading have no effect on phantoms",
             "leave them out, or name volumes after RUN",
         )
     return Case(Path(case.key), case.key), case.load

@@ -180,8 +180,8 @@ def _model_folders(run: Path, checkpoint: Checkpoint) -> dict[str, Path]:
     folders = {BEST: run / BEST, _LAST: run}
     if checkpoint != _LAST and not (run / BEST / WEIGHTS).is_file():
         raise ConfigError(
-            f"{run}: holds no best model, which a run keeps that has validation volumes",
-            "take --checkpoint last",
+            f"{run}: has no best model, which only runs with validation volumes save",
+            "use --checkpoint last",
         )
     return folders if checkpoint == "both" else {checkpoint: folders[checkpoint]}
 
@@ -216,7 +216,7 @@ def _clear(folder: Path, originals: Originals, overwrite: bool) -> None:
         path = real_path(case.path)
         if path.parent in map(real_path, places) and _OURS.fullmatch(path.name):
             raise ConfigError(
-                f"{case.path}: an input has the name and place of a result",
+                f"{case.path}: a result would replace an input",
                 "choose another folder for -o",
             )
     try:
@@ -230,7 +230,7 @@ def _clear(folder: Path, originals: Originals, overwrite: bool) -> None:
         if old and not overwrite:
             raise ConfigError(
                 f"{folder}: holds {len(old)} earlier samples, such as {old[0].name}",
-                "choose another folder for -o, or take --overwrite to remove them",
+                "choose another folder for -o, or add --overwrite to remove them",
             )
         for path in old:
             path.unlink()

@@ -169,7 +169,7 @@ def _settled(
     title = name or (Path(config).stem if not isinstance(config, RunConfig) else "run")
     folder = Path(settings.training.output_dir or Path("runs") / title)
     if overwrite and resume:
-        raise ConfigError("--overwrite begins anew and --resume goes on", "give one of them")
+        raise ConfigError("--overwrite and --resume exclude each other", "give one of them")
     if not (overwrite or resume):
         _refuse_used(folder)
     return settings, title, folder

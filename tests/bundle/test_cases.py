@@ -67,7 +67,7 @@ def test_tasks_and_data_that_do_not_fit_are_refused(ct_folder, tmp_path):
     data = CaseDataset(str(ct_folder))
     with pytest.raises(ConfigError, match=r"a task is reconstruct, .* got 'train'"):
         CaseRunner("train", small_codec(), data, tmp_path)
-    with pytest.raises(ConfigError, match="decode is given a data set of CT"):
+    with pytest.raises(ConfigError, match="decode got a dataset of CT"):
         CaseRunner("decode", small_codec(), data, tmp_path)
 
 

@@ -105,7 +105,7 @@ def test_agreement_is_reported_in_hu_whatever_the_images_are_in(tmp_path, monkey
 def test_an_export_replaces_nothing_but_an_export(model_folder, tmp_path):
     folder = shutil.copytree(model_folder, tmp_path / "model")
     before = (folder / "model.safetensors").read_bytes()
-    with pytest.raises(ConfigError, match="is there and does not look like an export"):
+    with pytest.raises(ConfigError, match="exists and does not look like an export"):
         export(tiny("encode"), folder / "model.safetensors", "torchscript")
     assert (folder / "model.safetensors").read_bytes() == before
     for _ in range(2):

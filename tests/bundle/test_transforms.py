@@ -54,7 +54,7 @@ def test_an_image_without_a_place_is_refused():
         EncodeCTd("ct", small_codec())({"ct": torch.zeros(1, 8, 8, 8)})
     with pytest.raises(InputError, match="is not that of one volume"):
         EncodeCTd("ct", small_codec())({"ct": MetaTensor(torch.zeros(2, 8, 8, 8))})
-    with pytest.raises(InputError, match="its metadata hold no ct_vae_latent_record"):
+    with pytest.raises(InputError, match="its metadata lack ct_vae_latent_record"):
         DecodeLatentd("ct", small_codec())({"ct": MetaTensor(torch.zeros(4, 2, 2, 2))})
 
 

@@ -66,7 +66,7 @@ REFUSED: dict[str, list[tuple[str, list[str], str]]] = {
         ("MODEL IN -o OUT", ["--label-names x"], "names of labels need labels"),
         ("MODEL IN -o OUT", ["--reconstruction-labels x"], "compared with labels"),
         ("MODEL IN -o OUT", ["--lpips-weights x"], "no such file"),
-        ("MODEL IN -o OUT", ["--datalist OTHERS"], "names none of the 1 volumes"),
+        ("MODEL IN -o OUT", ["--datalist OTHERS"], "contains none of the 1 volumes"),
     ],
     "compare": [
         ("IN IN -o OUT --no-report", ["--full"], "full needs a report"),
@@ -75,7 +75,7 @@ REFUSED: dict[str, list[tuple[str, list[str], str]]] = {
         ("IN IN -o OUT", ["--label-names x"], "names of labels need labels"),
         ("IN IN -o OUT", ["--reconstruction-labels x"], "compared with labels"),
         ("IN IN -o OUT", ["--lpips-weights x"], "no such file"),
-        ("IN IN -o OUT", ["--datalist OTHERS"], "names none of the 1 volumes"),
+        ("IN IN -o OUT", ["--datalist OTHERS"], "contains none of the 1 volumes"),
     ],
     "sample": [
         ("MODEL IN -o OUT", BLENDING, "would have no effect: the tiling is"),
@@ -85,7 +85,7 @@ REFUSED: dict[str, list[tuple[str, list[str], str]]] = {
             "--count 0 draws no samples",
         ),
         ("MODEL -o OUT", READING, "no file is read"),
-        ("MODEL -o OUT --config PHANTOMS", READING, "phantoms are made and not read"),
+        ("MODEL -o OUT --config PHANTOMS", READING, "no effect on phantoms"),
         ("MODEL IN -o OUT", ["--config PHANTOMS"], "both name volumes"),
     ],
     "phantom": [("-o OUT --anatomy head --anatomy thorax", ["--count 1"], "leaves out some")],

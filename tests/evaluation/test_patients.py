@@ -40,8 +40,8 @@ def test_who_is_not_listed_is_a_patient_of_their_own(listed):
 @pytest.mark.parametrize(
     ("name", "text", "told"),
     [
-        ("a.csv", "image\na.nii.gz\n", "names no patient"),
-        ("a.json", '{"training": ["a.nii.gz"]}', "names no patient"),
+        ("a.csv", "image\na.nii.gz\n", "contains no patients"),
+        ("a.json", '{"training": ["a.nii.gz"]}', "contains no patients"),
         ("a.json", '{"training": [7]}', r"training\[0\]"),
         ("a.csv", "volume,who\na,b\n", "image"),
     ],

@@ -30,7 +30,7 @@ def test_a_reconstruction_that_is_not_in_hu_is_told(name):
 def test_a_lost_intercept_is_told_with_its_size():
     told = warnings_of(thorax() + 1024)
     assert any("HU + 1024" in line for line in told)
-    assert any("+1024 HU from the original" in line for line in told)
+    assert any("is +1024 HU" in line for line in told)
     assert not any("--force" in line for line in told)
 
 

@@ -83,7 +83,7 @@ def test_a_run_on_files_or_ones_own_data_asks_for_volumes(volumes, tmp_path):
     tree = config(tmp_path / "files").as_json()
     tree["data"] = {"train": [str(volumes)]}
     for run in (own, train(None, parse_config(tree, "test"))):
-        with pytest.raises(ConfigError, match="does not tell where its volumes lie; name volumes"):
+        with pytest.raises(ConfigError, match="does not store where its volumes are; name volumes"):
             find_originals(run)
         settings, phantoms = run_settings(run)
         assert settings.patch_size == (8, 8, 8)
@@ -92,7 +92,7 @@ def test_a_run_on_files_or_ones_own_data_asks_for_volumes(volumes, tmp_path):
 
 def test_a_model_folder_without_settings_asks_for_volumes(model_folder):
     assert run_settings(model_folder) is None
-    with pytest.raises(ConfigError, match=r"no train_config\.json tells"):
+    with pytest.raises(ConfigError, match=r"there is no train_config\.json"):
         find_originals(model_folder)
 
 

@@ -168,7 +168,7 @@ def test_an_input_among_the_results_is_not_removed(run, tmp_path):
     path = out / "recon_a.nii.gz"
     case = Case(path, "recon_a")
     options = SampleOptions(1, size=(4, 4, 4), overwrite=True)
-    with pytest.raises(ConfigError, match="name and place of a result"):
+    with pytest.raises(ConfigError, match="a result would replace an input"):
         sample_run(run, {case: partial(read_volume, path)}, out, options)
     assert path.exists()
 
@@ -200,8 +200,8 @@ def test_a_link_in_a_circle_fails_alone(run, tmp_path):
 @pytest.mark.parametrize(
     ("options", "checkpoint", "message"),
     [
-        ({}, "best", "holds no best model"),
-        ({}, "both", "holds no best model"),
+        ({}, "best", "has no best model"),
+        ({}, "both", "has no best model"),
         ({"size": (4, 0, 4)}, "last", "not positive"),
         ({"spacing_mm": (1.0, 0.0, 1.0)}, "last", "not positive"),
     ],

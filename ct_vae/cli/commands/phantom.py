@@ -50,7 +50,7 @@ def phantom(
     folder: Path = output_folder(output)
     if options.is_given(ctx, "anatomy") and count < len(anatomy):
         raise ConfigError(
-            f"--count {count} leaves out some of the {len(anatomy)} bodies of --anatomy",
+            f"--count {count} leaves out some of the {len(anatomy)} regions of --anatomy",
             "increase --count, or give fewer",
         )
     if min(spacing_mm) <= 0:

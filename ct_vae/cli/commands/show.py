@@ -37,7 +37,7 @@ def show(
 ) -> None:
     """Write a page that shows a CT with its latent and its reconstruction, in any browser.
 
-    The page needs no network and contains no names. Latents are drawn where they lie in the CT.
+    The page needs no network and contains no names. Latents are drawn at their position in the CT.
     Files are recognized by their content: of two volumes, the decoded or the second
     one is the reconstruction.
 

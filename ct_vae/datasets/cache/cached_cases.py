@@ -25,7 +25,7 @@ class CachedCases:
         preprocess: Orientation and spacing; other settings do not affect cached HU.
         report: Called with lines about the space of the cache, damaged entries that are written
             again, and cases that other processes write.
-        remember: Whether fingerprints of files are stored in the cache.
+        remember: True if fingerprints of files are stored in the cache.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class CachedCases:
 
         Args:
             case: Case to load.
-            wait: Whether to wait for the other process.
+            wait: True to wait for the other process.
 
         Raises:
             InputError: If the volume is damaged or refused.

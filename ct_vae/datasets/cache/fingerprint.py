@@ -25,7 +25,7 @@ class Fingerprints:
 
     Args:
         folder: Folder with one small file per case; ``None`` to remember nothing.
-        remember: Whether to store new fingerprints.
+        remember: True to store new fingerprints.
     """
 
     def __init__(self, folder: Path | None, remember: bool = True) -> None:
@@ -63,7 +63,7 @@ def case_digests(
     Args:
         cases: Cases, whose files are read unless the cache has their fingerprints.
         cache_dir: Folder of the cache, if there is one.
-        remember: Whether the cache may be written to.
+        remember: True if the cache may be written to.
 
     Returns:
         16 hexadecimal digits per case, from the bytes of its files and the options of reading.

@@ -82,7 +82,7 @@ def _lines(text: str, path: Path) -> list[tuple[int, list[str]]]:
                 rows.append((begins, stripped))
             begins = reader.line_num + 1
     except csv.Error as error:
-        raise ConfigError(f"{path}: line {begins}: no row of a table: {error}") from None
+        raise ConfigError(f"{path}: line {begins}: not a row of a table: {error}") from None
     return rows
 
 
@@ -113,12 +113,12 @@ def _row(
     values = {name: fields[place] for name, place in places.items()}
     for name, value in values.items():
         if not value:
-            raise ConfigError(f"{where} has nothing under {name!r}")
+            raise ConfigError(f"{where} has no value for {name!r}")
     side = _SIDES.get(values.get("split", "train").lower())
     if side is None:
-        raise ConfigError(f"{where} split {values['split']!r} is none of {', '.join(_SIDES)}")
+        raise ConfigError(f"{where} split {values['split']!r} is not one of {', '.join(_SIDES)}")
     fold = values.get("fold")
     if fold is not None and not re.fullmatch(r"-?\d+", fold):
-        raise ConfigError(f"{where} fold {fold!r} is no whole number")
+        raise ConfigError(f"{where} fold {fold!r} is not a whole number")
     number = None if fold is None else int(fold)
     return Listed(where, side, values["image"], folder, values.get("patient"), fold=number)

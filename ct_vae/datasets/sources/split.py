@@ -77,8 +77,8 @@ def list_split(config: DataConfig) -> tuple[Split, list[CtVaeError]]:
         _divide(sides, config.val_share, problems.append)
     if not sides.val:
         notes.append(
-            "no case validates: there will be no errors of whole volumes and no best model; "
-            "data.val_share takes some of the patients"
+            "there is no validation case, so errors of whole volumes are not measured and no best "
+            "model is saved; data.val_share chooses some of the patients"
         )
     return Split(sides.train, sides.val, notes), problems
 
@@ -128,15 +128,17 @@ def _folded(
     numbers = ", ".join(map(str, folds))
     if fold is None:
         if folds:
-            note(f"all folds ({numbers}) train; data.fold takes one of them for validation")
+            note(
+                f"all folds ({numbers}) are used for training; data.fold chooses one for validation"
+            )
         return list(entries)
     if fold not in folds:
         there = f"they have {numbers}" if folds else "they have none"
-        problem(ConfigError(f"data.fold {fold} is the fold of no training case; {there}"))
+        problem(ConfigError(f"no training case is in fold {fold} of data.fold; {there}"))
     elif any(entry.side == "val" for entry in entries):
-        problem(ConfigError("data.fold takes training cases, and validation cases are named too"))
+        problem(ConfigError("data.fold and a list of validation cases exclude each other"))
     elif folds == [fold]:
-        problem(ConfigError(f"data.fold {fold} is that of all training cases; none is left"))
+        problem(ConfigError(f"all training cases are in fold {fold} of data.fold; none is left"))
     return [replace(e, side="val") if e.side == "train" and e.fold == fold else e for e in entries]
 
 
@@ -161,9 +163,7 @@ def _check_apart(sides: _Sides, problem: Problem) -> None:
 def _divide(sides: _Sides, share: float, problem: Problem) -> None:
     """Move a fraction of the patients from training to validation."""
     if sides.val:
-        problem(
-            ConfigError("data.val_share splits training cases, and validation cases are named too")
-        )
+        problem(ConfigError("data.val_share and a list of validation cases exclude each other"))
         return
     chosen = Shares(val=share, test=0.0).validating({case.split_by for case in sides.train})
     if not chosen:

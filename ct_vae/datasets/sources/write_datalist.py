@@ -37,7 +37,7 @@ def check_target(path: Path, overwrite: bool) -> None:
             ``overwrite`` is False.
     """
     if path.suffix.lower() != ".json" or path.is_dir():
-        raise ConfigError(f"-o {path} is no name for a datalist", "give a .json file to -o")
+        raise ConfigError(f"-o {path} is not the name of a datalist", "give a .json file to -o")
     if os.path.lexists(path) and not overwrite:
         raise ConfigError(f"{path}: exists already", "--overwrite replaces it")
 

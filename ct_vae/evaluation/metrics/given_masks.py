@@ -162,7 +162,7 @@ def read_label_names(path: Path) -> tuple[tuple[int, str], ...]:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}", "check the path") from error
     except (ValueError, AttributeError, csv.Error) as error:
         raise ConfigError(
-            f"{path}: holds no names of labels",
+            f"{path}: contains no label names",
             'give JSON such as {"1": "liver"}, or lines such as 1,liver',
         ) from error
 

@@ -89,7 +89,7 @@ def check_same_grid(reference: Volume, reconstruction: Volume) -> None:
     apart = a.distance_mm(b)
     if apart > _SAME_PLACE_MM:
         raise InputError(
-            f"original and reconstruction lie up to {apart:.4g} mm apart "
+            f"original and reconstruction are up to {apart:.4g} mm apart "
             f"(axes {a.axcodes} and {b.axcodes}, spacing {_mm(a.spacing_mm)} and "
             f"{_mm(b.spacing_mm)})",
             "decode onto the source grid before comparing",

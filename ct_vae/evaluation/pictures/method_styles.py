@@ -12,7 +12,7 @@ class MethodStyle:
     Attributes:
         label: Name in plots and tables.
         color: Color as ``#rrggbb``, visible on light and dark ground.
-        dashes: Lengths of dashes and gaps of its line in pixels, so that curves can be told apart
+        dashes: Lengths of dashes and gaps of its line in pixels, which distinguish curves
             without colors; empty for a solid line.
     """
 

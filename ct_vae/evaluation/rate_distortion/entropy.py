@@ -16,7 +16,7 @@ def index_bits(indices: NDArray[np.integer]) -> float:
     Trofimov 1981), so no table is transmitted. The length does not depend on the order.
     """
     _, counts = np.unique(indices, return_counts=True)
-    # One more symbol stands for all indices that do not occur.
+    # One more symbol represents all indices that do not occur.
     kinds = len(counts) + 1
     nats = gammaln(counts.sum() + kinds * _PRIOR) - gammaln(kinds * _PRIOR)
     nats -= (gammaln(counts + _PRIOR) - gammaln(_PRIOR)).sum()

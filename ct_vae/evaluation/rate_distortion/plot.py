@@ -50,7 +50,7 @@ def draw_curves(
     """Draw curves on logarithmic scales, with a legend.
 
     Args:
-        axes: Where to draw them.
+        axes: Axes to draw on.
         curves: Curves with the style of their methods; those of models are thicker.
         region: Region of the errors.
         title: Title of the panel.

@@ -189,7 +189,7 @@ def _parse_inflated(data: bytes, tags: list[str | int], *, whole: bool) -> tuple
     Args:
         data: First bytes of the data set.
         tags: Elements to keep.
-        whole: Whether ``data`` is the complete data set; otherwise an element may be cut.
+        whole: True if ``data`` is the complete data set; otherwise an element may be cut.
 
     Returns:
         The elements, and the offset of the pixel data or the end of ``data``.

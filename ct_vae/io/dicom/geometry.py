@@ -142,7 +142,7 @@ class _Line:
         step: Vector between neighboring points.
         along: Largest deviation along the normal in mm.
         across: Largest deviation within the plane in mm.
-        fitted: Whether the line is fitted to all slices instead of connecting first and last.
+        fitted: True if the line is fitted to all slices instead of connecting first and last.
     """
 
     start: FloatArray

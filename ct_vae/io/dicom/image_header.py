@@ -33,7 +33,7 @@ class ImageHeader:
         number: Series number, or ``None`` if absent or not a number.
         modality: Modality, such as ``CT``.
         skip: Reason if the image is not a CT slice; empty otherwise.
-        other_sop_class: Whether ``skip`` states only that the SOP class is another one.
+        other_sop_class: True if ``skip`` states only that the SOP class is another one.
         attributes: Attributes that may separate the image from others of its series.
         uid: SOPInstanceUID, used for grouping only.
         instance: Instance number, or ``None``.
@@ -44,7 +44,7 @@ class ImageHeader:
         slope: Rescale slope from stored values to HU.
         inter: Rescale intercept in HU.
         unit: Rescale type in upper case; empty if absent.
-        derived: Whether the image was decoded by a model of this package.
+        derived: True if the image was decoded by a model of this package.
     """
 
     path: Path

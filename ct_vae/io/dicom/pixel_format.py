@@ -33,10 +33,10 @@ class PixelFormat:
         columns: Number of columns.
         allocated: Bits allocated per pixel.
         stored: Bits stored per pixel, the lowest of those allocated.
-        signed: Whether values are in two's complement; ``None`` if not declared.
+        signed: True if values are in two's complement; ``None`` if not declared.
         padding: Lowest and highest stored value that is padding.
-        overlay: Whether the unused bits contain an overlay.
-        lossy: Whether lossy compression was applied before.
+        overlay: True if the unused bits contain an overlay.
+        lossy: True if lossy compression was applied before.
         fault: Reason why the format is not supported; empty if it is.
     """
 

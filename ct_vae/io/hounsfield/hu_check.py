@@ -43,7 +43,7 @@ def implausibility(
     Args:
         voxels: Finite values of a volume or of patches, of any shape, with padding replaced.
         padding: The padding that was replaced.
-        excerpt: Whether the values are patches, which may be constant or only air.
+        excerpt: True if the values are patches, which may be constant or only air.
 
     Returns:
         An error with the decisive statistics and a hint, or ``None``.

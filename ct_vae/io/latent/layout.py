@@ -46,9 +46,9 @@ def check_layout(
     Args:
         layout: Requested layout.
         dtype: Stored type of the values.
-        codes: Whether the latent consists of codes.
+        codes: True if the latent consists of codes.
         axcodes: Directions of the latent's axes.
-        posterior: Whether standard deviations follow the means.
+        posterior: True if standard deviations follow the means.
 
     Raises:
         ConfigError: If the layout does not support the latent.

@@ -77,7 +77,7 @@ class ItkHeader:
         offset: First byte of the data in their file.
         encoding: Compression of the data.
         stored_bytes: Declared size of the compressed data, if declared.
-        placed: Whether the header has the directions of the axes.
+        placed: True if the header has the directions of the axes.
         data_file: Name of a separate data file, as in the header, or ``None``.
         skip: Bytes of the decompressed data before the first voxel; -1 if the voxels are the last
             bytes of an uncompressed file.

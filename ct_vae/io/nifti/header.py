@@ -47,7 +47,7 @@ class NiftiHeader:
         offset: First byte of the voxels in their file.
         slope: Scale from stored values; 1 if the header has none.
         inter: Intercept of the scaled values.
-        pair: Whether the voxels are in a separate `.img` file.
+        pair: True if the voxels are in a separate `.img` file.
     """
 
     fields: Any

@@ -70,7 +70,7 @@ def save_checkpoint(run: Path, checkpoint: Checkpoint) -> Path:
         _verified(folder)
     except InputError as error:
         raise OutputError(
-            f"the state just written differs from what was meant: {error}", "check the disk"
+            f"the checkpoint differs from the data that was written: {error}", "check the disk"
         ) from error
     for old in _folders(run)[_KEPT:]:
         shutil.rmtree(old, ignore_errors=True)
@@ -91,7 +91,7 @@ def newest_checkpoint(run: Path, report: Callable[[str], None]) -> Checkpoint | 
         try:
             return _read(folder)
         except InputError as error:
-            report(f"{error}; the state before it is taken")
+            report(f"{error}; the previous checkpoint is used")
     if folders:
         raise InputError(
             f"{run}: none of its {len(folders)} state(s) is whole",
@@ -136,7 +136,7 @@ def _read(folder: Path) -> Checkpoint:
         version, seen = settings.pop("format_version"), settings.pop("samples_seen")
         tensors = load(contents[_STATE])
     except (ValueError, KeyError, AttributeError, SafetensorError) as error:
-        raise InputError(f"{folder}: not a state of a run: {error}") from None
+        raise InputError(f"{folder}: not a checkpoint: {error}") from None
     if version != _FORMAT:
         raise InputError(
             f"{folder}: format version {version}, this version of ct_vae reads {_FORMAT}"
@@ -153,5 +153,5 @@ def _verified(folder: Path) -> dict[str, bytes]:
             if hashlib.sha256(content).hexdigest() != sums[name]:
                 raise InputError(f"{folder / name}: is not what {_MANIFEST} says")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{folder}: an incomplete state of a run ({error})") from None
+        raise InputError(f"{folder}: an incomplete checkpoint ({error})") from None
     return contents

@@ -178,7 +178,7 @@ def check_countable(data: Any, name: str) -> None:
             "a list",
         )
     if len(data) == 0:
-        raise InputError(f"the {name} data set has no items", "give one that has some")
+        raise InputError(f"the {name} data set has no items", "give a data set with items")
 
 
 @dataclass(frozen=True, eq=False)

@@ -105,7 +105,7 @@ def rewind_log(path: Path, samples_seen: int, validated: bool) -> None:
     Args:
         path: The log.
         samples_seen: Samples seen at the checkpoint.
-        validated: Whether to keep the validation at ``samples_seen``.
+        validated: True to keep the validation at ``samples_seen``.
 
     Raises:
         OutputError: If the log cannot be written.

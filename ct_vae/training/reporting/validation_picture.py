@@ -59,7 +59,7 @@ def case_picture(original: Volume, reconstruction: Volume, body: Mask) -> CasePi
 def patch_picture(original: Volume, reconstruction: Volume) -> CasePicture:
     """Keep the middle slices of a patch, whose orientation and spacing are unknown.
 
-    Of a patch of a single slice, that one is kept.
+    The only slice of a patch with a single slice is kept.
     """
     shape = original.grid.shape
     middle = (shape[0] // 2, shape[1] // 2, shape[2] // 2)

@@ -125,8 +125,8 @@ def test_what_a_list_says_and_the_run_does_not_use_is_told(tmp_path):
     for options in (["--dry-run"], []):
         code, told = call("train", path, *options)
         assert code == 0
-        assert "note: all folds (0, 1) train; data.fold takes one of them" in told
-        assert "note: no case validates" in told
+        assert "note: all folds (0, 1) are used for training" in told
+        assert "note: there is no validation case" in told
     code, told = call("train", path, "--dry-run", "--overwrite", "--set", "data.fold=1")
     assert "1 for training, 1 for validation" in told
     assert "note: " not in told
@@ -167,6 +167,6 @@ def test_ctrl_c_saves_and_ends_with_75_on_one_line(tmp_path):
     ended = program.finish()
     assert ended.returncode == 75, ended.stderr
     last = ended.stderr.strip().splitlines()[-1]
-    assert last.startswith("stopped by SIGINT at")
+    assert last.startswith("stopped by SIGINT after")
     assert "--resume" in last
     assert list((tmp_path / "run" / "checkpoints").iterdir())

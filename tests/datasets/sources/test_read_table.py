@@ -95,10 +95,10 @@ def test_every_bad_row_is_reported_with_its_line_and_the_others_kept(tmp_path):
         problems,
         (
             "line 3 has 2 fields, the header 3",
-            "line 4 split 'holdout' is none of train, training, val, validation, test",
-            "line 5 has nothing under 'image'",
-            "line 6 has nothing under 'split'",
-            "line 7 has nothing under 'patient'",
+            "line 4 split 'holdout' is not one of train, training, val, validation, test",
+            "line 5 has no value for 'image'",
+            "line 6 has no value for 'split'",
+            "line 7 has no value for 'patient'",
             "line 8 has 4 fields, the header 3",
         ),
         strict=True,
@@ -117,8 +117,8 @@ def test_every_bad_row_is_reported_with_its_line_and_the_others_kept(tmp_path):
         ("image,spilt\na,train\n", "column 'spilt' is not known, did you mean 'split'"),
         ("images,split\na,train\n", "did you mean 'image'"),
         ("image,patient_id\na,1\n", "did you mean 'patient'"),
-        ('image\n"a.nii\n', "line 2: no row of a table"),
-        ('image\n"a"b.nii\n', "line 2: no row of a table"),
+        ('image\n"a.nii\n', "line 2: not a row of a table"),
+        ('image\n"a"b.nii\n', "line 2: not a row of a table"),
     ],
 )
 def test_what_is_no_table_is_refused(tmp_path, text, words):

@@ -130,7 +130,7 @@ def test_the_list_of_a_training_set_may_not_be_empty(folder):
 def test_an_empty_list_of_validation_trains_without_and_says_so(folder):
     found = split(**write_list(folder, training=["a.nii.gz", "b.nii.gz"], validation=[]))
     assert (keys(found.train), keys(found.val)) == (["a.nii.gz", "b.nii.gz"], [])
-    assert [note.split(":")[0] for note in found.notes] == ["no case validates"]
+    assert [note.split(",")[0] for note in found.notes] == ["there is no validation case"]
     divided = write_list(folder, training=["a.nii.gz", "b.nii.gz"], validation=[])
     found = split(**divided, val_share=0.5)
     assert len(found.train) == len(found.val) == 1
@@ -158,7 +158,7 @@ FOLDS = [
 def test_folds_that_nobody_chooses_from_are_reported(folder):
     found = split(**write_list(folder, training=FOLDS, testing=[]))
     assert keys(found.train) == ["a.nii.gz", "b.nii.gz", "c.nii.gz"]
-    assert found.notes[0].startswith("all folds (0, 1) train; data.fold takes one of them")
+    assert found.notes[0].startswith("all folds (0, 1) are used for training")
 
 
 @pytest.mark.parametrize("kind", ["list", "table"])
@@ -178,12 +178,12 @@ def test_a_fold_that_is_chosen_validates_and_the_others_train(folder, kind):
 
 def test_folds_that_cannot_be_are_refused(folder):
     named = write_list(folder, training=FOLDS)
-    assert "data.fold 7 is the fold of no training case; they have 0, 1" in told(**named, fold=7)
+    assert "no training case is in fold 7 of data.fold; they have 0, 1" in told(**named, fold=7)
     patients = [{**entry, "patient": 1} for entry in FOLDS]
     text = told(**write_list(folder, training=patients), fold=0)
     assert "patient '1' is in training (b.nii.gz) and validation (a.nii.gz)" in text
     both = write_list(folder, training=FOLDS[:2], validation=["c.nii.gz"])
-    assert "validation cases are named too" in told(**both, fold=0)
+    assert "a list of validation cases exclude each other" in told(**both, fold=0)
     one = write_list(folder, training=[FOLDS[0]])
     assert "none is left" in told(**one, fold=0)
     none = write_list(folder, training=["a.nii.gz"])
@@ -191,7 +191,7 @@ def test_folds_that_cannot_be_are_refused(folder):
     for bad in ("1", True, 0.5):
         text = told(**write_list(folder, training=[{"image": "a.nii.gz", "fold": bad}]))
         assert "'fold' is a whole number" in text
-    assert "fold 'x' is no whole number" in told(**write_csv(folder, "image,fold\na.nii.gz,x\n"))
+    assert "fold 'x' is not a whole number" in told(**write_csv(folder, "image,fold\na.nii.gz,x\n"))
 
 
 def test_every_list_of_volumes_that_is_not_read_is_reported(folder):
@@ -252,7 +252,7 @@ def test_a_share_of_two_patients_takes_one(tmp_path, share):
 def test_a_share_that_leaves_a_side_empty_or_meets_validation_cases_is_refused(folder):
     assert "leaves no case for validation" in told(train=(str(folder / "a*"),), val_share=0.01)
     lists = write_list(folder, training=["a.nii.gz"], validation=["b.nii.gz"])
-    assert "validation cases are named too" in told(**lists, val_share=0.5)
+    assert "a list of validation cases exclude each other" in told(**lists, val_share=0.5)
 
 
 def test_a_broken_list_is_reported_by_its_name(tmp_path):

@@ -81,7 +81,7 @@ def test_names_are_read_either_way_round(tmp_path, name, text):
 @pytest.mark.parametrize("text", ["[1]", "{", '{"liver": "kidney"}'])
 def test_what_holds_no_names_is_refused(tmp_path, text):
     (tmp_path / "n.json").write_text(text)
-    with pytest.raises(ConfigError, match="names of labels"):
+    with pytest.raises(ConfigError, match="label names"):
         read_label_names(tmp_path / "n.json")
 
 

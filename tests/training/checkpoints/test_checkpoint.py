@@ -150,7 +150,7 @@ def test_a_disk_that_gives_back_other_bytes_keeps_the_older_states(tmp_path, mon
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", forgetful)
-        with pytest.raises(OutputError, match="differs from what was meant"):
+        with pytest.raises(OutputError, match="differs from the data that was written"):
             save_checkpoint(tmp_path, checkpoint(12))
     assert_same(newest_checkpoint(tmp_path, lambda _: None), checkpoint(8))
 

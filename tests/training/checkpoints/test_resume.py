@@ -211,7 +211,7 @@ def test_a_damaged_state_is_told_and_the_one_before_it_is_taken(finished, capfd)
     (newest / "state.safetensors").write_bytes(data)
     train(patches(7), config(finished), resume=True)
     told = capfd.readouterr().err.replace("\n", " ")
-    assert "is not what manifest.json says; the state before it is taken" in told
+    assert "is not what manifest.json says; the previous checkpoint is used" in told
     assert "resuming after 40 samples" in told
     assert same_state(expected, state(finished))
 

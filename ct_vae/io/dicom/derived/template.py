@@ -66,7 +66,7 @@ class SeriesTemplate:
         study: Study instance UID; empty if absent.
         frame_of_reference: Frame of reference UID; empty if absent.
         number: Series number, if present.
-        resampled: Whether the volume was resampled, so that its slices cannot be referenced.
+        resampled: True if the volume was resampled, so that its slices cannot be referenced.
         header: Other elements of the first slice, including patient, study and dates.
     """
 
@@ -87,7 +87,7 @@ def read_template(images: list[ImageHeader], grid: Grid, resampled: bool) -> Ser
     Args:
         images: Headers in the order of the slices.
         grid: Grid of the volume read from them.
-        resampled: Whether the volume was resampled to regular slices.
+        resampled: True if the volume was resampled to regular slices.
 
     Raises:
         InputError: If a header is damaged or a file has disappeared.

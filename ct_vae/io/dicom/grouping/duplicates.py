@@ -23,7 +23,7 @@ def without_duplicates(images: Images, *, same_attributes: bool) -> tuple[Images
 
     Args:
         images: Slices of one plane.
-        same_attributes: Whether images count as identical only if their attributes agree.
+        same_attributes: True if images count as identical only if their attributes agree.
 
     Returns:
         The images that are kept and their duplicates, independent of the order of files.

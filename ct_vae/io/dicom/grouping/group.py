@@ -22,7 +22,7 @@ class ImageGroup:
         problem: Error if the images are refused regardless of the options.
         notes: Oddities and how they were resolved, one line each.
         separated_by: Names of the attributes that separate this group from others of its series.
-        redundant: Whether a complete volume covers all positions of a refused group.
+        redundant: True if a complete volume covers all positions of a refused group.
         duplicates: Images that are identical to some of ``images`` and are not used.
     """
 

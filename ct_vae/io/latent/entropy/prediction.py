@@ -35,7 +35,7 @@ class Neighborhood:
     Attributes:
         near: Sum of the two neighbors ``(N, C, ...)``.
         far: Sum of the two voxels behind them.
-        activity: Sum of differences and residuals around each voxel, which tells how large its
+        activity: Sum of differences and residuals around each voxel, which indicates how large its
             residual may be.
     """
 
