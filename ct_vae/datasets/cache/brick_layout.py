@@ -45,10 +45,10 @@ class Column:
 class BrickLayout:
     """Positions of the voxels of a volume in a file of int16 bricks.
 
-    The header is followed by one bit per voxel, set in the body and clear in air, plane by
-    plane, and then by columns of 32 x 64 voxels along the first axis, each in C order. A column is a stack of
-    bricks that follow each other, so that any part of it along the first axis is one read. A box of
-    64^3 voxels meets at most six columns, with 256 KiB in each of them. Columns at the end of an
+    The header is followed by one bit per voxel, set in the body and clear in air, plane by plane,
+    and then by columns of 32 x 64 voxels along the first axis, each in C order. A column is a stack
+    of bricks that follow each other, so that any part of it along the first axis is one read. A box
+    of 64^3 voxels meets at most six columns, with 256 KiB in each of them. Columns at the end of an
     axis are smaller. Columns begin at multiples of 4096 bytes; nothing else is padded.
 
     Attributes:
