@@ -1,5 +1,6 @@
 import os
 from pathlib import Path
+from typing import Any
 
 # Two workers share two cores: threads of one would wait for those of the other. Torch reads this
 # when it is imported, and so do the processes that tests start.
@@ -47,3 +48,14 @@ def model_folder(tmp_path_factory) -> Path:
     )
     save_model_folder(folder, small_model(), config, "# small\n", {})
     return folder
+
+
+@pytest.fixture
+def memory() -> Any:
+    """The file system of an empty object store in memory."""
+    import fsspec
+
+    system = fsspec.filesystem("memory")
+    system.store.clear()
+    system.pseudo_dirs[:] = [""]
+    return system

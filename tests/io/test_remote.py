@@ -1,21 +1,11 @@
 from pathlib import Path
 
-import fsspec
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 
 from ct_vae.errors import ConfigError, InputError, NoInputError, OutputError
 from ct_vae.io import remote
 from ct_vae.io.remote import canonical_url, download, is_url, list_files, look_up, upload
-
-
-@pytest.fixture
-def memory():
-    """An empty store in memory; gives its file system."""
-    system = fsspec.filesystem("memory")
-    system.store.clear()
-    system.pseudo_dirs[:] = [""]
-    return system
 
 
 def put(system, **files):

@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+
+from ct_vae.errors import InputError, NoInputError
+from ct_vae.find_volumes.cases import VOLUME_SUFFIXES
+from ct_vae.find_volumes.remote_cases import local_copies, remote_case, remote_cases
+from ct_vae.io import read_volume, write_volume
+from ct_vae.io.remote import canonical_url
+from tests.io._itk_files import write_itk
+from tests.io._samples import ct_volume
+
+ROOT = canonical_url("memory://bucket")
+FILES = (
+    "a.nii.gz",
+    "deep/b.mha",
+    "c_latent.nii.gz",
+    "c_latent.json",
+    "d_decoded.nii.gz",
+    "e.dcm",
+    "f.zip",
+    "g.mhd",
+    "g.raw",
+)
+
+
+@pytest.fixture
+def store(memory):
+    for name in FILES:
+        memory.pipe_file(f"/bucket/{name}", name.encode())
+    return memory
+
+
+def found(url, latents=False):
+    endings = ("_latent.nii.gz", "_latent.json") if latents else VOLUME_SUFFIXES
+    return remote_cases(url, latents, endings)
+
+
+def test_every_file_of_a_folder_is_a_case_or_left_out_with_a_reason(store):
+    result = found(ROOT)
+    assert [case.key for case in result.cases] == ["a", "deep/b", "g"]
+    kinds = {each.path.name: each.kind for each in result.left_out}
+    assert kinds["c_latent.nii.gz"] == "latent"
+    assert kinds["d_decoded.nii.gz"] == "decoded"
+    assert kinds["e.dcm"] == "unread"
+    assert kinds["f.zip"] == "archive"
+    assert len(result.cases) + len(result.left_out) == len(FILES)
+
+
+def test_archives_are_cases_where_a_pattern_names_them(store):
+    assert [case.key for case in found(f"{ROOT}/*.zip").cases] == ["f"]
+    assert [case.key for case in found(f"{ROOT}/f.zip").cases] == ["f"]
+
+
+def test_a_header_brings_its_voxels_and_a_latent_its_record(store):
+    (case,) = [case for case in found(ROOT).cases if case.key == "g"]
+    assert [url.rsplit("/", 1)[1] for url in case.remote.companions] == ["g.raw"]
+    (latent,) = [c for c in found(ROOT, latents=True).cases if c.path.name.endswith(".gz")]
+    assert [url.rsplit("/", 1)[1] for url in latent.remote.companions] == ["c_latent.json"]
+    again = remote_case(f"{ROOT}/g.mhd", "key")
+    assert (again.key, again.remote.companions) == ("key", case.remote.companions)
+
+
+def test_nothing_is_an_error(store):
+    with pytest.raises(NoInputError):
+        found("memory://elsewhere")
+
+
+def test_copies_are_read_and_removed_and_errors_name_the_url(store, tmp_path):
+    (tmp_path / "itk").mkdir()
+    for path in (write_itk(tmp_path / "itk" / "h.mhd"), tmp_path / "itk" / "h.mhd"):
+        store.put_file(str(path), f"/bucket/{path.name}")
+    write_volume(ct_volume(), tmp_path / "i.nii.gz")
+    with local_copies([f"{ROOT}/h.mhd", tmp_path / "i.nii.gz"]) as (paths, renamed):
+        assert paths[1] == tmp_path / "i.nii.gz"
+        np.testing.assert_array_equal(read_volume(paths[0]).voxels, read_volume(paths[1]).voxels)
+        assert renamed(str(paths[0])) == f"{ROOT}/h.mhd"
+    assert not paths[0].exists()
+    with (
+        pytest.raises(InputError, match=f"^{ROOT}/a.nii.gz: "),
+        local_copies([f"{ROOT}/a.nii.gz"]) as (paths, _),
+    ):
+        read_volume(paths[0])
+
+
+def test_local_paths_stay_as_they_are(tmp_path):
+    with local_copies([tmp_path]) as (paths, renamed):
+        assert (paths, renamed("a")) == ([tmp_path], "a")
