@@ -1,13 +1,14 @@
 """Training patches per second from the cache of a run, beside memory-mapped arrays, in one run.
 
-Usage: python scripts/bench.py cache [--folder DIR] [--volumes N] [--patches N] [--json FILE]
+Usage: python scripts/bench.py cache [--folder DIR] [--shape X Y Z] [--volumes N] [--patches N]
+                                      [--json FILE]
 
-Volumes of 512 x 512 x 300 voxels are written twice into a temporary folder: as the cache stores
-them, in bricks, and as arrays of NumPy, which are mapped for each patch. The same random patches
-of 64^3 voxels, 0.8 of them centered on the body, are read from both in turns. Cold reads drop the
-files from the page cache before each patch; bytes and requests that reach the disk are counted by
-the system and do not depend on its speed. Warm batches come from the loader of a run. Other work
-on the machine slows both, so medians and CPU times are shown.
+Volumes, by default of 512 x 512 x 300 voxels, are written twice into a temporary folder: as the
+cache stores them, in bricks, and as arrays of NumPy, which are mapped for each patch. The same
+random patches of 64^3 voxels, 0.8 of them centered on the body, are read from both in turns. Cold
+reads drop the files from the page cache before each patch; bytes and requests that reach the disk
+are counted by the system and do not depend on its speed. Warm batches come from the loader of a
+run. Other work on the machine slows both, so medians and CPU times are shown.
 """
 
 from __future__ import annotations
@@ -37,7 +38,6 @@ from ct_vae.grid import Grid, Triple
 from ct_vae.training.data.loader import Batches
 from ct_vae.volume import BODY_ABOVE_HU, Volume
 
-SHAPE = (512, 512, 300)
 PATCH = (64, 64, 64)
 BATCH = 4
 FOREGROUND = 0.8
@@ -107,24 +107,26 @@ class Layout:
         }
 
 
-def synthetic(seed: int) -> NDArray[np.int16]:
+def synthetic(shape: Triple, seed: int) -> NDArray[np.int16]:
     """Noise of soft tissue in an ellipse, and air around it."""
     rng = np.random.default_rng(seed)
-    x, y = np.ogrid[-1 : 1 : SHAPE[0] * 1j, -1 : 1 : SHAPE[1] * 1j]
+    x, y = np.ogrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j]
     plane = np.where(x**2 / 0.8 + y**2 / 0.5 < 1, 40.0, -1000.0).astype(np.float32)
-    noise = rng.standard_normal((SHAPE[0], SHAPE[1], 1), np.float32) * 20
-    drift = rng.standard_normal((1, 1, SHAPE[2]), np.float32) * 5
+    noise = rng.standard_normal((shape[0], shape[1], 1), np.float32) * 20
+    drift = rng.standard_normal((1, 1, shape[2]), np.float32) * 5
     return as_int16(plane[..., None] + noise + drift)
 
 
-def written(folder: Path, count: int) -> tuple[list[StoredVolume], list[StoredVolume]]:
+def written(
+    folder: Path, shape: Triple, count: int
+) -> tuple[list[StoredVolume], list[StoredVolume]]:
     """Write the volumes in bricks and as arrays."""
     cache = VolumeCache(folder / "cache")
     bricks: list[StoredVolume] = []
     arrays: list[StoredVolume] = []
     for seed in range(count):
-        voxels = synthetic(seed)
-        found = cache.put(entry_key(seed), Volume(voxels, Grid(SHAPE, np.eye(4))))
+        voxels = synthetic(shape, seed)
+        found = cache.put(entry_key(seed), Volume(voxels, Grid(shape, np.eye(4))))
         path = folder / f"{seed}.npy"
         with path.open("wb") as file:
             np.save(file, voxels)
@@ -222,18 +224,19 @@ def loader_rate(data: PatchDataset, count: int, workers: int) -> dict[str, float
     }
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure both layouts and the loader."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, help="folder on the disk to measure")
-    parser.add_argument("--volumes", type=int, default=6, help="volumes of 157 MB")
+    parser.add_argument("--shape", type=int, nargs=3, default=(512, 512, 300), help="of a volume")
+    parser.add_argument("--volumes", type=int, default=6, help="number of volumes")
     parser.add_argument("--patches", type=int, default=48, help="cold patches of each layout")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where all figures are written")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     report: dict[str, Any] = {"conditions": conditions(1)}
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
-        bricks, arrays = written(Path(name), options.volumes)
+        bricks, arrays = written(Path(name), tuple(options.shape), options.volumes)
         layouts = {
             "arrays, mapped": Layout(
                 patches(arrays, 10**6), [v.array for v in arrays if isinstance(v, MappedVolume)]
