@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib import import_module
 from math import prod
 from pathlib import Path
@@ -24,6 +23,7 @@ from ct_vae.models.decoder import Decoder
 from ct_vae.models.encoder import Encoder
 from ct_vae.models.layers import Layers
 from ct_vae.models.linear_code import dct_code, load_linear_code
+from ct_vae.models.stages import Stage, feature_maps
 from ct_vae.models.weights import load_into, load_weights, own_config
 
 if TYPE_CHECKING:
@@ -279,32 +279,3 @@ class Autoencoder(nn.Module, ABC):
 def _hub() -> ModuleType:
     # The module builds models of all classes, so this one must not depend on it.
     return import_module("ct_vae.models.hub")
-
-
-@dataclass(frozen=True)
-class Stage:
-    """Feature map of a network; ``sides`` is its size for an image of side ``resolution``."""
-
-    name: str
-    channels: int
-    factor: tuple[int, ...]
-    sides: tuple[int, ...]
-    attention: bool
-
-
-def feature_maps(config: ModelConfig) -> list[Stage]:
-    """List the feature maps after the blocks of every level, from image to latent and back."""
-
-    def row(name: str, channels: int, level: int, attention: bool) -> Stage:
-        factor = config.factors[level]
-        return Stage(
-            name, channels, factor, tuple(config.resolution // f for f in factor), attention
-        )
-
-    levels = list(enumerate(zip(config.widths, config.level_attention, strict=True)))
-    down = [row(f"encoder.down.{i}", width, i, attn) for i, (width, attn) in levels]
-    up = [row(f"decoder.up.{i}", width, i, attn) for i, (width, attn) in reversed(levels)]
-    last, bottom = len(levels) - 1, config.widths[-1]
-    sides = (("encoder.mid", config.encoder_mid), ("decoder.mid", config.decoder_mid))
-    before, after = ([row(n, bottom, last, config.mid_attn)] if here else [] for n, here in sides)
-    return [*down, *before, row("latent", config.latent_channels, last, False), *after, *up]

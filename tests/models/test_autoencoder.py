@@ -145,21 +145,6 @@ def test_the_summary_tells_size_factor_and_channels(kind):
     assert "\n" not in text
 
 
-# resolution 16, base_ch 8, ch_mult (1, 2, 4), attn_resolutions (2,):
-# name, channels, factor, side, attention after every block
-ROWS = [
-    ("encoder.down.0", 8, 1, 16, False),
-    ("encoder.down.1", 16, 2, 8, True),
-    ("encoder.down.2", 32, 4, 4, False),
-    ("encoder.mid", 32, 4, 4, True),
-    ("latent", 5, 4, 4, False),
-    ("decoder.mid", 32, 4, 4, True),
-    ("decoder.up.2", 32, 4, 4, False),
-    ("decoder.up.1", 16, 2, 8, True),
-    ("decoder.up.0", 8, 1, 16, False),
-]
-
-
 @pytest.mark.parametrize("dims", [1, 2, 3])
 def test_every_stage_has_the_shape_that_the_rules_give(dims):
     shapes = seen_shapes(small_model(spatial_dims=dims, **NUMBERS), noise(1, 1, *[16] * dims))
@@ -199,39 +184,9 @@ def test_attention_sits_where_the_factor_says_and_in_the_middle(mid_attn):
     assert places == levels | middle
 
 
-@pytest.mark.parametrize("dims", [1, 2, 3])
-def test_the_description_is_that_of_the_rules(dims):
-    stages = small_model(spatial_dims=dims, **NUMBERS).describe()
-    expected = [(n, c, (f,) * dims, (side,) * dims, attn) for n, c, f, side, attn in ROWS]
-    assert [(s.name, s.channels, s.factor, s.sides, s.attention) for s in stages] == expected
-
-
-def test_sides_are_those_at_the_resolution():
-    stages = small_model(resolution=256, mid_attn=False).describe()
-    assert {s.name: s.sides for s in stages}["latent"] == (128,) * 3
-    assert not any(s.attention for s in stages)
-
-
 @pytest.mark.parametrize(("ch_mult", "width"), [((1, 3, 9), 24), ((4, 1), 32), ((2,), 16)])
 def test_the_widest_map_of_full_size_is_of_the_two_finest_levels(ch_mult, width):
     model = small_model(ch_mult=ch_mult)
     assert model.full_resolution_width == width
     shapes = seen_shapes(model, noise(1, 1, 16, 16, 16))
     assert max(shape[1] for shape in shapes.values() if shape[2:] == (16, 16, 16)) == width
-
-
-def test_strides_of_their_own_show_for_each_axis():
-    stages = small_model(**NUMBERS, strides=((2, 2, 1), 2)).describe()
-    told = {s.name: (s.factor, s.sides) for s in stages}
-    assert told["encoder.down.1"] == ((2, 2, 1), (8, 8, 16))
-    assert told["latent"] == ((4, 4, 2), (4, 4, 8))
-    assert [s.name for s in stages if s.attention and "mid" not in s.name] == [
-        "encoder.down.1",
-        "decoder.up.1",
-    ]
-
-
-def test_a_side_without_a_middle_shows_none():
-    names = [s.name for s in small_model(**NUMBERS, encoder_mid=False).describe()]
-    assert "encoder.mid" not in names
-    assert "decoder.mid" in names

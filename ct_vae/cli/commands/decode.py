@@ -12,6 +12,7 @@ import typer
 
 from ct_vae.cli import options
 from ct_vae.cli.cases import divide_work, output_or_url
+from ct_vae.cli.codec_options import CODEC_GROUP, CodecOptions
 from ct_vae.cli.option_groups import with_groups
 from ct_vae.cli.progress import with_progress
 from ct_vae.progress import report_stage
@@ -24,13 +25,13 @@ if TYPE_CHECKING:
 
 
 @with_progress
-@with_groups(options.CODEC_GROUP)
+@with_groups(CODEC_GROUP)
 def decode(  # noqa: PLR0913 - one parameter per option
     model: options.Model,
     latents: options.Latents,
     output: options.OutputOrUrl,
     *,
-    codec_options: options.CodecOptions,
+    codec_options: CodecOptions,
     file_format: options.DecodedFormat = "nifti",
     like: options.Like = None,
     keep_identity: options.KeepIdentity = False,

@@ -9,6 +9,7 @@ import typer
 
 from ct_vae.cli import options
 from ct_vae.cli.cases import divide_work, find_cases, output_or_url
+from ct_vae.cli.codec_options import CODEC_GROUP, CodecOptions
 from ct_vae.cli.option_groups import with_groups
 from ct_vae.cli.progress import with_progress
 from ct_vae.terminal import say
@@ -18,13 +19,13 @@ if TYPE_CHECKING:
 
 
 @with_progress
-@with_groups(options.READING_GROUP, options.CODEC_GROUP)
+@with_groups(options.READING_GROUP, CODEC_GROUP)
 def encode(  # noqa: PLR0913 - one parameter per option
     model: options.Model,
     output: options.OutputOrUrl,
     inputs: options.Inputs = [],  # noqa: B006 - typer never changes it
     *,
-    codec_options: options.CodecOptions,
+    codec_options: CodecOptions,
     dtype: Annotated[
         Literal["int8", "int16", "float32", "coded"] | None,
         typer.Option(

@@ -8,6 +8,7 @@ import typer
 
 from ct_vae.cli import metric_options, options
 from ct_vae.cli.cases import find_cases, output_folder, work_through
+from ct_vae.cli.codec_options import CODEC_GROUP, CodecOptions
 from ct_vae.cli.option_groups import with_groups
 from ct_vae.cli.progress import with_progress
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @with_progress
-@with_groups(options.READING_GROUP, options.CODEC_GROUP, metric_options.GROUP)
+@with_groups(options.READING_GROUP, CODEC_GROUP, metric_options.GROUP)
 def evaluate(  # noqa: PLR0913 - one parameter per option
     ctx: typer.Context,
     model: options.Model,
@@ -29,7 +30,7 @@ def evaluate(  # noqa: PLR0913 - one parameter per option
     latent: metric_options.Latent = False,
     *,
     measuring: dict[str, Any],
-    codec_options: options.CodecOptions,
+    codec_options: CodecOptions,
     reading: ReadOptions,
 ) -> None:
     """Encode and decode volumes, and measure errors in HU, in the body and in clinical windows.

@@ -8,6 +8,7 @@ import typer
 
 from ct_vae.cli import options
 from ct_vae.cli.cases import find_cases, output_or_url
+from ct_vae.cli.codec_options import CODEC_GROUP, CodecOptions
 from ct_vae.cli.option_groups import with_groups
 from ct_vae.cli.progress import with_progress
 from ct_vae.terminal import say
@@ -17,13 +18,13 @@ if TYPE_CHECKING:
 
 
 @with_progress
-@with_groups(options.READING_GROUP, options.CODEC_GROUP)
+@with_groups(options.READING_GROUP, CODEC_GROUP)
 def reconstruct(
     model: options.Model,
     inputs: options.Inputs,
     output: options.OutputOrUrl,
     *,
-    codec_options: options.CodecOptions,
+    codec_options: CodecOptions,
     reading: ReadOptions,
     shard: options.Shard = None,
     fallback: options.Fallback = None,

@@ -9,6 +9,7 @@ import typer
 
 from ct_vae.cli import options
 from ct_vae.cli.cases import output_folder
+from ct_vae.cli.codec_options import CODEC_GROUP, CodecOptions
 from ct_vae.cli.option_groups import with_groups
 from ct_vae.cli.progress import with_progress
 from ct_vae.terminal import say, show
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @with_progress
-@with_groups(options.READING_GROUP, options.CODEC_GROUP.without("verbose"))
+@with_groups(options.READING_GROUP, CODEC_GROUP.without("verbose"))
 def sample(  # noqa: PLR0913, PLR0917 - one parameter per option
     ctx: typer.Context,
     run: Annotated[Path, typer.Argument(help="Run folder or model folder.", metavar="RUN")],
@@ -51,7 +52,7 @@ def sample(  # noqa: PLR0913, PLR0917 - one parameter per option
         typer.Option(help="Spacing of random volumes in mm; defaults to that of the data."),
     ] = None,
     *,
-    codec_options: options.CodecOptions,
+    codec_options: CodecOptions,
     reading: ReadOptions,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Remove earlier samples from the folder.")
