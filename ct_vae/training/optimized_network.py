@@ -61,6 +61,8 @@ class OptimizedNetwork:
         """Average gradients over ranks, clip them, and return their norm before clipping."""
         parameters = _parameters(self.optimizer)
         self._buckets.finish()
+        if self.is_fused:
+            _match_strides(parameters)
         if self.scaler.is_enabled():
             self.scaler.unscale_(self.optimizer)
         return nn.utils.clip_grad_norm_(parameters, self._grad_clip)
@@ -123,6 +125,18 @@ class OptimizedNetwork:
             for name, value in values.items():
                 if name != "step":
                     values[name] = torch.empty_like(parameter).copy_(value)
+
+
+def _match_strides(parameters: Sequence[nn.Parameter]) -> None:
+    """Give gradients the strides of their parameters, without which the fused AdamW of GPUs fails.
+
+    Weights of 1-wide convolutions have several possible strides in channels-last order, and their
+    gradients come with others.
+    """
+    for parameter in parameters:
+        gradient = parameter.grad
+        if gradient is not None and gradient.stride() != parameter.stride():
+            parameter.grad = torch.empty_like(parameter).copy_(gradient)
 
 
 @contextmanager

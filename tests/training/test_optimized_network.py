@@ -116,3 +116,23 @@ def test_a_run_may_go_on_in_other_numbers():
     full.load_state(half.state())
     half.load_state(full.state())
     assert full.optimizer.state[full.module.weight]["step"] == 1
+
+
+def test_gradients_for_a_fused_optimiser_have_the_strides_of_their_parameters():
+    """The kernel for GPUs refuses others, which those of 1-wide convolutions have."""
+    layers = [torch.nn.Conv3d(4, 4, 1), torch.nn.Conv3d(4, 6, 3), torch.nn.Conv3d(6, 1, 1)]
+    module = torch.nn.Sequential(*layers).to(memory_format=torch.channels_last_3d)
+    image = torch.randn(2, 4, 4, 4, 4).to(memory_format=torch.channels_last_3d)
+    found = []
+    for fused in (False, True):
+        optimizer = torch.optim.AdamW(module.parameters(), fused=fused)
+        side = OptimizedNetwork(module, optimizer, None, Precision("fp32", CPU), ALONE)
+        side.begin(1e-3)
+        side.add(module(image).square().mean())
+        side.norm()
+        found.append([p.grad for p in module.parameters()])
+    strides = [p.stride() for p in module.parameters()]
+    assert [g.stride() for g in found[0]] != strides
+    assert [g.stride() for g in found[1]] == strides
+    for a, b in zip(*found, strict=True):
+        assert torch.equal(a, b)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import distributed
@@ -91,11 +92,32 @@ class EMACodebook(Quantizer):
         self.register_buffer("initialised", torch.tensor(False))
         # Latents and codes of the forward passes of a batch that is split.
         self._parts: list[tuple[torch.Tensor, torch.Tensor]] | None = None
+        # What is known of the buffers without reading them from a GPU, for which the host waits:
+        # whether the codes are initialized, and the updates in which no code can become idle.
+        self._known_ready = False
+        self._updates_before_check = 0
 
     @property
     def looks_ahead(self) -> bool:
         """True until the codes have been initialized."""
-        return not bool(self.initialised)
+        return not self._is_ready()
+
+    def _is_ready(self) -> bool:
+        """Return true if the codes have been initialized."""
+        if self._known_ready and self._spares_reads:
+            return True
+        ready = bool(self.initialised)
+        # An initialization is undone if its step is skipped; after an update it is from before.
+        self._known_ready = ready and int(self.updates) > 0 and not self._parts
+        return ready
+
+    @property
+    def _spares_reads(self) -> bool:
+        return self.idle.device.type != "cpu"
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self._known_ready, self._updates_before_check = False, 0
+        super()._load_from_state_dict(*args, **kwargs)
 
     @contextmanager
     def whole_batch(self, latents: Sequence[torch.Tensor] = ()) -> Iterator[None]:
@@ -166,7 +188,7 @@ class EMACodebook(Quantizer):
                 f"moving averages of a codebook need float32, got {self.codes.dtype}",
                 "keep the model in float32 and train under autocast",
             )
-        if self.initialised:
+        if self._is_ready():
             return
         drawn = self._draw(rows, self.codebook_size)
         if drawn.isfinite().all():
@@ -191,26 +213,41 @@ class EMACodebook(Quantizer):
         if world_size() > 1:
             distributed.all_reduce(batch)
         # The sums include the latents of all ranks, so all ranks make the same decision.
-        if not batch.isfinite().all():
-            return
+        finite = batch.isfinite().all()
         new_counts, new_sums = batch[:, 0], batch[:, 1:]
-        self.counts.lerp_(new_counts, 1 - self.decay)
-        self.sums.lerp_(new_sums, 1 - self.decay)
+        counts = self.counts.lerp(new_counts, 1 - self.decay)
+        sums = self.sums.lerp(new_sums, 1 - self.decay)
         chosen = new_counts > 0
-        means = self.sums / self.counts.unsqueeze(1)
+        means = sums / counts.unsqueeze(1)
         # Codes without a latent are unchanged: their averages decay until the ratio is rounding
         # noise. On the sphere, latents that cancel out have no direction.
         follows = chosen & (means.norm(dim=1) > _SMALLEST_NORM) if self.normalize else chosen
-        self.codes.copy_(torch.where(follows.unsqueeze(1), self._on_sphere(means), self.codes))
-        self.idle.add_(1).masked_fill_(chosen, 0)
-        self.updates.add_(1)
-        self._revive(rows)
+        codes = torch.where(follows.unsqueeze(1), self._on_sphere(means), self.codes)
+        older = self.idle + 1
+        idle = older.masked_fill(chosen, 0)
+        changed = {"counts": counts, "sums": sums, "codes": codes, "idle": idle}
+        for name, new in (changed | {"updates": self.updates + 1}).items():
+            buffer = self.get_buffer(name)
+            buffer.copy_(torch.where(finite, new, buffer))
+        self._revive(rows, finite, older.max())
 
-    def _revive(self, rows: torch.Tensor) -> None:
+    def _revive(self, rows: torch.Tensor, finite: torch.Tensor, longest: torch.Tensor) -> None:
+        """Reset the codes that have been idle for too long.
+
+        Args:
+            rows: Latents ``(N, width)`` of the batch.
+            finite: True if the codebook has been updated.
+            longest: Most updates that a code would have been idle if none had been chosen, which
+                also holds if the step is skipped and the update undone.
+        """
         if self.revive_after is None:
             return
-        dead = self.idle >= self.revive_after
-        amount = int(dead.sum())
+        if self._updates_before_check > 0 and self._spares_reads:
+            self._updates_before_check -= 1
+            return
+        dead = (self.idle >= self.revive_after) & finite
+        amount, most = torch.stack([dead.sum(), longest]).tolist()
+        self._updates_before_check = max(0, self.revive_after - most - 1)
         if amount:
             self._place(dead, self._draw(rows, amount))
 

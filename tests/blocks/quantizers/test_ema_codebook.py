@@ -261,3 +261,51 @@ def test_training_can_be_compiled_around_the_update():
             step(noise(30, 3, seed=seed)).latent, plain(noise(30, 3, seed=seed)).latent
         )
     assert_same_state(compiled, plain)
+
+
+@pytest.mark.parametrize(
+    ("revive_after", "latents", "most"), [(3, 6, 120), (20, 6, 110), (20, 200, 60)]
+)
+def test_a_codebook_on_a_device_is_read_seldom_and_learns_the_same(
+    monkeypatch, revive_after, latents, most
+):
+    """Some batches are not finite, and some steps are undone as those that are skipped."""
+    plain, device = (initialized(12, 3, revive_after=revive_after) for _ in range(2))
+    device.load_state_dict(plain.state_dict())
+    monkeypatch.setattr(type(device), "_spares_reads", property(lambda self: self is device))
+    draws, draw = [], EMACodebook._draw
+    monkeypatch.setattr(EMACodebook, "_draw", lambda self, *a: draws.append(self) or draw(self, *a))
+    checks = []
+    stack = torch.stack
+    monkeypatch.setattr(
+        "ct_vae.blocks.quantizers.ema_codebook.torch.stack",
+        lambda tensors: checks.append(1) or stack(tensors),
+    )
+    counted = {plain: 0, device: 0}
+    for step in range(120):
+        # Latents move, so that codes are left behind.
+        z = noise(latents, 3, seed=step) * 0.3 + step / 60
+        if step % 11 == 5:
+            z[0, 0] = torch.nan
+        for quantizer in (plain, device):
+            before, checked = state_of(quantizer), len(checks)
+            quantizer(z)
+            counted[quantizer] += len(checks) - checked
+            if step % 7 == 3:
+                for name, buffer in quantizer.named_buffers():
+                    buffer.copy_(before[name])
+        assert_same_state(plain, device)
+    assert draws.count(plain) == draws.count(device) > 0
+    assert counted[plain] == 120
+    assert counted[device] < most
+
+
+def test_a_codebook_reads_nothing_while_no_code_can_become_idle():
+    """On PyTorch's device without data, where reading is an error."""
+    quantizer = initialized(4, 3).to("meta")
+    quantizer._known_ready, quantizer._updates_before_check = True, 2
+    z = torch.empty(8, 3, 2, device="meta")
+    for _ in range(2):
+        quantizer(z)
+    with pytest.raises(RuntimeError, match="meta"):
+        quantizer(z)

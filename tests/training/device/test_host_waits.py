@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ct_vae.config.run import RunConfig
 from ct_vae.config.training import TrainingConfig
 from ct_vae.losses.build import build_objective
+from ct_vae.models import VQVAE
 from ct_vae.training.data.model_units import ToModelUnits
 from ct_vae.training.distributed import DistributedContext
 from ct_vae.training.ema import AveragedWeights
@@ -76,6 +77,9 @@ def make_step(base, micro_batch, changes, **training):
     model = small_model(base=base)
     objective = build_objective(config, model.output_activation, META)
     model.to(META).train()
+    if isinstance(model, VQVAE):
+        # As after the first steps, while no code can become idle.
+        model.quantizer._known_ready, model.quantizer._updates_before_check = True, 9
     world, precision = DistributedContext(device=META), Precision("fp32", CPU)
     networks = [
         OptimizedNetwork(module, FusedSGD(module.parameters()), 1.0, precision, world)
@@ -102,6 +106,8 @@ def make_step(base, micro_batch, changes, **training):
         (SMALL_MODEL, 2, LatentChanges(), ADVERSARIAL),
         (SMALL_MODEL, 1, LatentChanges(), ADVERSARIAL),
         (SMALL_CODES["magvit"], 2, LatentChanges(), {}),
+        (SMALL_CODES["vq"], 2, LatentChanges(), {}),
+        (SMALL_CODES["vq"], 1, LatentChanges(), ADVERSARIAL),
         (SMALL_CODES["magvit"], 1, LatentChanges(), ADVERSARIAL),
     ],
 )
