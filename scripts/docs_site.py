@@ -21,6 +21,8 @@ ROOT = Path(__file__).parents[1]
 NOTEBOOKS = ROOT / "docs" / "notebooks"
 # A link out of the folder of documents, which exists in the repository but not on the site.
 _OUTSIDE = re.compile(r"\]\(((?:\.\./)+)([^)#]+)(#[^)]*)?\)")
+# The theme takes this from another server; the site has a file for it.
+_SHIM = "https://unpkg.com/iframe-worker/shim"
 _DIAGRAM = re.compile(r"```mermaid\n(.*?)```", re.DOTALL)
 
 
@@ -45,6 +47,17 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Point links to files outside the documents to the repository, and draw diagrams as text."""
     folder = (ROOT / "docs" / page.file.src_uri).parent
     return _DIAGRAM.sub(_drawn, _OUTSIDE.sub(lambda link: _to_repository(link, folder), markdown))
+
+
+def on_post_page(output: str, page: Any, **_: Any) -> str:
+    """Take the worker for pages that are opened as files from the site itself."""
+    above = "../" * page.url.count("/")
+    return output.replace(_SHIM, f"{above}javascripts/file_worker.js")
+
+
+def on_post_template(output_content: str, **_: Any) -> str:
+    """Do the same in pages without a source, such as the one for missing pages."""
+    return output_content.replace(_SHIM, "/javascripts/file_worker.js")
 
 
 def commands_page() -> str:

@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -59,3 +61,22 @@ def memory() -> Any:
     system.store.clear()
     system.pseudo_dirs[:] = [""]
     return system
+
+
+@pytest.fixture(scope="session")
+def site(repository, tmp_path_factory) -> Path:
+    """The documentation site, built without a warning."""
+    pytest.importorskip("mkdocs")
+    folder: Path = tmp_path_factory.mktemp("site")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-d", str(folder)],
+        cwd=repository,
+        env=os.environ | {"NO_MKDOCS_2_WARNING": "1", "PYTHONPATH": str(repository)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    return folder

@@ -5,6 +5,7 @@ from selenium.webdriver.common.keys import Keys
 
 from ct_vae.evaluation.report.payload import chosen_slices, ras_pair
 from ct_vae.evaluation.windows import WINDOWS, Window
+from tests.browser._accessibility import problems
 from tests.browser._page import PLANES, better, expected, ras, worse
 
 pytestmark = pytest.mark.browser
@@ -267,3 +268,16 @@ def test_without_javascript_tables_pictures_and_plots_are_there(browser, report_
     assert "At the crosshair" not in text
     assert "View" not in text.split()
     assert len(browser.find_elements("css selector", "article img")) == 2
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_an_audit_finds_nothing(page, report_file, width):
+    metrics = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500}
+    try:
+        page.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        page.browser.get(report_file.as_uri())
+        page.wait()
+        page.run("for (const d of document.querySelectorAll('details')) d.open = true")
+        assert problems(page.browser, skipped_text=".marks, .side, .scale") == []
+    finally:
+        page.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})

@@ -6,6 +6,7 @@ from ct_vae.evaluation.report.show_page import ShownCase, write_show_page
 from ct_vae.evaluation.windows import WINDOWS
 from ct_vae.preprocess.pipeline import Preprocessor
 from tests._small import SMALL_CODES, ct_volume, small_codec
+from tests.browser._accessibility import problems
 from tests.browser._page import Page
 from tests.evaluation.report._report import blurred
 
@@ -157,3 +158,12 @@ def test_the_scale_bar_is_as_long_as_it_says(browser, tmp_path, desktop_again):
         number, unit = text.split()
         mm = float(number) * {"mm": 1, "cm": 10}[unit]
         assert bar / frame * 40 * volume.grid.spacing_mm[0] == pytest.approx(mm, rel=0.03)
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_an_audit_finds_nothing(browser, tmp_path, desktop_again, width):
+    volume, codec = ct_volume(), small_codec()
+    latent = codec.encode(volume)
+    case = ShownCase(volume, latent, codec.decode(latent))
+    page = opened(browser, tmp_path / "page.html", case, width)
+    assert problems(page.browser, skipped_text=".side, .scale") == []

@@ -2,11 +2,8 @@
 
 import inspect
 import json
-import os
 import re
 import runpy
-import subprocess
-import sys
 
 import pytest
 
@@ -15,23 +12,6 @@ from ct_vae.config.load import schema_text
 from tests.docs.test_snippets import options
 
 pytest.importorskip("mkdocs")
-
-
-@pytest.fixture(scope="module")
-def site(repository, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("site")
-    done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-d", str(folder)],
-        cwd=repository,
-        env=os.environ | {"NO_MKDOCS_2_WARNING": "1", "PYTHONPATH": str(repository)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stderr == ""
-    return folder
 
 
 def test_every_page_is_reached_and_nothing_comes_from_other_servers(site, repository):

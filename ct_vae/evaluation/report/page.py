@@ -23,8 +23,9 @@ from ct_vae.evaluation.report.listing import (
     table,
 )
 from ct_vae.evaluation.report.pictures import PICTURE_WINDOW
-from ct_vae.evaluation.report.viewer import framed, source, viewer_data, viewer_section
+from ct_vae.evaluation.report.viewer import View, framed, source, viewer_data, viewer_section
 
+_VIEWS: tuple[View, ...] = ("original", "reconstruction", "error")
 _BYTES = "<!--voxels-->"
 # Pictures of the worst cases; those of the others are folded.
 _PICTURES_FIRST = 6
@@ -89,7 +90,7 @@ def page(shown: Sequence[Shown], found: Findings, *, model: str, full: bool) -> 
     """
     main = Template(source("page.html")).substitute(
         headline=headline(found.summary, found.curves, _rates(found.summary)),
-        viewer=viewer_section(_held(shown, full=full)),
+        viewer=viewer_section(_VIEWS, _held(shown, full=full)),
         pictures=_pictures(shown),
         tables="\n".join(
             (
@@ -107,7 +108,7 @@ def page(shown: Sequence[Shown], found: Findings, *, model: str, full: bool) -> 
         f"{f'<p>Model: {escape(model)}</p>' if model else ''}"
         f"<p>{_count(len(shown))}. Reconstructions are lossy, derived, not for diagnosis.</p>"
     )
-    data = viewer_data(("original", "reconstruction", "error"), _viewer_cases(shown))
+    data = viewer_data(_VIEWS, _viewer_cases(shown))
     text = framed("CT reconstruction report", notes, main, data, _BYTES)
     before, _, after = text.partition(_BYTES)
     return before.encode(), after.encode()

@@ -96,7 +96,7 @@ def write_show_page(case: ShownCase, path: Path, *, title: str = "CT") -> None:
         texts += more
     sampled = max(description["volume"]["step"]) > 1
     main = Template(source("show.html")).substitute(
-        viewer=viewer_section(_SAMPLED if sampled else "", single=True),
+        viewer=viewer_section(case.views, _SAMPLED if sampled else "", single=True),
         facts="\n".join(facts_tables(name, facts) for name, facts in _facts(case).items()),
     )
     voxels = "\n".join(

@@ -19,15 +19,19 @@ View = Literal["original", "latent", "reconstruction", "error"]
 _SCRIPTS = ("latent_layer.js", "viewer.js")
 
 
-def viewer_section(introduction: str, *, single: bool = False) -> str:
-    """Return the HTML of the viewer.
+def viewer_section(views: Sequence[View], introduction: str, *, single: bool = False) -> str:
+    """Return the HTML of the viewer, with empty images that keep its place until it starts.
 
     Args:
+        views: Images to show next to each other.
         introduction: Text above the viewer; is escaped.
         single: True for pages of one case, which need no list of cases.
     """
     hidden = " hidden" if single else ""
-    return Template(source("viewer.html")).substitute(held=escape(introduction), single=hidden)
+    empty = '<figure><figcaption></figcaption><div class="stage"></div></figure>'
+    return Template(source("viewer.html")).substitute(
+        held=escape(introduction), single=hidden, count=len(views), empty=empty * len(views)
+    )
 
 
 def viewer_data(views: Sequence[View], cases: Iterable[Mapping[str, Any]]) -> str:

@@ -28,5 +28,11 @@ def test_only_the_style_and_the_script_of_the_page_may_be_used():
 
 
 def test_the_introduction_is_escaped_and_a_single_case_has_no_list():
-    assert EVIL not in viewer_section(EVIL)
-    assert viewer_section("x", single=True).count("hidden") > viewer_section("x").count("hidden")
+    assert EVIL not in viewer_section(("original",), EVIL)
+    several, single = (viewer_section(("original",), "x", single=s) for s in (False, True))
+    assert single.count("hidden") > several.count("hidden")
+
+
+def test_empty_images_keep_the_place_of_each_view():
+    views = ("original", "latent")
+    assert viewer_section(views, "").count("<figure>") == len(views)

@@ -455,7 +455,7 @@ function makeReadOut() {
 }
 
 function makeViews() {
-  byId("views").style.setProperty("--views", VIEWS.length);
+  byId("views").replaceChildren();
   makeReadOut();
   for (const shown of document.querySelectorAll("[data-for]")) {
     shown.hidden = !VIEWS.includes(shown.dataset.for);
@@ -543,12 +543,12 @@ function open(number) {
 byId("theme").hidden = false;
 nameTheme();
 if (data.cases.length) {
-  byId("viewer").hidden = false;
   makeViews();
   fillLists();
   listen();
   usePreset(data.windows.findIndex((w) => w.name === "soft_tissue"));
-  open(0);
+  open(0).then(() => { byId("viewer").hidden = false; });
 } else {
+  byId("viewer").remove();
   byId("theme").addEventListener("click", switchTheme);
 }
