@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 from ct_vae.blocks.memory_format import memory_format
 from ct_vae.config.load import load_config, parse_config
 from ct_vae.config.run import RunConfig
+from ct_vae.datasets.patches import PatchDataset
 from ct_vae.errors import ConfigError, InputError
 from ct_vae.io.folders import check_writable
 from ct_vae.models.autoencoder import Autoencoder
@@ -103,6 +104,7 @@ def train(  # noqa: PLR0913, PLR0917 - what a user may say about a run
         else:
             data = given_data(settings, train_dataset, val_dataset, report, force)
             settings = _with_patches(settings, data.image_size)
+        _tell_augmentation(settings, data.train, report)
         settings = with_workers(settings, world, train_dataset is None)
         if data.validation and not data.val_patches:
             validation_codec(cast(Autoencoder, step.generator.module), settings)
@@ -195,6 +197,19 @@ def _tell_preprocessing(settings: RunConfig, report: Callable[[str], None]) -> N
     note = other_preprocessing(settings)
     if note is not None:
         report(f"note: {note}")
+
+
+def _tell_augmentation(
+    settings: RunConfig, data: Dataset[Any], report: Callable[[str], None]
+) -> None:
+    """Report that a given `training.augment_on_device` has no effect."""
+    if settings.training.augment_on_device and not (
+        isinstance(data, PatchDataset) and data.can_be_drawn
+    ):
+        report(
+            "note: training.augment_on_device has no effect on data sets given in Python, with "
+            "data.resize_to, or without rotation, zoom and noise in data.augment"
+        )
 
 
 def _say_nothing(_: str) -> None:

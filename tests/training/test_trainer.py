@@ -424,3 +424,19 @@ def test_a_tracker_gets_the_picture_of_each_validation(pictured, tmp_path, monke
     folder = train(MapStyle(patches()), config(tmp_path / "run"), MapStyle(patches()[:1]))
     pictures = [call("validation", folder / "validation.png", clock) for clock in (4, 8)]
     assert tracker.write_picture.mock_calls == pictures
+
+
+@pytest.mark.parametrize(
+    ("augment", "given", "told"),
+    [({"noise_hu": 5.0}, True, False), ({}, True, True), ({}, None, False)],
+)
+def test_augmentation_on_the_device_without_effect_is_told(tmp_path, capfd, augment, given, told):
+    file = tmp_path / "ct.nii.gz"
+    write_volume(ct_volume((10, 9, 8)), file)
+    tree = config(tmp_path / "run", samples=2, augment_on_device=given).as_json()
+    tree["data"] |= {"train": [str(file)], "augment": augment}
+    folder = train(None, parse_config(tree, "the test"))
+    assert ("note: training.augment_on_device has no effect" in capfd.readouterr().err) == told
+    recorded = json.loads((folder / "train_config.json").read_text())["training"]
+    assert recorded["augment_on_device"] is bool(given)
+    assert recorded["workers"] == 0
