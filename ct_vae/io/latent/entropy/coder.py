@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import constriction
@@ -18,19 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ct_vae.errors import InputError
+from ct_vae.io.latent.entropy.channel_groups import ChannelGroup, channel_groups
 from ct_vae.io.latent.entropy.lattice import (
     Integers,
     Pass,
     lattice_passes,
-    row_slabs,
     smoothest_last,
 )
 from ct_vae.io.latent.entropy.prediction import (
-    CHANNELS_BEFORE,
     CONTEXTS,
     LARGEST,
-    Magnitudes,
-    Neighborhood,
     Weights,
     fit_weights,
     magnitudes_of,
@@ -50,10 +46,6 @@ _queue = constriction.stream.queue
 
 _SIZE_BYTES = 4
 _LARGEST_PARAMETERS = 1 << 24
-# Values of the channels that are coded together, which is faster where channels are small.
-_GROUP_VALUES = 1 << 17
-# Values that are predicted at once.
-_SLAB_VALUES = 1 << 14
 
 
 def encode_integers(integers: Integers) -> bytes:
@@ -73,7 +65,7 @@ def encode_integers(integers: Integers) -> bytes:
     weights = np.empty((len(passes), len(integers), 2), dtype=np.int8)
     parameters = np.zeros(len(integers) * CONTEXTS, dtype=PARAMETERS)
     encoder = _queue.RangeEncoder()
-    for group in _groups(integers):
+    for group in channel_groups(integers):
         contexts = _sorted_residuals(group, passes, weights[:, group.channels])
         for row, parts in zip(parameters[group.rows], contexts, strict=True):
             encode_residuals(encoder, row, join(parts))
@@ -100,7 +92,7 @@ def decode_integers(coded: bytes, shape: tuple[int, int, int, int]) -> Integers:
         integers = np.zeros(shape, dtype=np.int32)
         integers[:, 0, 0, 0] = np.clip(parts.first, -LARGEST, LARGEST)
         decoder = _queue.RangeDecoder(parts.words)
-        for group in _groups(integers):
+        for group in channel_groups(integers):
             streams = [decode_residuals(decoder, row) for row in parts.parameters[group.rows]]
             _rebuild(group, parts.passes, parts.weights[:, group.channels], streams)
         return integers
@@ -119,72 +111,15 @@ class _Parts:
     words: NDArray[np.uint32]
 
 
-@dataclass(frozen=True)
-class _Group:
-    """Channels that are coded together.
-
-    Attributes:
-        integers: Values ``(C, X, Y, Z)``.
-        magnitudes: Magnitudes of the residuals ``(B + C, X, Y, Z)``, beginning with those of up to
-            two channels before.
-        channels: Place of the channels in the latent.
-        rows: Place of their contexts in the parameters.
-    """
-
-    integers: Integers
-    magnitudes: Magnitudes
-    channels: slice
-
-    @property
-    def rows(self) -> slice:
-        return slice(self.channels.start * CONTEXTS, self.channels.stop * CONTEXTS)
-
-    def slabs(self, step: Pass) -> Iterator[_Slab]:
-        """Return the slabs of a pass."""
-        known, added = (step.view(self.integers, at) for at in (step.known, step.added))
-        own = self.magnitudes[-len(self.integers) :]
-        found, sizes = step.view(own, step.known), step.view(self.magnitudes, step.added)
-        for rows in row_slabs(len(added), added[0].size, _SLAB_VALUES):
-            yield _Slab(Neighborhood.of(known, found, rows), added[rows], sizes[rows])
-
-
-@dataclass(frozen=True)
-class _Slab:
-    """Added voxels of a slab of a pass, as views: their neighbors, values and magnitudes."""
-
-    near: Neighborhood
-    values: Integers
-    sizes: Magnitudes
-
-    def sorting(self, channel: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Return the order that sorts a channel by context, and the number of values in each."""
-        flat = self.near.contexts(channel, self.sizes).ravel()
-        return np.argsort(flat, kind="stable"), np.bincount(flat, minlength=CONTEXTS)
-
-
-def _groups(integers: Integers) -> Iterator[_Group]:
-    sides = integers.shape[1:]
-    size = min(len(integers), max(1, _GROUP_VALUES // math.prod(sides)))
-    before = min(len(integers) - size, CHANNELS_BEFORE)
-    magnitudes = np.zeros((before + size, *sides), dtype=np.uint16)
-    for channels in row_slabs(len(integers), 1, size):
-        count = channels.stop - channels.start
-        yield _Group(integers[channels], magnitudes[: before + count], channels)
-        for channel in range(before):
-            magnitudes[channel] = magnitudes[count + channel]
-        # The first voxel has no residual; all others are set in the order of the passes.
-        magnitudes[before:, 0, 0, 0] = 0
-
-
 def _sorted_residuals(
-    group: _Group, passes: tuple[Pass, ...], weights: Weights
+    group: ChannelGroup, passes: tuple[Pass, ...], weights: Weights
 ) -> list[list[Residuals]]:
     """Set the weights of each pass; return the residuals of each channel and context."""
     contexts: list[list[Residuals]] = [[] for _ in range(len(group.integers) * CONTEXTS)]
     for step, fitted in zip(passes, weights, strict=True):
         known, added = (step.view(group.integers, at) for at in (step.known, step.added))
         fitted[...] = fit_weights(known, added)
-        for slab in group.slabs(step):
+        for _, slab in group.slabs(step):
             residuals = slab.values - slab.near.predict(fitted)
             slab.sizes[:, -len(group.integers) :] = magnitudes_of(residuals)
             for channel in range(len(group.integers)):
@@ -198,11 +133,11 @@ def _sorted_residuals(
 
 
 def _rebuild(
-    group: _Group, passes: tuple[Pass, ...], weights: Weights, streams: list[Stream]
+    group: ChannelGroup, passes: tuple[Pass, ...], weights: Weights, streams: list[Stream]
 ) -> None:
     """Set the values of a group of channels; only the first voxel is known before."""
     for step, fitted in zip(passes, weights, strict=True):
-        for slab in group.slabs(step):
+        for _, slab in group.slabs(step):
             values = slab.near.predict(fitted)
             for channel in range(len(group.integers)):
                 places, counts = slab.sorting(channel)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 Integers = NDArray[np.int32]
 Slices = tuple[slice, slice, slice, slice]
-Number = TypeVar("Number", bound=np.integer)
+Number = TypeVar("Number", bound=np.number)
 
 # Values for which differences are computed at once.
 _SLAB_VALUES = 1 << 14

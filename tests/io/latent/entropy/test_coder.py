@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ct_vae.errors import InputError
-from ct_vae.io.latent.entropy import coder
+from ct_vae.io.latent.entropy import channel_groups
 from ct_vae.io.latent.entropy.coder import decode_integers, encode_integers
 from ct_vae.io.latent.entropy.prediction import LARGEST
 
@@ -110,13 +110,13 @@ def test_channels_of_different_size_come_back():
     np.testing.assert_array_equal(decode_integers(coded, integers.shape), integers)
 
 
-@pytest.mark.parametrize("channels", [1, 4, 16])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 16])
 @pytest.mark.parametrize(("group", "slab"), [(1, 1), (600, 100), (1500, 1 << 14), (1 << 17, 50)])
 def test_bytes_do_not_depend_on_what_is_computed_at_once(monkeypatch, channels, group, slab):
     integers = _field((channels, 7, 6, 12), 30.0)
     expected = encode_integers(integers)
-    monkeypatch.setattr(coder, "_GROUP_VALUES", group)
-    monkeypatch.setattr(coder, "_SLAB_VALUES", slab)
+    monkeypatch.setattr(channel_groups, "_GROUP_VALUES", group)
+    monkeypatch.setattr(channel_groups, "_SLAB_VALUES", slab)
     assert encode_integers(integers) == expected
     np.testing.assert_array_equal(decode_integers(expected, integers.shape), integers)
 
