@@ -17,7 +17,7 @@ from compare_latents import fine_tune, rmse_in_body, table, volumes_of
 
 from ct_vae import load_codec
 from ct_vae.evaluation.pictures.panels import write_panel
-from ct_vae.evaluation.texture.noise_texture import measure_texture
+from ct_vae.evaluation.texture.noise import measure_texture
 from ct_vae.masks import body_mask
 
 _BATCH = 4

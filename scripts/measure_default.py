@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 import ct_vae
 from ct_vae.blocks.patch import space_to_depth
-from ct_vae.evaluation.texture.noise_texture import measure_texture
+from ct_vae.evaluation.texture.noise import measure_texture
 from ct_vae.inference.codec import Codec
 from ct_vae.io import read_volume
 from ct_vae.masks import body_mask

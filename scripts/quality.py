@@ -30,7 +30,7 @@ from ct_vae.evaluation.rate_distortion.measure import BodyErrors, codec_curves, 
 from ct_vae.evaluation.rate_distortion.plot import TITLES, draw_curves
 from ct_vae.evaluation.rate_distortion.summary import MODEL, CaseCurves
 from ct_vae.evaluation.rounding import stored
-from ct_vae.evaluation.texture.noise_texture import measure_texture
+from ct_vae.evaluation.texture.noise import measure_texture
 from ct_vae.inference.codec import Codec
 from ct_vae.io import read_volume, volume_sha256
 from ct_vae.io.atomic.file import atomic_write, write_json, write_text

@@ -17,7 +17,7 @@ from ct_vae.evaluation.metrics.similarity.ms_ssim import multi_scale_ssim, scale
 from ct_vae.evaluation.metrics.similarity.ssim import similarities
 from ct_vae.evaluation.metrics.tissue_bands import TISSUE_BANDS
 from ct_vae.evaluation.metrics.windowed_errors import Where
-from ct_vae.evaluation.texture.noise_texture import measure_texture
+from ct_vae.evaluation.texture.noise import measure_texture
 from ct_vae.evaluation.windows import WINDOWS, Window
 from ct_vae.masks import Mask
 

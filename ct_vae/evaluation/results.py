@@ -22,7 +22,7 @@ from ct_vae.evaluation.record import case_record, plan_record
 from ct_vae.evaluation.report import HtmlReport, ReportCase
 from ct_vae.evaluation.settings import Settings
 from ct_vae.evaluation.tables import clear_results, summarize, write_csv, write_table
-from ct_vae.evaluation.texture.noise_texture import measure_texture
+from ct_vae.evaluation.texture.noise import measure_texture
 from ct_vae.find_volumes.cases import Case
 from ct_vae.io import ReadOptions
 from ct_vae.io.atomic.file import write_json

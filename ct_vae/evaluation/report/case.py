@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ct_vae.evaluation.latent_quality.result import LatentQuality
 from ct_vae.evaluation.metrics.metric_rows import MetricRow
-from ct_vae.evaluation.texture.noise_texture import Texture
+from ct_vae.evaluation.texture.noise import Texture
 from ct_vae.masks import Mask
 from ct_vae.volume import Volume
 

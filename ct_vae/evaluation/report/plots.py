@@ -15,7 +15,7 @@ from ct_vae.evaluation.report.axes import Axes
 from ct_vae.evaluation.report.case import ReportCase
 from ct_vae.evaluation.report.listing import number
 from ct_vae.evaluation.report.survey import HISTOGRAM_HU, Survey
-from ct_vae.evaluation.texture.noise_texture import Texture
+from ct_vae.evaluation.texture.noise import Texture
 from ct_vae.masks import Mask
 
 _BIN_HU = 10

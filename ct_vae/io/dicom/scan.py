@@ -18,8 +18,8 @@ from typing import Literal
 from ct_vae.errors import CtVaeError, InputError, NoInputError
 from ct_vae.io.archive import extracted, is_archive
 from ct_vae.io.dicom.file import quiet
-from ct_vae.io.dicom.grouping.group import MIN_SLICES, ImageGroup
-from ct_vae.io.dicom.grouping.series import group_images
+from ct_vae.io.dicom.grouping.group_series import group_images
+from ct_vae.io.dicom.grouping.image_group import MIN_SLICES, ImageGroup
 from ct_vae.io.dicom.headers import read_images
 from ct_vae.io.dicom.image_header import ImageHeader
 from ct_vae.io.dicom.pixels import MAX_THREADS

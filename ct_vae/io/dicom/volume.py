@@ -12,7 +12,7 @@ from ct_vae.errors import InputError
 from ct_vae.grid import MAX_VOXELS
 from ct_vae.io.dicom.dataset import AGAIN
 from ct_vae.io.dicom.geometry import Stack
-from ct_vae.io.dicom.grouping.group import MIN_SLICES, ImageGroup
+from ct_vae.io.dicom.grouping.image_group import MIN_SLICES, ImageGroup
 from ct_vae.io.dicom.grouping.planes import stack_of
 from ct_vae.io.dicom.image_header import ImageHeader
 from ct_vae.io.dicom.irregularity import in_their_places

@@ -16,7 +16,7 @@ from ct_vae.evaluation.report.plots import (
     spectrum_plot,
 )
 from ct_vae.evaluation.report.survey import HISTOGRAM_HU
-from ct_vae.evaluation.texture.noise_texture import Texture
+from ct_vae.evaluation.texture.noise import Texture
 from tests.evaluation.latent_quality._quality import quality
 from tests.evaluation.report._report import case_of, thorax
 

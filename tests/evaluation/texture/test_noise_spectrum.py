@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from ct_vae.evaluation.texture.flat_regions import detrended
+from ct_vae.evaluation.texture.find_flat_regions import detrended
 from ct_vae.evaluation.texture.noise_spectrum import NoiseSpectrum, noise_spectrum
 
 

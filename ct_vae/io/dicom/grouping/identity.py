@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ct_vae.io.dicom.geometry import LEAST_TOLERANCE_MM
 from ct_vae.io.dicom.grouping.attribute_values import ATTRIBUTE_NAMES, by_attribute
-from ct_vae.io.dicom.grouping.group import MIN_SLICES
+from ct_vae.io.dicom.grouping.image_group import MIN_SLICES
 from ct_vae.io.dicom.image_header import ImageHeader
 
 Images = list[ImageHeader]

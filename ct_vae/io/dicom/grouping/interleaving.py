@@ -16,7 +16,7 @@ from ct_vae.errors import InputError
 from ct_vae.grid import FloatArray
 from ct_vae.io.dicom.geometry import position_tolerance_mm
 from ct_vae.io.dicom.grouping.attribute_values import ATTRIBUTE_NAMES, attribute_of, by_value
-from ct_vae.io.dicom.grouping.group import MIN_SLICES
+from ct_vae.io.dicom.grouping.image_group import MIN_SLICES
 from ct_vae.io.dicom.grouping.planes import Images, common_normal, distances_of
 from ct_vae.io.dicom.image_header import ImageHeader
 

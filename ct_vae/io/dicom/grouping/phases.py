@@ -19,7 +19,7 @@ from ct_vae.io.dicom.grouping.attribute_values import (
     attribute_of,
     by_attribute,
 )
-from ct_vae.io.dicom.grouping.group import MIN_SLICES
+from ct_vae.io.dicom.grouping.image_group import MIN_SLICES
 from ct_vae.io.dicom.grouping.planes import Images, group_by_position, is_regular
 from ct_vae.io.dicom.image_header import ImageHeader
 

@@ -14,8 +14,8 @@ import numpy as np
 from ct_vae.errors import InputError
 from ct_vae.io.dicom.geometry import position_tolerance_mm
 from ct_vae.io.dicom.grouping.attribute_values import ATTRIBUTE_NAMES, attribute_of
-from ct_vae.io.dicom.grouping.group import MIN_SLICES, ImageGroup
 from ct_vae.io.dicom.grouping.identity import Subset
+from ct_vae.io.dicom.grouping.image_group import MIN_SLICES, ImageGroup
 from ct_vae.io.dicom.grouping.interleaving import parallel
 from ct_vae.io.dicom.grouping.planes import (
     common_normal,

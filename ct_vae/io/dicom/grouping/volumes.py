@@ -9,8 +9,8 @@ from ct_vae.errors import InputError
 from ct_vae.io.dicom.dataset import AGAIN
 from ct_vae.io.dicom.grouping.attribute_values import ATTRIBUTE_NAMES, by_attribute
 from ct_vae.io.dicom.grouping.duplicates import are_duplicates, without_duplicates
-from ct_vae.io.dicom.grouping.group import MIN_SLICES, ImageGroup
 from ct_vae.io.dicom.grouping.identity import Subset
+from ct_vae.io.dicom.grouping.image_group import MIN_SLICES, ImageGroup
 from ct_vae.io.dicom.grouping.interleaving import interleaved_attribute, interleaved_error
 from ct_vae.io.dicom.grouping.phases import Sets, by_attributes, by_instance_number, by_time
 from ct_vae.io.dicom.grouping.planes import (

@@ -1,7 +1,7 @@
 from unittest.mock import patch
 
 from ct_vae.io.dicom.grouping import duplicates
-from ct_vae.io.dicom.grouping.series import group_images
+from ct_vae.io.dicom.grouping.group_series import group_images
 from tests.io.dicom.grouping._images import header, outcomes
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from ct_vae.io.dicom.grouping.series import group_images
+from ct_vae.io.dicom.grouping.group_series import group_images
 from tests.io.dicom.grouping._images import outcome, outcomes, stack
 
 PER_FILE = ["study", "frame_of_reference", "patient", "name"]

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ct_vae.io.dicom.grouping.group_series import group_images
 from ct_vae.io.dicom.grouping.interleaving import interleave
-from ct_vae.io.dicom.grouping.series import group_images
 from tests.io.dicom.grouping._images import header, outcomes, stack
 
 ATTRIBUTES = ["stack", "acquisition", "temporal", "dimensions", "cardiac", "kernel", "study"]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ct_vae.io.dicom.grouping import duplicates
-from ct_vae.io.dicom.grouping.series import group_images
+from ct_vae.io.dicom.grouping.group_series import group_images
 from tests.io.dicom.grouping._images import header, outcomes, stack
 from tests.io.dicom.grouping._phases import clock, phases
 

@@ -3,8 +3,8 @@ from itertools import groupby
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ct_vae.io.dicom.grouping.group_series import group_images
 from ct_vae.io.dicom.grouping.planes import is_regular
-from ct_vae.io.dicom.grouping.series import group_images
 from tests.io.dicom.grouping._images import (
     outcome,
     stack,

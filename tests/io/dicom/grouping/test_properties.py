@@ -10,8 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ct_vae.io.dicom.grouping import duplicates
+from ct_vae.io.dicom.grouping.group_series import group_images
 from ct_vae.io.dicom.grouping.planes import stack_of
-from ct_vae.io.dicom.grouping.series import group_images
 from tests.io.dicom.grouping._images import AXIAL, SAGITTAL, header, outcomes, pixels, stack
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ct_vae.io.dicom.grouping.series import group_images
+from ct_vae.io.dicom.grouping.group_series import group_images
 from tests.io.dicom.grouping._images import (
     AXIAL,
     SAGITTAL,

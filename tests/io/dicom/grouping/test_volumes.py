@@ -3,7 +3,7 @@ from unittest.mock import patch
 import pytest
 
 from ct_vae.io.dicom.grouping import duplicates
-from ct_vae.io.dicom.grouping.series import group_images
+from ct_vae.io.dicom.grouping.group_series import group_images
 from tests.io.dicom.grouping._images import header, outcomes, stack
 from tests.io.dicom.grouping._phases import clock, phases
 

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from ct_vae.errors import InputError
-from ct_vae.evaluation.texture.noise_texture import measure_texture
+from ct_vae.evaluation.texture.noise import measure_texture
 from ct_vae.masks import Mask
 from ct_vae.volume import Volume
 from tests.evaluation._cases import volume_of
-from tests.evaluation.texture.test_flat_regions import block, everywhere
+from tests.evaluation.texture.test_find_flat_regions import block, everywhere
 
 
 def changed(volume, voxels):

@@ -1,7 +1,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from ct_vae.io.dicom.grouping.series import group_images
+from ct_vae.io.dicom.grouping.group_series import group_images
 from tests.io.dicom.grouping._images import header, stack
 
 

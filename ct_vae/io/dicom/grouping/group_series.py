@@ -14,8 +14,8 @@ from dataclasses import replace
 from ct_vae.errors import InputError
 from ct_vae.io.dicom.dataset import AGAIN
 from ct_vae.io.dicom.geometry import normal_of
-from ct_vae.io.dicom.grouping.group import MIN_SLICES, ImageGroup
 from ct_vae.io.dicom.grouping.identity import Subset, by_patient, by_study_and_kernel
+from ct_vae.io.dicom.grouping.image_group import MIN_SLICES, ImageGroup
 from ct_vae.io.dicom.grouping.interleaving import interleaved_error, interleaved_sets
 from ct_vae.io.dicom.grouping.planes import Images, by_plane, is_regular
 from ct_vae.io.dicom.grouping.small_subsets import separate_small_subsets

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ct_vae.evaluation.metrics.metric_rows import check_same_grid
-from ct_vae.evaluation.texture.flat_regions import FlatRegions, find_flat_regions
+from ct_vae.evaluation.texture.find_flat_regions import FlatRegions, find_flat_regions
 from ct_vae.evaluation.texture.noise_spectrum import NoiseSpectrum, noise_spectrum
 from ct_vae.masks import Mask
 from ct_vae.volume import Volume

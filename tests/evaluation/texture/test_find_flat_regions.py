@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ct_vae.evaluation.texture.flat_regions import SOFT_TISSUE_HU, detrended, find_flat_regions
+from ct_vae.evaluation.texture.find_flat_regions import SOFT_TISSUE_HU, detrended, find_flat_regions
 from ct_vae.grid import Grid
 from ct_vae.masks import Mask
 from ct_vae.volume import Volume
