@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Literal
@@ -149,7 +150,7 @@ class Codec:
         # Sampling and quantization act on the features of the whole volume.
         report_stage("encoding", prod(prepared.tensor.shape))
         features, plan = self._run_plan(
-            lambda: self._plan("encode", tiling, (x, y, z)), lambda plan: plan(prepared.tensor)
+            partial(self._plan, "encode", tiling, (x, y, z)), lambda plan: plan(prepared.tensor)
         )
         array = latent_values(model, features, seed, device)
         statistics = None if array.ndim == 3 else latent_statistics(array, features)
@@ -191,8 +192,7 @@ class Codec:
         Args:
             latent: Latent of the same model.
             tiling: Tiling method; defaults to that of the codec.
-            whole_hu: If true, round to whole HU as in files, which takes half the memory; defaults
-                to false.
+            whole_hu: If true, round to whole HU as in files, which takes half the memory.
 
         Returns:
             Volume in float32, or in int16 for whole HU.
@@ -208,7 +208,7 @@ class Codec:
         restoration = Restoration(record.preprocess, record.source.grid.grid(), whole_hu)
         report_stage("decoding", prod(sides))
         _, plan = self._run_plan(
-            lambda: self._plan("decode", tiling, sides, restoration.unallocated_bytes),
+            partial(self._plan, "decode", tiling, sides, restoration.unallocated_bytes),
             lambda plan: plan.run(values, lambda at, slab: restoration.write(at, slab[0, 0])),
         )
         facts = {DECODING: decoding_record(self.identity, plan.record, plan.precision)}
