@@ -16,7 +16,8 @@ from ct_vae.errors import CtVaeError, OutputError
 from ct_vae.find_volumes.cases import Case
 from ct_vae.io import ReadOptions, volume_sha256
 from ct_vae.io.file_stamp import is_settled, stamps
-from ct_vae.io.latent.file import note_source, whole_record
+from ct_vae.io.latent.read_latent import whole_record
+from ct_vae.io.latent.write_latent import note_source
 from ct_vae.io.remote import RemoteFile, look_up
 from ct_vae.io.source_files import source_files
 from ct_vae.latent import LatentRecord

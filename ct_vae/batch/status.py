@@ -14,8 +14,8 @@ from ct_vae.batch.lease import is_running, lease_path
 from ct_vae.batch.remote_output import remote_lists
 from ct_vae.errors import NoInputError
 from ct_vae.find_volumes.cases import Case
-from ct_vae.io.latent.file import whole_record
 from ct_vae.io.latent.layout import MAISI_ENDING
+from ct_vae.io.latent.read_latent import whole_record
 from ct_vae.io.latent.record import SUFFIXES, record_path
 from ct_vae.io.remote import canonical_url, is_url, list_files
 from ct_vae.io.temporary import make_temporary_folder

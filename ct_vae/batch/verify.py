@@ -17,7 +17,7 @@ from ct_vae.find_volumes.left_out import left_out_file
 from ct_vae.io import ReadOptions
 from ct_vae.io.dicom.scan import FoundSeries, scan_files, scan_series, split_series_path
 from ct_vae.io.formats import path_kind
-from ct_vae.io.latent.file import verify_latent
+from ct_vae.io.latent.read_latent import verify_latent
 from ct_vae.io.latent.record import CODED_SUFFIX, is_coded_name, latent_of_record
 from ct_vae.io.mha_nrrd.reader import read_itk
 from ct_vae.io.nifti.image import load_nifti

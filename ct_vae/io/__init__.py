@@ -1,7 +1,8 @@
 """Files in and out: volumes, latents, discovery, atomic writes; never imports torch."""
 
 from ct_vae.io.dicom.scan import FoundSeries, scan_series
-from ct_vae.io.latent.file import read_latent, write_latent
+from ct_vae.io.latent.read_latent import read_latent
+from ct_vae.io.latent.write_latent import write_latent
 from ct_vae.io.read_options import ReadOptions
 from ct_vae.io.volumes import read_volume, write_volume
 from ct_vae.volume import volume_sha256

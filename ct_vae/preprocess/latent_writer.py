@@ -18,9 +18,9 @@ from monai.utils import MetaKeys
 
 from ct_vae.errors import ConfigError, InputError
 from ct_vae.grid import Grid
-from ct_vae.io.latent.file import write_latent
 from ct_vae.io.latent.record import parse_record
 from ct_vae.io.latent.storage import LatentDtype
+from ct_vae.io.latent.write_latent import write_latent
 from ct_vae.latent import Latent, LatentRecord, Layout
 
 # Key of the record (JSON text) in the metadata of a latent.

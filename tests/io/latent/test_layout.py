@@ -11,7 +11,7 @@ from ct_vae.grid import Grid
 from ct_vae.io import read_latent, read_volume, write_latent
 from ct_vae.io.atomic.file import sha256_file
 from ct_vae.io.formats import path_kind
-from ct_vae.io.latent.file import is_done, verify_latent
+from ct_vae.io.latent.read_latent import verify_latent, whole_record
 from ct_vae.io.latent.record import parse_record, record_bytes
 from tests._asserts import assert_only_files
 from tests.io._samples import latent_of, with_posterior
@@ -183,7 +183,7 @@ def test_regions_that_are_added_to_the_json_stay_and_do_no_harm(tmp_path):
     told = json.loads(beside.read_text()) | {"top_region_index": [0, 1, 0, 0]}
     beside.write_text(json.dumps(told))
     verify_latent(path)
-    assert is_done(path, "b" * 64, "a" * 64)
+    assert whole_record(path) is not None
 
 
 @pytest.mark.parametrize(
@@ -200,9 +200,9 @@ def test_regions_that_are_added_to_the_json_stay_and_do_no_harm(tmp_path):
 )
 def test_a_latent_whose_json_is_gone_or_wrong_is_not_done(tmp_path, damage):
     path, beside = sidecar(tmp_path)
-    assert is_done(path, "b" * 64, "a" * 64)
+    assert whole_record(path) is not None
     damage(beside)
-    assert not is_done(path, "b" * 64, "a" * 64)
+    assert whole_record(path) is None
     with pytest.raises(InputError, match=r"its JSON x_emb\.nii\.gz\.json"):
         verify_latent(path)
     # Decoding does not depend on it.

@@ -4,18 +4,17 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-import SimpleITK
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ct_vae.errors import ConfigError, CtVaeError, InputError, NoInputError
-from ct_vae.grid import Grid
 from ct_vae.io import read_latent, read_volume, write_latent
 from ct_vae.io.atomic.file import sha256_file
-from ct_vae.io.latent.file import is_done
+from ct_vae.io.latent.read_latent import whole_record
 from ct_vae.io.latent.record import record_path
 from tests._asserts import assert_only_files
 from tests.io._samples import ct_volume, latent_of
+from tests.io.latent._cases import CASES
 
 
 def assert_equal(a, b):
@@ -23,18 +22,6 @@ def assert_equal(a, b):
     np.testing.assert_array_equal(a.array, b.array)
     assert a.grid == b.grid
     assert a.record == b.record
-
-
-CASES = {
-    "mean": (latent_of(), "int16"),
-    "exact": (latent_of(), "float32"),
-    "sample": (latent_of("sample"), "int16"),
-    "one channel": (latent_of(channels=1), "int16"),
-    "codes": (latent_of("codes"), "int16"),
-    "many codes": (latent_of("codes", array=np.full((3, 4, 5), 70000)), "int16"),
-    "2-D model": (latent_of(factor=(4, 4, 1), shape=(3, 4, 9)), "int16"),
-    "constant": (latent_of(array=np.full((4, 3, 4, 5), 2.5, np.float32)), "int16"),
-}
 
 
 @pytest.mark.parametrize("name", ["x_latent.nii.gz", "x.y_latent.nii", "X.NII.GZ"])
@@ -47,82 +34,6 @@ def test_what_was_written_is_read(tmp_path, name, case):
     assert written.record.file_sha256 == sha256_file(tmp_path / name)
     stem = name.lower().removesuffix(".gz").removesuffix(".nii")
     assert_only_files(tmp_path, {name, f"{name[: len(stem)]}.json"})
-
-
-def test_float32_and_codes_are_bit_exact(tmp_path):
-    for case in ("exact", "codes", "many codes", "constant"):
-        latent, dtype = CASES[case]
-        np.testing.assert_array_equal(
-            write_latent(latent, tmp_path / "a.nii", dtype).array, latent.array
-        )
-
-
-def test_stored_types_are_the_smallest(tmp_path):
-    for case, expected in [
-        ("mean", "int16"),
-        ("exact", "float32"),
-        ("codes", "uint16"),
-        ("many codes", "int32"),
-    ]:
-        latent, dtype = CASES[case]
-        record = write_latent(latent, tmp_path / "a.nii", dtype).record
-        assert record.quantisation.dtype == expected
-        assert nib.load(tmp_path / "a.nii").get_data_dtype() == expected
-
-
-def test_the_recorded_error_is_the_error(tmp_path):
-    latent = latent_of()
-    written = write_latent(latent, tmp_path / "a.nii.gz")
-    error = written.array.astype(np.float64) - latent.array
-    how = written.record.quantisation
-    assert how.max_abs_error == np.abs(error).max()
-    assert how.rmse == pytest.approx(np.sqrt((error**2).mean()))
-    assert how.max_abs_error <= how.slope * 0.5001
-
-
-# MONAI tries all of its readers, and one of them misses a GPU library.
-@pytest.mark.filterwarnings("ignore:NvImgCodecPydicomReader:UserWarning")
-@pytest.mark.parametrize("case", CASES)
-def test_other_readers_agree_on_values_and_place(tmp_path, case):
-    from monai.transforms import LoadImage
-
-    latent, dtype = CASES[case]
-    path = tmp_path / "x_latent.nii.gz"
-    written = write_latent(latent, path, dtype)
-    expected = np.moveaxis(written.array, 0, -1) if written.array.ndim == 4 else written.array
-    scale = np.abs(expected).max() * 1e-6
-
-    image = nib.load(path)
-    assert image.shape == expected.shape
-    np.testing.assert_allclose(image.get_fdata(), expected, rtol=0, atol=scale)
-    assert Grid(latent.grid.shape, image.affine).distance_mm(latent.grid) < 1e-3
-    np.testing.assert_allclose(image.header.get_qform(), image.affine, atol=1e-3)
-    codes = (int(image.header["sform_code"]), int(image.header["qform_code"]))
-    assert codes == (1, 1)
-    assert image.header.get_xyzt_units()[0] == "mm"
-    if latent.record.kind == "codes":
-        assert image.header["intent_code"] == 1002
-
-    array, meta = LoadImage(image_only=False)(path)
-    np.testing.assert_allclose(np.asarray(array), expected, rtol=0, atol=scale)
-    assert Grid(latent.grid.shape, np.asarray(meta["affine"])).distance_mm(latent.grid) < 1e-3
-
-    other = SimpleITK.ReadImage(str(path))
-    values = SimpleITK.GetArrayFromImage(other)
-    # ITK drops a last axis of one.
-    np.testing.assert_allclose(values.T.reshape(expected.shape), expected, rtol=0, atol=scale)
-    if other.GetDimension() == 4:
-        other = other[:, :, :, 0]
-    placed = Grid.from_lps(
-        other.GetSize(), other.GetSpacing(), other.GetOrigin(), other.GetDirection()
-    )
-    assert placed.distance_mm(latent.grid) < 1e-3
-
-
-def test_the_same_latent_gives_the_same_bytes(tmp_path):
-    for name in ("a.nii.gz", "b.nii.gz"):
-        write_latent(latent_of(), tmp_path / name)
-    assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -171,27 +82,6 @@ def test_other_names_are_refused(tmp_path, name):
             act(tmp_path / name)
 
 
-def test_other_types_are_refused(tmp_path):
-    with pytest.raises(ConfigError, match="float16"):
-        write_latent(latent_of(), tmp_path / "a.nii.gz", "float16")
-
-
-@pytest.mark.parametrize(
-    ("array", "kind", "message"),
-    [
-        (np.full((4, 3, 4, 5), np.nan, np.float32), "mean", "not finite"),
-        (np.full((4, 3, 4, 5), np.inf, np.float32), "mean", "not finite"),
-        (np.full((3, 4, 5), -1), "codes", "codes run from -1"),
-        (np.full((3, 4, 5), 2**31), "codes", "2147483648"),
-    ],
-)
-def test_values_that_cannot_be_stored_are_refused(tmp_path, array, kind, message):
-    for dtype in ("int16", "float32"):
-        with pytest.raises(InputError, match=message):
-            write_latent(latent_of(kind, array=array), tmp_path / "a.nii.gz", dtype)
-    assert_only_files(tmp_path, set())
-
-
 @pytest.fixture
 def pair(tmp_path):
     write_latent(latent_of(), tmp_path / "a_latent.nii.gz")
@@ -236,32 +126,24 @@ def test_a_file_moved_in_its_header_does_not_fit_the_record_it_carries(tmp_path)
         read_latent(path)
 
 
-def test_only_a_verified_result_counts_as_done(pair):
+def test_only_a_complete_latent_has_a_whole_record(pair):
     path, beside = pair
-    source, model = "b" * 64, "a" * 64
-    assert is_done(path, source, model)
-    assert not is_done(path, "c" * 64, model)
-    assert not is_done(path, source, "c" * 64)
-    assert not is_done(path.with_name("other.nii.gz"), source, model)
+    record = whole_record(path)
+    assert record is not None
+    assert (record.source.sha256, record.model.sha256) == ("b" * 64, "a" * 64)
+    assert whole_record(path.with_name("other.nii.gz")) is None
     content, text = path.read_bytes(), beside.read_text()
     path.write_bytes(content[:-1])
-    assert not is_done(path, source, model)
+    assert whole_record(path) is None
     path.write_bytes(content)
     beside.write_text(text[:-20])
-    assert not is_done(path, source, model)
+    assert whole_record(path) is None
     beside.unlink()
-    assert not is_done(path, source, model)
+    assert whole_record(path) is None
     beside.write_text(text)
-    assert is_done(path, source, model)
+    assert whole_record(path) is not None
     path.unlink()
-    assert not is_done(path, source, model)
-
-
-def test_no_path_and_no_name_is_written(tmp_path):
-    folder = tmp_path / "Doe^John"
-    write_latent(latent_of(), folder / "Doe^John_latent.nii")
-    for path in folder.iterdir():
-        assert b"Doe" not in path.read_bytes()
+    assert whole_record(path) is None
 
 
 def test_numbers_that_damage_has_made_endless_are_refused(tmp_path):
