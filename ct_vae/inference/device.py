@@ -17,6 +17,9 @@ from ct_vae.errors import ConfigError, InputError
 
 HOST = torch.device("cpu")
 _FREE_SHARE = 0.6
+# Resident memory as a share of the free memory from which the former matters for the latter. To get
+# returned memory back takes as long as a small volume.
+_HELD_SHARE = 0.25
 # Option of the C library: size from which each block is mapped on its own.
 _MMAP_THRESHOLD = -3
 _LARGE_BLOCK = 2**20
@@ -128,8 +131,9 @@ def memory_budget(device: torch.device, max_memory_gb: float | None) -> int:
         max_memory_gb: Limit in GiB, of the process on a CPU and of the allocations on a GPU, both
             including what is already allocated. ``None`` allows three fifths of the free memory.
     """
-    if device.type == "cpu":
-        _return_free_memory(limited=max_memory_gb is not None)
+    limited = max_memory_gb is not None
+    if device.type == "cpu" and (limited or resident_bytes() > _HELD_SHARE * free_bytes(device)):
+        _return_free_memory(limited)
     if max_memory_gb is None:
         return int(_FREE_SHARE * free_bytes(device))
     held = resident_bytes() if device.type == "cpu" else torch.cuda.memory_allocated(device)

@@ -19,7 +19,7 @@ from ct_vae.inference.streaming.slab_plan import (
     LARGEST_SLAB,
     StreamPlan,
     plan_streams,
-    thinner,
+    smaller,
 )
 from ct_vae.inference.tiling import Tiling, check_whole, plan_tiles
 from ct_vae.inference.volume_adapter import VolumeAdapter
@@ -154,17 +154,22 @@ class ExecutionPlan:
                 run_exact(self.steps, image, self.stream_plan, self.network.device, pass_on)
                 return
             except torch.OutOfMemoryError:
-                if self.stream_plan.slab_bytes <= self.steps[-1].slice_bytes:
+                less = smaller(self.stream_plan, self.steps, self.available_bytes)
+                if less is None:
                     raise
-            self._halve()
+            self._replace(less)
 
-    def _halve(self) -> None:
-        """Replace the plan by one with slabs half as thick and no buffers on the device."""
+    def _replace(self, plan: StreamPlan) -> None:
+        """Take a plan that needs less memory than the one that failed, and note it."""
         assert self.stream_plan is not None
-        self.stream_plan = thinner(self.stream_plan, self.steps, self.available_bytes)
+        changed = (
+            "buffers left it"
+            if plan.slabs == self.stream_plan.slabs
+            else "their thickness was halved"
+        )
+        self.stream_plan = plan
         self.warnings.append(
-            f"{self.half}: the planned slabs did not fit into the device's memory; their thickness "
-            "was halved"
+            f"{self.half}: the planned slabs did not fit into the device's memory; {changed}"
         )
 
     def _blend(

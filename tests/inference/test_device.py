@@ -112,3 +112,16 @@ def test_reserved_memory_of_a_gpu_is_free(monkeypatch):
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 700)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 300)
     assert free_bytes(torch.device("cuda")) == 500
+
+
+@pytest.mark.parametrize(
+    ("limit", "held", "returned"), [(None, 10, False), (None, 40, True), (1.0, 10, True)]
+)
+def test_freed_memory_is_returned_where_it_matters(monkeypatch, limit, held, returned):
+    """To get it back takes as long as a small volume."""
+    calls = []
+    monkeypatch.setattr(device, "_return_free_memory", calls.append)
+    monkeypatch.setattr(device, "resident_bytes", lambda: held)
+    monkeypatch.setattr(device, "free_bytes", lambda _: 100)
+    memory_budget(torch.device("cpu"), limit)
+    assert calls == ([limit is not None] if returned else [])

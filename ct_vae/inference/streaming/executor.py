@@ -107,6 +107,7 @@ class _Run:
         for i in self._order.buffered[:-1]:
             buffer = self._take(i)
             self._pump(i, _into(buffer))
+            buffer.finish()
             self._buffers[i] = buffer
             if self._ranks.size > 1:
                 self._share(i, buffer)
@@ -154,7 +155,8 @@ class _Run:
         first = self._partition.own(i, self._ranks.rank).start - stored.start
         store = self._stores.take(self._plan.kinds[i], step.slice_bytes * stored.length)
         shape = _of_length(step.shape, stored.length)
-        return FeatureBuffer(shape, step.dtype, store, i in self._order.moments, first)
+        moments, staging = i in self._order.moments, self._stores.staging
+        return FeatureBuffer(shape, step.dtype, store, moments, first, staging)
 
     def _release(self, done: int) -> None:
         for i in [i for i in self._buffers if self._order.last_use[i] <= done and i != done]:

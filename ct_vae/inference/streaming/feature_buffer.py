@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import torch
 
 from ct_vae.inference.streaming.feature_file import FeatureFile, feature_folder
+from ct_vae.inference.streaming.file_transfer import Event, FileTransfer, Staging, cuda_staging
 from ct_vae.inference.streaming.graph import MapShape
 from ct_vae.inference.streaming.group_norm import RunningMoments
 
 BufferKind = Literal["device", "host", "disk"]
+FileAccess = Callable[[int, torch.Tensor], None]
 KINDS: tuple[BufferKind, ...] = ("device", "host", "disk")
 
 
@@ -24,6 +29,8 @@ class FeatureBuffer:
         store: Memory or file for the map, at least as large as the map.
         moments: If true, compute the channels' moments while writing; defaults to false.
         first: First slice that `append` writes; defaults to 0.
+        staging: Host memory and events of a device that computes ahead of the host; ``None`` for a
+            CPU.
     """
 
     def __init__(
@@ -33,11 +40,14 @@ class FeatureBuffer:
         store: torch.Tensor | FeatureFile,
         moments: bool = False,
         first: int = 0,
+        staging: Staging | None = None,
     ) -> None:
         self.shape, self.dtype, self.store = shape, dtype, store
         self.moments = RunningMoments(shape[0]) if moments else None
         self._written = first
-        self._staging: torch.Tensor | None = None
+        self._staging = staging
+        self._copied: Event | None = None
+        self._transfer = self._new_transfer()
 
     def append(self, slab: torch.Tensor) -> None:
         """Write the next slices ``(1, C, n, Y, Z)``."""
@@ -53,22 +63,63 @@ class FeatureBuffer:
         """Write slices ``(1, C, n, Y, Z)`` with channels last in memory, from ``start`` on."""
         if isinstance(self.store, FeatureFile):
             values = slab.permute(0, 2, 3, 4, 1).contiguous()
-            self.store.write(self._offset(start), values.cpu())
+            if self._staging is not None and self._staging.holds(values):
+                assert self._transfer is not None
+                self._transfer.write(self._offset(start), values)
+            else:
+                self._on_host(self.store.write, start, values)
         else:
-            self.view(start, slab.shape[2]).copy_(slab)
+            self._wait_for_copies(slab)
+            self.view(start, slab.shape[2]).copy_(slab, non_blocking=True)
+            if self._staging is not None:
+                self._copied = self._staging.record()
+
+    def finish(self) -> None:
+        """Wait until files are written.
+
+        Raises:
+            OSError: If a part could not be written.
+        """
+        if self._transfer is not None:
+            self._transfer.finish()
 
     def read_into(self, start: int, out: torch.Tensor) -> None:
         """Fill ``(1, C, n, Y, Z)``, channels last in memory, starting at slice ``start``."""
+        self._read(self._transfer, start, out)
+
+    def reader(self) -> Callable[[int, torch.Tensor], None]:
+        """Return a function like `read_into` that reads ahead; slices should follow each other."""
+        return partial(self._read, self._new_transfer())
+
+    def _read(self, transfer: FileTransfer | None, start: int, out: torch.Tensor) -> None:
         if not isinstance(self.store, FeatureFile):
+            self._wait_for_copies(out)
             out.copy_(self.view(start, out.shape[2]), non_blocking=True)
             return
         values = out.permute(0, 2, 3, 4, 1)
-        if out.device.type == "cpu":
-            self.store.read(self._offset(start), values)
+        if self._staging is not None and self._staging.holds(out):
+            assert transfer is not None
+            transfer.read(self._offset(start), values)
+        else:
+            self._on_host(self.store.read, start, values)
+
+    def _on_host(self, access: FileAccess, start: int, values: torch.Tensor) -> None:
+        """Read or write values in host memory, after what the thread has still to write."""
+        if self._staging is None:
+            access(self._offset(start), values)
+        else:
+            self._staging.worker.submit(access, self._offset(start), values).result()
+
+    def _wait_for_copies(self, values: torch.Tensor) -> None:
+        """Wait for copies between device and host if values in host memory take part."""
+        if self._copied is None or self._staging is None or self._staging.holds(values):
             return
-        staged = self._staged(values)
-        self.store.read(self._offset(start), staged)
-        values.copy_(staged)
+        self._copied.synchronize()
+
+    def _new_transfer(self) -> FileTransfer | None:
+        if self._staging is None or not isinstance(self.store, FeatureFile):
+            return None
+        return FileTransfer(self.store, self._staging, self._offset(self.shape[1]))
 
     def view(self, start: int, count: int) -> torch.Tensor:
         """Return slices of a map in memory without copying."""
@@ -78,11 +129,6 @@ class FeatureBuffer:
         size = self._offset(start + count) - first
         values = self.store[first : first + size].view(self.dtype)
         return values.view(1, count, y, z, channels).permute(0, 4, 1, 2, 3)
-
-    def _staged(self, values: torch.Tensor) -> torch.Tensor:
-        if self._staging is None or self._staging.shape != values.shape:
-            self._staging = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
-        return self._staging
 
     def _offset(self, start: int) -> int:
         channels, _, y, z = self.shape
@@ -130,6 +176,10 @@ class FeatureBufferPool:
         device: Device that computes the maps.
         disk_bytes: Total size of the files, for which a folder is chosen; defaults to 0.
 
+    Attributes:
+        staging: Host memory, events and a thread for buffers outside the device; ``None`` for a
+            CPU.
+
     Raises:
         ConfigError: If no folder on a disk has enough space.
     """
@@ -140,6 +190,8 @@ class FeatureBufferPool:
         self._sizes = {kind: StoreSizes() for kind in KINDS}
         self._free: dict[BufferKind, list[torch.Tensor | FeatureFile]] = {k: [] for k in KINDS}
         self._files: list[FeatureFile] = []
+        self._worker = ThreadPoolExecutor(max_workers=1)
+        self.staging = cuda_staging(device, self._worker) if device.type == "cuda" else None
 
     def take(self, kind: BufferKind, size: int) -> torch.Tensor | FeatureFile:
         """Return storage for ``size`` bytes: the smallest free one that fits, or a new one.
@@ -163,6 +215,7 @@ class FeatureBufferPool:
 
     def close(self) -> None:
         """Release all storage, including storage in use."""
+        self._worker.shutdown(cancel_futures=True)
         for store in self._files:
             store.close()
         for free in self._free.values():

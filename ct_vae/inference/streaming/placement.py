@@ -34,6 +34,7 @@ def place_buffers(
     order: Schedule,
     streams: Mapping[int, int],
     limits: Mapping[BufferKind, int],
+    first: Mapping[int, BufferKind] | None = None,
 ) -> Placement:
     """Place as many buffers as fit on the device, then on the host, and the others in files.
 
@@ -44,8 +45,10 @@ def place_buffers(
         order: Schedule of the buffers.
         streams: Memory of the device that is needed while each buffer is filled.
         limits: Available bytes of ``device`` and ``host``.
+        first: Locations to begin with; by default, all buffers are on the device.
     """
     kinds: dict[int, BufferKind] = dict.fromkeys(order.buffered[:-1], "device")
+    kinds.update(first or {})
     uses: dict[BufferKind, dict[int, int]] = {
         kind: _use(steps, order, kinds, kind) for kind in KINDS
     }

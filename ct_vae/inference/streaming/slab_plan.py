@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ct_vae.errors import ConfigError
 from ct_vae.inference.streaming.cuts import cheapest_cuts, segment_bytes
 from ct_vae.inference.streaming.feature_buffer import BufferKind
+from ct_vae.inference.streaming.file_transfer import STAGED_BYTES
 from ct_vae.inference.streaming.footprint import Footprints
 from ct_vae.inference.streaming.graph import Step
 from ct_vae.inference.streaming.placement import Placement, place_buffers
@@ -36,7 +38,8 @@ class StreamPlan:
         cuts: Steps whose results are buffered only to save memory.
         kinds: Location of the buffer of each buffered step.
         bytes: Estimated peak memory in bytes, without input and output.
-        host_bytes: Peak memory of buffers on the host in bytes, if the device is another.
+        host_bytes: Peak memory of buffers on the host in bytes, if the device is another, with that
+            of transfers to files.
         disk_bytes: Peak size of all files in bytes.
     """
 
@@ -98,17 +101,30 @@ def plan_streams(
     )
 
 
-def thinner(plan: StreamPlan, steps: Sequence[Step], host_budget: int) -> StreamPlan:
-    """Return a plan with slabs half as thick, for a device whose memory was exceeded.
+def smaller(plan: StreamPlan, steps: Sequence[Step], host_budget: int) -> StreamPlan | None:
+    """Return a plan that needs less memory of a device, whose memory was exceeded.
+
+    Slabs become half as thick. Only when all of them have a single slice do buffers leave the
+    device.
 
     Args:
         plan: Plan for these operators.
         steps: Traced operators of the module.
         host_budget: Host memory for buffers in bytes.
+
+    Returns:
+        The plan, or ``None`` if nothing is left to be saved.
     """
-    base = schedule(steps)
-    footprints = Footprints(steps, base.users, plan.slab_bytes // 2)
-    order = schedule(steps, plan.cuts)
+    base, order = schedule(steps), schedule(steps, plan.cuts)
+    footprints = Footprints(steps, base.users, plan.slab_bytes)
+    for size in _sizes(steps, plan.slab_bytes)[1:]:
+        footprints = Footprints(steps, base.users, size)
+        if footprints.slabs != plan.slabs:
+            return _finish(
+                steps, order, footprints, plan.cuts, sys.maxsize, host_budget, plan.kinds
+            )
+    if "device" not in plan.kinds.values():
+        return None
     return _finish(steps, order, footprints, plan.cuts, 0, host_budget)
 
 
@@ -156,10 +172,13 @@ def _finish(
     cuts: frozenset[int],
     budget: int,
     host_budget: int,
+    kinds: Mapping[int, BufferKind] | None = None,
 ) -> StreamPlan:
     streams = segment_bytes(order, footprints)
-    limits: dict[BufferKind, int] = {"device": budget - _UNSEEN, "host": host_budget}
-    placed: Placement = place_buffers(steps, order, streams, limits)
+    # A CPU accesses files from its own memory.
+    staged = STAGED_BYTES if host_budget else 0
+    limits: dict[BufferKind, int] = {"device": budget - _UNSEEN, "host": host_budget - staged}
+    placed: Placement = place_buffers(steps, order, streams, limits, kinds)
     fan_out = {i: n for i, n in footprints.fan_out.items() if i not in order.last_use}
     return StreamPlan(
         slab_bytes=footprints.slab_bytes,
@@ -168,7 +187,7 @@ def _finish(
         cuts=cuts,
         kinds=placed.kinds,
         bytes=placed.device_bytes + _UNSEEN,
-        host_bytes=placed.host_bytes,
+        host_bytes=placed.host_bytes + (staged if placed.disk_bytes else 0),
         disk_bytes=placed.disk_bytes,
     )
 

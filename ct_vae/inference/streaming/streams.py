@@ -94,11 +94,11 @@ class BufferStream(FilledStream):
     def __init__(self, buffer: FeatureBuffer, device: torch.device, start: int, stop: int) -> None:
         channels, _, y, z = buffer.shape
         super().__init__((channels, stop - start, y, z), buffer.dtype, device)
-        self._buffer, self._position = buffer, start
+        self._buffer, self._position, self._read = buffer, start, buffer.reader()
 
     def read_into(self, out: torch.Tensor) -> None:
         """Read the next slices."""
-        self._buffer.read_into(self._position, out)
+        self._read(self._position, out)
         self._position += out.shape[2]
 
     def view(self, count: int) -> torch.Tensor:
