@@ -6,6 +6,8 @@ All peers but MAISI's have the same weights. Each run is a process of its own, s
 resident memory is its own; peers take turns, so that whatever else the machine does meets all.
 ``error`` is the relative 2-norm to what MONAI's model gives for the whole volume. ``share`` is
 the rate of the operations that a peer does, over the rate of a matrix product on this machine.
+``CPU s`` is the time of all cores, which other programs on the machine affect little, and ``ratio``
+compares it with that of MONAI's windows.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -74,7 +77,11 @@ def runner(peer: str, options: argparse.Namespace, sides: list[int]) -> Run:
     if peer.startswith("ct_vae"):
         network = VolumeAdapter(import_weights(theirs.state_dict(), arguments).eval())
         tiling = Tiling(
-            peer.split()[1], options.roi, options.overlap, max_memory_gb=options.max_memory_gb
+            peer.split()[1],
+            options.roi,
+            options.overlap,
+            max_memory_gb=options.max_memory_gb,
+            batch=options.batch if peer.endswith("blend") else None,
         )
         passage = plan_execution(network, options.half, tiling, tuple(sides))
         # Of moments, the means, which is what MONAI's encoder gives.
@@ -85,7 +92,7 @@ def runner(peer: str, options: argparse.Namespace, sides: list[int]) -> Run:
     if peer.endswith("whole"):
         return whole
     side = options.roi if encodes else options.roi // FACTOR
-    inferer = SlidingWindowInferer(side, overlap=options.overlap, mode="gaussian")
+    inferer = SlidingWindowInferer(side, options.batch, options.overlap, mode="gaussian")
     return lambda x: inferer(x, whole)
 
 
@@ -110,14 +117,20 @@ def work(options: argparse.Namespace) -> None:
     runner(options.worker, options, small)(given(options, small))
     run = runner(options.worker, options, options.sides)
     x = given(options, options.sides)
-    started = time.perf_counter()
+    started, cpu = time.perf_counter(), _cpu_seconds()
     result = run(x)
-    seconds = time.perf_counter() - started
+    seconds, cpu = time.perf_counter() - started, _cpu_seconds() - cpu
     if options.keep:
         np.save(options.keep, result.numpy())
     status = Path("/proc/self/status").read_text().splitlines()
     peak = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
-    print(json.dumps({"seconds": seconds, "peak_mb": peak / 1024}))
+    print(json.dumps({"seconds": seconds, "cpu_seconds": cpu, "peak_mb": peak / 1024}))
+
+
+def _cpu_seconds() -> float:
+    """Return the time that all threads of this process have computed."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
 
 
 def operations(peer: str, options: argparse.Namespace) -> float:
@@ -201,6 +214,8 @@ def _row(
     return {
         "seconds": [r["seconds"] for r in runs],
         "median_seconds": seconds,
+        "cpu_seconds": [r["cpu_seconds"] for r in runs],
+        "median_cpu_seconds": statistics.median(r["cpu_seconds"] for r in runs),
         "peak_mb": max(r["peak_mb"] for r in runs),
         "error": error,
         "gflop": count / 1e9,
@@ -210,13 +225,19 @@ def _row(
 
 def show(report: dict[str, Any]) -> None:
     """Print the peers as a table."""
+    windows = report["peers"].get("MONAI windows")
     print(f"matrix product: {report['product_gflops']:.0f} GFLOP/s")
-    print(f"{'':16s}{'seconds':>9s}{'peak MB':>9s}{'error':>10s}{'GFLOP':>9s}{'share':>7s}")
+    print(
+        f"{'':16s}{'seconds':>9s}{'CPU s':>9s}{'ratio':>7s}{'peak MB':>9s}{'error':>10s}"
+        f"{'GFLOP':>9s}{'share':>7s}"
+    )
     for peer, row in report["peers"].items():
         error = "-" if row["error"] is None else f"{row['error']:.1e}"
+        cpu = row["median_cpu_seconds"]
+        ratio = f"{cpu / windows['median_cpu_seconds']:.2f}" if windows else "-"
         print(
-            f"{peer:16s}{row['median_seconds']:9.1f}{row['peak_mb']:9.0f}{error:>10s}"
-            f"{row['gflop']:9.0f}{row['share']:7.0%}"
+            f"{peer:16s}{row['median_seconds']:9.1f}{cpu:9.1f}{ratio:>7s}{row['peak_mb']:9.0f}"
+            f"{error:>10s}{row['gflop']:9.0f}{row['share']:7.0%}"
         )
 
 
@@ -228,6 +249,7 @@ def main() -> None:
     parser.add_argument("--half", choices=("encode", "decode"), default="encode")
     parser.add_argument("--roi", type=int, default=64, help="side of a window in voxels")
     parser.add_argument("--overlap", type=float, default=0.25)
+    parser.add_argument("--batch", type=int, default=1, help="windows computed at once")
     parser.add_argument("--max-memory-gb", type=float, help="for ct_vae exact")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--repetitions", type=int, default=3, help="runs of each peer")
