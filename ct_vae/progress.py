@@ -29,8 +29,8 @@ _listener: ContextVar[Listener | None] = ContextVar("progress_listener", default
 
 
 @contextmanager
-def reporting_to(listener: Listener) -> Iterator[None]:
-    """Send the reports of the block to a listener."""
+def reporting_to(listener: Listener | None) -> Iterator[None]:
+    """Send the reports of the block to a listener; ``None`` ignores them."""
     token = _listener.set(listener)
     try:
         yield

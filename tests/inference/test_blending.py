@@ -153,6 +153,22 @@ def test_a_network_gives_the_same_in_batches(half):
         assert_close(many(x), one(x), 1e-5)
 
 
+@pytest.mark.parametrize("half", ["encode", "decode"])
+def test_tiles_that_are_streamed_give_what_the_network_gives(half):
+    """On a CPU; the progress is still that of the tiles."""
+    network, sides = small_codec().network, (20, 16, 12)
+    x = torch.randn(1, 1, *sides) if half == "encode" else torch.randn(1, 4, 5, 4, 3)
+    plan = plan_execution(network, half, Tiling("blend", 8, 0.5), sides)
+    recorder = Recorder()
+    with torch.inference_mode(), reporting_to(recorder):
+        streamed = plan(x)
+    assert len(recorder.reports) == len(tile_starts(20, 8, 4)) * 3 * 2
+    assert plan.of_tile.stream_plan is not None
+    plan.of_tile = None
+    with torch.inference_mode():
+        assert_close(streamed, plan(x), 1e-5)
+
+
 class FullDevice:
     """A network for which at most some tiles fit into memory."""
 
@@ -171,7 +187,7 @@ def test_fewer_tiles_are_computed_at_once_if_memory_is_exceeded():
         small_codec().network, "encode", Tiling("blend", 8, 0.5, batch=9), (16,) * 3
     )
     network = FullDevice(2)
-    plan.network.features = network
+    plan.network.features, plan.of_tile = network, None
     x = torch.randn(1, 1, 16, 16, 16)
     result = torch.empty_like(x)
 
