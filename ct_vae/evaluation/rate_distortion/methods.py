@@ -17,6 +17,7 @@ from ct_vae.evaluation.baselines.sperr import sperr_baseline
 from ct_vae.evaluation.metrics.compression import code_latent
 from ct_vae.evaluation.rate_distortion.entropy import index_bits
 from ct_vae.io.latent.entropy.coder import encode_integers
+from ct_vae.io.latent.entropy.rounding import round_cheaply
 from ct_vae.io.latent.record import short_record_bytes
 from ct_vae.latent import Latent, LatentRecord
 from ct_vae.volume import Volume
@@ -83,6 +84,7 @@ def sweep_klt(code: BlockCode, model_range: float, record: LatentRecord) -> Iter
     for fraction in KLT_STEPS:
         step = fraction * model_range
         whole = np.rint(code.coefficients / step).astype(np.int32)
+        round_cheaply(code.coefficients, [step] * len(whole), whole)
         volume = code.decode((whole * step).astype(np.float32))
         yield Coded(fraction, 8 * len(encode_integers(whole)) + record_bits(record), volume)
 

@@ -12,11 +12,15 @@ from ct_vae.errors import ConfigError, InputError
 from ct_vae.io.latent.blocks import blocks
 from ct_vae.io.latent.entropy.coder import encode_integers
 from ct_vae.io.latent.entropy.lattice import Integers
+from ct_vae.io.latent.entropy.rounding import round_cheaply
 from ct_vae.io.latent.int16 import check_finite
 from ct_vae.latent import Latent
 
 # Rounding to multiples of a step has an error with the standard deviation step / sqrt(12).
 STEP_OF_UNIT_ERROR = math.sqrt(12.0)
+# Coded latents of larger steps, in standard deviations of the posterior, are rounded cheaply.
+NEAREST_STEP = 1.0
+_INT8_REACH = 127
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +51,8 @@ def quantize_latent(latent: Latent, step: float = 1.0) -> QuantizedLatent:
 
     The decoder has been trained with latents that bear the noise of the posterior. With a ``step``
     of 1, the rounding error of each channel has the standard deviation of that noise; the steps are
-    then ``sqrt(12)`` times as large, because the error of rounding is uniform.
+    then ``sqrt(12)`` times as large, because the error of rounding is uniform. Up to this step, it
+    is at most half a step; larger steps round cheaply, see `round_cheaply`.
 
     Args:
         latent: Means or a sample, with the posterior's standard deviation in its record.
@@ -58,7 +63,13 @@ def quantize_latent(latent: Latent, step: float = 1.0) -> QuantizedLatent:
         InputError: If the latent consists of codes, its record lacks the posterior's standard
             deviation, values are not finite, or the step is too small for int32.
     """
-    return quantize(latent, posterior_steps(latent, step))
+    steps = posterior_steps(latent, step)
+    values = latent.array.astype(np.float32, copy=False)
+    check_finite(values)
+    integers = quantize_values(values, steps)
+    if step > NEAREST_STEP:
+        round_cheaply(values, steps, integers)
+    return QuantizedLatent(integers, steps, latent)
 
 
 def posterior_steps(latent: Latent, step: float) -> tuple[float, ...]:
@@ -90,17 +101,6 @@ def check_step(step: float) -> None:
         raise ConfigError(f"the step of quantization must be a positive number, got {step}")
 
 
-def quantize(latent: Latent, steps: tuple[float, ...]) -> QuantizedLatent:
-    """Round a latent to multiples of given steps.
-
-    Raises:
-        InputError: If values are not finite, or the steps are too small for int32.
-    """
-    values = latent.array.astype(np.float32, copy=False)
-    check_finite(values)
-    return QuantizedLatent(quantize_values(values, steps), steps, latent)
-
-
 def quantize_values(values: np.ndarray, steps: tuple[float, ...]) -> Integers:
     """Round finite values ``(C, X, Y, Z)`` to whole numbers of the steps of their channels.
 
@@ -119,6 +119,20 @@ def quantize_values(values: np.ndarray, steps: tuple[float, ...]) -> Integers:
             # In float64, so that half a step bounds the error.
             found[...] = np.rint(part / np.float64(step))
     return integers
+
+
+def fit_int8(
+    values: np.ndarray, steps: tuple[float, ...]
+) -> tuple[tuple[float, ...], tuple[int, ...]]:
+    """Return steps and origins with which every channel fits into -127 to 127."""
+    fitted, origins = [], []
+    for channel, step in zip(values, steps, strict=True):
+        low, high = float(channel.min()), float(channel.max())
+        # A step less than the range would hold leaves room for the rounding of both ends.
+        wide = max(step, (high - low) / (2 * _INT8_REACH - 1))
+        fitted.append(wide)
+        origins.append(round((low + high) / (2 * wide)))
+    return tuple(fitted), tuple(origins)
 
 
 def dequantize(

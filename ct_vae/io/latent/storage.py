@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 
 from ct_vae.errors import ConfigError, InputError
 from ct_vae.io.latent.blocks import blocks
+from ct_vae.io.latent.entropy.rounding import round_cheaply
 from ct_vae.io.latent.int16 import check_finite, dequantize_int16, quantize_int16
 from ct_vae.io.latent.layout import check_layout
 from ct_vae.io.latent.quantized import (
+    NEAREST_STEP,
     check_step,
     dequantize,
+    fit_int8,
     posterior_steps,
     quantize_values,
 )
@@ -28,7 +31,6 @@ LatentDtype = Literal["int8", "int16", "float32", "coded"]
 STEPPED = ("int8", "coded")
 # Standard deviations of the posterior are stored with errors of this share of their mean square.
 _STEP_OF_STD = 1 / 16
-_INT8_REACH = 127
 
 Values = NDArray[Any]
 
@@ -223,8 +225,12 @@ def _stepped(latent: Latent, values: Values, dtype: LatentDtype, step: float) ->
     check_finite(values)
     origins = (0,) * len(steps)
     if dtype == "int8":
-        steps, origins = _fit_int8(values, steps)
+        steps, origins = fit_int8(values, steps)
     numbers: Values = quantize_values(values, steps)
+    if dtype == "coded" and step > NEAREST_STEP:
+        # The means alone; standard deviations keep their own, small steps.
+        means = slice(len(latent.array))
+        round_cheaply(values[means], steps[means], numbers[means])
     if dtype == "int8":
         numbers -= np.array(origins, dtype=np.int32).reshape(-1, 1, 1, 1)
         numbers = numbers.astype(np.int8)
@@ -236,20 +242,6 @@ def _stepped(latent: Latent, values: Values, dtype: LatentDtype, step: float) ->
         integers_sha256=integers_digest(numbers, origins),
     )
     return Stored(numbers, how)
-
-
-def _fit_int8(
-    values: Values, steps: tuple[float, ...]
-) -> tuple[tuple[float, ...], tuple[int, ...]]:
-    """Return steps and origins with which every channel fits into -127 to 127."""
-    fitted, origins = [], []
-    for channel, step in zip(values, steps, strict=True):
-        low, high = float(channel.min()), float(channel.max())
-        # A step less than the range would hold leaves room for the rounding of both ends.
-        wide = max(step, (high - low) / (2 * _INT8_REACH - 1))
-        fitted.append(wide)
-        origins.append(round((low + high) / (2 * wide)))
-    return tuple(fitted), tuple(origins)
 
 
 def _with_errors(stored: Stored, values: Values, latent: Latent) -> Stored:

@@ -131,7 +131,7 @@ def test_latents_without_the_posterior_are_told_what_to_do(tmp_path):
         (("--step", "2"), "int16 has none"),
         (("--dtype", "coded", "--step", "0"), "positive number"),
         (("--dtype", "coded", "--layout", "maisi"), "layout maisi is float32"),
-        (("--posterior", "--layout", "vector"), "means only"),
+        (("--posterior", "--layout", "maisi"), "MAISI would read them as channels"),
         (("--posterior", "--sample", "--seed", "1"), "exclude each other"),
     ],
 )

@@ -10,6 +10,7 @@ from ct_vae.evaluation.rate_distortion.methods import (
     sweep_latent,
 )
 from ct_vae.io import read_latent, write_latent
+from ct_vae.io.latent.entropy.rounding import round_cheaply
 from ct_vae.preprocess.pipeline import Preprocessor
 from tests._small import ct_volume, small_codec
 from tests.evaluation._cases import volume_of
@@ -43,7 +44,9 @@ def test_errors_of_klt_coefficients_are_those_of_voxels(small):
     exact = code.decode(code.coefficients).voxels.astype(float)
     for each in sweep_klt(code, 2.0, record):
         step = 2 * each.level
-        rounded = np.rint(code.coefficients / step) * step
+        integers = np.rint(code.coefficients / step).astype(np.int32)
+        round_cheaply(code.coefficients, [step] * 3, integers)
+        rounded = integers * step
         expected = 1000 * np.sqrt(np.square(rounded - code.coefficients).sum() / volume.voxels.size)
         found = np.sqrt(np.square(each.volume.voxels - exact).mean())
         assert found == pytest.approx(expected, rel=0.02, abs=0.5)
