@@ -65,6 +65,16 @@ def test_paths_that_the_documents_name_exist():
         assert [path for path in named if not (root / path).exists()] == []
 
 
+def test_each_class_has_a_name_of_its_own():
+    names = Counter(
+        node.name
+        for path in FILES.values()
+        for node in ast.parse(path.read_text("utf-8")).body
+        if isinstance(node, ast.ClassDef)
+    )
+    assert [name for name, count in names.items() if count > 1] == []
+
+
 # Modules with functions and without a test file of their own, and why.
 UNMIRRORED = {
     "io/dicom/codecs/gdcm_worker.py": "script of the processes that gdcm_pool starts and tests",

@@ -34,7 +34,7 @@ from ct_vae.io.latent.entropy.prediction import (
 from ct_vae.io.latent.entropy.residuals import (
     PARAMETERS,
     Residuals,
-    Stream,
+    ResidualStream,
     decode_residuals,
     encode_residuals,
     join,
@@ -133,7 +133,7 @@ def _sorted_residuals(
 
 
 def _rebuild(
-    group: ChannelGroup, passes: tuple[Pass, ...], weights: Weights, streams: list[Stream]
+    group: ChannelGroup, passes: tuple[Pass, ...], weights: Weights, streams: list[ResidualStream]
 ) -> None:
     """Set the values of a group of channels; only the first voxel is known before."""
     for step, fitted in zip(passes, weights, strict=True):

@@ -41,7 +41,7 @@ _OFFSET = 2 * LARGEST
 
 
 @dataclass
-class Stream:
+class ResidualStream:
     """Residuals of one context and how many of them have been used."""
 
     residuals: Residuals
@@ -104,7 +104,7 @@ def encode_residuals(encoder: Any, row: np.void, residuals: Residuals) -> None:
             encoder.encode(block[each == _ESCAPE] + _OFFSET, _ANY_RESIDUAL)
 
 
-def decode_residuals(decoder: Any, row: np.void) -> Stream:
+def decode_residuals(decoder: Any, row: np.void) -> ResidualStream:
     """Decode the residuals of a context.
 
     Args:
@@ -116,7 +116,7 @@ def decode_residuals(decoder: Any, row: np.void) -> Stream:
     """
     count, expected, shift, model = row.item()
     if not count:
-        return Stream(np.empty(0, dtype=np.int16))
+        return ResidualStream(np.empty(0, dtype=np.int16))
     if shift > _MOST_LOW_BITS or model >= MODELS:
         raise ValueError
     residuals: Residuals = np.empty(
@@ -138,7 +138,7 @@ def decode_residuals(decoder: Any, row: np.void) -> Stream:
         # Below all symbols but that of escapes, whatever the low bits are.
         lowest = (1 - HALF << shift) - ((1 << shift) >> 1)
         residuals = _with_escapes(decoder, residuals, lowest)
-    return Stream(residuals)
+    return ResidualStream(residuals)
 
 
 def _with_escapes(decoder: Any, residuals: Residuals, lowest: int) -> Residuals:

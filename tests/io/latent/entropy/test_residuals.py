@@ -8,7 +8,7 @@ from ct_vae.io.latent.entropy import residuals as module
 from ct_vae.io.latent.entropy.prediction import LARGEST
 from ct_vae.io.latent.entropy.residuals import (
     PARAMETERS,
-    Stream,
+    ResidualStream,
     decode_residuals,
     encode_residuals,
     narrow,
@@ -78,7 +78,7 @@ def test_damaged_parameters_are_noticed(change):
 
 
 def test_a_stream_gives_no_more_than_it_has():
-    stream = Stream(np.arange(5, dtype=np.int16))
+    stream = ResidualStream(np.arange(5, dtype=np.int16))
     np.testing.assert_array_equal(stream.take(2), [0, 1])
     np.testing.assert_array_equal(stream.take(3), [2, 3, 4])
     with pytest.raises(ValueError):  # noqa: PT011 - the coder gives the message
