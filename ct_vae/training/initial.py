@@ -110,6 +110,14 @@ def freeze_encoder(model: Autoencoder) -> None:
         part.requires_grad_(False)
 
 
+def set_train_mode(model: Autoencoder, freeze: str | None) -> None:
+    """Set a model to training mode, except for a frozen ``encoder``, whose dropout is off."""
+    model.train()
+    if freeze == "encoder":
+        for part in model.encoding_parts().values():
+            part.eval()
+
+
 @torch.no_grad()
 def _narrow(model: AutoencoderKL) -> None:
     rows = slice(model.latent_channels, None)

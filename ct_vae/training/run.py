@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
@@ -12,23 +12,22 @@ import torch
 
 from ct_vae.batch.signals import StopRequest
 from ct_vae.config.run import RunConfig
-from ct_vae.datasets.patches import PatchDataset
-from ct_vae.errors import ConfigError, CtVaeError, StoppedError
+from ct_vae.errors import StoppedError
 from ct_vae.models.autoencoder import Autoencoder
 from ct_vae.preprocess.pipeline import build_preprocessor
 from ct_vae.terminal import say
-from ct_vae.training.checkpoints.best import Best
+from ct_vae.training.checkpoints.best import Best, check_patience
 from ct_vae.training.checkpoints.checkpoint import Checkpoint, clear_checkpoints, save_checkpoint
 from ct_vae.training.checkpoints.content import Content, named_weights
 from ct_vae.training.checkpoints.resume import resumed_changes
-from ct_vae.training.checkpoints.save_model import ModelSaver, RunFacts, saved_at
+from ct_vae.training.checkpoints.save_model import ModelSaver, RunFacts, explain_saved, saved_at
 from ct_vae.training.checkpoints.state import gather_state, restore_state, shared_checkpoint
 from ct_vae.training.data.loader import Batches
 from ct_vae.training.data.run_data import RunData
-from ct_vae.training.device.augmented import DrawnPatches
+from ct_vae.training.device.augmented import drawn_patches
 from ct_vae.training.distributed import DistributedContext
 from ct_vae.training.ema import AveragedWeights
-from ct_vae.training.initial import start_linear_skip
+from ct_vae.training.initial import set_train_mode, start_linear_skip
 from ct_vae.training.optim import learning_rate
 from ct_vae.training.reporting.pictures import NEWEST
 from ct_vae.training.reporting.progress import Progress
@@ -64,16 +63,10 @@ class Run:
         self._model = cast(Autoencoder, self._step.generator.module)
         self._ema = AveragedWeights(self._model, config.training.ema_halflife)
         settings = config.training
-        if settings.patience is not None and not data.validation:
-            raise ConfigError(
-                f"training.patience {settings.patience} waits for validations, and there is no "
-                "validation case",
-                "name some, or leave patience out",
-            )
+        check_patience(settings.patience, len(data.validation))
         size, seed = settings.batch_size, settings.seed
-        train, workers = data.train, settings.workers or 0
-        if settings.augment_on_device and isinstance(train, PatchDataset) and train.can_be_drawn:
-            train = DrawnPatches(train)
+        train = drawn_patches(data.train) if settings.augment_on_device else data.train
+        workers = settings.workers or 0
         self._batches = Batches(train, settings.samples, size, seed, workers, world)
         cases = data.case_count, data.spacings_mm, len(data.validation), data.val_patches
         facts = RunFacts(config, name, folder, self._settings, *cases)
@@ -166,7 +159,7 @@ class Run:
             checkpoint = save or stop or self._passed(settings.checkpoint_every, before)
             # On GPUs metrics are read only if they are needed, since that makes the host wait.
             if log or checkpoint or not isinstance(result, UnreadStep):
-                with self._explained():
+                with explain_saved(self.folder):
                     metrics = self._step.read(result)
                 if metrics is not None:
                     outputs.show(self.samples_seen, metrics)
@@ -187,12 +180,9 @@ class Run:
         return every is not None and self.samples_seen // every > before // every
 
     def _advance(self, batch: torch.Tensor, outputs: RunOutputs) -> StepMetrics | UnreadStep | None:
-        self._model.train()
-        if self.config.training.freeze == "encoder":
-            for part in self._model.encoding_parts().values():
-                part.eval()
+        set_train_mode(self._model, self.config.training.freeze)
         lr = learning_rate(self.config.training, self.samples_seen)
-        with self._explained():
+        with explain_saved(self.folder):
             result = self._step(batch, self.samples_seen, lr)
         samples = len(batch) * self._world.size
         if result is not None:
@@ -204,18 +194,6 @@ class Run:
             notes.clear()
         self.samples_seen += samples
         return result
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Add what has been saved to the errors of steps."""
-        try:
-            yield
-        except CtVaeError as error:
-            if type(error) is not CtVaeError:
-                raise
-            where = saved_at(self.folder)
-            last = "nothing was saved" if where is None else f"the model of {where} samples is kept"
-            raise CtVaeError(error.cause, f"{error.hint}; {last}") from error
 
     def _save(self, outputs: RunOutputs) -> None:
         cases, world = self._data.validation, self._world

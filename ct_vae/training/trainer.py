@@ -13,7 +13,6 @@ from torch.utils.data import Dataset
 from ct_vae.blocks.memory_format import memory_format
 from ct_vae.config.load import load_config, parse_config
 from ct_vae.config.run import RunConfig
-from ct_vae.datasets.patches import PatchDataset
 from ct_vae.errors import ConfigError, InputError
 from ct_vae.io.folders import check_writable
 from ct_vae.models.autoencoder import Autoencoder
@@ -26,6 +25,7 @@ from ct_vae.training.checkpoints.lock import run_lock
 from ct_vae.training.data.loader import check_shares
 from ct_vae.training.data.run_data import given_data, named_data
 from ct_vae.training.data.workers import with_workers
+from ct_vae.training.device.augmented import is_drawable
 from ct_vae.training.distributed import distributed_context
 from ct_vae.training.initial import other_preprocessing
 from ct_vae.training.reporting.run_log import METRICS
@@ -203,9 +203,7 @@ def _tell_augmentation(
     settings: RunConfig, data: Dataset[Any], report: Callable[[str], None]
 ) -> None:
     """Report that a given `training.augment_on_device` has no effect."""
-    if settings.training.augment_on_device and not (
-        isinstance(data, PatchDataset) and data.can_be_drawn
-    ):
+    if settings.training.augment_on_device and not is_drawable(data):
         report(
             "note: training.augment_on_device has no effect on data sets given in Python, with "
             "data.resize_to, or without rotation, zoom and noise in data.augment"

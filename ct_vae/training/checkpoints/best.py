@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
+from ct_vae.errors import ConfigError
 from ct_vae.models.model_folder import remove_model
 from ct_vae.training.reporting.run_log import is_validation, read_log
 
@@ -70,3 +71,16 @@ class Best:
         self._lowest, self.since = error, 0
         self.metrics, self.samples_seen = dict(metrics), samples_seen
         return True
+
+
+def check_patience(patience: int | None, cases: int) -> None:
+    """Check that there are validation cases, if `training.patience` needs them.
+
+    Raises:
+        ConfigError: If there are none.
+    """
+    if patience is not None and cases == 0:
+        raise ConfigError(
+            f"training.patience {patience} waits for validations, and there is no validation case",
+            "name some, or leave patience out",
+        )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 
 from ct_vae.config.model_folder import LatentConfig, ModelFolderConfig
 from ct_vae.config.run import RunConfig
-from ct_vae.errors import WeightsError
+from ct_vae.errors import CtVaeError, WeightsError
 from ct_vae.io.atomic.file import write_json, write_text
 from ct_vae.models.autoencoder import Autoencoder
 from ct_vae.models.model_folder import remove_model, save_model_folder
@@ -153,3 +154,17 @@ def saved_at(folder: Path) -> int | None:
     except WeightsError:
         return None
     return None if config is None else config.samples_seen
+
+
+@contextmanager
+def explain_saved(folder: Path) -> Iterator[None]:
+    """Add to the errors of steps in the context which model of the run folder is kept."""
+    try:
+        yield
+    except CtVaeError as error:
+        # The classes derived from it are not about steps.
+        if type(error) is not CtVaeError:
+            raise
+        where = saved_at(folder)
+        last = "nothing was saved" if where is None else f"the model of {where} samples is kept"
+        raise CtVaeError(error.cause, f"{error.hint}; {last}") from error

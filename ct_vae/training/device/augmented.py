@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Self
+from typing import Any, Self, TypeGuard
 
 import torch
 from torch.utils.data import Dataset
@@ -30,7 +30,7 @@ class DrawnBatch:
         sides: Size of a patch along each axis.
         resampled: True for each patch that is sampled from its box.
         patches: Flips and noise of each patch, without its voxels and positions.
-        indices: Index of each patch in the run.
+        index: Index of the first patch in the run; the others follow it.
     """
 
     voxels: torch.Tensor
@@ -39,12 +39,13 @@ class DrawnBatch:
     sides: tuple[int, ...]
     resampled: Sequence[bool]
     patches: Sequence[DrawnPatch]
-    indices: Sequence[int]
+    index: int
 
     @classmethod
     def of(cls, items: Sequence[tuple[int, DrawnPatch]], sides: Sequence[int]) -> Self:
-        """Put patches of the size ``sides`` together, with their indices in the run."""
-        patches = [patch for _, patch in items]
+        """Put consecutive patches of the size ``sides`` together, with their indices in the run."""
+        patches, first = [patch for _, patch in items], items[0][0]
+        assert [index for index, _ in items] == list(range(first, first + len(items)))
         steps = [each for patch in patches for each in patch.steps or ()]
         return cls(
             torch.cat([patch.box.reshape(-1) for patch in patches]),
@@ -53,7 +54,7 @@ class DrawnBatch:
             tuple(int(n) for n in sides),
             [patch.steps is not None for patch in patches],
             [replace(patch, box=_NOTHING, steps=None) for patch in patches],
-            [index for index, _ in items],
+            first,
         )
 
     def pin_memory(self) -> Self:
@@ -88,12 +89,13 @@ class DrawnBatch:
         for i, patch in enumerate(self.patches):
             positions = (next(steps), next(steps), next(steps)) if self.resampled[i] else None
             whole = replace(patch, box=boxes[i].view(self.shapes[i]), steps=positions)
-            image = whole.patch().to(torch.float32)[None]
-            if patch.sigma > 0:
-                device = image.device
-                noise = normal_numbers(image.shape, seed, self.indices[i], _NOISE, device)
-                image = image + patch.sigma * noise
-            images.append(image)
+            images.append(whole.patch().to(torch.float32)[None])
+        if any(patch.sigma > 0 for patch in self.patches):
+            shape = (len(images), *images[0].shape)
+            noise = normal_numbers(shape, seed, self.index, _NOISE, self.voxels.device)
+            # The strengths are arguments of kernels; a tensor of them would have to be copied.
+            strengths = [patch.sigma for patch in self.patches]
+            images = [a + s * b for a, s, b in zip(images, strengths, noise, strict=True)]
         return torch.stack(images)
 
 
@@ -121,3 +123,13 @@ class DrawnPatches(Dataset[tuple[int, DrawnPatch]]):
         """Augment a batch; return images ``(B, 1, *patch_size)`` in HU, float32."""
         images = batch.images(self._data.seed)
         return images[..., 0] if self._data.flat else images
+
+
+def drawn_patches(data: Dataset[Any]) -> Dataset[Any]:
+    """Return the patches of a data set before their augmentation, if it has any, else the set."""
+    return DrawnPatches(data) if is_drawable(data) else data
+
+
+def is_drawable(data: Dataset[Any]) -> TypeGuard[PatchDataset]:
+    """Return true if patches can be augmented on the device, and have an augmentation."""
+    return isinstance(data, PatchDataset) and data.can_be_drawn
