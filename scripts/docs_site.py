@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import struct
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ NOTEBOOKS = ROOT / "docs" / "notebooks"
 _OUTSIDE = re.compile(r"\]\(((?:\.\./)+)([^)#]+)(#[^)]*)?\)")
 # The theme takes this from another server; the site has a file for it.
 _SHIM = "https://unpkg.com/iframe-worker/shim"
+_IMAGE = re.compile(r'<img [^>]*?src="([^":]+\.png)"')
 _DIAGRAM = re.compile(r"```mermaid\n(.*?)```", re.DOTALL)
 
 
@@ -47,6 +49,18 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Point links to files outside the documents to the repository, and draw diagrams as text."""
     folder = (ROOT / "docs" / page.file.src_uri).parent
     return _DIAGRAM.sub(_drawn, _OUTSIDE.sub(lambda link: _to_repository(link, folder), markdown))
+
+
+def on_page_content(html: str, page: Any, **_: Any) -> str:
+    """Give images their sizes, so that text does not move when they are loaded."""
+    folder = (ROOT / "docs" / page.file.src_uri).parent
+    return _IMAGE.sub(lambda image: f"{image[0]}{_size(folder / image[1])}", html)
+
+
+def _size(path: Path) -> str:
+    """Return the size of a PNG file as attributes of an image."""
+    width, height = struct.unpack(">II", path.read_bytes()[16:24])
+    return f' width="{width}" height="{height}"'
 
 
 def on_post_page(output: str, page: Any, **_: Any) -> str:

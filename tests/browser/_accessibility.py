@@ -62,6 +62,9 @@ const ids = all("[id]").map((e) => e.id);
 const twice = new Set(ids.filter((id, n) => ids.indexOf(id) !== n));
 for (const id of twice) problems.push(`twice: ${id}`);
 for (const e of all("img")) if (!e.hasAttribute("alt")) tell("no alternative text", e);
+for (const e of all("img")) {
+  if (!e.hasAttribute("width") || !e.hasAttribute("height")) tell("no size", e);
+}
 for (const e of all("button, select, input:not([type=hidden]), textarea, a[href], summary")) {
   const name = e.getAttribute("aria-label") || e.getAttribute("aria-labelledby") || e.title
     || e.textContent.trim() || (e.labels && [...e.labels].map((l) => l.textContent.trim()).join(""))

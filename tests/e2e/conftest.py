@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 # What an sdist is made of; the other files of the checkout must not be needed.
-_SOURCES = ("ct_vae", "pyproject.toml", "setup.py", "README.md", "LICENSE")
+SOURCES = ("ct_vae", "pyproject.toml", "setup.py", "README.md", "LICENSE")
 
 
 @pytest.fixture(scope="session")
 def distributions(repository, tmp_path_factory) -> Path:
     """A folder with the sdist, and the wheel built from it."""
     source = tmp_path_factory.mktemp("source")
-    for name in _SOURCES:
+    for name in SOURCES:
         path = repository / name
         if path.is_dir():
             ignored = shutil.ignore_patterns("__pycache__")

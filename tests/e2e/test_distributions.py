@@ -16,6 +16,7 @@ from dockerfile_parse import DockerfileParser
 
 from ct_vae import __version__
 from ct_vae.config.shipped_configs import shipped_configs
+from tests.e2e.conftest import SOURCES
 
 _DATA = (
     "ct_vae/py.typed",
@@ -116,6 +117,9 @@ def test_the_dockerfile_follows_good_practice(repository):
                 assert f"!{source}" in ignored, source
         if name == "RUN" and "pip" in value:
             assert value.count("--no-cache-dir") == value.count("-m pip "), value
+    # The wheel of the image is built from the same files as the tested one.
+    copied = next(value for name, value in steps if name == "COPY").split()[:-1]
+    assert {*copied, "ct_vae"} == set(SOURCES)
     last = dict(steps)
     assert last["USER"] != "root"
     assert json.loads(last["ENTRYPOINT"]) == ["ct-vae"]

@@ -22,7 +22,7 @@ from ct_vae.evaluation.report.listing import (
     summary_table,
     table,
 )
-from ct_vae.evaluation.report.pictures import PICTURE_WINDOW
+from ct_vae.evaluation.report.pictures import PICTURE_SIZE, PICTURE_WINDOW
 from ct_vae.evaluation.report.viewer import View, framed, source, viewer_data, viewer_section
 
 _VIEWS: tuple[View, ...] = ("original", "reconstruction", "error")
@@ -151,11 +151,12 @@ def _figure(place: int, case: Shown) -> str:
         else (f'<button type="button" class="open" data-place="{place}" hidden>View</button>')
     )
     notes = "".join(f"<li>{escape(note)}</li>" for note in case.notes)
+    width, height = PICTURE_SIZE
     content = f'<div class="plots">{"".join(case.plots)}</div>' if case.plots else ""
     plots = folded("Plots", content)
     return (
         f'<article class="case"><h3>{escape(case.name)} {opened}</h3>'
-        f'<div class="picture"><img alt="{escape(what)}" '
+        f'<div class="picture"><img alt="{escape(what)}" width="{width}" height="{height}" '
         f'src="data:image/png;base64,{case.picture}">{_MARKS}</div>'
         f"<p>RMSE {number(case.rmse, 1)} HU in {escape(case.where)}, largest error "
         f"{number(case.worst_hu, 0)} HU</p>"

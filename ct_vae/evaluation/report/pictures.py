@@ -15,6 +15,8 @@ from ct_vae.evaluation.windows import WINDOWS, Window
 
 PICTURE_WINDOW = WINDOWS["soft_tissue"]
 _SIDE = 192
+# Width and height of a picture in pixels.
+PICTURE_SIZE = (3 * _SIDE, _SIDE)
 
 
 def picture(pair: RasPair) -> str:
