@@ -123,10 +123,12 @@ class Batches:
             done += 1
 
     def _loaded(self, shares: list[list[int]], workers: int) -> Iterator[Any]:
+        data = self._data
+        together = data.together if isinstance(data, DrawnPatches) else stack_images
         loader = DataLoader(
             _Caught(self._data),
             batch_sampler=shares,
-            collate_fn=partial(_together_or_error, getattr(self._data, "together", stack_images)),
+            collate_fn=partial(_together_or_error, together),
             worker_init_fn=_ignore_signals,
             num_workers=workers,
             timeout=_TIMEOUT_S if workers else 0,
