@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
+from ct_vae import __version__
 from ct_vae.evaluation.measure import Plan
 from ct_vae.evaluation.metrics import median_interval
 from ct_vae.evaluation.metrics.bland_altman import REGION_MM
@@ -18,7 +19,7 @@ from ct_vae.io import volume_sha256
 from ct_vae.io.atomic.file import sha256_file
 from ct_vae.volume import Volume
 
-_PACKAGES = ("ct_vae", "numpy", "scipy", "torch", "monai", "nibabel")
+_PACKAGES = ("numpy", "scipy", "torch", "monai", "nibabel")
 _MASKS = {
     "body": "above -500 HU, opened by 2.5 mm, largest component, holes filled slice by slice",
     "field_of_view": "field of view of the scanner",
@@ -37,7 +38,8 @@ def plan_record(plan: Plan, masks: Sequence[str], about: str) -> dict[str, Any]:
     """
     return {
         "follows": about or "windows and masks of this package",
-        "versions": {name: version(name) for name in _PACKAGES}
+        "versions": {"ct_vae": __version__}
+        | {name: version(name) for name in _PACKAGES}
         | {"python": platform.python_version()},
         "windows": [_window(window) for window in plan.windows],
         "similarity_windows": [window.name for window in plan.similar_in],

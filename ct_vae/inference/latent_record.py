@@ -8,6 +8,7 @@ from importlib.metadata import version
 import numpy as np
 import torch
 
+from ct_vae import __version__
 from ct_vae.inference.device import peak_memory_mb
 from ct_vae.inference.latent_moments import LatentMoments
 from ct_vae.inference.precision import Precision
@@ -23,7 +24,7 @@ from ct_vae.latent import (
 from ct_vae.models.posterior import DiagonalGaussian
 from ct_vae.volume import Volume
 
-_PACKAGES = ("ct_vae", "torch", "monai", "nibabel")
+_PACKAGES = ("torch", "monai", "nibabel")
 
 
 def source_record(volume: Volume) -> SourceRecord:
@@ -54,7 +55,8 @@ def latent_statistics(array: np.ndarray, features: torch.Tensor) -> LatentStatis
 def run_record(device: torch.device, seconds: float) -> RunRecord:
     """Describe the run: versions of packages, device, time in seconds and peak memory."""
     return RunRecord(
-        versions={name: version(name) for name in _PACKAGES}
+        versions={"ct_vae": __version__}
+        | {name: version(name) for name in _PACKAGES}
         | {"python": platform.python_version()},
         device=device.type,
         seconds=round(seconds, 3),
@@ -72,5 +74,5 @@ def decoding_record(
         "model_sha256": model.sha256,
         "precision": precision,
         "tiling": f"{tiling.method}{tile}",
-        "ct_vae": version("ct_vae"),
+        "ct_vae": __version__,
     }

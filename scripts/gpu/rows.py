@@ -24,7 +24,7 @@ from workers import MARK, RESTART
 
 _LARGE = Path(__file__).parents[2] / "configs" / "ct_f4_large.json"
 # Memory limit in GiB of the rows that keep to one, and splits of MAISI.
-_LIMIT, _SPLITS = 8.0, 8
+_LIMIT, _SPLITS = 8.0, 16
 Rows = dict[str, tuple[float, Callable[[], dict[str, Any]]]]
 
 

@@ -1,11 +1,20 @@
 import json
+import tomllib
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
 
 import numpy as np
 import torch
 
+from ct_vae import __version__
+from ct_vae.evaluation import record as evaluation_record
+from ct_vae.evaluation.measure import COMPARED_WINDOWS, Plan
+from ct_vae.inference import latent_record
 from ct_vae.inference.latent_record import latent_statistics, run_record, source_record
 from ct_vae.io import volume_sha256
 from tests._small import ct_volume, small_codec
+
+PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
 
 def test_statistics_are_those_of_the_array():
@@ -37,3 +46,19 @@ def test_the_run_has_versions_and_time():
     assert record.peak_memory_mb > 0
     assert {"ct_vae", "torch", "python"} <= record.versions.keys()
     json.loads(record.model_dump_json())
+
+
+def test_the_version_is_known_without_an_installation(monkeypatch):
+    """The package may only be on the path, as where nothing can be installed."""
+
+    def version(name):
+        if name == "ct_vae":
+            raise PackageNotFoundError(name)
+        return "1"
+
+    monkeypatch.setattr(latent_record, "version", version)
+    monkeypatch.setattr(evaluation_record, "version", version)
+    assert run_record(torch.device("cpu"), 1.0).versions["ct_vae"] == __version__
+    plan = Plan(COMPARED_WINDOWS, (), ("errors",), unclipped=False)
+    assert evaluation_record.plan_record(plan, [], "")["versions"]["ct_vae"] == __version__
+    assert tomllib.loads(PROJECT.read_text())["project"]["version"] == __version__

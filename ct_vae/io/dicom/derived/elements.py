@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import datetime
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from ct_vae import __version__
 from ct_vae.io.dicom.derived.template import (
     IDENTITY_TAGS,
     SeriesTemplate,
@@ -67,7 +67,7 @@ class Derivation:
             method=f"CT_VAE_{record.model.latent_type.upper()}",
             description=(
                 f"{DERIVED_MARK}: encoded and decoded by the model {record.model.name[:64]} "
-                f"({record.model.sha256[:12]}) of ct_vae {version('ct_vae')}"
+                f"({record.model.sha256[:12]}) of ct_vae {__version__}"
                 f"{f', decoded in {precision}' if precision else ''}"
             ),
         )
@@ -176,7 +176,7 @@ def _frame_and_equipment(elements: Dataset, template: SeriesTemplate) -> None:
     # The equipment that made these images, not the scanner, which may identify the hospital.
     elements.Manufacturer = "ct_vae"
     elements.ManufacturerModelName = "ct_vae"
-    elements.SoftwareVersions = version("ct_vae")
+    elements.SoftwareVersions = __version__
 
 
 def _image(elements: Dataset, template: SeriesTemplate) -> None:
