@@ -63,6 +63,10 @@ _VERDICT = """\
 A negative BD-rate means that the model needs fewer bits at equal RMSE. Rates are in bits per
 voxel.
 """
+_NOISE = """\
+Training the decoder with the noise of a step does not move the crossings, see
+[training at a step](latents.md#does-training-at-a-step-help).
+"""
 _PEERS = """\
 ## Models beside each other
 
@@ -101,7 +105,7 @@ def page(found: Sequence[Measured], picture: str) -> str:
         found: Results of all volumes, with the same models.
         picture: Path of the picture with the curves.
     """
-    parts = [_ABOUT, "\n".join(_volumes(found)), _SHORT, "\n".join(short(found))]
+    parts = [_ABOUT, "\n".join(_volumes(found)), _SHORT, "\n".join(short(found)), _NOISE]
     parts.append(f"![Rate-distortion curves]({picture})")
     parts += [_RATES, "\n".join(curve_table(found))]
     for model in found[0].models:

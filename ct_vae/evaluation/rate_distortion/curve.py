@@ -63,6 +63,11 @@ class Curve:
                 errors.append(error)
         return np.array(rates, np.float64), np.array(errors, np.float64)
 
+    def error_at(self, bits_per_voxel: float, region: Region) -> float | None:
+        """Return the error in HU at a rate, interpolated; ``None`` outside the curve."""
+        rates, errors = self.front(region)
+        return _interpolated(rates, errors, bits_per_voxel)
+
     def rate_at(self, error_hu: float, region: Region) -> float | None:
         """Return the bits per voxel needed for an error, interpolated; ``None`` outside it."""
         rates, errors = self.front(region)

@@ -70,8 +70,10 @@ def test_points_that_another_one_dominates_do_not_count():
     assert (rates.tolist(), errors.tolist()) == ([0.1, 0.3, 0.5, 2.0], [50, 20, 10, 1])
 
 
-def test_rates_are_interpolated_inside_the_curve():
+def test_rates_and_errors_are_interpolated_and_inverse_inside_the_curve():
     curve = power_curve("a", 7, 0.6, RATES)
+    assert curve.error_at(0.123, "body") == pytest.approx(7 * 0.123**-0.6)
+    assert curve.error_at(0.001, "body") is None
     assert curve.rate_at(7 * 0.123**-0.6, "body") == pytest.approx(0.123)
     assert curve.rate_at(1e6, "body") is None
 
