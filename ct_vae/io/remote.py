@@ -19,7 +19,7 @@ from ct_vae.errors import ConfigError, CtVaeError, InputError, NoInputError, Out
 _URL = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
 # Stores in which an object appears when its upload is complete.
 _OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory"}
-_EXTRA = "pip install 'ct_vae[remote]' for s3, or the package of fsspec for another protocol"
+_EXTRA = "install it; s3:// needs pip install 'ct_vae[remote]'"
 _ACCESS = "check the credentials, such as AWS_ACCESS_KEY_ID or AWS_PROFILE, and the permissions"
 _NETWORK = "check the network and the endpoint, such as AWS_ENDPOINT_URL"
 
@@ -217,7 +217,8 @@ def _readable_errors(
     except CtVaeError:
         raise
     except ImportError as error:
-        raise ConfigError(f"{url}: a package for this protocol is missing", _EXTRA) from error
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{url}: a package is missing ({reason})", _EXTRA) from error
     except FileNotFoundError as error:
         raise absent(f"{url}: there is no such file, folder or bucket", "check the URL") from error
     except PermissionError as error:
