@@ -19,8 +19,9 @@ from pathlib import PurePath
 from ct_vae.io.dicom.scan import FoundSeries
 
 RULE = (
-    "patients: by PatientID, else by study; of files by the topmost folder below the path given, "
-    "else by the name up to its first number (--patient REGEX takes them from the path instead)"
+    "patients: of DICOM by PatientID, or else by study; of other files by the top folder below "
+    "PATH, or else by the file name up to its first number; --patient REGEX takes them from the "
+    "path"
 )
 _NAME = re.compile(r"\D*\d+|[^.]+")
 # The BIDS entity of the subject, in names of folders and files.
