@@ -45,8 +45,10 @@ class _Event:
 
 
 class _Now:
+    """Event that only the thread of the files may wait for."""
+
     def synchronize(self):
-        pass
+        assert threading.current_thread() is not threading.main_thread()
 
 
 @contextmanager

@@ -127,6 +127,7 @@ def test_a_failed_write_is_an_error_when_the_map_is_finished(tmp_path, monkeypat
 @pytest.mark.parametrize("name", ["kl group attention", "kl circular", "kl linear strides"])
 @pytest.mark.parametrize("kind", ["disk", "host"])
 def test_a_network_gives_the_same_with_buffers_beside_the_device(monkeypatch, name, kind):
+    """The thread that feeds the device never waits for it."""
     model = tiny(name)
     x = input_of(model, (16, 8, 8), decodes=False)
     module = halves(model)[0]
