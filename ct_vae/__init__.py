@@ -5,7 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from ct_vae.version import __version__
+
 __all__ = ["__version__", "load_codec"]
 
 if TYPE_CHECKING:
@@ -13,8 +14,8 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    """Import the library's door when it is first used: it brings torch with it."""
+    """Import `load_codec` when it is first used, because it imports torch."""
     if name == "load_codec":
-        # Every module imports this package; naming the codec's here would tie all of them to it.
+        # Every module imports this package, so an import statement here would be a circle.
         return import_module("ct_vae.inference.codec").load_codec
     raise AttributeError(f"module 'ct_vae' has no attribute {name!r}")

@@ -10,7 +10,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ct_vae import __version__
 from ct_vae.batch.pipeline import Kept
 from ct_vae.errors import CtVaeError, OutputError
 from ct_vae.find_volumes.cases import Case
@@ -21,6 +20,7 @@ from ct_vae.io.latent.write_latent import note_source
 from ct_vae.io.remote import RemoteFile, look_up
 from ct_vae.io.source_files import source_files
 from ct_vae.latent import LatentRecord
+from ct_vae.version import __version__
 from ct_vae.volume import Volume
 
 

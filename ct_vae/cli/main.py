@@ -55,7 +55,7 @@ register_group(app, "Look at data and results", "latent", latent_app)
 @app.callback(invoke_without_command=True)
 def _version(version: bool = typer.Option(False, "--version", help="Print the version.")) -> None:
     if version:
-        from ct_vae import __version__
+        from ct_vae.version import __version__
 
         show(__version__)
         raise typer.Exit()

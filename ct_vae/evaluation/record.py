@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
-from ct_vae import __version__
 from ct_vae.evaluation.measure import Plan
 from ct_vae.evaluation.metrics import median_interval
 from ct_vae.evaluation.metrics.bland_altman import REGION_MM
@@ -17,6 +16,7 @@ from ct_vae.evaluation.metrics.tissue_bands import TISSUE_BANDS
 from ct_vae.evaluation.windows import Window
 from ct_vae.io import volume_sha256
 from ct_vae.io.atomic.file import sha256_file
+from ct_vae.version import __version__
 from ct_vae.volume import Volume
 
 _PACKAGES = ("numpy", "scipy", "torch", "monai", "nibabel")

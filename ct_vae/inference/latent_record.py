@@ -8,7 +8,6 @@ from importlib.metadata import version
 import numpy as np
 import torch
 
-from ct_vae import __version__
 from ct_vae.inference.device import peak_memory_mb
 from ct_vae.inference.latent_moments import LatentMoments
 from ct_vae.inference.precision import Precision
@@ -22,6 +21,7 @@ from ct_vae.latent import (
     TilingRecord,
 )
 from ct_vae.models.posterior import DiagonalGaussian
+from ct_vae.version import __version__
 from ct_vae.volume import Volume
 
 _PACKAGES = ("torch", "monai", "nibabel")

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from ct_vae import __version__
 from ct_vae.datasets.cache.brick_file import BrickFile, write_bricks
 from ct_vae.datasets.cache.brick_layout import CACHE_FORMAT, BrickLayout
 from ct_vae.datasets.cache.stored_volume import StoredVolume, as_int16, count_body
@@ -26,6 +25,7 @@ from ct_vae.io.atomic.file import sha256_file, write_json, writing_failed
 from ct_vae.io.file_stamp import stamp
 from ct_vae.io.folders import make_folders
 from ct_vae.io.lock_file import lock, open_lock_file
+from ct_vae.version import __version__
 from ct_vae.volume import Volume
 
 _LOCKS = "locks"

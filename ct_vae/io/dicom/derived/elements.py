@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from ct_vae import __version__
 from ct_vae.io.dicom.derived.template import (
     IDENTITY_TAGS,
     SeriesTemplate,
@@ -18,6 +17,7 @@ from ct_vae.io.dicom.derived.template import (
     first_number,
 )
 from ct_vae.latent import Latent
+from ct_vae.version import __version__
 from ct_vae.volume import DECODING, DERIVED_MARK, Volume
 
 if TYPE_CHECKING:
