@@ -58,7 +58,7 @@ def cuda_staging(device: torch.device, worker: Executor) -> Staging:
 class FileTransfer:
     """Reads or writes slabs of one file in pieces, for which two parts of host memory take turns.
 
-    Writing returns once the device has been told to copy; the file is written by a thread. While a
+    Writing returns once the copy from the device is queued; a thread writes the file. While a
     piece that was read is in use, the thread reads the one that follows. No part of the host memory
     is used again before the copy and the file access that use it have ended.
 

@@ -49,7 +49,7 @@ class QuantizedLatent:
 def quantize_latent(latent: Latent, step: float = 1.0) -> QuantizedLatent:
     """Round a latent to steps that follow the posterior.
 
-    The decoder has been trained with latents that bear the noise of the posterior. With a ``step``
+    The decoder has been trained with latents that have the noise of the posterior. With a ``step``
     of 1, the rounding error of each channel has the standard deviation of that noise; the steps are
     then ``sqrt(12)`` times as large, because the error of rounding is uniform. Up to this step, it
     is at most half a step; larger steps round cheaply, see `round_cheaply`.
