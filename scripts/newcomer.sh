@@ -87,8 +87,20 @@ samples="$(python -c "print(8 * max(2, round($seconds / $step)))")"
 run ct-vae train my.json "${own[@]}" --set training.samples="$samples"
 run ct-vae info runs/my
 run ct-vae bundle runs/my -o bundle --authors "A. Author" --copyright "A. Author, 2026"
+# The bundle runs on the volumes of the datalist, because MONAI ends with a traceback if one is refused.
+mkdir usable
+python - <<'END'
+import json
+from pathlib import Path
+
+lists = json.loads(Path("datalist.json").read_text())
+for name in ("training", "validation", "test"):
+    for number, entry in enumerate(lists.get(name, [])):
+        source = Path(entry["image"]).resolve()
+        Path("usable", f"{name}_{number}_{source.name}").symlink_to(source)
+END
 for name in encode decode evaluate; do
-    input=ct
+    input=usable
     [ "$name" != decode ] || input=bundle_encode
     run python -m monai.bundle run --config_file "bundle/configs/$name.json" --bundle_root bundle \
         --dataset_dir "$input" --output_dir "bundle_$name"
