@@ -62,6 +62,11 @@ def rows_of(setting: Setting) -> Rows:
             f"{half}, blend {fast}": (40, lambda h=half: bench.blended(h, fast)),
             f"{half}, MAISI splits": (60, lambda h=half: bench.splits(h, splits)),
         }
+    if setting.device.type == "cuda":
+        rows["training step of ct_f4_large, compiled"] = (
+            90,
+            lambda: large_default_model(setting, _LARGE, compiled=True),
+        )
     for half in ("decode", "encode"):
         if setting.fast != "fp32":
             rows[f"{half}, exact tf32"] = (40, lambda h=half: bench.exact(h, "tf32"))

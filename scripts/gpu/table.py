@@ -94,9 +94,9 @@ def _training(rows: Sequence[Row]) -> str:
                 peak = _number(part, "peak_mb", 1024, ".1f")
                 what = f"{name}, {row['patches']} patches of {row['patch_size']}^3"
                 lines.append([what, f"{1000 * part['seconds']:.4g}", f"{speed:.2f}", peak])
-        if row["row"] == "training step of ct_f4_large" and "seconds" in row:
+        if row["row"].startswith("training step of ct_f4_large") and "seconds" in row:
             what = (
-                f"ct_f4_large ({row['samples_per_second']:.4g} patches per second, "
+                f"{row['row'].removeprefix('training step of ')} ({row['samples_per_second']:.4g} patches per second, "
                 f"{row['minutes_for_all_samples']:.3g} minutes for all)"
             )
             peak = _number(row, "peak_mb", 1024, ".1f")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ sys.path.append(str(Path(__file__).parents[1]))
 import bench_train
 
 Figures = dict[str, Any]
-_STEPS = 10
+_STEPS, _WARM_UP = 20, 3
 
 
 def compared_steps(setting: Setting) -> Figures:
@@ -39,17 +39,17 @@ def compared_steps(setting: Setting) -> Figures:
     for name, make in (("MONAI loop", bench_train.theirs), ("ct_vae", bench_train.ours)):
         before = begin_peak(setting.device)
         peer = make(state, options, setting.device)
-        found[name] = _steps(setting, lambda peer=peer: torch.tensor(float(peer.step(batch))))
+        found[name] = _steps(setting, lambda peer=peer: peer.step(batch))
         found[name] |= {"held_before_mb": before} | peaks(setting.device)
         del peer
     found["speed"] = found["MONAI loop"]["seconds"] / found["ct_vae"]["seconds"]
     return found
 
 
-def large_default_model(setting: Setting, config: Path) -> Figures:
+def large_default_model(setting: Setting, config: Path, compiled: bool = False) -> Figures:
     """Time steps of the configuration of the larger default model; patches are on the device."""
     overrides = ["training.batch_size=2"] if setting.toy else []
-    run = load_config(config, overrides)
+    run = load_config(config, [*overrides, f"training.compile={str(compiled).lower()}"])
     torch.manual_seed(0)
     before = begin_peak(setting.device)
     step = build_step(run, DistributedContext(device=setting.device))
@@ -58,11 +58,8 @@ def large_default_model(setting: Setting, config: Path) -> Figures:
     batch = torch.randint(-1000, 1000, shape, dtype=torch.int16).to(setting.device)
     seen = iter(range(0, 10**9, count))
 
-    def one() -> torch.Tensor:
-        metrics = step.read(step(batch, next(seen), run.training.lr))
-        return torch.tensor(float(metrics.loss) if metrics else float("nan"))
-
-    found = _steps(setting, one) | {"held_before_mb": before} | peaks(setting.device)
+    found = _steps(setting, lambda: step(batch, next(seen), run.training.lr))
+    found |= {"held_before_mb": before} | peaks(setting.device)
     rate = count / found["seconds"]
     return found | {
         "samples_per_second": rate,
@@ -70,14 +67,21 @@ def large_default_model(setting: Setting, config: Path) -> Figures:
     }
 
 
-def _steps(setting: Setting, step: Any) -> Figures:
-    """Return the median time of steps after two that warm up."""
+def _steps(setting: Setting, step: Callable[[], Any]) -> Figures:
+    """Return the mean time of steps after some that warm up; the host waits after the last one.
+
+    Args:
+        setting: What is measured.
+        step: Trains on one batch; returns its loss, or the metrics of the step.
+    """
+    results: list[Any] = []
+
+    def steps(count: int) -> torch.Tensor:
+        for _ in range(count):
+            results[:] = [step()]
+        return torch.empty(0)
+
     count = 1 if setting.toy else _STEPS
-    for _ in range(1 if setting.toy else 2):
-        timed(setting.device, step)
-    each = [timed(setting.device, step) for _ in range(count)]
-    return {
-        "seconds": statistics.median(seconds for _, seconds in each),
-        "all_seconds": [seconds for _, seconds in each],
-        "last_loss": float(each[-1][0]),
-    }
+    timed(setting.device, lambda: steps(1 if setting.toy else _WARM_UP))
+    seconds = timed(setting.device, lambda: steps(count))[1] / count
+    return {"seconds": seconds, "last_loss": float(getattr(results[0], "loss", results[0]))}
