@@ -95,8 +95,9 @@ def _training(rows: Sequence[Row]) -> str:
                 what = f"{name}, {row['patches']} patches of {row['patch_size']}^3"
                 lines.append([what, f"{1000 * part['seconds']:.4g}", f"{speed:.2f}", peak])
         if row["row"].startswith("training step of ct_f4_large") and "seconds" in row:
+            name = row["row"].removeprefix("training step of ")
             what = (
-                f"{row['row'].removeprefix('training step of ')} ({row['samples_per_second']:.4g} patches per second, "
+                f"{name} ({row['samples_per_second']:.4g} patches per second, "
                 f"{row['minutes_for_all_samples']:.3g} minutes for all)"
             )
             peak = _number(row, "peak_mb", 1024, ".1f")
