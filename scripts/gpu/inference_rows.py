@@ -161,7 +161,7 @@ class Bench:
             plans[0].precision = precision
             return plans[0](given)
 
-        name = f"exact {precision}" + (f" {limit:g} GiB" if limit else "")
+        name = f"exact {precision}" + (f" within {limit:g} GiB" if limit else "")
         found = self._run(name, half, precision, run, keep)
         (plan,) = plans
         assert plan.stream_plan is not None

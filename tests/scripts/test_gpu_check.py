@@ -154,6 +154,18 @@ def test_errors_are_those_of_the_whole(module):
     assert found == pytest.approx(expected)
 
 
+def test_rows_before_the_reference_get_their_errors_from_its_row(module):
+    setting = module("measuring").Setting(torch.device("cpu"), True)
+    bench, names = module("inference_rows").Bench(setting), module("rows").rows_of(setting)
+    assert "error" not in bench.windows("decode", "fp32")
+    assert "error" not in bench.exact("decode", "fp32", 1.0)
+    errors = bench.exact("decode", "fp32")["errors"]
+    limited, windows = "decode, exact fp32 within 1 GiB", "decode, MONAI windows fp32"
+    assert set(errors) == {limited, windows} <= set(names)
+    assert errors[limited] < 1e-5 < errors[windows]
+    assert not bench.kept
+
+
 def test_what_ends_in_an_error_is_told(module):
     measure = module("rows").measure
 
