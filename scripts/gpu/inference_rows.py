@@ -13,9 +13,9 @@ from measuring import (
     LATENT_CHANNELS,
     OVERLAP,
     Setting,
+    bench_train,
     copy_rates,
     measured,
-    monai_numbers,
     operations_per_voxel,
     product_rates,
     relative_error,
@@ -205,20 +205,20 @@ class Bench:
         }
 
     def _imported(self) -> VolumeAdapter:
-        numbers = monai_numbers(self.setting.width)
+        arguments = bench_train.numbers(self.setting.width)
         torch.manual_seed(0)
-        state = MonaiAutoencoderKL(**numbers).state_dict()
-        return self._adapter(import_weights(state, numbers))
+        state = MonaiAutoencoderKL(**arguments).state_dict()
+        return self._adapter(import_weights(state, arguments))
 
     def _adapter(self, model: Any) -> VolumeAdapter:
         return VolumeAdapter(model.eval().to(self.setting.device))
 
     def _monai(self, kind: Any, **more: Any) -> Any:
-        numbers = monai_numbers(self.setting.width)
+        arguments = bench_train.numbers(self.setting.width)
         if kind is AutoencoderKlMaisi:
-            numbers["num_channels"] = numbers.pop("channels")
+            arguments["num_channels"] = arguments.pop("channels")
         torch.manual_seed(0)
-        return kind(**numbers, **more).eval().to(self.setting.device)
+        return kind(**arguments, **more).eval().to(self.setting.device)
 
     @staticmethod
     def _half(model: Any, half: str) -> Callable[[torch.Tensor], torch.Tensor]:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import gc
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from monai.networks.nets import AutoencoderKL as MonaiAutoencoderKL
 from torch.utils.flop_counter import FlopCounterMode
+
+# The benchmarks are programs beside this folder.
+sys.path.append(str(Path(__file__).parents[1]))
+import bench_train
 
 FACTOR, LATENT_CHANNELS, OVERLAP = 4, 4, 0.4
 # A run that takes longer is not repeated: its first time counts.
@@ -64,23 +70,6 @@ class Setting:
     def given(self, half: str) -> torch.Tensor:
         """Return the input of one half of a network."""
         return self.image() if half == "encode" else self.latent()
-
-
-def monai_numbers(width: int) -> dict[str, Any]:
-    """Return the arguments of MONAI's constructor: two blocks per level, no attention."""
-    channels = (width, 2 * width, 4 * width)
-    return {
-        "spatial_dims": 3,
-        "in_channels": 1,
-        "out_channels": 1,
-        "num_res_blocks": (2,) * len(channels),
-        "channels": channels,
-        "attention_levels": (False,) * len(channels),
-        "latent_channels": LATENT_CHANNELS,
-        "norm_num_groups": min(32, width),
-        "with_encoder_nonlocal_attn": False,
-        "with_decoder_nonlocal_attn": False,
-    }
 
 
 def synchronize(device: torch.device) -> None:
@@ -148,7 +137,7 @@ def relative_error(result: torch.Tensor, reference: torch.Tensor, device: torch.
 
 def operations_per_voxel(width: int, half: str) -> float:
     """Return the floating-point operations of MONAI's network per voxel, without overlaps."""
-    model = MonaiAutoencoderKL(**monai_numbers(width)).to("meta").eval()
+    model = MonaiAutoencoderKL(**bench_train.numbers(width)).to("meta").eval()
     side = _COUNTED_SIDE
     shape = (1, 1, *[side] * 3)
     if half == "decode":

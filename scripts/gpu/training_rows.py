@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from measuring import Setting, begin_peak, monai_numbers, peaks, timed
+from measuring import Setting, begin_peak, bench_train, peaks, timed
 from monai.networks.nets import AutoencoderKL as MonaiAutoencoderKL
 
 from ct_vae.config.load import load_config
 from ct_vae.training.build import build_step
 from ct_vae.training.distributed import DistributedContext
-
-sys.path.append(str(Path(__file__).parents[1]))
-import bench_train
 
 Figures = dict[str, Any]
 _STEPS, _WARM_UP = 20, 3
@@ -32,7 +28,7 @@ def compared_steps(setting: Setting) -> Figures:
         workers=0,
     )
     torch.manual_seed(0)
-    state = MonaiAutoencoderKL(**monai_numbers(setting.width)).state_dict()
+    state = MonaiAutoencoderKL(**bench_train.numbers(setting.width)).state_dict()
     shape = (options.batch, 1, *[options.patch] * 3)
     batch = (2 * torch.rand(shape) - 1).to(setting.device)
     found: Figures = {"patches": options.batch, "patch_size": options.patch}
