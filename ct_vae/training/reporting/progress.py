@@ -14,6 +14,7 @@ from rich.text import Text
 
 from ct_vae.config.windows import WINDOWS
 from ct_vae.console import SafeConsole
+from ct_vae.progress import reporting_to
 from ct_vae.terminal import is_quiet, is_warning, printable, say, without_bars
 from ct_vae.training.reporting.duration import readable_duration
 from ct_vae.training.step_metrics import StepMetrics
@@ -60,6 +61,8 @@ class Progress:
         with contextlib.suppress(OSError):
             # A terminal has room for one display at a time.
             self._other_bars.enter_context(without_bars())
+            # Stages of a validation would be lines between those of the run.
+            self._other_bars.enter_context(reporting_to(None))
             self._bar.start()
         return self
 

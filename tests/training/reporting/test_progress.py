@@ -3,6 +3,7 @@ import time
 
 import pytest
 
+from ct_vae.progress import report_stage, reporting_to
 from ct_vae.training.reporting import progress
 from ct_vae.training.reporting.progress import Progress
 from ct_vae.training.step_metrics import StepMetrics
@@ -104,3 +105,17 @@ def test_a_terminal_has_a_bar_that_begins_where_the_run_was(capsys, monkeypatch)
     assert "75%" in text
     assert "dB of 4024 HU" in text
     assert "75/100 samples" not in text
+
+
+def test_stages_of_a_validation_are_not_reported_between_the_lines_of_a_run():
+    class Stages(list):
+        def stage(self, name, *_):
+            self.append(name)
+
+    stages = Stages()
+    with reporting_to(stages):
+        report_stage("reading")
+        with Progress(10):
+            report_stage("encoding")
+        report_stage("saving")
+    assert stages == ["reading", "saving"]
