@@ -35,7 +35,7 @@ def compared_steps(setting: Setting) -> Figures:
     for name, make in (("MONAI loop", bench_train.theirs), ("ct_vae", bench_train.ours)):
         before = begin_peak(setting.device)
         peer = make(state, options, setting.device)
-        found[name] = _steps(setting, lambda peer=peer: peer.step(batch))
+        found[name] = _steps(setting, lambda peer=peer: peer.step(batch), float)
         found[name] |= {"held_before_mb": before} | peaks(setting.device)
         del peer
     found["speed"] = found["MONAI loop"]["seconds"] / found["ct_vae"]["seconds"]
@@ -54,7 +54,11 @@ def large_default_model(setting: Setting, config: Path, compiled: bool = False) 
     batch = torch.randint(-1000, 1000, shape, dtype=torch.int16).to(setting.device)
     seen = iter(range(0, 10**9, count))
 
-    found = _steps(setting, lambda: step(batch, next(seen), run.training.lr))
+    found = _steps(
+        setting,
+        lambda: step(batch, next(seen), run.training.lr),
+        lambda result: step.read(result).loss,
+    )
     found |= {"held_before_mb": before} | peaks(setting.device)
     rate = count / found["seconds"]
     return found | {
@@ -63,12 +67,13 @@ def large_default_model(setting: Setting, config: Path, compiled: bool = False) 
     }
 
 
-def _steps(setting: Setting, step: Callable[[], Any]) -> Figures:
+def _steps(setting: Setting, step: Callable[[], Any], loss_of: Callable[[Any], float]) -> Figures:
     """Return the mean time of steps after some that warm up; the host waits after the last one.
 
     Args:
         setting: What is measured.
-        step: Trains on one batch; returns its loss, or the metrics of the step.
+        step: Trains on one batch; its numbers may still be on the device.
+        loss_of: Returns the loss from the result of the last step.
     """
     results: list[Any] = []
 
@@ -80,4 +85,4 @@ def _steps(setting: Setting, step: Callable[[], Any]) -> Figures:
     count = 1 if setting.toy else _STEPS
     timed(setting.device, lambda: steps(1 if setting.toy else _WARM_UP))
     seconds = timed(setting.device, lambda: steps(count))[1] / count
-    return {"seconds": seconds, "last_loss": float(getattr(results[0], "loss", results[0]))}
+    return {"seconds": seconds, "last_loss": loss_of(results[0])}

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from ct_vae.training import build as training_build
+
 MODULES = ("check", "inference_rows", "measuring", "rows", "table", "training_rows", "workers")
 # Prints rows; one takes forever, one ends the process, as a broken GPU does.
 WORKER = """
@@ -164,6 +166,20 @@ def test_rows_before_the_reference_get_their_errors_from_its_row(module):
     assert set(errors) == {limited, windows} <= set(names)
     assert errors[limited] < 1e-5 < errors[windows]
     assert not bench.kept
+
+
+def test_steps_whose_numbers_stay_on_the_device_are_read_at_the_end(
+    repository, module, monkeypatch
+):
+    """Optimizers are fused, as on a GPU."""
+    rows = module("training_rows")
+    build = training_build.build_optimizer
+    monkeypatch.setattr(
+        training_build, "build_optimizer", lambda groups, config, _: build(groups, config, True)
+    )
+    setting = module("measuring").Setting(torch.device("cpu"), True)
+    figures = rows.large_default_model(setting, repository / "configs" / "ct_f4_large.json")
+    assert 0 < figures["last_loss"] < 100
 
 
 def test_what_ends_in_an_error_is_told(module):
