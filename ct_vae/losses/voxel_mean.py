@@ -23,22 +23,25 @@ def voxel_mean(factor: Sequence[int], face_weight: float) -> VoxelMean:
     """
     if face_weight == 1:
         return torch.mean
-    weights = [_axis_weights(step, face_weight) for step in factor]
 
     def mean(values: torch.Tensor) -> torch.Tensor:
-        total = torch.ones((), dtype=values.dtype, device=values.device)
-        for axis, weight in enumerate(weights):
-            shape = [1] * len(weights)
+        total = values.new_ones(())
+        for axis, step in enumerate(factor):
+            shape = [1] * len(factor)
             shape[axis] = -1
-            repeats = values.shape[axis - len(weights)] // len(weight)
-            total = total * weight.to(total).repeat(repeats).view(shape)
+            repeats = values.shape[axis - len(factor)] // step
+            total = total * _axis_weights(step, face_weight, values).repeat(repeats).view(shape)
         return (values * total).mean()
 
     return mean
 
 
-def _axis_weights(step: int, face_weight: float) -> torch.Tensor:
-    """Return the weights along one axis of a latent voxel, with mean 1."""
-    weights = torch.ones(step, dtype=torch.float64)
-    weights[[0, -1]] = face_weight
-    return weights / weights.mean()
+def _axis_weights(step: int, face_weight: float, like: torch.Tensor) -> torch.Tensor:
+    """Return the weights along one axis of a latent voxel, with mean 1, of the type of ``like``."""
+    faces = min(step, 2)
+    average = (faces * face_weight + step - faces) / step
+    # Filled on the device: a GPU would have to finish its work before a copy from the host.
+    weights = like.new_full((step,), 1 / average)
+    for end in (weights[:1], weights[-1:]):
+        end.fill_(face_weight / average)
+    return weights

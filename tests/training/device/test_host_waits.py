@@ -103,6 +103,7 @@ def make_step(base, micro_batch, changes, **training):
         (SMALL_MODEL, 2, LatentChanges(), {}),
         (SMALL_MODEL, 1, CHANGES, {}),
         (SMALL_MODEL, 2, LatentChanges(equivariance=True), {"equivariance_weight": 0.1}),
+        (SMALL_MODEL, 2, LatentChanges(), {"face_weight": 1.25, "window_weights": {"lung": 0.5}}),
         (SMALL_MODEL, 2, LatentChanges(), ADVERSARIAL),
         (SMALL_MODEL, 1, LatentChanges(), ADVERSARIAL),
         (SMALL_CODES["magvit"], 2, LatentChanges(), {}),
