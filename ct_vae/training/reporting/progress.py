@@ -67,9 +67,9 @@ class Progress:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(OSError):
+        # Also if the terminal is gone.
+        with contextlib.suppress(OSError), self._other_bars:
             self._bar.stop()
-            self._other_bars.close()
 
     def show(self, samples_seen: int, values: StepMetrics, hu_per_unit: float) -> None:
         """Report a step; ``hu_per_unit`` converts errors in model units to HU."""

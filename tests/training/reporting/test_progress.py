@@ -119,3 +119,19 @@ def test_stages_of_a_validation_are_not_reported_between_the_lines_of_a_run():
             report_stage("encoding")
         report_stage("saving")
     assert stages == ["reading", "saving"]
+
+
+def test_stages_are_reported_again_if_the_terminal_is_gone(monkeypatch):
+    class Stages(list):
+        def stage(self, name, *_):
+            self.append(name)
+
+    def fail():
+        raise BrokenPipeError
+
+    stages = Stages()
+    with reporting_to(stages):
+        with Progress(10) as shown:
+            monkeypatch.setattr(shown._bar, "stop", fail)
+        report_stage("saving")
+    assert stages == ["saving"]
