@@ -142,7 +142,7 @@ def _drop(path: Path, unwanted: Callable[[dict[str, Any]], bool]) -> str:
             path.unlink(missing_ok=True)
     except OSError as error:
         _cannot_write(path.parent, error)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         path.unlink(missing_ok=True)
         return ""
     if kept and len(kept) < len(lines):

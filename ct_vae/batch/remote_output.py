@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -153,7 +154,7 @@ def remote_lists(url: str) -> list[RemoteFile]:
         InputError: If the store cannot be reached or denies access.
     """
     try:
-        files = list_files(f"{url}/failures*.jsonl")
+        files = list_files(f"{glob.escape(url)}/failures*.jsonl")
     except NoInputError:
         return []
     return [file for file in files if is_failure_list(file.name)]

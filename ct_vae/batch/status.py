@@ -159,8 +159,12 @@ def _causes(folder: Path) -> dict[str, str]:
     """Return the cause of every failure of ``encode`` in the lists of all shards, by path."""
     causes: dict[str, str] = {}
     for path in find_lists(folder):
-        for line in path.read_text("utf-8").splitlines():
-            failure = json.loads(line)
-            if failure["stage"] == "encode":
-                causes[failure["case"]] = failure["cause"]
+        for line in path.read_text("utf-8", errors="replace").splitlines():
+            try:
+                failure = json.loads(line)
+                if failure["stage"] == "encode":
+                    causes[str(failure["case"])] = str(failure["cause"])
+            except (ValueError, KeyError, TypeError, RecursionError):
+                # Encoding replaces damaged lists.
+                causes[path.name] = "this list of failures is damaged; encode writes it again"
     return causes

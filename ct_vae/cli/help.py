@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from ct_vae.errors import value_message
+from ct_vae.errors import ConfigError, value_message
 
 SETTINGS: Mapping[str, Any] = {"help_option_names": ["-h", "--help"]}
 """Context settings of every command and group of commands."""
@@ -41,6 +43,9 @@ _PLACEHOLDERS = {
     "path": "PATH",
     "str": "TEXT",
 }
+
+# Paths have one slash where URLs have two. Drives of Windows have one letter.
+_URL_AS_PATH = re.compile(r"([a-z][a-z0-9+.-]+:)/(.+)", re.IGNORECASE | re.DOTALL)
 
 
 class Command(TyperCommand):
@@ -139,10 +144,32 @@ def completing(names: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]
     return complete
 
 
+def refusing_urls(command: Callable[..., None]) -> Callable[..., None]:
+    """Return a command that refuses URLs where it takes local paths.
+
+    As a path, a URL would name a folder such as ``s3:``. Commands that take URLs take text.
+    """
+
+    @wraps(command)
+    def wrapper(**given: Any) -> None:
+        for value in given.values():
+            for each in value if isinstance(value, list) else [value]:
+                if isinstance(each, Path) and (url := _URL_AS_PATH.fullmatch(str(each))):
+                    slashes = "///" if url[1] == "file:" else "//"
+                    raise ConfigError(
+                        f"{url[1]}{slashes}{url[2]} is a URL instead of a local path",
+                        "copy the files with another program",
+                    )
+        command(**given)
+
+    return wrapper
+
+
 def register(app: typer.Typer, panel: str, *commands: Callable[..., None]) -> None:
     """Add commands to an application, in a group of its help."""
     for command in commands:
-        app.command(cls=Command, context_settings=dict(SETTINGS), rich_help_panel=panel)(command)
+        add = app.command(cls=Command, context_settings=dict(SETTINGS), rich_help_panel=panel)
+        add(refusing_urls(command))
 
 
 def register_group(app: typer.Typer, panel: str, name: str, group: typer.Typer) -> None:
@@ -150,4 +177,6 @@ def register_group(app: typer.Typer, panel: str, name: str, group: typer.Typer) 
     group.info.cls, group.info.context_settings = Group, dict(SETTINGS)
     for command in group.registered_commands:
         command.cls, command.context_settings = Command, dict(SETTINGS)
+        if command.callback is not None:
+            command.callback = refusing_urls(command.callback)
     app.add_typer(group, name=name, rich_help_panel=panel)

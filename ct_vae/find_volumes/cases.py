@@ -84,7 +84,10 @@ def discover(
             place = os.path.realpath(case.path.parent)
             own = f"{place}/{case.path.name}" if case.remote is None else case.source
             cases.setdefault(own, case)
+    records = [case for case in cases.values() if is_record(case.path)]
     cases = {place: case for place, case in cases.items() if not is_record(case.path)}
+    if records and not cases:
+        raise NoInputError(f"{records[0].source}: is the record of a latent", "give the latent")
     if not cases:
         raise NoInputError("no input was given", "name files, folders or patterns")
     if unique:

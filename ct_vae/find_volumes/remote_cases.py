@@ -13,8 +13,8 @@ from ct_vae.find_volumes.case import Case, SearchResult
 from ct_vae.find_volumes.left_out import LeftOut, left_out_file
 from ct_vae.io.archive import ARCHIVE_SUFFIXES
 from ct_vae.io.latent.layout import MAISI_ENDING
+from ct_vae.io.latent.record import CODED_SUFFIX, record_path
 from ct_vae.io.latent.record import SUFFIXES as LATENT_SUFFIXES
-from ct_vae.io.latent.record import record_path
 from ct_vae.io.remote import RemoteFile, canonical_url, download, exists, is_url, list_files
 from ct_vae.io.temporary import make_temporary_folder
 
@@ -52,7 +52,8 @@ def remote_cases(url: str, latents: bool, endings: Sequence[str]) -> SearchResul
     files, url = list_files(url), canonical_url(url)
     if len(files) == 1 and files[0].url == url:
         return SearchResult([_case(files[0], url.rsplit("/", 1)[0], latents, endings, None)], [])
-    root = _fixed_part(url)
+    named = bool(files) and all(file.url.startswith(f"{url}/") for file in files)
+    root = url if named else _fixed_part(url)
     names = {file.url for file in files}
     result = SearchResult([], [])
     for file in files:
@@ -108,7 +109,8 @@ def local_copies(paths: Sequence[str | Path]) -> Iterator[tuple[list[Path], Call
             _copy(url, parent, Path(folder, str(number)))
 
         def renamed(text: str) -> str:
-            for place, parent in names.items():
+            # The last first: the folder of copy 1 is the beginning of that of copy 10.
+            for place, parent in reversed(names.items()):
                 text = text.replace(place, parent)
             return text
 
@@ -122,8 +124,12 @@ def _copy(url: str, parent: str, folder: Path) -> None:
     """Download a file with its companions, or all files of a folder."""
     urls = [file.url for file in list_files(url)]
     if urls == [url]:
-        latents = _LATENT.fullmatch(url.rsplit("/", 1)[1].lower()) is not None
-        urls += [each for each in _companions(url, latents) if exists(each)]
+        name = url.rsplit("/", 1)[1].lower()
+        if name.endswith(".json"):
+            companions = _of_record(url)
+        else:
+            companions = _companions(url, latents=_LATENT.fullmatch(name) is not None)
+        urls += [each for each in companions if exists(each)]
     for each in urls:
         path = folder / each.removeprefix(f"{parent}/")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -174,6 +180,14 @@ def _case(
     )
     key = place[: len(place) - len(ending)]
     return Case(Path(file.url), key, remote=replace(file, companions=companions))
+
+
+def _of_record(url: str) -> list[str]:
+    """Return the possible URLs of the latent of a record."""
+    stem = url[: -len(".json")]
+    if stem.lower().endswith(LATENT_SUFFIXES):
+        return [stem]
+    return [f"{stem}{suffix}" for suffix in LATENT_SUFFIXES if suffix != CODED_SUFFIX]
 
 
 def _companions(url: str, latents: bool) -> list[str]:

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from ct_vae.errors import ConfigError, CtVaeError, InputError, NoInputError, OutputError
 
@@ -83,7 +84,8 @@ def list_files(url: str) -> list[RemoteFile]:
     """Return the files that a URL refers to, ordered by URL.
 
     Args:
-        url: URL of a file, of a folder, or with wildcards (``*``, ``?``, ``[...]``, ``**``).
+        url: URL of a file, of a folder, or with wildcards (``*``, ``?``, ``[...]``, ``**``), which
+            apply if no file or folder has that name.
 
     Returns:
         The file, all files below the folder, or all matches; may be empty.
@@ -95,7 +97,8 @@ def list_files(url: str) -> list[RemoteFile]:
     """
     with _readable_errors(url, "listed", NoInputError, InputError):
         system, path = _open_store(url)
-        if any(sign in path for sign in "*?["):
+        # As for local paths, a pattern applies if no file or folder has that name.
+        if any(sign in path for sign in "*?[") and not system.exists(path):
             found = system.glob(path, detail=True)
         elif not url.endswith("/") and system.isfile(path):
             found = {path: system.info(path)}
@@ -159,7 +162,8 @@ def upload(path: Path, url: str) -> None:
             system.put_file(str(path), place)
             return
         folder, _, name = place.rpartition("/")
-        hidden = f"{folder}/.{name}.uploading"
+        # Several processes may upload the same result at once.
+        hidden = f"{folder}/.{name}.{uuid4().hex[:8]}.uploading"
         system.makedirs(folder, exist_ok=True)
         try:
             system.put_file(str(path), hidden)
@@ -194,7 +198,8 @@ def _remote_file(system: Any, info: dict[str, Any]) -> RemoteFile:
     """Return the file that an entry of a listing describes."""
     changed = ("ETag", "etag", "md5", "mtime", "LastModified", "last_modified", "created")
     version = next((str(info[name]) for name in changed if info.get(name)), "")
-    return RemoteFile(str(system.unstrip_protocol(info["name"])), int(info["size"]), version)
+    size = None if info.get("size") is None else int(info["size"])
+    return RemoteFile(str(system.unstrip_protocol(info["name"])), size, version)
 
 
 @contextmanager

@@ -104,3 +104,12 @@ def test_a_result_never_replaces_an_input(tmp_path):
 )
 def test_a_latent_brings_its_records(name, files):
     assert [path.name for path in result_files(Path(name))] == files
+
+
+def test_lists_of_failures_are_continued_in_a_folder_with_wildcards_in_its_name(memory):
+    url = canonical_url("memory://bucket/out [1]")
+    for name in ("a", "b"):
+        with opened_output(url) as folder:
+            FailureList(folder.local, name, Shard()).add(CASE, InputError(name))
+    lines = memory.cat_file("/bucket/out [1]/failures.jsonl").splitlines()
+    assert len(lines) == 2

@@ -52,3 +52,14 @@ def test_failures_of_other_inputs_and_stages(folder):
 
 def test_an_empty_batch_has_a_line_too():
     assert BatchStatus().line() == "0 done of 0 cases"
+
+
+@pytest.mark.parametrize("damage", [b'{"case', b"[]", b"1", b'{"stage": "encode"}', b"\xff"])
+def test_a_damaged_list_of_failures_is_reported(folder, damage):
+    path = folder / "failures.jsonl"
+    path.write_bytes(path.read_bytes() + damage + b"\n")
+    status = batch_status(folder, [CASES["done"], CASES["failed"]])
+    assert (status.done, status.failed) == ([CASES["done"]], {CASES["failed"]: "it is bad"})
+    assert status.unread == {
+        "failures.jsonl": "this list of failures is damaged; encode writes it again"
+    }

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from ct_vae.cli.help import _PANELS, completing, placeholder
 from ct_vae.cli.main import app
+from tests.cli._run import call
 from tests.cli.test_interface import commands
 
 PROGRAM = "from ct_vae.cli.main import run; run()"
@@ -130,3 +131,23 @@ def test_wrong_numbers_are_stated(value):
     done = CliRunner().invoke(app, words, env={"COLUMNS": "300"})
     assert done.exit_code == 2
     assert f"got '{value}'" in done.output
+
+
+@pytest.mark.parametrize(
+    ("args", "url"),
+    [
+        (
+            ["latent", "convert", "a_latent.nii.gz", "--dtype", "int16", "-o", "s3://b/x"],
+            "s3://b/x",
+        ),
+        (["show", "a.nii.gz", "-o", "gs://b/x.html"], "gs://b/x.html"),
+        (["scan", "a", "file:///b/x"], "file:///b/x"),
+        (["compare", "memory://x", "a", "-o", "b"], "memory://x"),
+    ],
+)
+def test_urls_are_refused_where_a_local_path_is_taken(args, url, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, text = call(*args)
+    assert (code, text.split(" ", 1)[0]) == (2, url)
+    assert "is a URL" in text
+    assert not list(tmp_path.iterdir())

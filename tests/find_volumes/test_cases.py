@@ -215,3 +215,9 @@ def test_paths_may_be_of_any_depth():
     deep = ["d"] * 3000
     assert matches_part([*deep, "a.nii"], ["**", "*.nii"])
     assert not matches_part([*deep, "a.nii"], ["**", "*.mha"])
+
+
+def test_a_record_alone_is_refused_as_such(tmp_path):
+    write_latent(latent_of(), tmp_path / "a_latent.nii.gz")
+    with pytest.raises(NoInputError, match=r"a_latent.json: is the record of a latent"):
+        discover([tmp_path / "a_latent.json"], latents=True)

@@ -85,3 +85,31 @@ def test_copies_are_read_and_removed_and_errors_name_the_url(store, tmp_path):
 def test_local_paths_stay_as_they_are(tmp_path):
     with local_copies([tmp_path]) as (paths, renamed):
         assert (paths, renamed("a")) == ([tmp_path], "a")
+
+
+def test_a_folder_with_wildcards_in_its_name_is_searched(memory):
+    memory.pipe_file("/bucket/run [1]/deep/a.nii.gz", b"a")
+    memory.pipe_file("/bucket/run [1]/b.zip", b"b")
+    result = found(f"{ROOT}/run [1]")
+    assert [case.key for case in result.cases] == ["deep/a"]
+    assert [each.kind for each in result.left_out] == ["archive"]
+
+
+@pytest.mark.parametrize(
+    ("latent", "record"),
+    [("c_latent.nii.gz", "c_latent.json"), ("d_latent.latz", "d_latent.latz.json")],
+)
+def test_a_record_brings_its_latent(memory, latent, record):
+    memory.pipe_file(f"/bucket/{latent}", b"latent")
+    memory.pipe_file(f"/bucket/{record}", b"{}")
+    with local_copies([f"{ROOT}/{record}"]) as (paths, _):
+        assert paths[0].read_bytes() == b"{}"
+        assert paths[0].with_name(latent).read_bytes() == b"latent"
+
+
+def test_each_of_many_copies_is_named_by_its_own_url(memory):
+    for number in range(12):
+        memory.pipe_file(f"/bucket/{number}/x", b"x")
+    urls = [f"{ROOT}/{number}/x" for number in reversed(range(12))]
+    with local_copies(urls) as (paths, renamed):
+        assert [renamed(str(path)) for path in paths] == urls

@@ -114,3 +114,38 @@ def test_every_error_of_a_store_is_one_line(monkeypatch, raised, expected, words
 def test_unknown_protocols_are_refused():
     with pytest.raises(ConfigError, match="nothing://a: the protocol is not known"):
         list_files("nothing://a")
+
+
+@pytest.mark.parametrize("name", ["a [1]", "what?", "all*"])
+def test_a_name_with_wildcards_is_a_name_where_there_is_one(memory, name):
+    put(memory, **{f"{name}/x.nii": "x", "a 1/y.nii": "y", "what!/y.nii": "y", "all1/y.nii": "y"})
+    for url in (f"memory://bucket/{name}", f"memory://bucket/{name}/"):
+        assert [file.url for file in list_files(url)] == [canonical_url(url) + "/x.nii"]
+    assert len(list_files(f"memory://bucket/{name}/x.nii")) == 1
+    assert [file.name for file in list_files("memory://bucket/a [0-9]/*.nii")] == ["y.nii"]
+
+
+def test_a_file_of_unknown_size_is_listed(memory, monkeypatch):
+    put(memory, a="voxels")
+    monkeypatch.setattr(
+        type(memory),
+        "info",
+        lambda _, path: {"name": path, "size": None, "type": "file"},
+    )
+    assert [file.size for file in list_files("memory://bucket/a")] == [None]
+
+
+def test_processes_that_upload_the_same_file_do_not_share_a_temporary_one(tmp_path, monkeypatch):
+    (tmp_path / "new").write_bytes(b"new")
+    places = []
+    put_file = LocalFileSystem.put_file
+
+    def noted(system, path, place, **given):
+        places.append(place)
+        return put_file(system, path, place, **given)
+
+    monkeypatch.setattr(LocalFileSystem, "put_file", noted)
+    for _ in range(2):
+        upload(tmp_path / "new", (tmp_path / "out" / "a").as_uri())
+    assert len(set(places)) == 2
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a"]

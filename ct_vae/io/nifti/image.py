@@ -144,7 +144,7 @@ def load_nifti(path: Path, frame: int | None = None, *, single: bool = False) ->
 def _decoding_in(extensions: bytes) -> dict[str, dict[str, str]]:
     """Return the item of a decoded volume's source, or nothing if the file has no such record."""
     for text in comments_in(extensions):
-        with suppress(ValueError):
+        with suppress(ValueError, RecursionError):
             record = json.loads(text)
             if isinstance(record, dict) and record.pop("format", None) == _DECODING_FORMAT:
                 return {DECODING: {str(name): str(value) for name, value in record.items()}}

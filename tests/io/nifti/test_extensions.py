@@ -11,7 +11,9 @@ from ct_vae.volume import DECODING
 from tests.io._samples import AFFINE, ct_voxels
 
 
-@pytest.mark.parametrize("text", ["{", "3", "[]", '{"format": "other"}', '{"format": 3}'])
+@pytest.mark.parametrize(
+    "text", ["{", "3", "[]", '{"format": "other"}', '{"format": 3}', "[" * 50_000]
+)
 def test_other_comments_are_no_record_of_decoding(tmp_path, text):
     image = nib.Nifti1Image(ct_voxels(), AFFINE)
     image.header.extensions.append(nib.nifti1.Nifti1Extension(6, text.encode()))
