@@ -30,7 +30,7 @@ from ct_vae.training.distributed import distributed_context
 from ct_vae.training.initial import other_preprocessing
 from ct_vae.training.reporting.run_log import METRICS
 from ct_vae.training.reporting.run_summary import RunSummary, summarize_run
-from ct_vae.training.reporting.trial import try_steps
+from ct_vae.training.reporting.trial import trial_positions, try_steps
 from ct_vae.training.run import Run
 from ct_vae.training.validation.validate import validation_codec
 
@@ -151,9 +151,8 @@ def plan_run(
         share = -(-settings.training.batch_size // world.size)
         image = torch.zeros(share, settings.model.in_channels, *settings.image_size)
         image = image.to(world.device).to(memory_format=memory_format(settings.model.spatial_dims))
-        # At the end of the run, when the discriminator is active.
-        late = settings.training.samples - settings.training.batch_size
-        trial = try_steps(lambda: step(image, late, settings.training.lr), world.device)
+        seen = trial_positions(settings.training)
+        trial = try_steps(lambda: step(image, next(seen), settings.training.lr), world.device)
         cases = data.case_count, len(data.validation)
         numbers = step.precision.name
         return summarize_run(settings, cases, world=world, precision=numbers, trial=trial)

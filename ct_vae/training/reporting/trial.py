@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import count
 
 import torch
+
+from ct_vae.config.training import TrainingConfig
 
 # Smallest and largest number of measured steps, and the time limit in between.
 _FEWEST, _MOST, _LONGEST_S = 3, 10, 10.0
@@ -30,6 +33,20 @@ class Trial:
     fastest: float
     slowest: float
     steps: int
+
+
+def trial_positions(training: TrainingConfig) -> Iterator[int]:
+    """Return the samples seen before each trial step, from the end of the run on.
+
+    There the discriminator is active. If the run has R1 penalties, the second step has one: it
+    needs the most memory, in addition to the moments that optimizers keep from the first step on.
+    """
+    size = training.batch_size
+    step = training.samples // size - 1
+    first = -(-training.adversarial_start_samples // size)
+    if training.adversarial_weight > 0 and training.r1_weight > 0 and step >= first:
+        step -= (step - first) % training.r1_every + 1
+    return count(max(0, step) * size, size)
 
 
 def try_steps(step: Callable[[], object], device: torch.device) -> Trial:

@@ -8,6 +8,7 @@ import pytest
 
 from ct_vae.datasets.sources.case import FileCase
 from ct_vae.io import write_volume
+from ct_vae.losses import adversarial
 from tests._forked import Program
 from tests._small import ct_volume
 from tests.cli._run import call
@@ -34,6 +35,21 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path):
     for word in ("parameters", "discriminator", "1 for training, 1 for validation", "s per step"):
         assert word in output
     assert not (tmp_path / "run").exists()
+
+
+def test_a_dry_run_measures_a_step_with_the_r1_penalty(tmp_path, monkeypatch):
+    penalties = []
+
+    def penalty(_, target):
+        penalties.append(target.new_zeros(()))
+        return penalties[-1]
+
+    monkeypatch.setattr(adversarial, "r1_penalty", penalty)
+    changes = {"adversarial_weight": 0.1, "adversarial_start_samples": 0, "r1_weight": 1.0}
+    path = run_file(tmp_path, **changes, r1_every=16, discriminator_levels=2)
+    sizes = ("--set", "training.samples=100", "--set", "training.batch_size=2")
+    assert call("train", path, "--dry-run", "--device", "cpu", *sizes)[0] == 0
+    assert len(penalties) == 1
 
 
 def test_a_dry_run_tells_everything_that_is_wrong_with_the_data(tmp_path):
