@@ -87,30 +87,36 @@ def reconstruction_loss(
     if focal_gamma < 0 or 0 < focal_gamma < 1:
         raise ConfigError(f"focal_gamma is 0 or at least 1, got {focal_gamma}")
     losses: dict[str, Loss] = {
-        "l1": partial(functional.l1_loss, reduction="none"),
-        "mse": partial(functional.mse_loss, reduction="none"),
-        "charbonnier": partial(charbonnier, eps=charbonnier_eps),
-        "bce": partial(functional.binary_cross_entropy_with_logits, reduction="none"),
-        "bce_focal": partial(bce_focal, gamma=focal_gamma),
+        "l1": lambda a, b: mean(functional.l1_loss(a, b, reduction="none")),
+        "mse": lambda a, b: mean(functional.mse_loss(a, b, reduction="none")),
+        "charbonnier": partial(charbonnier, eps=charbonnier_eps, mean=mean),
+        "bce": lambda a, b: mean(
+            functional.binary_cross_entropy_with_logits(a, b, reduction="none")
+        ),
+        "bce_focal": partial(bce_focal, gamma=focal_gamma, mean=mean),
     }
     if recon_type not in losses:
         raise ConfigError(f"recon_type {recon_type!r} is not one of {', '.join(losses)}")
-    loss = losses[recon_type]
-    return lambda reconstruction, target: mean(loss(reconstruction, target))
+    return losses[recon_type]
 
 
 def charbonnier(
-    reconstruction: torch.Tensor, target: torch.Tensor, eps: float = _CHARBONNIER_EPS
+    reconstruction: torch.Tensor,
+    target: torch.Tensor,
+    eps: float = _CHARBONNIER_EPS,
+    mean: VoxelMean = torch.mean,
 ) -> torch.Tensor:
-    """Charbonnier loss ``sqrt(d^2 + eps^2)`` of each voxel, a smooth absolute error.
+    """Charbonnier loss ``sqrt(d^2 + eps^2)``, a smooth absolute error (Charbonnier et al. 1994).
 
-    Source: Charbonnier et al. 1994. Its minimum is ``eps``, in model units.
+    Its minimum is ``eps``, in model units.
     """
-    return (reconstruction - target).square().add(eps**2).sqrt()
+    return mean((reconstruction - target).square().add(eps**2).sqrt())
 
 
-def bce_focal(logits: torch.Tensor, target: torch.Tensor, gamma: float) -> torch.Tensor:
-    """Binary cross-entropy of each voxel times ``|target - p|^gamma``, with ``p`` the sigmoid.
+def bce_focal(
+    logits: torch.Tensor, target: torch.Tensor, gamma: float, mean: VoxelMean = torch.mean
+) -> torch.Tensor:
+    """Binary cross-entropy times ``|target - p|^gamma``, with ``p`` the sigmoid of the logit.
 
     This is the focal loss (Lin et al. 2017, eq. 4) for targets between 0 and 1, the quality focal
     loss of Li et al. 2020. It is 0 if ``p`` equals the target.
@@ -120,6 +126,7 @@ def bce_focal(logits: torch.Tensor, target: torch.Tensor, gamma: float) -> torch
         target: Target of the same shape, in [0, 1].
         gamma: Exponent, 0 (plain cross-entropy) or at least 1; the gradient is unbounded in
             between.
+        mean: Mean over voxels; defaults to `torch.mean`.
     """
     entropy = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
-    return (target - torch.sigmoid(logits)).abs() ** gamma * entropy
+    return mean((target - torch.sigmoid(logits)).abs() ** gamma * entropy)

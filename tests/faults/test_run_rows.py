@@ -72,7 +72,7 @@ def test_33_a_signal_saves_the_run_and_resuming_it_ends_as_if_nothing_was(
         begin(run, resume)
 
     monkeypatch.setattr(Run, "train", begin_and_signal)
-    with pytest.raises(StoppedError, match=f"stopped by {name} at 2 samples") as caught:
+    with pytest.raises(StoppedError, match=f"stopped by {name} after 2 samples") as caught:
         train(data, config(tmp_path / "parts"))
     assert caught.value.exit_code == 75
     # A run that began anew would end the same.
@@ -151,7 +151,7 @@ def test_34_a_damaged_state_falls_back_to_the_one_before(tmp_path, capfd):
     newest = run / "checkpoints" / "samples-000000000008" / "state.safetensors"
     newest.write_bytes(newest.read_bytes()[:-1])
     train(patches(), config(tmp_path / "run"), resume=True)
-    assert "the state before it is taken" in " ".join(capfd.readouterr().err.split())
+    assert "the previous checkpoint is used" in " ".join(capfd.readouterr().err.split())
     assert load_model_folder(run).sha256 == load_model_folder(whole).sha256
     for state in (run / "checkpoints").glob("*/state.safetensors"):
         state.write_bytes(b"")

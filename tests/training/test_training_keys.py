@@ -227,10 +227,10 @@ ROWS = {
     "save_every": Row(8, lambda a, b: (a.validations, b.validations) == ([4, 8], [8])),
     "checkpoint_every": Row(2, lambda a, b: (checkpoints(a), checkpoints(b)) == ([4, 8], [6, 8])),
 }
-# Their own tests are below.
+# Their own tests are below, those of compile and augment_on_device in tests/training/device.
 APART = {
     "output_dir", "workers", "reg_type", "trunk_from", "freeze", "best_by", "patience",
-    "most_skipped", "tracker",
+    "most_skipped", "tracker", "compile", "augment_on_device",
 }  # fmt: skip
 
 

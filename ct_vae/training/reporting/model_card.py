@@ -128,7 +128,8 @@ def _objective(model: ModelConfig, objective: ObjectiveConfig) -> list[str]:
     """Return lines about the reconstruction loss and every other term with an effect."""
     silent = _silent(model, objective)
     kinds = {"kl": objective.kl_reduction, "adversarial": objective.adversarial_loss}
-    lines = [f"reconstruction: {objective.recon_type}"]
+    faces = f", {objective.face_weight:g} times at faces of latent voxels"
+    lines = [f"reconstruction: {objective.recon_type}{faces if objective.face_weight != 1 else ''}"]
     for key, weight in objective.model_dump().items():
         name = key.removesuffix("_weight")
         if name != key and name not in silent and weight:
@@ -141,7 +142,7 @@ def _objective(model: ModelConfig, objective: ObjectiveConfig) -> list[str]:
 def _silent(model: ModelConfig, objective: ObjectiveConfig) -> set[str]:
     """Return the terms without effect for this kind of latent, or without an adversary."""
     used = {"kl": {"kl"}, "ema": {"commitment"}, "lfq": {"commitment", "entropy"}}
-    silent = {"kl", "commitment", "entropy"} - used.get(model.quantizer or "kl", set())
+    silent = {"face", "kl", "commitment", "entropy"} - used.get(model.quantizer or "kl", set())
     if objective.adversarial_weight == 0:
         silent |= {"feature_matching", "r1", "lecam"}
     return silent

@@ -11,10 +11,11 @@ import torch
 from tests._forked import begin, finish
 
 SCRIPT = Path(__file__).parents[3] / "scripts" / "bench_memory.py"
+# Of volumes that need 100 MB or more: the plan holds some 20 MB in reserve, whatever the size.
 ROWS = {
     "rms": ("rms", (8, 16, 32), "encode", (128, 160, 128), 1.5),
     "rms within less": ("rms", (16, 32, 64), "decode", (64, 128, 128), 0.6),
-    "layer within less": ("layer", (16, 32, 64), "encode", (64, 160, 128), 0.7),
+    "layer within less": ("layer", (16, 32, 64), "encode", (64, 192, 160), 0.7),
     "group within less": ("group", (16, 32, 64), "decode", (64, 128, 96), 0.6),
 }
 

@@ -108,6 +108,11 @@ def test_terms_that_meant_something_are_told(model, terms):
     assert told.strip().splitlines() == [f"- {term}" for term in terms]
 
 
+def test_a_weight_of_faces_is_told():
+    card = model_card(folder_config(), summary(objective=ObjectiveConfig(face_weight=1.25)))
+    assert "- reconstruction: l1, 1.25 times at faces" in section(card, "Objective")
+
+
 def test_the_adversary_and_windows_are_told_and_no_path():
     objective = ObjectiveConfig(
         recon_type="mse",
