@@ -56,10 +56,7 @@ def _rows(value: Any) -> list[str] | None:
     if not isinstance(value, list) or not value:
         return None
     if isinstance(value[0], dict):
-        return [
-            ", ".join(f"{k} {_text(v, ' x ')}" for k, v in row.items() if v not in (None, ""))
-            for row in value
-        ]
+        return list(map(_text, value))
     if isinstance(value[0], list):
         return [_text(row) for row in value]
     sentences = any(isinstance(each, str) and " " in each for each in value)
@@ -72,6 +69,9 @@ def _text(value: Any, between: str = ", ") -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.6g}"
+    if isinstance(value, dict):
+        facts = (f"{k} {_text(v, ' x ')}" for k, v in value.items() if v not in (None, ""))
+        return ", ".join(facts)
     if isinstance(value, list | tuple):
         return between.join(map(_text, value)) or "none"
     return str(value)

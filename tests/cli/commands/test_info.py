@@ -57,7 +57,9 @@ def test_plain_text_is_for_people(repository):
 def test_plain_text_has_neither_nulls_nor_long_numbers(model_folder, tmp_path):
     write_volume(ct_volume(), tmp_path / "a.nii.gz")
     call("encode", model_folder, tmp_path / "a.nii.gz", "-o", tmp_path)
-    for path in (tmp_path / "a.nii.gz", tmp_path / "a_latent.nii.gz", model_folder):
+    call("decode", model_folder, tmp_path / "a_latent.nii.gz", "-o", tmp_path)
+    for name in ("a.nii.gz", "a_latent.nii.gz", "a_decoded.nii.gz", model_folder):
+        path = tmp_path / name
         code, text = call("info", path)
         assert code == 0
         assert not re.search(r"None|null|True|False|[\[\]{}]|\.\d{10}", text), text
