@@ -116,7 +116,8 @@ def _in_precision_of(
     dtype = parameters[0].dtype
     if x.dtype.itemsize >= dtype.itemsize:
         return normalize(x.to(dtype), *parameters)
-    if torch.is_grad_enabled():
+    # A compiler decides itself what to keep, and would interrupt its graph here.
+    if torch.is_grad_enabled() and not torch.compiler.is_compiling():
         result: torch.Tensor = _WideNormalization.apply(normalize, x, *parameters)  # type: ignore[no-untyped-call]
         return result
     return normalize(x.to(dtype), *parameters).to(x.dtype)

@@ -143,6 +143,23 @@ def test_second_derivatives_in_half_precision_are_close_to_those_of_float32(norm
     assert_close(*seconds, 0.03)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
+@OF_ALL_KINDS
+def test_in_half_precision_a_compiled_norm_is_one_graph_with_the_same_gradients(norm):
+    drawn(norm)
+    compiled = torch.compile(norm, backend="aot_eager", fullgraph=True, dynamic=False)
+    found = []
+    for each in (norm, compiled):
+        x = noise(2, 6, 4, 3, 3).bfloat16().requires_grad_()
+        result = each(x)
+        assert result.dtype == torch.bfloat16
+        weighted = result.float().mul(noise(*x.shape, seed=2)).sum()
+        found.append([result, *torch.autograd.grad(weighted, [x, *norm.parameters()])])
+    for a, b in zip(*found, strict=True):
+        # One step of bfloat16, as a compiler may sum in another order.
+        torch.testing.assert_close(b, a, rtol=2**-7, atol=1e-5)
+
+
 def test_a_modulation_acts_on_the_block_of_its_latent_voxel():
     norm = AdaptiveNormND(RMSNormND(4), nn.Conv2d(3, 8, 1))
     x, latent = noise(1, 4, 6, 4), noise(1, 3, 3, 2, seed=1)
