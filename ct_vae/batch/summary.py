@@ -47,7 +47,7 @@ def summary_lines(
         shown = ", ".join(failures.left[:_SHOWN])
         more = len(failures.left) - _SHOWN
         yield (
-            f"{stage}: not done, as other processes have not finished: {shown}"
+            f"warning: {stage}: not done, as other processes have not finished: {shown}"
             f"{f' and {more} more' if more > 0 else ''}; run the same command again"
         )
 

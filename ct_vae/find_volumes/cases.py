@@ -93,8 +93,11 @@ def discover(
     if unique:
         _refuse_collisions(cases.values())
     if report:
-        for line in reported_lines(left_out.values()):
-            report(line)
+        for each in left_out.values():
+            # What the user expects to be processed is also reported with --quiet.
+            mark = "warning: " if each.meant or each.kind == "folder" else ""
+            for line in reported_lines([each]):
+                report(f"{mark}{line}")
     return FoundCases(cases.values(), left_out.values())
 
 
@@ -157,7 +160,7 @@ def _of_tree(given: Path, latents: bool, endings: tuple[str, ...]) -> SearchResu
     if latents:
         # Records belong to their latents.
         rest = [path for path in (*others, *archives) if not is_record(path)]
-        found.left_out.extend(map(left_out_file, rest))
+        found.left_out.extend(map(_not_a_latent, rest))
         return found
     found.add(dicom_cases(others, root, named=not pattern))
     for path in archives:
@@ -169,6 +172,14 @@ def _of_tree(given: Path, latents: bool, endings: tuple[str, ...]) -> SearchResu
         else:
             found.left_out.append(LeftOut(path, "archive", _NOT_UNPACKED, (path,)))
     return found
+
+
+def _not_a_latent(path: Path) -> LeftOut:
+    """Return the entry for another file in a search for latents."""
+    # Only a latent in a compression that is not supported is expected to be decoded.
+    if "_latent." in path.name.lower():
+        return left_out_file(path)
+    return _not_wanted(path, "unknown", latents=True)
 
 
 def _not_wanted(path: Path, kind: PathKind, latents: bool) -> LeftOut:

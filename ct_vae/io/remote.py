@@ -73,11 +73,14 @@ def canonical_url(url: str) -> str:
     """Return a URL in the form in which files are listed, without a slash at its end.
 
     Raises:
-        ConfigError: If the protocol is unknown or its package is missing.
+        ConfigError: If the protocol is unknown, its package is missing, or nothing follows it.
     """
     with _readable_errors(url, "resolved", NoInputError, InputError):
         system, path = _open_store(url)
-        return str(system.unstrip_protocol(path)).rstrip("/")
+        found = str(system.unstrip_protocol(path)).rstrip("/")
+    if not is_url(found):
+        raise ConfigError(f"{url} is not a complete URL", "give one such as s3://bucket/folder")
+    return found
 
 
 def list_files(url: str) -> list[RemoteFile]:

@@ -47,7 +47,8 @@ def test_what_a_search_left_out_is_counted_and_unread_volumes_are_failures(tmp_p
 def test_cases_that_were_left_have_a_line_of_their_own(tmp_path):
     told, code = lines(tmp_path, Counts(), left=1)
     assert told == [
-        "encode: not done, as other processes have not finished: left0; run the same command again"
+        "warning: encode: not done, as other processes have not finished: left0; "
+        "run the same command again"
     ]
     assert code == 8
     told, _ = lines(tmp_path, Counts(done=1), left=12)

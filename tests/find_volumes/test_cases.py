@@ -221,3 +221,26 @@ def test_a_record_alone_is_refused_as_such(tmp_path):
     write_latent(latent_of(), tmp_path / "a_latent.nii.gz")
     with pytest.raises(NoInputError, match=r"a_latent.json: is the record of a latent"):
         discover([tmp_path / "a_latent.json"], latents=True)
+
+
+def test_volumes_that_are_expected_to_be_read_are_reported_as_warnings(tmp_path):
+    write_volume(ct_volume(), tmp_path / "a.nii.gz")
+    for name in ("b.mgz", "c.npy", "d.txt"):
+        (tmp_path / name).write_bytes(b"x")
+    lines = []
+    discover([tmp_path], report=lines.append)
+    unread, maybe = sorted(lines, reverse=True)
+    assert unread.startswith(f"warning: {tmp_path / 'b.mgz'}: not read: a FreeSurfer volume")
+    assert maybe.startswith(f"{tmp_path / 'c.npy'}: ")
+
+
+def test_volumes_of_other_programs_are_not_expected_to_be_latents(tmp_path):
+    write_latent(latent_of(), tmp_path / "a_latent.nii.gz")
+    for name in ("b.mgz", "c_latent.nii.xz"):
+        (tmp_path / name).write_bytes(b"x")
+    found = discover([tmp_path], latents=True)
+    assert [case.key for case in found] == ["a_latent"]
+    assert {each.path.name: each.meant for each in found.left_out} == {
+        "b.mgz": False,
+        "c_latent.nii.xz": True,
+    }

@@ -149,3 +149,9 @@ def test_processes_that_upload_the_same_file_do_not_share_a_temporary_one(tmp_pa
         upload(tmp_path / "new", (tmp_path / "out" / "a").as_uri())
     assert len(set(places)) == 2
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize("url", ["memory://", "memory:///", "file:///", "file:////"])
+def test_a_protocol_alone_is_refused(url):
+    with pytest.raises(ConfigError, match=f"^{url} is not a complete URL"):
+        canonical_url(url)

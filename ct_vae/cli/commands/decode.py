@@ -65,7 +65,7 @@ def decode(  # noqa: PLR0913 - one parameter per option
             "--format dicom writes folders, which cannot be at a URL", "give a local folder with -o"
         )
     report_stage("searching for latents")
-    cases = discover(latents, latents=True)
+    cases = discover(latents, latents=True, report=say)
     with opened_output(place) as folder:
         targets = name_targets(cases, folder.local, lambda key: decoded_name(key, ending))
         folder.check_inputs(cases, targets.values())

@@ -48,6 +48,6 @@ def convert(
     check_dtype(dtype, step)
     check_layout(layout, dtype, codes=False, axcodes="RAS")
     folder = output_folder(output)
-    cases = discover(latents, latents=True)
+    cases = discover(latents, latents=True, report=say)
     targets = name_targets(cases, folder, lambda key: converted_name(key, form))
     raise typer.Exit(do_cases(cases, converting(targets, form), "convert", folder, say, shard))
