@@ -9,9 +9,8 @@
 # PyTorch instead, and --wheels DIR installs the other packages for the time of the run. WORK is the folder for
 # train_ct and runs, the checkout by default.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
-root="$PWD"
-. scripts/offline_python.sh
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+. "$root/scripts/offline_python.sh"
 
 wheels=""
 case "${1:-}" in
@@ -19,12 +18,12 @@ case "${1:-}" in
     --wheels=*) wheels="$(realpath "${1#*=}")"; shift ;;
 esac
 if [ "$#" -lt 1 ]; then
-    sed -n '2,11p' "$0" >&2
+    sed -n '2,10p' "$0" >&2
     exit 2
 fi
 data="$(realpath "$1")"
 shift
-[ -n "$wheels${PYTHON:-}" ] || bash scripts/setup.sh
+[ -n "$wheels${PYTHON:-}" ] || bash "$root/scripts/setup.sh"
 offline_python "$root" "$wheels"
 
 config="$root/configs/ct_f4.json"
@@ -32,11 +31,17 @@ if "$python" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; th
     config="$root/configs/ct_f4_large.json"
 fi
 case "${1:-}" in
-    *.json) config="$(realpath "$1")"; shift ;;
+    *.json)
+        config="$1"
+        # Such as configs/ct_f4.json, from any folder.
+        [ -f "$config" ] || config="$root/$1"
+        config="$(realpath "$config")"
+        shift
+        ;;
 esac
 
-mkdir -p "${WORK:-.}/runs"
-cd "${WORK:-.}"
+mkdir -p "${WORK:-$root}/runs"
+cd "${WORK:-$root}"
 if [ ! -f train_ct/datalist.json ]; then
     mkdir -p train_ct
     if [ -f "$data/unpack.py" ]; then

@@ -95,12 +95,37 @@ def test_earlier_stages_are_trained_first(repository, packed, tmp_path):
         assert seen(tmp_path / "work/runs" / name)[-1] == 12
 
 
+def test_paths_are_relative_to_the_folder_of_the_caller(repository, packed, tmp_path):
+    """In place of Python, a program prints its arguments."""
+    program = tmp_path / "print_arguments"
+    program.write_text('#!/bin/sh\necho "$@"\n')
+    program.chmod(0o755)
+    (tmp_path / "own.json").write_text("{}")
+    for config, expected in (
+        ("own.json", tmp_path / "own.json"),
+        ("configs/ct_f4_large.json", (repository / "configs" / "ct_f4_large.json").resolve()),
+    ):
+        done = subprocess.run(
+            ["bash", str(repository / "scripts" / "train_default.sh"), packed.name, config],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHON": str(program), "WORK": "work"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert f"{packed / 'unpack.py'} train_ct" in done.stdout
+        assert f"train {expected} --resume" in done.stdout
+        assert (tmp_path / "work" / "train_ct").is_dir()
+
+
 def test_without_data_the_script_says_what_it_needs(repository):
     done = subprocess.run(
-        ["bash", str(repository / "scripts" / "train_default.sh")],
+        ["bash", "train_default.sh"],
+        cwd=repository / "scripts",
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 2
     assert "Usage: train_default.sh" in done.stderr
+    assert all(line.startswith("#") for line in done.stderr.splitlines())
