@@ -100,8 +100,10 @@ class OutputFolder:
             InputError: If the store cannot be reached or denies access.
         """
         for name in self._remote_lists():
-            download(f"{self._url}/{name}", self.local / name)
-            self._lists[name] = (self.local / name).read_bytes()
+            # Another process may remove it at any time.
+            with suppress(NoInputError):
+                download(f"{self._url}/{name}", self.local / name)
+                self._lists[name] = (self.local / name).read_bytes()
 
     def finish(self) -> None:
         """Upload the lists of failures that changed, and remove those that are empty now.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -55,14 +56,21 @@ def remote_cases(url: str, latents: bool, endings: Sequence[str]) -> SearchResul
     named = bool(files) and all(file.url.startswith(f"{url}/") for file in files)
     root = url if named else _fixed_part(url)
     names = {file.url for file in files}
-    result = SearchResult([], [])
+    if root != url and (latents or any(_companions(name, latents) for name in names)):
+        # A pattern such as *.mhd matches headers only.
+        names |= _neighbors(files)
+    cases: list[Case] = []
+    left_out: list[tuple[RemoteFile, LeftOut]] = []
     for file in files:
         reason = _reason_against(file, latents, endings, pattern=root != url)
         if reason is None:
-            result.cases.append(_case(file, root, latents, endings, names))
+            cases.append(_case(file, root, latents, endings, names))
         elif not latents or file.url.endswith(tuple(endings)):
-            result.left_out.append(reason)
-    return result
+            left_out.append((file, reason))
+    # Data files belong to their headers.
+    apart = {url for case in cases if case.remote for url in case.remote.companions}
+    others = [each for file, each in left_out if file.url not in apart]
+    return SearchResult(cases, others)
 
 
 def remote_case(url: str, key: str) -> Case:
@@ -134,6 +142,12 @@ def _copy(url: str, parent: str, folder: Path) -> None:
         path = folder / each.removeprefix(f"{parent}/")
         path.parent.mkdir(parents=True, exist_ok=True)
         download(each, path)
+
+
+def _neighbors(files: Sequence[RemoteFile]) -> set[str]:
+    """Return the URLs of all files in the folders of some files."""
+    folders = {file.url.rpartition("/")[0] for file in files}
+    return {each.url for folder in folders for each in list_files(f"{glob.escape(folder)}/*")}
 
 
 def _fixed_part(url: str) -> str:

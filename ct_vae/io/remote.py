@@ -178,14 +178,15 @@ def upload(path: Path, url: str) -> None:
 
 
 def remove(url: str) -> None:
-    """Remove the file at a URL.
+    """Remove the file at a URL, if another process has not removed it.
 
     Raises:
         OutputError: If it cannot be removed.
     """
     with _readable_errors(url, "removed", OutputError, OutputError):
         system, path = _open_store(url)
-        system.rm_file(path)
+        with suppress(FileNotFoundError):
+            system.rm_file(path)
 
 
 def _open_store(url: str) -> tuple[Any, str]:

@@ -113,3 +113,12 @@ def test_lists_of_failures_are_continued_in_a_folder_with_wildcards_in_its_name(
             FailureList(folder.local, name, Shard()).add(CASE, InputError(name))
     lines = memory.cat_file("/bucket/out [1]/failures.jsonl").splitlines()
     assert len(lines) == 2
+
+
+def test_a_list_of_failures_may_be_removed_by_another_process(memory):
+    with opened_output(URL) as folder:
+        FailureList(folder.local, "encode", Shard()).add(CASE, InputError("bad"))
+    with opened_output(URL) as first, opened_output(URL) as second:
+        FailureList(first.local, "encode", Shard())
+        FailureList(second.local, "encode", Shard())
+    assert stored(memory) == set()

@@ -43,7 +43,8 @@ def test_every_file_of_a_folder_is_a_case_or_left_out_with_a_reason(store):
     assert kinds["d_decoded.nii.gz"] == "decoded"
     assert kinds["e.dcm"] == "unread"
     assert kinds["f.zip"] == "archive"
-    assert len(result.cases) + len(result.left_out) == len(FILES)
+    # The voxels of a header are part of its case.
+    assert len(result.cases) + len(result.left_out) == len(FILES) - 1
 
 
 def test_archives_are_cases_where_a_pattern_names_them(store):
@@ -113,3 +114,28 @@ def test_each_of_many_copies_is_named_by_its_own_url(memory):
     urls = [f"{ROOT}/{number}/x" for number in reversed(range(12))]
     with local_copies(urls) as (paths, renamed):
         assert [renamed(str(path)) for path in paths] == urls
+
+
+@pytest.mark.parametrize(("header", "voxels"), [("h.hdr", "h.img"), ("h.nhdr", "h.raw.gz")])
+def test_the_voxels_of_a_header_are_not_left_out(memory, header, voxels):
+    for name in (header, voxels, "alone.img"):
+        memory.pipe_file(f"/bucket/{name}", b"x")
+    result = found(ROOT)
+    assert [case.key for case in result.cases] == ["h"]
+    assert [(each.path.name, each.meant) for each in result.left_out] == [("alone.img", True)]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "latents", "companion"),
+    [
+        ("*.mhd", False, "g.raw"),
+        ("*/*.mhd", False, "g.raw"),
+        ("*_latent.nii.gz", True, "c_latent.json"),
+    ],
+)
+def test_patterns_that_match_headers_bring_their_voxels(memory, pattern, latents, companion):
+    folder = "/bucket/run [1]/x" if "/" in pattern else "/bucket/run [1]"
+    for name in ("g.mhd", "g.raw", "c_latent.nii.gz", "c_latent.json"):
+        memory.pipe_file(f"{folder}/{name}", b"x")
+    (case,) = found(f"{ROOT}/run [[]1]/{pattern}", latents).cases
+    assert [url.rsplit("/", 1)[1] for url in case.remote.companions] == [companion]
