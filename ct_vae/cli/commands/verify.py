@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
@@ -43,7 +42,8 @@ def verify(
             if not as_json:
                 show(named(verdicts[-1].line()))
     if as_json:
-        show_json(json.loads(named(json.dumps([each.facts() for each in verdicts]))))
+        rows = (each.facts().items() for each in verdicts)
+        show_json([{k: named(v) if isinstance(v, str) else v for k, v in row} for row in rows])
     failed = [each for each in verdicts if each.status == "failed"]
     checked = [each for each in verdicts if each.status != "skipped"]
     if not checked:

@@ -262,3 +262,12 @@ def test_nothing_is_changed(tree):
     before = content()
     told(tree)
     assert content() == before
+
+
+def test_names_at_urls_may_have_any_characters(tmp_path):
+    folder = tmp_path / 'a "quoted" \\t name'
+    folder.mkdir()
+    write_volume(ct_volume(), folder / "x.nii.gz")
+    code, facts = call("verify", f"file://{folder}/x.nii.gz", "--json")
+    (row,) = json.loads(facts)
+    assert (code, row["path"]) == (0, f"file://{folder}/x.nii.gz")
