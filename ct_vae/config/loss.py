@@ -46,7 +46,7 @@ class ObjectiveConfig(Section):
     face_weight: Annotated[float, Field(gt=0)] = 1.0
     """Weight of voxels next to faces of latent voxels in the reconstruction losses, relative to
     the voxels inside. Values such as 1.2 lower the error at faces, which otherwise can show as a
-    grid."""
+    grid. No effect along axes whose factor is 1 or 2, where all voxels are next to faces."""
 
     gradient_weight: NotNegative = 0.0
     """Weight of the gradient loss, the mean error of finite differences between neighboring
