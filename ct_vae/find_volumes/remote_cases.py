@@ -16,7 +16,15 @@ from ct_vae.io.archive import ARCHIVE_SUFFIXES
 from ct_vae.io.latent.layout import MAISI_ENDING
 from ct_vae.io.latent.record import CODED_SUFFIX, record_path
 from ct_vae.io.latent.record import SUFFIXES as LATENT_SUFFIXES
-from ct_vae.io.remote import RemoteFile, canonical_url, download, exists, is_url, list_files
+from ct_vae.io.remote import (
+    RemoteFile,
+    canonical_url,
+    download,
+    exists,
+    is_url,
+    list_files,
+    without_query,
+)
 from ct_vae.io.temporary import make_temporary_folder
 
 _LATENT = re.compile(
@@ -52,7 +60,8 @@ def remote_cases(url: str, latents: bool, endings: Sequence[str]) -> SearchResul
     """
     files, url = list_files(url), canonical_url(url)
     if len(files) == 1 and files[0].url == url:
-        return SearchResult([_case(files[0], url.rsplit("/", 1)[0], latents, endings, None)], [])
+        folder = without_query(url).rsplit("/", 1)[0]
+        return SearchResult([_case(files[0], folder, latents, endings, None)], [])
     named = bool(files) and all(file.url.startswith(f"{url}/") for file in files)
     root = url if named else _fixed_part(url)
     names = {file.url for file in files}
@@ -111,7 +120,7 @@ def local_copies(paths: Sequence[str | Path]) -> Iterator[tuple[list[Path], Call
                 local.append(Path(path))
                 continue
             url = canonical_url(str(path))
-            parent, _, name = url.rpartition("/")
+            parent, _, name = without_query(url).rpartition("/")
             names[f"{folder}/{number}"] = parent
             local.append(Path(folder, str(number), name))
             _copy(url, parent, Path(folder, str(number)))
@@ -132,14 +141,14 @@ def _copy(url: str, parent: str, folder: Path) -> None:
     """Download a file with its companions, or all files of a folder."""
     urls = [file.url for file in list_files(url)]
     if urls == [url]:
-        name = url.rsplit("/", 1)[1].lower()
+        name = RemoteFile(url).name.lower()
         if name.endswith(".json"):
             companions = _of_record(url)
         else:
             companions = _companions(url, latents=_LATENT.fullmatch(name) is not None)
         urls += [each for each in companions if exists(each)]
     for each in urls:
-        path = folder / each.removeprefix(f"{parent}/")
+        path = folder / without_query(each).removeprefix(f"{parent}/")
         path.parent.mkdir(parents=True, exist_ok=True)
         download(each, path)
 
@@ -184,7 +193,7 @@ def _case(
     listed: set[str] | None,
 ) -> Case:
     """Return the case of a file, whose key is its place below ``root`` without its ending."""
-    place = file.url.removeprefix(f"{root}/")
+    place = without_query(file.url).removeprefix(f"{root}/")
     known = sorted((*endings, *ARCHIVE_SUFFIXES), key=len, reverse=True)
     ending = next((e for e in known if place.lower().endswith(e) and len(file.name) > len(e)), "")
     companions = tuple(

@@ -43,8 +43,8 @@ class RemoteFile:
 
     @property
     def name(self) -> str:
-        """Last part of the URL."""
-        return self.url.rsplit("/", 1)[-1]
+        """Last part of the URL, without the query of HTTP."""
+        return without_query(self.url).rsplit("/", 1)[-1]
 
     def download(self, folder: Path) -> Path:
         """Download the file and its companions, and return its path.
@@ -54,7 +54,7 @@ class RemoteFile:
             InputError: If the download fails or the file changes meanwhile.
         """
         for url in (self.url, *self.companions):
-            download(url, folder / url.rsplit("/", 1)[-1])
+            download(url, folder / RemoteFile(url).name)
         path = folder / self.name
         if self.size not in (None, path.stat().st_size):
             raise InputError(
@@ -67,6 +67,14 @@ class RemoteFile:
 def is_url(text: object) -> bool:
     """Return True if an input or output is a URL instead of a local path."""
     return _URL.match(str(text)) is not None
+
+
+def without_query(url: str) -> str:
+    """Return an HTTP URL without its query, which may hold a signature; other URLs as they are.
+
+    In object stores a question mark is part of the name.
+    """
+    return url.partition("?")[0] if url.startswith(("http://", "https://")) else url
 
 
 def canonical_url(url: str) -> str:

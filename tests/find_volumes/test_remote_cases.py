@@ -1,3 +1,6 @@
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
 import numpy as np
 import pytest
 
@@ -139,3 +142,29 @@ def test_patterns_that_match_headers_bring_their_voxels(memory, pattern, latents
         memory.pipe_file(f"{folder}/{name}", b"x")
     (case,) = found(f"{ROOT}/run [[]1]/{pattern}", latents).cases
     assert [url.rsplit("/", 1)[1] for url in case.remote.companions] == [companion]
+
+
+def test_the_query_of_http_is_not_in_names(tmp_path):
+    """A query may hold a signature, which must not get into the names of results."""
+    pytest.importorskip("aiohttp")
+    write_volume(ct_volume((8, 8, 8)), tmp_path / "a.nii.gz")
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def __init__(self, *given):
+            super().__init__(*given, directory=tmp_path)
+
+        def log_message(self, *given):
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/a.nii.gz?signature=b/c"
+        (case,) = found(url).cases
+        assert case.key == "a"
+        assert case.remote.url == url
+        (tmp_path / "copies").mkdir()
+        assert case.remote.download(tmp_path / "copies").name == "a.nii.gz"
+        with local_copies([url]) as (paths, _):
+            assert paths[0].name == "a.nii.gz"
+            assert read_volume(paths[0]).voxels.shape == (8, 8, 8)
+        server.shutdown()
