@@ -33,6 +33,7 @@ _PANEL_OF = {option: panel for panel, options in _PANELS.items() for option in o
 
 # Commands with no more parameters than these list their options without groups.
 _FEW = 9
+_OUTPUT = ("-o", "--output")
 # Placeholders of values by the type that typer displays; flags take no value.
 _PLACEHOLDERS = {
     "bool": "",
@@ -52,7 +53,12 @@ class Command(TyperCommand):
     """Command with grouped options and uniform placeholders in its help."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse the arguments; messages about wrong values state the value."""
+        """Parse the arguments; messages about wrong values state the value.
+
+        Raises:
+            ConfigError: If an argument or the output is an empty text.
+        """
+        _refuse_empty_texts(args)
         with plain_value_errors():
             return super().parse_args(ctx, args)
 
@@ -74,6 +80,14 @@ class Group(TyperGroup):
         """Write the help after the options got their placeholders."""
         arrange(self, ctx)
         super().format_help(ctx, formatter)
+
+
+def _refuse_empty_texts(args: list[str]) -> None:
+    """Refuse empty paths, which would mean the working folder. They come from unset variables."""
+    for before, text in zip(["", *args], args, strict=False):
+        if text == "" and (before in _OUTPUT or not before.startswith("-")):
+            what = f"the value of {before}" if before in _OUTPUT else "an argument"
+            raise ConfigError(f"{what} is an empty text", "check the variables of the command line")
 
 
 @contextmanager

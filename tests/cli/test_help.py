@@ -10,6 +10,8 @@ from typer.testing import CliRunner
 
 from ct_vae.cli.help import _PANELS, completing, placeholder
 from ct_vae.cli.main import app
+from ct_vae.io import write_volume
+from tests._small import ct_volume
 from tests.cli._run import call
 from tests.cli.test_interface import commands
 
@@ -151,3 +153,28 @@ def test_urls_are_refused_where_a_local_path_is_taken(args, url, tmp_path, monke
     assert (code, text.split(" ", 1)[0]) == (2, url)
     assert "is a URL" in text
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("args", "named"),
+    [
+        (["encode", "ct-f4", "", "-o", "x"], "an argument is an empty text"),
+        (["encode", "ct-f4", "a.nii.gz", "-o", ""], "the value of -o is an empty text"),
+        (["scan", ""], "an argument is an empty text"),
+        (["latent", "convert", "a.nii.gz", "--output", ""], "the value of --output is an empty"),
+    ],
+)
+def test_empty_paths_are_refused(args, named, tmp_path, monkeypatch):
+    """An unset variable of a shell must not make the working folder the input or output."""
+    monkeypatch.chdir(tmp_path)
+    write_volume(ct_volume((8, 8, 8)), tmp_path / "a.nii.gz")
+    code, text = call(*args)
+    assert code == 2
+    assert text.startswith(named)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.nii.gz"]
+
+
+def test_values_of_other_options_may_be_empty():
+    code, text = call("train", "quickstart", "--set", "", "--dry-run")
+    assert code == 2
+    assert "is an empty text" not in text
