@@ -89,7 +89,10 @@ def _nothing_fit(
     if found:
         reasons = "; ".join(f"{each.label}: {each.reason}" for each in found[:_SHOWN])
         return NoInputError(f"has no CT volume: {reasons}")
-    return InputError("is a folder without DICOM images, or an archive without them")
+    return InputError(
+        "is a folder without DICOM images, or an archive without them",
+        "give one of its files, a volume or a latent",
+    )
 
 
 def _fate(series: FoundSeries) -> str:
