@@ -195,7 +195,7 @@ def test_kill_leaves_no_half_folder_and_the_next_write_cleans_up(
     script = _KILLED.format(moment=moment, number=number)
     done = subprocess.run(
         [sys.executable, "-c", script, os.fspath(source), os.fspath(out / "a")],
-        cwd=Path(__file__).parents[3],
+        cwd=Path(__file__).parents[4],
         capture_output=True,
         text=True,
         timeout=60,
