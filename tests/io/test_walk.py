@@ -51,4 +51,4 @@ def test_a_folder_that_cannot_be_listed_is_reported_and_passed_over(tmp_path, mo
         list(walk_files(tmp_path))
     told: list[str] = []
     assert [case.key for case in discover([tmp_path], report=told.append)] == ["a/x", "z/x"]
-    assert told == [f"{tmp_path / 'locked'} cannot be searched: Permission denied"]
+    assert told == [f"warning: {tmp_path / 'locked'} cannot be searched: Permission denied"]
