@@ -20,8 +20,8 @@ from ct_vae.errors import (
     renamed_error,
 )
 from ct_vae.find_volumes.cases import Case
-from ct_vae.io.latent.layout import MAISI_ENDING
-from ct_vae.io.latent.record import SUFFIXES, record_path
+from ct_vae.io.latent.layout import MAISI_ENDING, has_latent_name, sidecar_path
+from ct_vae.io.latent.record import record_path
 from ct_vae.io.remote import RemoteFile, canonical_url, download, is_url, list_files, remove, upload
 from ct_vae.io.temporary import make_temporary_folder
 
@@ -73,7 +73,7 @@ class OutputFolder:
 
         return replace(work, kept=keep and kept, make=make, write=write)
 
-    def told(self, report: Callable[[str], None]) -> Callable[[str], None]:
+    def with_urls(self, report: Callable[[str], None]) -> Callable[[str], None]:
         """Return a function that reports lines with URLs instead of local paths."""
         if self._url is None:
             return report
@@ -164,12 +164,10 @@ def remote_lists(url: str) -> list[RemoteFile]:
 
 def result_files(target: Path) -> tuple[Path, ...]:
     """Return the possible files of a result: itself, and the records of a latent after it."""
-    name = target.name
-    if name.endswith(MAISI_ENDING):
-        stem = name.removesuffix(".nii.gz")
-        return target, target.with_name(f"{name}.json"), target.with_name(f"{stem}.json")
-    if not any(name.endswith(f"_latent{suffix}") for suffix in SUFFIXES):
+    if not has_latent_name(target.name):
         return (target,)
+    if target.name.endswith(MAISI_ENDING):
+        return target, sidecar_path(target), record_path(target)
     return target, record_path(target)
 
 

@@ -14,14 +14,12 @@ from ct_vae.batch.lease import is_running, lease_path
 from ct_vae.batch.remote_output import remote_lists
 from ct_vae.errors import NoInputError
 from ct_vae.find_volumes.cases import Case
-from ct_vae.io.latent.layout import MAISI_ENDING
+from ct_vae.io.latent.layout import LATENT_ENDINGS
 from ct_vae.io.latent.read_latent import whole_record
-from ct_vae.io.latent.record import SUFFIXES, record_path
+from ct_vae.io.latent.record import record_path
 from ct_vae.io.remote import canonical_url, is_url, list_files
 from ct_vae.io.temporary import make_temporary_folder
 from ct_vae.progress import report_fraction, report_stage
-
-_ENDINGS = (*(f"_latent{suffix}" for suffix in SUFFIXES), MAISI_ENDING)
 
 
 @dataclass
@@ -89,7 +87,7 @@ def batch_status(folder: str | Path, cases: Sequence[Case]) -> BatchStatus:
     status, causes = BatchStatus(), results.causes()
     report_stage("checking latents", len(cases), "cases")
     for number, case in enumerate(cases, 1):
-        names = [f"{case.key}{ending}" for ending in _ENDINGS]
+        names = [f"{case.key}{ending}" for ending in LATENT_ENDINGS]
         cause = causes.pop(case.source, None)
         if any(map(results.is_running, names)):
             status.running.append(case)

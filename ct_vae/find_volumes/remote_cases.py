@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from ct_vae.errors import CtVaeError
+from ct_vae.errors import CtVaeError, renamed_error
 from ct_vae.find_volumes.case import Case, SearchResult
 from ct_vae.find_volumes.left_out import LeftOut, left_out_file
 from ct_vae.io.archive import ARCHIVE_SUFFIXES
-from ct_vae.io.latent.layout import MAISI_ENDING
+from ct_vae.io.latent.layout import has_latent_name, sidecar_path
 from ct_vae.io.latent.record import CODED_SUFFIX, record_path
 from ct_vae.io.latent.record import SUFFIXES as LATENT_SUFFIXES
 from ct_vae.io.remote import (
@@ -27,9 +27,6 @@ from ct_vae.io.remote import (
 )
 from ct_vae.io.temporary import make_temporary_folder
 
-_LATENT = re.compile(
-    rf".+(_latent({'|'.join(map(re.escape, LATENT_SUFFIXES))})|{re.escape(MAISI_ENDING)})"
-)
 # Separate data files by the ending of their header.
 _DATA_SUFFIXES = {
     ".hdr.gz": (".img.gz", ".img"),
@@ -125,16 +122,21 @@ def local_copies(paths: Sequence[str | Path]) -> Iterator[tuple[list[Path], Call
             local.append(Path(folder, str(number), name))
             _copy(url, parent, Path(folder, str(number)))
 
+        # The last first: the folder of copy 1 is the beginning of that of copy 10.
+        parents = list(reversed(names.items()))
+
         def renamed(text: str) -> str:
-            # The last first: the folder of copy 1 is the beginning of that of copy 10.
-            for place, parent in reversed(names.items()):
+            for place, parent in parents:
                 text = text.replace(place, parent)
             return text
 
         try:
             yield local, renamed
         except CtVaeError as error:
-            raise type(error)(*map(renamed, (error.cause, error.hint))) from error
+            found = error
+            for place, parent in parents:
+                found = renamed_error(found, place, parent)
+            raise found from error
 
 
 def _copy(url: str, parent: str, folder: Path) -> None:
@@ -145,7 +147,7 @@ def _copy(url: str, parent: str, folder: Path) -> None:
         if name.endswith(".json"):
             companions = _of_record(url)
         else:
-            companions = _companions(url, latents=_LATENT.fullmatch(name) is not None)
+            companions = _companions(url, latents=has_latent_name(name))
         urls += [each for each in companions if exists(each)]
     for each in urls:
         path = folder / without_query(each).removeprefix(f"{parent}/")
@@ -171,7 +173,7 @@ def _reason_against(
 ) -> LeftOut | None:
     """Return why a file of a folder is not a case; ``None`` if it is one."""
     path, name = Path(file.url), file.name.lower()
-    of_latent = _LATENT.fullmatch(name) is not None
+    of_latent = has_latent_name(name)
     if latents:
         return None if of_latent else LeftOut(path, "other", "not a latent", (path,))
     if of_latent:
@@ -217,7 +219,7 @@ def _companions(url: str, latents: bool) -> list[str]:
     """Return the possible URLs of files that belong to a file: a record, or separate voxels."""
     folder, _, name = url.rpartition("/")
     if latents:
-        names = [record_path(name).name, f"{name}.json"]
+        names = [record_path(name).name, sidecar_path(name).name]
     else:
         stem, ending = next(
             ((name[: -len(e)], e) for e in _DATA_SUFFIXES if name.lower().endswith(e)), ("", "")

@@ -43,7 +43,7 @@ def stored(memory):
 def test_a_local_folder_changes_nothing(tmp_path):
     folder, work = OutputFolder(tmp_path), work_in(tmp_path)
     assert folder.staged(work) is work
-    assert folder.told(print) is print
+    assert folder.with_urls(print) is print
     folder.check_inputs([CASE], [tmp_path / "a"])
     with opened_output(tmp_path) as opened:
         assert opened.local == tmp_path
@@ -56,7 +56,7 @@ def test_results_are_uploaded_with_their_records_and_kept_the_next_time(memory):
         line = staged.write(CASE, staged.make(CASE, "voxels", 0))
         assert not list(folder.local.iterdir())
         lines = []
-        folder.told(lines.append)(line)
+        folder.with_urls(lines.append)(line)
         assert lines == [f"{URL}/a_latent.nii.gz (1 s)"]
     assert stored(memory) == {"a_latent.nii.gz", "a_latent.json"}
     with opened_output(URL) as folder:

@@ -73,7 +73,7 @@ def decode(  # noqa: PLR0913 - one parameter per option
             _check_targets(targets.values(), like, overwrite)
         with _writer(like, hu_offset, keep_identity, overwrite) as writer:
             codec = codec_options.load(model, fallback)
-            staged, report = folder.staged(decoding(codec, targets, writer)), folder.told(say)
+            staged, report = folder.staged(decoding(codec, targets, writer)), folder.with_urls(say)
             run = partial(do_cases, cases, staged, "decode", folder.local, report)
             code = divide_work(codec, split, shard, run)
     raise typer.Exit(code)

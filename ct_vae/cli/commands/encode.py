@@ -102,7 +102,7 @@ def encode(  # noqa: PLR0913 - one parameter per option
             seed=seed,
             keep="none" if overwrite else "verified" if verify else "untouched",
         )
-        staged, report = folder.staged(work), folder.told(say)
+        staged, report = folder.staged(work), folder.with_urls(say)
         run = partial(do_cases, cases, staged, "encode", folder.local, report)
         code = divide_work(codec, split, shard, run)
     raise typer.Exit(code)

@@ -51,6 +51,6 @@ def reconstruct(
         folder.check_inputs(cases, targets.values())
         codec = codec_options.load(model, fallback)
         work = folder.staged(reconstruction(codec, targets, reading))
-        report = folder.told(say)
+        report = folder.with_urls(say)
         code = do_cases(cases, work, "reconstruct", folder.local, report, shard)
     raise typer.Exit(code)

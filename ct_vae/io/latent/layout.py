@@ -22,11 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ct_vae.errors import ConfigError, InputError
-from ct_vae.io.latent.record import CODED_SUFFIX, is_coded_name, record_path
+from ct_vae.io.latent.record import CODED_SUFFIX, SUFFIXES, is_coded_name, record_path
 from ct_vae.latent import LatentRecord, Layout
 
 VECTOR_INTENT = 1007
 MAISI_ENDING = "_emb.nii.gz"
+# Endings of the names of latents of all layouts and forms.
+LATENT_ENDINGS = (*(f"_latent{suffix}" for suffix in SUFFIXES), MAISI_ENDING)
 _AXCODES = "RAS"
 _SAME_SPACING = 1e-6
 
@@ -36,6 +38,12 @@ def latent_ending(layout: Layout, dtype: str | None = None) -> str:
     if dtype == "coded":
         return f"_latent{CODED_SUFFIX}"
     return MAISI_ENDING if layout == "maisi" else "_latent.nii.gz"
+
+
+def has_latent_name(name: str) -> bool:
+    """Return true if a file has the name of a latent, after a stem."""
+    lower = name.lower()
+    return any(lower.endswith(each) and len(name) > len(each) for each in LATENT_ENDINGS)
 
 
 def check_layout(
