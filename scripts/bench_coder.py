@@ -25,7 +25,7 @@ import numpy as np
 from ct_vae.io import read_latent
 from ct_vae.io.latent.entropy.coder import decode_integers, encode_integers
 from ct_vae.io.latent.entropy.lattice import Integers
-from ct_vae.io.latent.quantized import quantize_latent
+from ct_vae.io.latent.storage import store
 
 SHAPES = ((1, 96, 96, 96), (4, 20, 20, 15), (4, 30, 30, 28), (4, 64, 64, 32), (4, 128, 128, 64))
 SHAPES += ((16, 32, 32, 32), (16, 128, 128, 64))
@@ -140,7 +140,7 @@ def _share(rise: int | None, size: int, kept: int) -> float | None:
 def latents(paths: Sequence[Path], step: float) -> Iterator[tuple[str, Integers]]:
     """Yield the integers of given latents, or those of generated fields."""
     for path in paths:
-        yield path.name, quantize_latent(read_latent(path), step).integers
+        yield path.name, store(read_latent(path), "coded", step).numbers
     for shape in () if paths else SHAPES:
         yield " x ".join(map(str, shape)), field(shape)
 

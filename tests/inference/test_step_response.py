@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from ct_vae.grid import Grid
 from ct_vae.io import read_latent, write_latent
-from ct_vae.io.latent.quantized import quantize_latent
+from ct_vae.io.latent.storage import store
 from ct_vae.volume import Volume
 from tests._small import ct_volume, small_codec
 
@@ -27,7 +29,7 @@ def test_the_response_predicts_the_change_by_rounding():
     # Padding is part of the crop, and not of the volume.
     assert response.rmse_hu == pytest.approx(np.sqrt(np.mean((exact - clipped) ** 2)), rel=0.1)
     for step in (0.5, 1.0, 3.0):
-        rounded = quantize_latent(latent, step).latent()
+        rounded = replace(latent, array=store(latent, "coded", step).values())
         change = codec.decode(rounded).voxels - exact
         found = np.sqrt(np.mean(change.astype(np.float64) ** 2))
         assert found == pytest.approx(step * response.change_hu, rel=0.35)

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ct_vae.errors import ConfigError, InputError
 from ct_vae.io.latent.blocks import blocks
-from ct_vae.io.latent.entropy.coder import encode_integers
 from ct_vae.io.latent.entropy.lattice import Integers
-from ct_vae.io.latent.entropy.rounding import round_cheaply
-from ct_vae.io.latent.int16 import check_finite
 from ct_vae.latent import Latent
 
 # Rounding to multiples of a step has an error with the standard deviation step / sqrt(12).
@@ -23,36 +19,12 @@ NEAREST_STEP = 1.0
 _INT8_REACH = 127
 
 
-@dataclass(frozen=True, eq=False)
-class QuantizedLatent:
-    """A latent rounded to whole numbers of a step per channel.
-
-    Attributes:
-        integers: Array ``(C, X, Y, Z)`` in int32.
-        steps: Step of each channel, in latent units.
-        source: Latent that was rounded.
-    """
-
-    integers: Integers
-    steps: tuple[float, ...]
-    source: Latent
-
-    def latent(self) -> Latent:
-        """Return the latent that a reader gets; its values are multiples of the steps."""
-        return replace(self.source, array=dequantize(self.integers, self.steps))
-
-    def coded_bytes(self) -> int:
-        """Return the size in bytes of the range-coded values, without record and container."""
-        return len(encode_integers(self.integers))
-
-
-def quantize_latent(latent: Latent, step: float = 1.0) -> QuantizedLatent:
-    """Round a latent to steps that follow the posterior.
+def posterior_steps(latent: Latent, step: float) -> tuple[float, ...]:
+    """Return the step of each channel in latent units.
 
     The decoder has been trained with latents that have the noise of the posterior. With a ``step``
     of 1, the rounding error of each channel has the standard deviation of that noise; the steps are
-    then ``sqrt(12)`` times as large, because the error of rounding is uniform. Up to this step, it
-    is at most half a step; larger steps round cheaply, see `round_cheaply`.
+    then ``sqrt(12)`` times as large, because the error of rounding is uniform.
 
     Args:
         latent: Means or a sample, with the posterior's standard deviation in its record.
@@ -60,22 +32,8 @@ def quantize_latent(latent: Latent, step: float = 1.0) -> QuantizedLatent:
 
     Raises:
         ConfigError: If ``step`` is not a positive number.
-        InputError: If the latent consists of codes, its record lacks the posterior's standard
-            deviation, values are not finite, or the step is too small for int32.
-    """
-    steps = posterior_steps(latent, step)
-    values = latent.array.astype(np.float32, copy=False)
-    check_finite(values)
-    integers = quantize_values(values, steps)
-    if step > NEAREST_STEP:
-        round_cheaply(values, steps, integers)
-    return QuantizedLatent(integers, steps, latent)
-
-
-def posterior_steps(latent: Latent, step: float) -> tuple[float, ...]:
-    """Return the step of each channel in latent units.
-
-    Arguments and errors are those of `quantize_latent`.
+        InputError: If the latent consists of codes, or its record lacks the posterior's standard
+            deviation.
     """
     check_step(step)
     statistics = latent.record.statistics
