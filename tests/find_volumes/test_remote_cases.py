@@ -1,5 +1,4 @@
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from http.server import BaseHTTPRequestHandler
 
 import numpy as np
 import pytest
@@ -9,6 +8,7 @@ from ct_vae.find_volumes.cases import VOLUME_SUFFIXES
 from ct_vae.find_volumes.remote_cases import local_copies, remote_case, remote_cases
 from ct_vae.io import read_volume, write_volume
 from ct_vae.io.remote import canonical_url
+from tests._loopback import Answers, on_loopback
 from tests.io._itk_files import write_itk
 from tests.io._samples import ct_volume
 
@@ -149,16 +149,15 @@ def test_the_query_of_http_is_not_in_names(tmp_path):
     pytest.importorskip("aiohttp")
     write_volume(ct_volume((8, 8, 8)), tmp_path / "a.nii.gz")
 
-    class Quiet(SimpleHTTPRequestHandler):
-        def __init__(self, *given):
-            super().__init__(*given, directory=tmp_path)
+    class Handler(Answers, BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.answer((tmp_path / "a.nii.gz").read_bytes())
 
-        def log_message(self, *given):
-            """Say nothing."""
+        def do_HEAD(self):
+            self.do_GET()
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_port}/a.nii.gz?signature=b/c"
+    with on_loopback(Handler) as address:
+        url = f"{address}/a.nii.gz?signature=b/c"
         (case,) = found(url).cases
         assert case.key == "a"
         assert case.remote.url == url
@@ -167,4 +166,3 @@ def test_the_query_of_http_is_not_in_names(tmp_path):
         with local_copies([url]) as (paths, _):
             assert paths[0].name == "a.nii.gz"
             assert read_volume(paths[0]).voxels.shape == (8, 8, 8)
-        server.shutdown()

@@ -2,11 +2,12 @@
 
 import hashlib
 import re
-import threading
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
+
+from tests._loopback import Answers, on_loopback
 
 DENIED = "private"
 
@@ -35,21 +36,7 @@ def s3_on_loopback():
     """Run a store with the empty bucket ``data``; gives it with its address."""
     store = Store()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, *_):
-            pass
-
-        def answer(self, data=b"", status=200, headers=()):
-            self.send_response(status)
-            for name, value in dict(headers).items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(data)
-
+    class Handler(Answers, BaseHTTPRequestHandler):
         def xml(self, root, body, status=200):
             text = f'<?xml version="1.0"?><{root}>{body}</{root}>'
             self.answer(text.encode(), status, {"Content-Type": "application/xml"})
@@ -58,8 +45,7 @@ def s3_on_loopback():
             self.xml("Error", f"<Code>{code}</Code><Message>{code}</Message>", status)
 
         def handle_request(self):
-            size = int(self.headers.get("Content-Length") or 0)
-            body = self.rfile.read(size)
+            body = self.body()
             url = urlsplit(self.path)
             self.query = {k: v[0] for k, v in parse_qs(url.query, True).items()}
             bucket, _, self.key = unquote(url.path).lstrip("/").partition("/")
@@ -160,16 +146,5 @@ def s3_on_loopback():
                 self.objects.pop(self.key, None)
             self.answer(status=204)
 
-    class Server(ThreadingHTTPServer):
-        def handle_error(self, *_):
-            """Ignore connections that the client closes early."""
-
-    server = Server(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield store, f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with on_loopback(Handler) as address:
+        yield store, address

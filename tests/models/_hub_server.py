@@ -4,9 +4,10 @@ import base64
 import hashlib
 import json
 import re
-import threading
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+
+from tests._loopback import Answers, on_loopback
 
 
 class Hub:
@@ -50,21 +51,10 @@ def hub_on_loopback():
     """Run a hub; gives it with its address."""
     hub = Hub()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, *_):
-            pass
-
+    class Handler(Answers, BaseHTTPRequestHandler):
         def answer(self, content, status=200, headers=()):
             data = content if isinstance(content, bytes) else json.dumps(content).encode()
-            self.send_response(status)
-            for name, value in dict(headers).items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(data)
+            super().answer(data, status, headers)
 
         def missing(self, code):
             self.answer({"error": code}, 404, {"X-Error-Code": code})
@@ -102,7 +92,7 @@ def hub_on_loopback():
                 self.missing("EntryNotFound")
 
         def do_POST(self):
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            body = self.body()
             path = self.path.partition("?")[0]
             if path == "/api/repos/create":
                 given = json.loads(body)
@@ -128,12 +118,5 @@ def hub_on_loopback():
             else:
                 self.answer({})
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield hub, f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with on_loopback(Handler) as address:
+        yield hub, address
