@@ -1,29 +1,14 @@
 import pytest
 
-from ct_vae.config.data import DataConfig
-from ct_vae.datasets.sources.split import build_split
-from ct_vae.errors import ConfigError, InputError
+from ct_vae.errors import InputError
 from ct_vae.io import scan_series
 from tests.datasets._files import write_ct_series, write_list, write_volumes
+from tests.datasets.sources._splitting import keys, refusal, split
 
 
 @pytest.fixture
 def folder(tmp_path):
     return write_volumes(tmp_path, "a", "b", "c")
-
-
-def split(**data):
-    return build_split(DataConfig(**data))
-
-
-def keys(cases):
-    return [case.key for case in cases]
-
-
-def told(**data):
-    with pytest.raises(ConfigError) as caught:
-        split(**data)
-    return str(caught.value)
 
 
 def test_folders_of_several_sites_may_hold_the_same_names(folder):
@@ -35,13 +20,13 @@ def test_folders_of_several_sites_may_hold_the_same_names(folder):
 
 def test_a_volume_that_two_patterns_find_is_one_case_and_on_one_side(folder):
     assert keys(split(train=(str(folder), str(folder / "a*"))).train) == ["a", "b", "c"]
-    text = told(train=(str(folder),), val=(str(folder / "b.nii.gz"),))
+    text = refusal(train=(str(folder),), val=(str(folder / "b.nii.gz"),))
     assert "a volume is in training (b) and validation (b)" in text
 
 
 def test_every_pattern_that_finds_nothing_is_reported(tmp_path):
     (tmp_path / "empty").mkdir()
-    text = told(
+    text = refusal(
         train=(str(tmp_path / "empty"), str(tmp_path / "gone")), val=(str(tmp_path / "*.mha"),)
     )
     for words in ("3 problems", "empty: no volumes", "gone: there is no such", "*.mha: no volumes"):
@@ -50,7 +35,7 @@ def test_every_pattern_that_finds_nothing_is_reported(tmp_path):
 
 def test_bids_subjects_are_patients(tmp_path):
     write_volumes(tmp_path, "x/sub-01/sub-01_ses-1_ct", "y/sub-01/sub-01_ses-2_ct", "y/sub-2/ct")
-    text = told(train=(str(tmp_path / "x"),), val=(str(tmp_path / "y"),))
+    text = refusal(train=(str(tmp_path / "x"),), val=(str(tmp_path / "y"),))
     assert "1 problem" not in text
     assert "patient 'sub-01' is in training (sub-01/sub-01_ses-1_ct) and validation" in text
 
@@ -59,10 +44,10 @@ def test_a_pattern_tells_patients(tmp_path):
     write_volumes(tmp_path, "t/x-12-1", "t/x-13-1", "v/x-12-2")
     data = {"train": (str(tmp_path / "t"),), "val": (str(tmp_path / "v"),)}
     assert len(split(**data).train) == 2
-    text = told(**data, patient_pattern=r"x-(\d+)-\d")
+    text = refusal(**data, patient_pattern=r"x-(\d+)-\d")
     assert "patient '12' is in training (x-12-1) and validation (x-12-2)" in text
     assert "x-13" not in text
-    text = told(**data, patient_pattern=r"x-(13)")
+    text = refusal(**data, patient_pattern=r"x-(13)")
     assert "2 problems" in text
     assert text.count("data.patient_pattern finds no patient in this path") == 2
 
@@ -71,7 +56,7 @@ def test_series_of_one_patient_are_kept_together_by_their_headers(tmp_path):
     write_ct_series(tmp_path / "t" / "s", "one", "1.2.9.1", "1.2.9.1.1")
     write_ct_series(tmp_path / "v" / "s", "one", "1.2.9.2", "1.2.9.2.1", number=4)
     write_ct_series(tmp_path / "w" / "s", "two", "1.2.9.3", "1.2.9.3.1", number=5)
-    text = told(train=(str(tmp_path / "t"),), val=(str(tmp_path / "v"),))
+    text = refusal(train=(str(tmp_path / "t"),), val=(str(tmp_path / "v"),))
     assert "one patient is in training" in text
     assert "1.2.9" not in text
     found = split(train=(str(tmp_path / "t"),), val=(str(tmp_path / "w"),))
@@ -79,7 +64,7 @@ def test_series_of_one_patient_are_kept_together_by_their_headers(tmp_path):
     listed = write_list(
         tmp_path, training=["t/s"], validation=["w/s", f"v/s/{found_id(tmp_path / 'v')}"]
     )
-    assert "one patient is in training (t/s) and validation (v/s/#" in told(**listed)
+    assert "one patient is in training (t/s) and validation (v/s/#" in refusal(**listed)
 
 
 def found_id(folder):

@@ -2,30 +2,15 @@ import json
 
 import pytest
 
-from ct_vae.config.data import DataConfig, PhantomConfig
-from ct_vae.datasets.sources.split import build_split
-from ct_vae.errors import ConfigError
+from ct_vae.config.data import PhantomConfig
 from tests._small import ct_volume
 from tests.datasets._files import write_csv, write_list, write_volumes
+from tests.datasets.sources._splitting import keys, refusal, split
 
 
 @pytest.fixture
 def folder(tmp_path):
     return write_volumes(tmp_path, "a", "b", "c")
-
-
-def split(**data):
-    return build_split(DataConfig(**data))
-
-
-def keys(cases):
-    return [case.key for case in cases]
-
-
-def told(**data):
-    with pytest.raises(ConfigError) as caught:
-        split(**data)
-    return str(caught.value)
 
 
 def test_phantoms_are_what_comes_without_a_source():
@@ -58,7 +43,7 @@ def test_a_table_takes_paths_from_its_own_folder(folder):
 
 
 def test_all_problems_of_a_datalist_are_reported_at_once(folder):
-    text = told(
+    text = refusal(
         **write_list(
             folder,
             training=[
@@ -84,7 +69,7 @@ def test_all_problems_of_a_datalist_are_reported_at_once(folder):
 
 
 def test_all_problems_of_a_table_are_reported_at_once_with_their_lines(folder):
-    text = told(
+    text = refusal(
         **write_csv(
             folder,
             "image,split,patient\n"
@@ -104,7 +89,7 @@ def test_all_problems_of_a_table_are_reported_at_once_with_their_lines(folder):
 
 
 def test_a_patient_of_the_test_list_may_not_train_although_the_test_volume_is_elsewhere(folder):
-    text = told(
+    text = refusal(
         **write_list(
             folder,
             training=[{"image": "a.nii.gz", "patient": "p"}],
@@ -117,14 +102,18 @@ def test_a_patient_of_the_test_list_may_not_train_although_the_test_volume_is_el
 
 
 def test_the_list_of_a_training_set_may_not_be_empty(folder):
-    assert "'training' is missing or empty" in told(**write_list(folder, validation=["a.nii.gz"]))
+    assert "'training' is missing or empty" in refusal(
+        **write_list(folder, validation=["a.nii.gz"])
+    )
     for near in ("train", "trainings"):
-        text = told(**write_list(folder, **{near: ["a.nii.gz"]}))
+        text = refusal(**write_list(folder, **{near: ["a.nii.gz"]}))
         assert f"did you mean 'training' by '{near}'?" in text
-    assert "'validation' is missing or empty" in told(
+    assert "'validation' is missing or empty" in refusal(
         **write_list(folder, training=["a.nii.gz"], validation={"image": "b.nii.gz"})
     )
-    assert "no row is a training case" in told(**write_csv(folder, "image,split\na.nii.gz,val\n"))
+    assert "no row is a training case" in refusal(
+        **write_csv(folder, "image,split\na.nii.gz,val\n")
+    )
 
 
 def test_an_empty_list_of_validation_trains_without_and_says_so(folder):
@@ -141,7 +130,7 @@ def test_an_empty_list_of_validation_trains_without_and_says_so(folder):
 def test_a_volume_for_test_may_not_train_or_validate_whatever_its_list_is_called(folder, name):
     entries = {"training": ["a.nii.gz"], "validation": ["b.nii.gz"]}
     for side, image in (("training", "a.nii.gz"), ("validation", "b.nii.gz")):
-        text = told(**write_list(folder, **entries, **{name: [{"image": f"./{image}"}]}))
+        text = refusal(**write_list(folder, **entries, **{name: [{"image": f"./{image}"}]}))
         assert f"a volume is in {side} ({image}) and test ({image})" in text
     assert keys(split(**write_list(folder, **entries, **{name: ["c.nii.gz"]})).train) == [
         "a.nii.gz"
@@ -178,20 +167,22 @@ def test_a_fold_that_is_chosen_validates_and_the_others_train(folder, kind):
 
 def test_folds_that_cannot_be_are_refused(folder):
     named = write_list(folder, training=FOLDS)
-    assert "no training case is in fold 7 of data.fold; they have 0, 1" in told(**named, fold=7)
+    assert "no training case is in fold 7 of data.fold; they have 0, 1" in refusal(**named, fold=7)
     patients = [{**entry, "patient": 1} for entry in FOLDS]
-    text = told(**write_list(folder, training=patients), fold=0)
+    text = refusal(**write_list(folder, training=patients), fold=0)
     assert "patient '1' is in training (b.nii.gz) and validation (a.nii.gz)" in text
     both = write_list(folder, training=FOLDS[:2], validation=["c.nii.gz"])
-    assert "a list of validation cases exclude each other" in told(**both, fold=0)
+    assert "a list of validation cases exclude each other" in refusal(**both, fold=0)
     one = write_list(folder, training=[FOLDS[0]])
-    assert "none is left" in told(**one, fold=0)
+    assert "none is left" in refusal(**one, fold=0)
     none = write_list(folder, training=["a.nii.gz"])
-    assert "they have none" in told(**none, fold=0)
+    assert "they have none" in refusal(**none, fold=0)
     for bad in ("1", True, 0.5):
-        text = told(**write_list(folder, training=[{"image": "a.nii.gz", "fold": bad}]))
+        text = refusal(**write_list(folder, training=[{"image": "a.nii.gz", "fold": bad}]))
         assert "'fold' is a whole number" in text
-    assert "fold 'x' is not a whole number" in told(**write_csv(folder, "image,fold\na.nii.gz,x\n"))
+    assert "fold 'x' is not a whole number" in refusal(
+        **write_csv(folder, "image,fold\na.nii.gz,x\n")
+    )
 
 
 def test_every_list_of_volumes_that_is_not_read_is_reported(folder):
@@ -250,19 +241,19 @@ def test_a_share_of_two_patients_takes_one(tmp_path, share):
 
 
 def test_a_share_that_leaves_a_side_empty_or_meets_validation_cases_is_refused(folder):
-    assert "leaves no case for validation" in told(train=(str(folder / "a*"),), val_share=0.01)
+    assert "leaves no case for validation" in refusal(train=(str(folder / "a*"),), val_share=0.01)
     lists = write_list(folder, training=["a.nii.gz"], validation=["b.nii.gz"])
-    assert "a list of validation cases exclude each other" in told(**lists, val_share=0.5)
+    assert "a list of validation cases exclude each other" in refusal(**lists, val_share=0.5)
 
 
 def test_a_broken_list_is_reported_by_its_name(tmp_path):
-    assert "gone.json: no such file" in told(datalist=str(tmp_path / "gone.json"))
-    assert "gone.csv: no such file" in told(csv=str(tmp_path / "gone.csv"))
+    assert "gone.json: no such file" in refusal(datalist=str(tmp_path / "gone.json"))
+    assert "gone.csv: no such file" in refusal(csv=str(tmp_path / "gone.csv"))
 
 
 def test_the_shipped_examples_have_the_right_shape(repository):
     for kind, name in (("datalist", "example_datalist.json"), ("csv", "example_table.csv")):
-        text = told(**{kind: str(repository / "data" / name)})
+        text = refusal(**{kind: str(repository / "data" / name)})
         assert "3 problems" in text
         assert text.count("is missing") == 3
 

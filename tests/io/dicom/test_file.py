@@ -6,34 +6,19 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 
-from ct_vae.errors import CtVaeError
-from ct_vae.io import read_volume, scan_series
+from ct_vae.io import scan_series
 from tests.io._series import (
-    assert_nothing_identifying,
     file_meta,
-    hounsfield,
     make_series,
     save,
     write_series,
 )
-
-
-def refusal(folder):
-    with pytest.raises(CtVaeError) as caught:
-        read_volume(folder)
-    assert_nothing_identifying(str(caught.value))
-    return str(caught.value)
+from tests.io.dicom._reading import check, refusal
 
 
 @pytest.fixture
 def folder(tmp_path):
     return write_series(tmp_path / "series", make_series())
-
-
-def check(folder):
-    volume = read_volume(folder)
-    np.testing.assert_array_equal(volume.voxels, hounsfield())
-    return volume
 
 
 @pytest.mark.parametrize(

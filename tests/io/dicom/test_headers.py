@@ -1,30 +1,16 @@
 import struct
 
-import numpy as np
 import pydicom
 import pytest
 
-from ct_vae.errors import CtVaeError
-from ct_vae.io import read_volume, scan_series
-from tests.io._series import assert_nothing_identifying, hounsfield, make_series, write_series
-
-
-def refusal(folder):
-    with pytest.raises(CtVaeError) as caught:
-        read_volume(folder)
-    assert_nothing_identifying(str(caught.value))
-    return str(caught.value)
+from ct_vae.io import scan_series
+from tests.io._series import make_series, write_series
+from tests.io.dicom._reading import check, refusal
 
 
 @pytest.fixture
 def folder(tmp_path):
     return write_series(tmp_path / "series", make_series())
-
-
-def check(folder):
-    volume = read_volume(folder)
-    np.testing.assert_array_equal(volume.voxels, hounsfield())
-    return volume
 
 
 @pytest.mark.parametrize(
