@@ -1,4 +1,4 @@
-"""Training patches per second from the cache of a run, beside memory-mapped arrays, in one run.
+"""Training patches per second from the cache of a run, and from memory-mapped arrays, in one run.
 
 Usage: python scripts/bench.py cache [--folder DIR] [--shape X Y Z] [--volumes N] [--patches N]
                                       [--json FILE]

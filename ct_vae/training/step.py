@@ -149,11 +149,11 @@ class TrainStep:
         self._unread = []
         numbers = [torch.stack(flags).float(), result.grad_norm[None], result.means.values]
         # The only place where the host waits for the device.
-        told = torch.cat(numbers).tolist()
-        for place, flag in zip(places, told, strict=False):
+        numbers_read = torch.cat(numbers).tolist()
+        for place, flag in zip(places, numbers_read, strict=False):
             self._count_skipped(flag == 0, place)
-        norm, *means = told[len(places) :]
-        finite = told[len(places) - 1] == 1
+        norm, *means = numbers_read[len(places) :]
+        finite = numbers_read[len(places) - 1] == 1
         return StepMetrics.of(result.means.read(means), norm) if finite else None
 
     def _train_both(

@@ -1,4 +1,4 @@
-"""Encoding and decoding on a GPU beside MONAI's windows and MAISI's splits."""
+"""Encoding and decoding on a GPU compared with MONAI's windows and MAISI's splits."""
 
 from __future__ import annotations
 

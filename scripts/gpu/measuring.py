@@ -14,7 +14,7 @@ import torch
 from monai.networks.nets import AutoencoderKL as MonaiAutoencoderKL
 from torch.utils.flop_counter import FlopCounterMode
 
-# The benchmarks are programs beside this folder.
+# The benchmarks are programs next to this folder.
 sys.path.append(str(Path(__file__).parents[1]))
 import bench_train
 

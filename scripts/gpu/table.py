@@ -29,10 +29,10 @@ def text_of(report: Mapping[str, Any]) -> str:
 
 
 def _conditions(report: Mapping[str, Any]) -> str:
-    told = report["conditions"]
-    text = f"{told.get('name', told['device'])}, PyTorch {told['torch']}"
-    if told.get("cuda"):
-        text += f", CUDA {told['cuda']}, cuDNN {told['cudnn']}"
+    conditions = report["conditions"]
+    text = f"{conditions.get('name', conditions['device'])}, PyTorch {conditions['torch']}"
+    if conditions.get("cuda"):
+        text += f", CUDA {conditions['cuda']}, cuDNN {conditions['cudnn']}"
     machine = next((row for row in report["rows"] if row["row"] == "machine"), {})
     if rates := machine.get("tflops"):
         text += "; matrix products " + ", ".join(
@@ -55,7 +55,7 @@ def _inference(rows: Sequence[Row]) -> str:
         mine = [row for row in rows if row["row"].startswith(f"{half}, ") and "seconds" in row]
         windows = [row["seconds"] for row in mine if "MONAI windows" in row["row"]]
         for row in mine:
-            told = {
+            cells = {
                 "seconds": f"{row['seconds']:.3g}",
                 "time": f"{row['seconds'] / windows[0]:.2f}" if windows else "",
                 "peak": _number(row, "peak_mb", 1024, ".1f"),
@@ -63,7 +63,7 @@ def _inference(rows: Sequence[Row]) -> str:
                 "error": _error(row, errors),
                 "share": f"{row['share']:.1%}" if "share" in row else "",
             }
-            lines.append([row["row"], *told.values()])
+            lines.append([row["row"], *cells.values()])
     header = [
         "task",
         "seconds",

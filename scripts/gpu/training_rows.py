@@ -1,4 +1,4 @@
-"""Training steps on a GPU beside a plain loop on MONAI."""
+"""Training steps on a GPU compared with a plain loop on MONAI."""
 
 from __future__ import annotations
 

@@ -50,8 +50,8 @@ class Report:
 
 
 def _line(row: dict[str, Any]) -> str:
-    told = {k: v for k, v in row.items() if isinstance(v, int | float | str) and k != "row"}
-    numbers = (f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in told.items())
+    figures = {k: v for k, v in row.items() if isinstance(v, int | float | str) and k != "row"}
+    numbers = (f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in figures.items())
     return f"{row['row']}: {', '.join(numbers) or 'measured'}"
 
 

@@ -44,15 +44,15 @@ class CacheSpace:
     @property
     def line(self) -> str:
         """Description of the space for the terminal, with the path of the folder."""
-        total = _told(sum(self.stored) + self._needed)
+        total = _size_text(sum(self.stored) + self._needed)
         count = len(self.stored) + len(self.missing)
         bound = "at least " if None in self.missing else ""
         text = f"the cache of {count} training case(s) takes {bound}{total} in {self.folder}"
         if not self.missing:
             return f"{text} and is complete"
         return (
-            f"{text}; {len(self.missing)} of them ({bound}{_told(self._needed)}) have to be "
-            f"written, and {_told(self.free)} are free"
+            f"{text}; {len(self.missing)} of them ({bound}{_size_text(self._needed)}) have to be "
+            f"written, and {_size_text(self.free)} are free"
         )
 
     @property
@@ -61,8 +61,8 @@ class CacheSpace:
         if self._needed <= self.free:
             return None
         return ConfigError(
-            f"data.cache_dir {self.folder} needs {_told(self._needed)} more for "
-            f"{len(self.missing)} training case(s), and {_told(self.free)} are free there",
+            f"data.cache_dir {self.folder} needs {_size_text(self._needed)} more for "
+            f"{len(self.missing)} training case(s), and {_size_text(self.free)} are free there",
             "free some space, or name a folder on a larger disk",
         )
 
@@ -94,7 +94,7 @@ def earlier_entries(folder: Path) -> str | None:
     if not found:
         return None
     return (
-        f"{folder} also holds {len(found)} entries of format 1 ({_told(_size(found))}): this "
+        f"{folder} also holds {len(found)} entries of format 1 ({_size_text(_size(found))}): this "
         f"version writes format {CACHE_FORMAT} instead; delete the *.npy files there once no run "
         "of an earlier version uses them"
     )
@@ -115,5 +115,5 @@ def _size(paths: Iterable[Path]) -> int:
     return total
 
 
-def _told(size: int) -> str:
+def _size_text(size: int) -> str:
     return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"
